@@ -1,0 +1,10 @@
+//! What every crate of weir agrees on, without IO and without async: the pipeline file, the protocol that decides who may
+//! write what, and the small facts that travel beside the records (lineage, counters, positions, fault classes).
+
+pub mod fault;
+pub mod lineage;
+pub mod mistake;
+pub mod pipeline;
+pub mod progress;
+pub mod protocol;
+pub mod secret;
