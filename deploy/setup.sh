@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Finds the tools weir is built and tried with; on Debian as root it installs what is missing, elsewhere it says exactly what to install.
+# Usage: deploy/setup.sh NEED...   with NEED one of: build stack data client bench
+set -euo pipefail
+
+declare -A package=(
+  [cc]=gcc [c++]=g++ [make]=make [pkg-config]=pkg-config [perl]=perl [openssl-headers]=libssl-dev
+  [java]=openjdk-17-jre-headless [mvn]=maven [npm]=npm [python3-venv]=python3-venv [psql]=postgresql-client [setpriv]=util-linux
+)
+
+need=(cargo)
+for group in "$@"; do
+  case "$group" in
+    build) need+=(cc c++ make pkg-config perl openssl-headers) ;;
+    stack) need+=(java mvn setpriv) ;;
+    data) need+=(npm) ;;
+    client) need+=(python3-venv) ;;
+    bench) need+=(psql) ;;
+    *) echo "setup.sh: unknown group $group (build stack data client bench)" >&2; exit 2 ;;
+  esac
+done
+
+has() {
+  case "$1" in
+    openssl-headers) pkg-config --exists openssl 2>/dev/null ;;
+    python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
+    java) java -version 2>&1 | grep -qE '"(1[7-9]|[2-9][0-9])[."]' ;;
+    *) command -v "$1" >/dev/null 2>&1 ;;
+  esac
+}
+
+missing=()
+for tool in "${need[@]}"; do has "$tool" || missing+=("$tool"); done
+if ((${#missing[@]})) && [[ " ${missing[*]} " == *" cargo "* ]]; then
+  echo "A Rust toolchain is missing (cargo): install Rust 1.95 or later with rustup, then run this again." >&2
+  exit 1
+fi
+if ((${#missing[@]})); then
+  wanted=()
+  for tool in "${missing[@]}"; do wanted+=("${package[$tool]}"); done
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "installing ${wanted[*]}"
+    log=$(mktemp)
+    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}"; } >"$log" 2>&1; then
+      cat "$log" >&2
+      exit 1
+    fi
+    rm -f "$log"
+  else
+    echo "Missing: ${missing[*]}. On Debian: apt-get install ${wanted[*]}" >&2
+    exit 1
+  fi
+fi
