@@ -43,6 +43,18 @@ pub struct Progress {
     pub filtered_since: u64,
 }
 
+impl Progress {
+    /// The books after a batch that adds `delta`: its counters, and its end of the chain if it emitted anything.
+    pub fn then(&self, delta: &Progress) -> Progress {
+        let mut counters = self.counters;
+        counters += delta.counters;
+        match delta.last {
+            Some(last) => Progress { counters, last: Some(last), filtered_since: delta.filtered_since },
+            None => Progress { counters, last: self.last, filtered_since: self.filtered_since + delta.filtered_since },
+        }
+    }
+}
+
 /// The text form used in the metadata of a Kafka offset commit: `1 read written filtered dead last filtered_since`, `-` for no `last`.
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
