@@ -1,1 +1,24 @@
+//! Avro ↔ Arrow, the Schema Registry's framing of records, and the registry itself.
+//!
+//! The promise: [`Decoder`] turns a batch of framed records into Arrow columns of the reader's schema, and any bytes that are not
+//! exactly one record of their writer's schema become a [`weir_model::fault::Fault`] of that record alone, with the place in bytes and
+//! the field; neighbours are untouched (`tests/mutation.rs` holds this against apache-avro). A registry that is away is an error of the
+//! whole call, and consumes nothing. [`Encoder`] is the way back; [`fit`] stands before it, because an encoder believes what it gets.
+//!
+//! Columns, not trees: a schema that weir reads or writes is a record of plain values, each optional or not. Records of *other*
+//! programs may carry arrays, maps, records and unions in fields that weir's schema does not name; they are checked and passed over.
 
+mod decode;
+mod encode;
+mod error;
+mod fit;
+pub mod registry;
+mod schema;
+mod shape;
+
+pub use decode::{Decoded, Decoder};
+pub use encode::{Encoded, Encoder};
+pub use error::Error;
+pub use fit::fit;
+pub use registry::Registry;
+pub use schema::Schema;
