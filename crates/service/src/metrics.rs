@@ -1,0 +1,231 @@
+//! One registry of metrics per service instance, and the metrics that services share by name. A service's own `metrics.rs` declares
+//! which of them it keeps.
+
+use prometheus::core::Collector;
+use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// From a millisecond to a minute, dense around the goals (300 ms and 1 s).
+const SECONDS: &[f64] = &[
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0,
+    60.0,
+];
+const RECORDS: &[f64] = &[1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0, 100_000.0];
+/// So many different reasons of dead letters get a series of their own; the rest count as `other`, so that no input can swell the page.
+const REASONS: usize = 64;
+
+/// A registry and the labels that every metric of it carries; clones share the registry.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    labels: HashMap<String, String>,
+}
+
+impl Metrics {
+    /// An empty registry; all metrics carry the labels `service` and `pipeline`.
+    pub fn new(service: &str, pipeline: &str) -> Metrics {
+        let labels = [("service", service), ("pipeline", pipeline)].map(|(k, v)| (k.to_string(), v.to_string()));
+        Metrics { registry: Registry::new(), labels: labels.into() }
+    }
+
+    /// The same registry; metrics made through the result carry one label more, for instance the sink's name.
+    pub fn with(&self, label: &str, value: &str) -> Metrics {
+        let mut more = self.clone();
+        more.labels.insert(label.into(), value.into());
+        more
+    }
+
+    /// The page `/metrics`, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// Two metrics that contradict each other; a fault in the code that made them.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut page = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        Ok(page)
+    }
+
+    /// A counter of one's own.
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.keep(IntCounter::with_opts(self.opts(name, help)))
+    }
+
+    /// A whole-number gauge of one's own.
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.keep(IntGauge::with_opts(self.opts(name, help)))
+    }
+
+    /// A gauge with one label, whose values must be few and known.
+    pub fn gauge_by(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
+        self.keep(IntGaugeVec::new(self.opts(name, help), &[label]))
+    }
+
+    /// A histogram of one's own.
+    pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let opts = HistogramOpts { common_opts: self.opts(name, help), buckets: buckets.into() };
+        self.keep(Histogram::with_opts(opts))
+    }
+
+    /// `weir_records_read_total`
+    pub fn records_read(&self) -> IntCounter {
+        self.counter("weir_records_read_total", "Records read and committed")
+    }
+
+    /// `weir_records_written_total`
+    pub fn records_written(&self) -> IntCounter {
+        self.counter("weir_records_written_total", "Records handed on to the next topic or to the target, and committed")
+    }
+
+    /// `weir_records_filtered_total`
+    pub fn records_filtered(&self) -> IntCounter {
+        self.counter("weir_records_filtered_total", "Records that the pipeline's own SQL filtered")
+    }
+
+    /// `weir_records_dead_total{reason}`
+    pub fn records_dead(&self) -> Dead {
+        let opts = self.opts("weir_records_dead_total", "Records that went to the dead letters, by reason");
+        Dead { counters: self.keep(IntCounterVec::new(opts, &["reason"])), seen: Arc::default() }
+    }
+
+    /// `weir_bytes_read_total`
+    pub fn bytes_read(&self) -> IntCounter {
+        self.counter("weir_bytes_read_total", "Bytes of record values read")
+    }
+
+    /// `weir_bytes_written_total`
+    pub fn bytes_written(&self) -> IntCounter {
+        self.counter("weir_bytes_written_total", "Bytes of record values handed on")
+    }
+
+    /// `weir_unaccounted_records`
+    pub fn unaccounted(&self) -> IntGauge {
+        self.gauge("weir_unaccounted_records", "read - written - filtered - dead; anything but 0 is a fault in weir or a hand in its books")
+    }
+
+    /// `weir_lag_records{partition}`
+    pub fn lag_records(&self) -> IntGaugeVec {
+        self.gauge_by("weir_lag_records", "Offsets between the committed position and the end of the partition", "partition")
+    }
+
+    /// `weir_lag_seconds`
+    pub fn lag_seconds(&self) -> Gauge {
+        self.keep(Gauge::with_opts(
+            self.opts("weir_lag_seconds", "Age of the record committed last while there are more to read; 0 at the end"),
+        ))
+    }
+
+    /// `weir_batch_records`
+    pub fn batch_records(&self) -> Histogram {
+        self.histogram("weir_batch_records", "Records in one transaction", RECORDS)
+    }
+
+    /// `weir_transaction_seconds`
+    pub fn transaction_seconds(&self) -> Histogram {
+        self.histogram("weir_transaction_seconds", "From the begin of a transaction to its outcome", SECONDS)
+    }
+
+    /// `weir_latency_seconds`
+    pub fn latency_seconds(&self) -> Histogram {
+        self.histogram("weir_latency_seconds", "From the input record's Kafka timestamp to the commit here", SECONDS)
+    }
+
+    /// `weir_producer_recycles_total`
+    pub fn producer_recycles(&self) -> IntCounter {
+        self.counter("weir_producer_recycles_total", "Transactional producers rebuilt because an outcome was not a definite success")
+    }
+
+    /// `weir_rebalances_total`
+    pub fn rebalances(&self) -> IntCounter {
+        self.counter("weir_rebalances_total", "Assignments and revocations of partitions")
+    }
+
+    /// `weir_fence_losses_total`
+    pub fn fence_losses(&self) -> IntCounter {
+        self.counter("weir_fence_losses_total", "Times that another instance had taken over what this one was about to commit")
+    }
+
+    pub(crate) fn dependency_up(&self) -> IntGaugeVec {
+        self.gauge_by("weir_dependency_up", "1 while the dependency answers", "dependency")
+    }
+
+    fn opts(&self, name: &str, help: &str) -> Opts {
+        Opts::new(name, help).const_labels(self.labels.clone())
+    }
+
+    /// Names and labels are constants of the code, so a refusal is a fault in the code; the metric then counts without being shown,
+    /// which is better than a service that does not start because of its metrics.
+    fn keep<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
+        let metric = metric.expect("names and labels of metrics are valid constants");
+        if let Err(error) = self.registry.register(Box::new(metric.clone())) {
+            tracing::error!(%error, "a metric is not shown");
+        }
+        metric
+    }
+}
+
+/// `weir_records_dead_total{reason}` with a bound on the number of reasons.
+#[derive(Clone)]
+pub struct Dead {
+    counters: IntCounterVec,
+    seen: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Dead {
+    /// Counts `records` dead letters with this reason; after 64 different reasons, under `other`.
+    pub fn add(&self, reason: &str, records: u64) {
+        self.counters.with_label_values(&[self.label(reason)]).inc_by(records);
+    }
+
+    fn label<'a>(&self, reason: &'a str) -> &'a str {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.contains(reason) {
+            return reason;
+        }
+        if seen.len() >= REASONS {
+            return "other";
+        }
+        seen.insert(reason.into());
+        reason
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.render().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn two_services_in_one_process_count_apart() {
+        let (a, b) = (Metrics::new("sink", "telecom"), Metrics::new("sink", "telecom"));
+        a.records_read().inc_by(5);
+        b.records_read().inc_by(7);
+        assert!(page(&a).contains(r#"weir_records_read_total{pipeline="telecom",service="sink"} 5"#), "{}", page(&a));
+        assert!(page(&b).contains(r#"weir_records_read_total{pipeline="telecom",service="sink"} 7"#), "{}", page(&b));
+    }
+
+    #[test]
+    fn two_sinks_of_one_service_share_the_page() {
+        let metrics = Metrics::new("sink", "telecom");
+        for (name, count) in [("warehouse", 1), ("archive", 2)] {
+            metrics.with("sink", name).records_written().inc_by(count);
+        }
+        assert!(page(&metrics).contains(r#"weir_records_written_total{pipeline="telecom",service="sink",sink="archive"} 2"#));
+        assert!(page(&metrics).contains(r#"weir_records_written_total{pipeline="telecom",service="sink",sink="warehouse"} 1"#));
+    }
+
+    #[test]
+    fn hostile_reasons_do_not_swell_the_page() {
+        let metrics = Metrics::new("enricher", "telecom");
+        let dead = metrics.records_dead();
+        (0..1000).for_each(|n| dead.add(&format!("reason {n}"), 1));
+        dead.add("reason 0", 1);
+        let page = page(&metrics);
+        assert_eq!(page.lines().filter(|l| l.starts_with("weir_records_dead_total{")).count(), REASONS + 1);
+        assert!(page.contains(r#"reason="other"} 936"#), "{page}");
+        assert!(page.contains(r#"reason="reason 0"} 2"#), "{page}");
+    }
+}

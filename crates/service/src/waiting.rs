@@ -1,0 +1,106 @@
+//! Waiting for something that is away: says so, once in a while, and says when it is over.
+
+use crate::backoff::Backoff;
+use crate::health::{Dependency, spell};
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// At most one line in so long says that the wait goes on.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// One user's wait for one dependency: keeps `/ready` and the log in step with what happens, and says how long to pause.
+///
+/// ```no_run
+/// # fn connect() -> Result<(), String> { Ok(()) }
+/// # fn example(health: &weir_service::Health) {
+/// let mut waiting = weir_service::Waiting::new(health.dependency("postgres"));
+/// while let Err(error) = connect() {
+///     std::thread::sleep(waiting.failed(&error));
+/// }
+/// waiting.answered();
+/// # }
+/// ```
+pub struct Waiting {
+    dependency: Dependency,
+    backoff: Backoff,
+    since: Option<Instant>,
+    said: Option<Instant>,
+    known: bool,
+}
+
+impl Waiting {
+    /// Waits for `dependency` with the default backoff.
+    pub fn new(dependency: Dependency) -> Waiting {
+        Waiting { dependency, backoff: Backoff::default(), since: None, said: None, known: false }
+    }
+
+    /// It failed for `reason`: `/ready` says so from now on. Returns how long to pause before the next attempt.
+    pub fn failed(&mut self, reason: &dyn Display) -> Duration {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        self.dependency.away(reason.to_string());
+        self.known = false;
+        if self.said.is_none_or(|said| now - said >= EVERY) {
+            self.said = Some(now);
+            let (dependency, waited) = (self.dependency.name(), spell(now - since));
+            tracing::warn!(dependency, "waiting for {dependency} ({reason}, {waited}) · nothing is lost");
+        }
+        self.backoff.next_wait()
+    }
+
+    /// It answered: `/ready` is true again as far as this dependency is concerned. Cheap when nothing changed, so it may be called after
+    /// every success.
+    pub fn answered(&mut self) {
+        if self.known {
+            return;
+        }
+        self.known = true;
+        self.dependency.ok();
+        self.backoff.reset();
+        self.said = None;
+        if let Some(since) = self.since.take() {
+            let dependency = self.dependency.name();
+            tracing::info!(dependency, "{dependency} is back: resumed after {}", spell(since.elapsed()));
+        }
+    }
+
+    /// For how long it has been away; `None` when it is not.
+    pub fn away_for(&self) -> Option<Duration> {
+        self.since.map(|since| since.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Health, Metrics};
+
+    #[test]
+    fn readiness_follows_the_wait() {
+        let health = Health::new(&Metrics::new("sink", "telecom"));
+        let mut waiting = Waiting::new(health.dependency("postgres"));
+        let first = waiting.failed(&"connection refused");
+        assert!(first > Duration::ZERO && first <= Duration::from_millis(100));
+        assert!(health.readiness().dependencies["postgres"].starts_with("connection refused for"));
+        assert!(waiting.away_for().is_some());
+        waiting.answered();
+        assert!(health.readiness().ready);
+        assert_eq!(waiting.away_for(), None);
+    }
+
+    #[test]
+    fn the_log_says_once_that_it_waits_and_once_that_it_resumes() {
+        let lines = crate::logs::capture(|| {
+            let health = Health::new(&Metrics::new("sink", "telecom"));
+            let mut waiting = Waiting::new(health.dependency("postgres"));
+            for _ in 0..100 {
+                waiting.failed(&"connection refused");
+            }
+            waiting.answered();
+            waiting.answered();
+        });
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("waiting for postgres (connection refused, 0 ms) · nothing is lost"), "{lines:?}");
+        assert!(lines[1].contains("postgres is back: resumed after"), "{lines:?}");
+    }
+}
