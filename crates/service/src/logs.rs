@@ -167,7 +167,7 @@ mod tests {
             in_span();
             tracing::warn!("two\nlines \u{1b}[31m");
         });
-        assert!(lines[0].contains("sink") && lines[0].contains("rebalanced") && lines[0].contains("partition=2"), "{lines:?}");
+        assert!(lines[0].contains("sink") && lines[0].contains("rebalanced") && lines[0].contains("partition=\u{1b}[0m2"), "{lines:?}");
         assert_eq!(lines[1].matches('\n').count(), 1);
         assert!(!lines[1].contains("\u{1b}[31m"));
     }

@@ -1,8 +1,10 @@
 //! One registry of metrics per service instance, and the metrics that services share by name. A service's own `metrics.rs` declares
 //! which of them it keeps.
 
+pub use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
+
 use prometheus::core::Collector;
-use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -153,8 +155,8 @@ impl Metrics {
         Opts::new(name, help).const_labels(self.labels.clone())
     }
 
-    /// Names and labels are constants of the code, so a refusal is a fault in the code; the metric then counts without being shown,
-    /// which is better than a service that does not start because of its metrics.
+    /// Names and labels are constants of the code. Two metrics of one name are a fault in the code; the second then counts without
+    /// being shown, which is better than a service that does not start because of its metrics.
     fn keep<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
         let metric = metric.expect("names and labels of metrics are valid constants");
         if let Err(error) = self.registry.register(Box::new(metric.clone())) {
@@ -225,7 +227,7 @@ mod tests {
         dead.add("reason 0", 1);
         let page = page(&metrics);
         assert_eq!(page.lines().filter(|l| l.starts_with("weir_records_dead_total{")).count(), REASONS + 1);
-        assert!(page.contains(r#"reason="other"} 936"#), "{page}");
-        assert!(page.contains(r#"reason="reason 0"} 2"#), "{page}");
+        assert!(page.contains(r#"reason="other",service="enricher"} 936"#), "{page}");
+        assert!(page.contains(r#"reason="reason 0",service="enricher"} 2"#), "{page}");
     }
 }
