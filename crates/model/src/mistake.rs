@@ -4,22 +4,37 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// One thing that is wrong with a pipeline file or with what it names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mistake {
-    /// 1-based line of the pipeline file; `None` when the mistake has no line (a key that is absent altogether).
+    /// 1-based line of the pipeline file; `None` when the mistake has no line (a section that is absent altogether).
     pub line: Option<usize>,
-    /// The key, as in `reject[1].when`.
+    /// The key, as in `reject[1].when`; elements of a list of tables count from 0.
     pub key: String,
     /// What is wrong, one sentence without a full stop; may hold a "did you mean".
     pub what: String,
+    /// The word of the key's SQL that is wrong, so that it can be underlined.
+    pub token: Option<String>,
+    /// The line of the file that is wrong, when the key holds SQL.
+    pub excerpt: Option<Excerpt>,
     /// What to do: text to paste, or a command.
     pub hint: Option<String>,
+}
+
+/// One line of the pipeline file and the part of it to underline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The line, without indentation.
+    pub text: String,
+    /// First underlined character.
+    pub from: usize,
+    /// How many characters are underlined.
+    pub len: usize,
 }
 
 impl Mistake {
     /// A mistake at `key` without line and hint.
     pub fn new(key: impl Into<String>, what: impl Into<String>) -> Mistake {
-        Mistake { line: None, key: key.into(), what: what.into(), hint: None }
+        Mistake { key: key.into(), what: what.into(), ..Mistake::default() }
     }
 
     /// The same with a remedy.
@@ -33,6 +48,12 @@ impl Mistake {
         self.line = line;
         self
     }
+
+    /// The same with the word of the key's SQL that is wrong; [`Pipeline::mistakes`](crate::pipeline::Pipeline::mistakes) underlines it.
+    pub fn at(mut self, token: impl Into<String>) -> Mistake {
+        self.token = Some(token.into());
+        self
+    }
 }
 
 /// All mistakes of one pipeline file, in the order of its lines. Its `Display` is what people see.
@@ -44,6 +65,15 @@ pub struct Mistakes {
     pub list: Vec<Mistake>,
 }
 
+impl Mistakes {
+    /// Sorts by line; mistakes without a line come last, otherwise the order stays.
+    pub fn new(file: impl Into<PathBuf>, mut list: Vec<Mistake>) -> Mistakes {
+        list.sort_by_key(|m| m.line.unwrap_or(usize::MAX));
+        list.dedup();
+        Mistakes { file: file.into(), list }
+    }
+}
+
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.list.len() == 1 { "mistake" } else { "mistakes" };
@@ -53,10 +83,26 @@ impl fmt::Display for Mistakes {
         let keys = self.list.iter().map(|m| m.key.chars().count()).max().unwrap_or(0);
         for mistake in &self.list {
             writeln!(f, "  {:places$}  {:keys$}  {}", place(mistake), mistake.key, mistake.what)?;
+            if let Some(e) = &mistake.excerpt {
+                writeln!(f, "  {:places$}  │ {}", "", e.text)?;
+                writeln!(f, "  {:places$}  │ {:from$}{}", "", "", "^".repeat(e.len), from = e.from)?;
+            }
             for line in mistake.hint.iter().flat_map(|h| h.lines()) {
                 writeln!(f, "  {:places$}  hint: {line}", "")?;
             }
         }
         Ok(())
     }
+}
+
+/// The candidate that was probably meant, if one is close enough to `word`.
+pub fn similar<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    let distance = |c: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase());
+    candidates.into_iter().map(|c| (distance(c), c)).filter(|(d, _)| *d <= limit).min_by_key(|(d, _)| *d).map(|(_, c)| c)
+}
+
+/// `; did you mean `x`?` or nothing: the end of a sentence that says a name is unknown.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    similar(word, candidates).map(|c| format!("; did you mean `{c}`?")).unwrap_or_default()
 }

@@ -1,9 +1,24 @@
 //! One pipeline: what a pipeline file says, parsed and validated. Services and `weir` read the same file.
 
+mod assemble;
+mod expand;
+mod keys;
+mod names;
+mod places;
+mod reader;
+mod reference;
+mod rules;
+mod units;
+
+pub use reference::reference;
+
+use crate::mistake::{Mistake, Mistakes};
 use crate::secret::Secret;
+use places::Places;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::DeTable;
 
 /// A whole pipeline file. Paths in it are already resolved against the file's folder.
 #[derive(Debug, Clone)]
@@ -38,6 +53,7 @@ pub struct Pipeline {
     pub batch: Batch,
     /// `[workers]`.
     pub workers: Workers,
+    places: Places,
 }
 
 /// `[kafka]`: how to reach the brokers.
@@ -246,6 +262,52 @@ pub struct Workers {
 }
 
 impl Pipeline {
+    /// Reads and validates a pipeline file, with the variables of this process's environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once. No message holds a secret, a variable's value or the content of a file.
+    pub fn load(path: &Path) -> Result<Pipeline, Mistakes> {
+        let unreadable = |e| Mistakes::new(path, vec![Mistake::new("", format!("cannot read it: {}", expand::reason(&e)))]);
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Pipeline::parse(&text, path, &|name| std::env::var(name).ok())
+    }
+
+    /// The same from a text: `path` names it, and relative paths start in its folder.
+    ///
+    /// # Errors
+    /// As [`Pipeline::load`].
+    pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Pipeline, Mistakes> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            return Err(Mistakes::new(path, assemble::syntax(text, &errors)));
+        }
+        let places = Places::of(text, document.get_ref());
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let reader = reader::Reader::new(expand::Surroundings { folder, env }, &places);
+        let pipeline = assemble::pipeline(path, &document, &reader, &places);
+        let mistakes = reader.into_mistakes();
+        if mistakes.is_empty() { Ok(pipeline) } else { Err(Mistakes::new(path, mistakes)) }
+    }
+
+    /// The 1-based line of a key such as `transform.sql`, `reject[0].when` or `sink.warehouse.table`; of the table around it when the
+    /// file does not have the key.
+    pub fn locate(&self, key: &str) -> Option<usize> {
+        self.places.line(key)
+    }
+
+    /// Mistakes that others found in this pipeline, given their lines, and in SQL the wrong word underlined.
+    pub fn mistakes(&self, list: Vec<Mistake>) -> Mistakes {
+        let place = |mut mistake: Mistake| {
+            if let Some((line, excerpt)) = mistake.token.as_ref().and_then(|token| self.places.find(&mistake.key, token)) {
+                mistake.line.get_or_insert(line);
+                mistake.excerpt = Some(excerpt);
+            }
+            let line = mistake.line.or_else(|| self.locate(&mistake.key));
+            mistake.line(line)
+        };
+        Mistakes::new(&self.file, list.into_iter().map(place).collect())
+    }
+
     /// Consumer group of the enricher.
     pub fn enricher_group(&self) -> String {
         format!("weir.{}.enricher", self.name)

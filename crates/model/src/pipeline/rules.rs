@@ -1,0 +1,108 @@
+//! Rules between keys: what is right by itself and wrong together.
+
+use super::assemble::owned_property;
+use super::reader::{Reader, printable};
+use super::{Mode, Pipeline, Source, Target, names, units};
+use crate::mistake::Mistake;
+use std::collections::BTreeMap;
+
+pub(super) fn check(pipeline: &Pipeline, reader: &Reader<'_>) {
+    let report = |key: &str, what: String| reader.report(Mistake::new(key, what));
+    names_once(pipeline, reader);
+    topics(pipeline, &report);
+    times(pipeline, &report);
+    threads(pipeline, &report);
+    properties(pipeline, &report);
+    targets(pipeline, reader);
+}
+
+fn names_once(pipeline: &Pipeline, reader: &Reader<'_>) {
+    let lists: [(&str, Vec<&str>); 3] = [
+        ("lookup", pipeline.lookups.iter().map(|l| l.name.as_str()).collect()),
+        ("reject", pipeline.rejects.iter().map(|r| r.name.as_str()).collect()),
+        ("sink", pipeline.sinks.iter().map(|s| s.name.as_str()).collect()),
+    ];
+    for (list, names) in lists {
+        let mut seen = BTreeMap::new();
+        for (i, name) in names.into_iter().enumerate().filter(|(_, n)| !n.is_empty()) {
+            let key = format!("{list}[{i}].name");
+            if let Some(first) = seen.insert(name, key.clone()) {
+                let line = reader.places.line(&first).map(|l| format!(" in line {l}")).unwrap_or_default();
+                reader.report(Mistake::new(key, format!("`{}` is already the name of another {list}{line}", printable(name))));
+            }
+        }
+    }
+}
+
+fn topics(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
+    let (input, output, dead) = (&pipeline.input.topic, &pipeline.output.topic, &pipeline.dead_letters.topic);
+    if input.is_empty() {
+        return;
+    }
+    if output == input {
+        report("output.topic", format!("`{output}` is the input topic: the enricher would read its own output for ever"));
+    }
+    if dead == input || dead == output {
+        let which = if dead == input { "input" } else { "output" };
+        report("dead_letters.topic", format!("`{dead}` is the {which} topic; dead letters need one of their own"));
+    } else if let Err(what) = names::topic(dead) {
+        // a given topic has been checked already; the default one can be too long
+        report("input.topic", format!("makes the dead-letter topic `{dead}`, which {what}"));
+    }
+}
+
+fn times(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
+    let (linger, kafka) = (pipeline.batch.linger, &pipeline.kafka);
+    for (key, limit) in [("session_timeout", kafka.session_timeout), ("transaction_timeout", kafka.transaction_timeout)] {
+        if !limit.is_zero() && linger >= limit / 2 {
+            let (linger, limit) = (units::show_duration(linger), units::show_duration(limit));
+            report("batch.linger", format!("is {linger}; less than half of kafka.{key}, which is {limit}, is wanted"));
+        }
+    }
+}
+
+fn threads(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
+    let partitions = usize::try_from(pipeline.input.partitions).unwrap_or_default();
+    let source = pipeline.source.as_ref().map(|s| match s {
+        Source::Synthetic(s) => s.partitions,
+        Source::File(f) => f.partitions,
+    });
+    let workers = &pipeline.workers;
+    let idle = |key: &str, threads: usize, shares: usize, of: &str| {
+        if shares > 0 && threads > shares {
+            report(key, format!("is {threads}, but {of} is {shares}: {} would never have work", threads - shares));
+        }
+    };
+    idle("workers.enricher", workers.enricher, partitions, "input.partitions");
+    idle("workers.sink", workers.sink, partitions, "input.partitions");
+    if let Some(shares) = source.and_then(|s| usize::try_from(s).ok()) {
+        idle("workers.producer", workers.producer, shares, "source.partitions");
+    }
+}
+
+fn properties(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
+    for name in pipeline.kafka.properties.keys() {
+        if let Some(instead) = owned_property(name) {
+            report(&format!("kafka.properties.{name}"), format!("is set by weir: {instead}"));
+        }
+    }
+}
+
+fn targets(pipeline: &Pipeline, reader: &Reader<'_>) {
+    let mut seen = BTreeMap::new();
+    for (i, sink) in pipeline.sinks.iter().enumerate() {
+        let Target::Postgres(p) = &sink.target;
+        let named = !p.table.is_empty() && !p.url.expose().is_empty();
+        if named && let Some(other) = seen.insert((p.url.expose(), &p.schema, &p.table), &sink.name) {
+            let table = format!("{}.{}", p.schema, p.table);
+            let key = format!("sink[{i}].table");
+            reader.report(Mistake::new(key, format!("sink `{other}` already writes {table}: every record would be there twice")));
+        }
+        if let Mode::Upsert { key } = &p.mode
+            && p.lineage
+            && key.iter().any(|k| k.starts_with("weir_"))
+        {
+            reader.report(Mistake::new(format!("sink[{i}].key"), "names a lineage column, which is different in every record".to_owned()));
+        }
+    }
+}
