@@ -1,0 +1,229 @@
+//! Topics and the cluster: what has to be there, what is there, and how far it reaches.
+
+use crate::consumer;
+use crate::error::{Error, Result};
+use crate::positions;
+use crate::reader::{Span, scan};
+use crate::settings::{self, Quiet};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::{Kafka, Pipeline};
+use weir_model::protocol::{Offset, Partition, Standing};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A topic that has to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// The key of the pipeline file that names it.
+    pub key: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Its number of partitions.
+    pub partitions: i32,
+    /// What it is kept for.
+    pub keep: Keep,
+}
+
+/// How long a topic keeps its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// As the broker is set up.
+    Default,
+    /// Until somebody deals with them: dead letters.
+    Forever,
+    /// The last of each key: positions.
+    Latest,
+}
+
+/// One partition of a topic that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Which partition.
+    pub partition: Partition,
+    /// First offset of the log.
+    pub first: Offset,
+    /// End of the log, as far as it is committed.
+    pub end: Offset,
+}
+
+/// The topics of a pipeline: input, output and dead letters with equal partition counts, and the positions.
+pub fn topics(pipeline: &Pipeline) -> Vec<Topic> {
+    let topic = |key, name: &str, keep| Topic { key, name: name.into(), partitions: pipeline.input.partitions, keep };
+    vec![
+        topic("input.topic", &pipeline.input.topic, Keep::Default),
+        topic("output.topic", &pipeline.output.topic, Keep::Default),
+        topic("dead_letters.topic", &pipeline.dead_letters.topic, Keep::Forever),
+        Topic { key: "source", name: positions::TOPIC.into(), partitions: positions::PARTITIONS, keep: Keep::Latest },
+    ]
+}
+
+/// Creates the topics that are missing, and says what is wrong with those that are there. Safe to call by many at once.
+pub fn ensure(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
+    let mistakes = inspect(kafka, topics)?;
+    if !mistakes.is_empty() {
+        return Ok(mistakes);
+    }
+    let started = Instant::now();
+    loop {
+        let missing = missing(kafka, topics)?;
+        if missing.is_empty() {
+            return inspect(kafka, topics);
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(Error::waiting("creating topics", format!("no leader yet for {}", missing[0].name)));
+        }
+        create(kafka, &missing)?;
+    }
+}
+
+/// Says what is wrong with those topics that are there; a missing one is no mistake, because [`ensure`] would create it.
+pub fn inspect(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    for topic in topics {
+        let Some(partitions) = partitions(kafka, &topic.name)? else { continue };
+        let found = partitions.len() as i32;
+        if found != topic.partitions {
+            mistakes.push(
+                Mistake::new(topic.key, format!("topic {} has {found} partitions, where {} are needed", topic.name, topic.partitions))
+                    .hint(remedy(topic, found)),
+            );
+        }
+    }
+    Ok(mistakes)
+}
+
+fn remedy(topic: &Topic, found: i32) -> String {
+    match topic.keep {
+        Keep::Latest => format!("{} belongs to weir; delete it when no pipeline has data, and it is created anew", topic.name),
+        _ if topic.key == "input.topic" => format!("set input.partitions = {found}, or use another topic"),
+        _ => "input, output and dead-letter topics have equal numbers of partitions, because records stay in theirs".into(),
+    }
+}
+
+/// First offset and end of each partition; `None` when the topic does not exist.
+pub fn describe(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Extent>>> {
+    let Some(partitions) = partitions(kafka, topic)? else { return Ok(None) };
+    let client = asker(kafka, "weir.reader")?;
+    let extent = |partition| {
+        let (first, end) = consumer::watermarks(&client, topic, partition)?;
+        Ok(Extent { partition, first, end })
+    };
+    partitions.into_iter().map(extent).collect::<Result<_>>().map(Some)
+}
+
+/// The partitions of a topic, ascending; `None` when it does not exist.
+pub fn partitions(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Partition>>> {
+    let doing = || format!("asking for the partitions of {topic}");
+    let metadata = asker(kafka, "weir.reader")?.fetch_metadata(Some(topic), PATIENCE).map_err(|e| Error::call(doing(), &e))?;
+    let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
+    match found.error().map(Code::from) {
+        None => {}
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(None),
+        // Just created: the leaders are not known yet, the partitions are.
+        Some(Code::LeaderNotAvailable) if !found.partitions().is_empty() => {}
+        Some(code) => return Err(Error::call(doing(), &rdkafka::error::KafkaError::MetadataFetch(code))),
+    }
+    let mut partitions: Vec<_> = found.partitions().iter().map(|p| p.id()).collect();
+    partitions.sort_unstable();
+    Ok(Some(partitions))
+}
+
+/// The cluster's id: part of the sink's ledger, so that positions of one cluster are never taken for those of another.
+pub fn cluster_id(kafka: &Kafka) -> Result<String> {
+    let client = admin(kafka)?;
+    client.inner().fetch_cluster_id(PATIENCE).ok_or_else(|| Error::waiting("asking for the cluster id", "no broker answers"))
+}
+
+/// What a group has committed, asked from outside of it.
+pub fn standings(kafka: &Kafka, group: &str, topic: &str, partitions: &[Partition]) -> Result<Vec<Standing>> {
+    consumer::stable(&asker(kafka, group)?, topic, partitions)
+}
+
+/// Partition and offset of a record with weir's lineage, if the topic holds any: then an enricher has been here.
+pub fn find_lineage(kafka: &Kafka, topic: &str) -> Result<Option<(Partition, Offset)>> {
+    let Some(extents) = describe(kafka, topic)? else { return Ok(None) };
+    let spans: Vec<Span> = extents.iter().map(|e| Span { partition: e.partition, from: Some(e.first), until: Some(e.end) }).collect();
+    let mut found = None;
+    scan(kafka, topic, &spans, |record| match record.lineage() {
+        Some(_) => {
+            found = Some((record.partition(), record.offset()));
+            ControlFlow::Break(())
+        }
+        None => ControlFlow::Continue(()),
+    })?;
+    Ok(found)
+}
+
+fn missing<'a>(kafka: &Kafka, topics: &'a [Topic]) -> Result<Vec<&'a Topic>> {
+    let mut missing = Vec::new();
+    for topic in topics {
+        if partitions(kafka, &topic.name)?.is_none() {
+            missing.push(topic);
+        }
+    }
+    Ok(missing)
+}
+
+fn create(kafka: &Kafka, topics: &[&Topic]) -> Result<()> {
+    let min_insync = if kafka.replication >= 3 { "2" } else { "1" };
+    let new: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|topic| {
+            let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(kafka.replication));
+            let new = new.set("min.insync.replicas", min_insync);
+            match topic.keep {
+                Keep::Default => new,
+                Keep::Forever => new.set("retention.ms", "-1"),
+                Keep::Latest => new.set("cleanup.policy", "compact"),
+            }
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+    let client = admin(kafka)?;
+    let results = block_on(client.create_topics(&new, &options)).map_err(|e| Error::call("creating topics", &e))?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+            Err((name, code)) => {
+                return Err(Error::call(format!("creating topic {name}"), &rdkafka::error::KafkaError::MetadataFetch(code)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn admin(kafka: &Kafka) -> Result<AdminClient<Quiet>> {
+    settings::create(&settings::admin(kafka), Quiet, "creating an administration client")
+}
+
+fn asker(kafka: &Kafka, group: &str) -> Result<BaseConsumer<Quiet>> {
+    settings::create(&settings::asker(kafka, group), Quiet, "creating a client")
+}
+
+/// The admin client answers by futures, from a thread of its own; this crate blocks.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

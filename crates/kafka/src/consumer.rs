@@ -1,0 +1,323 @@
+//! A member of a consumer group that reads one topic, always from positions that its worker decided.
+//!
+//! A rebalance is only reported: the callback runs inside `poll`, where waiting for anything would be waiting for oneself. What was
+//! revoked is let go of at once; what was assigned stays untouched until the worker has fenced it, knows its stable position and calls
+//! [`Consumer::start`].
+
+use crate::error::{Error, Loss, Result};
+use crate::records::Records;
+use crate::settings;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use weir_model::pipeline::{Batch, Kafka};
+use weir_model::protocol::{Offset, Partition, Standing};
+
+/// How long a question to the broker may take before it counts as unanswered.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the group coordinator decided, in the order it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rebalance {
+    /// These are the member's partitions now, all of them; nothing is read until [`Consumer::start`].
+    Assigned(Vec<Partition>),
+    /// These were taken away in good order; reading has stopped.
+    Revoked(Vec<Partition>),
+    /// These were taken away because the group gave the member up; others may already be at work on them.
+    Lost(Vec<Partition>),
+}
+
+/// See the module. Lives on its worker's thread.
+pub struct Consumer {
+    client: BaseConsumer<Context>,
+    topic: String,
+    /// Next offset to hand out, of each partition that was started.
+    positions: BTreeMap<Partition, Offset>,
+    /// Partitions whose loss was reported since the last start.
+    lost: Vec<Partition>,
+    /// Records that came while something else was asked for; the next batch begins with them.
+    ahead: RefCell<Records>,
+    /// A failure that came when there were already records; the next call returns it.
+    trouble: Option<Error>,
+}
+
+impl Consumer {
+    /// Joins `group` to read `topic`; `member` is the name in the broker's logs. Returns at once: partitions arrive as a [`Rebalance`].
+    pub fn join(kafka: &Kafka, group: &str, topic: &str, member: &str) -> Result<Consumer> {
+        let doing = || format!("joining group {group}");
+        let client: BaseConsumer<Context> = settings::create(&settings::member(kafka, group, member), Context::default(), &doing())?;
+        client.subscribe(&[topic]).map_err(|e| Error::call(doing(), &e))?;
+        Ok(Consumer { client, topic: topic.into(), positions: BTreeMap::new(), lost: Vec::new(), ahead: RefCell::default(), trouble: None })
+    }
+
+    /// The topic it reads.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// What was reported since the last call, oldest first. A worker calls it before each batch and before each commit.
+    pub fn rebalances(&mut self) -> Vec<Rebalance> {
+        let reports = std::mem::take(&mut *self.client.context().reports());
+        if reports.iter().any(|r| !matches!(r, Rebalance::Assigned(_))) {
+            self.positions.clear();
+            self.ahead.get_mut().clear();
+        }
+        reports
+    }
+
+    /// Reads these partitions from these offsets from now on, and no others; whatever was fetched before is dropped. Also the way to
+    /// rewind. An empty list is the right answer to an empty assignment.
+    pub fn start(&mut self, positions: &[(Partition, Offset)]) -> Result<()> {
+        let doing = || format!("reading {} from {positions:?}", self.topic);
+        let list = self.list(positions).map_err(|e| Error::call(doing(), &e))?;
+        self.client.assign(&list).map_err(|e| Error::call(doing(), &e))?;
+        self.positions = positions.iter().copied().collect();
+        self.lost.clear();
+        self.ahead.get_mut().clear();
+        Ok(())
+    }
+
+    /// Fills `into` (cleared first) with what is there: waits at most `wait` for a first record and `limits.linger` for more, and ends
+    /// early when a limit is reached or a rebalance is reported. Empty is not an error.
+    ///
+    /// Errors: [`Error::Loss`] once for each partition that cannot be read on; the other partitions are not affected. Everything else
+    /// passes by itself or is a matter of rights; calling again is always right.
+    pub fn collect(&mut self, into: &mut Records, limits: &Batch, wait: Duration) -> Result<()> {
+        into.clear();
+        if let Some(error) = self.trouble.take() {
+            return Err(error);
+        }
+        std::mem::swap(into, self.ahead.get_mut());
+        let started = Instant::now();
+        let mut deadline = started + if into.is_empty() { wait } else { limits.linger };
+        let mut pause = Duration::ZERO;
+        while into.len() < limits.records && into.bytes() < limits.bytes && !self.client.context().reported() {
+            match self.client.poll(pause) {
+                Some(Ok(message)) => {
+                    if into.is_empty() {
+                        deadline = Instant::now() + limits.linger;
+                    }
+                    into.push_message(&message);
+                    pause = Duration::ZERO;
+                }
+                Some(Err(error)) => match self.judge(&error, into) {
+                    Some(error) if into.is_empty() => return Err(error),
+                    Some(error) => {
+                        self.trouble = Some(error);
+                        break;
+                    }
+                    None => {}
+                },
+                None => {
+                    pause = deadline.saturating_duration_since(Instant::now());
+                    if pause.is_zero() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.advance(into);
+        Ok(())
+    }
+
+    /// Waits without reading, while the membership stays alive; ends early when a rebalance is reported.
+    pub fn idle(&mut self, duration: Duration) {
+        let paused = self.client.assignment().ok();
+        if let Some(Err(error)) = paused.as_ref().map(|list| self.client.pause(list)) {
+            tracing::debug!(%error, "partitions could not be paused");
+        }
+        let deadline = Instant::now() + duration;
+        while !self.client.context().reported() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.poll_aside(left.min(Duration::from_millis(100)));
+        }
+        if let Some(Err(error)) = paused.as_ref().map(|list| self.client.resume(list)) {
+            tracing::debug!(%error, "partitions could not be resumed");
+        }
+    }
+
+    /// The group's committed positions, after any transaction that still touches them has ended: while one is open this fails with an
+    /// environment error, and the worker asks again.
+    pub fn stable(&self, partitions: &[Partition]) -> Result<Vec<Standing>> {
+        stable(&self.client, &self.topic, partitions)
+    }
+
+    /// First offset and end of the log of a partition.
+    pub fn watermarks(&self, partition: Partition) -> Result<(Offset, Offset)> {
+        watermarks(&self.client, &self.topic, partition)
+    }
+
+    /// Tells lag tools where reading has got to. The answer is not waited for, and nothing depends on it.
+    pub fn hint(&self, positions: &[(Partition, Offset)]) {
+        let sent = self.list(positions).and_then(|list| self.client.commit(&list, CommitMode::Async));
+        if let Err(error) = sent {
+            tracing::debug!(%error, "the group's offsets could not be hinted");
+        }
+    }
+
+    /// Asks the broker for a sign of life.
+    pub fn ping(&self, patience: Duration) -> Result<()> {
+        self.client.fetch_metadata(Some(&self.topic), patience).map(|_| ()).map_err(|e| Error::call("asking the broker for the topic", &e))
+    }
+
+    /// Proof of membership for one commit; `None` when the member may no longer own what it read.
+    ///
+    /// A commit without a generation would skip the broker's check, and after a lost membership librdkafka's metadata has none. So:
+    /// serve what the coordinator has already said, then read the metadata afresh, then make sure that the membership was not lost
+    /// before. (librdkafka gives up its generation and marks the assignment lost in one step of the thread that answers both.)
+    pub(crate) fn membership(&self) -> Option<ConsumerGroupMetadata> {
+        self.poll_aside(Duration::ZERO);
+        if self.client.context().reported() {
+            return None;
+        }
+        let metadata = self.client.group_metadata()?;
+        (!self.client.assignment_lost()).then_some(metadata)
+    }
+
+    pub(crate) fn list(&self, positions: &[(Partition, Offset)]) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, offset) in positions {
+            list.add_partition_offset(&self.topic, *partition, rdkafka::Offset::Offset(*offset))?;
+        }
+        Ok(list)
+    }
+
+    /// Serves events; a record that comes all the same is kept for the next batch.
+    fn poll_aside(&self, wait: Duration) {
+        match self.client.poll(wait) {
+            Some(Ok(message)) => self.ahead.borrow_mut().push_message(&message),
+            Some(Err(error)) => tracing::debug!(%error, "the consumer reports an error while idle"),
+            None => {}
+        }
+    }
+
+    fn advance(&mut self, read: &Records) {
+        for (partition, position) in &mut self.positions {
+            if let Some(last) = read.partitions().iter().rposition(|p| p == partition) {
+                *position = read.offset(last) + 1;
+            }
+        }
+    }
+
+    /// `None` for what needs no attention.
+    fn judge(&mut self, error: &KafkaError, read: &Records) -> Option<Error> {
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+                self.advance(read);
+                Some(self.locate_loss().unwrap_or_else(|| Error::call(format!("reading {}", self.topic), error)))
+            }
+            // A rebalance follows and says what it means.
+            Some(Code::PollExceeded) => None,
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                Some(Error::waiting(format!("reading {}", self.topic), "the topic, or a partition of it, does not exist"))
+            }
+            _ => Some(Error::call(format!("reading {}", self.topic), error)),
+        }
+    }
+
+    /// librdkafka does not say which partition's position is outside the log; the watermarks do.
+    fn locate_loss(&mut self) -> Option<Error> {
+        for (&partition, &position) in &self.positions {
+            if self.lost.contains(&partition) {
+                continue;
+            }
+            match self.watermarks(partition) {
+                Ok((first, end)) if position < first || position > end => {
+                    self.lost.push(partition);
+                    return Some(Error::Loss(Loss { topic: self.topic.clone(), partition, position, first, end }));
+                }
+                Ok(_) => {}
+                Err(error) => return Some(error),
+            }
+        }
+        None
+    }
+}
+
+/// Committed positions of the group that `client` is configured with.
+pub(crate) fn stable<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, partitions: &[Partition]) -> Result<Vec<Standing>> {
+    let doing = || format!("asking for the group's positions in {topic}");
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    // With isolation.level=read_committed librdkafka asks for stable offsets only.
+    let list = client.committed_offsets(list, PATIENCE).map_err(|e| Error::call(doing(), &e))?;
+    let mut standings = Vec::with_capacity(partitions.len());
+    for element in list.elements() {
+        element.error().map_err(|e| Error::call(doing(), &e))?;
+        standings.push(standing(topic, element.partition(), element.offset(), element.metadata())?);
+    }
+    Ok(standings)
+}
+
+fn standing(topic: &str, partition: Partition, offset: rdkafka::Offset, metadata: &str) -> Result<Standing> {
+    let rdkafka::Offset::Offset(next) = offset else {
+        return Ok(Standing { partition, fence: 0, next: None, progress: Default::default() });
+    };
+    // Sinks hint without books; theirs are in the target.
+    let progress = if metadata.is_empty() { Ok(Default::default()) } else { metadata.parse() };
+    match progress {
+        Ok(progress) => Ok(Standing { partition, fence: 0, next: Some(next), progress }),
+        Err(error) => Err(Error::Foreign { topic: topic.into(), partition, offset: next, what: format!("{error}") }),
+    }
+}
+
+pub(crate) fn watermarks<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, partition: Partition) -> Result<(Offset, Offset)> {
+    client
+        .fetch_watermarks(topic, partition, PATIENCE)
+        .map_err(|e| Error::call(format!("asking for the first and last offset of {topic} [{partition}]"), &e))
+}
+
+#[derive(Default)]
+struct Context {
+    reports: Mutex<Vec<Rebalance>>,
+}
+
+impl Context {
+    fn reports(&self) -> MutexGuard<'_, Vec<Rebalance>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reported(&self) -> bool {
+        !self.reports().is_empty()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        settings::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        settings::error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    /// Replaces the default, which would assign on its own and read from offsets that nobody fenced.
+    fn rebalance(&self, client: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions = list.elements().iter().map(|element| element.partition()).collect();
+        let report = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            Rebalance::Assigned(partitions)
+        } else {
+            // Letting go clears the mark of a loss, so look first.
+            let lost = client.assignment_lost();
+            if let Err(error) = client.unassign() {
+                tracing::error!(%error, "revoked partitions could not be let go of");
+            }
+            if lost { Rebalance::Lost(partitions) } else { Rebalance::Revoked(partitions) }
+        };
+        self.reports().push(report);
+    }
+}

@@ -1,0 +1,98 @@
+//! The producers' ledger: the compacted topic `weir.positions`, written in the same transaction as the records it speaks of.
+
+use crate::error::{Error, Result};
+use crate::reader::{Span, scan};
+use crate::unit::{Outgoing, Unit};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use weir_model::pipeline::Kafka;
+use weir_model::progress::Progress;
+use weir_model::protocol::Partition;
+
+/// The topic.
+pub const TOPIC: &str = "weir.positions";
+/// Its number of partitions, for ever: source partition sp is kept in partition sp mod 16.
+pub const PARTITIONS: i32 = 16;
+
+/// Where a source partition stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Where to go on; its form is the source's own affair.
+    pub position: serde_json::Value,
+    /// The books up to there.
+    pub progress: Progress,
+}
+
+/// The partition of the ledger that keeps a source partition.
+pub fn partition(source_partition: u32) -> Partition {
+    (source_partition % PARTITIONS as u32) as Partition
+}
+
+/// The record's key.
+pub fn key(pipeline: &str, source: &str, source_partition: u32) -> String {
+    format!("{pipeline}/{source}/{source_partition}")
+}
+
+/// Adds a position to the unit's transaction.
+pub fn write(unit: &mut Unit, pipeline: &str, source: &str, source_partition: u32, position: &Position) -> Result<()> {
+    let value = serde_json::to_vec(position).map_err(|e| Error::waiting("writing a position", e.to_string()))?;
+    unit.send(&Outgoing {
+        topic: TOPIC,
+        partition: Some(partition(source_partition)),
+        key: Some(key(pipeline, source, source_partition).as_bytes()),
+        value: Some(&value),
+        timestamp_ms: None,
+        headers: &[],
+    })
+}
+
+/// Reads where the given source partitions stand; those without an entry were never begun. To be called after the unit that writes them
+/// was opened, so that nothing can still arrive. Reads to the real end of the log, behind transactions of other pipelines that are open.
+pub fn read(kafka: &Kafka, pipeline: &str, source: &str, source_partitions: &[u32]) -> Result<BTreeMap<u32, Position>> {
+    let wanted: BTreeMap<String, u32> = source_partitions.iter().map(|sp| (key(pipeline, source, *sp), *sp)).collect();
+    let mut partitions: Vec<Partition> = source_partitions.iter().map(|sp| partition(*sp)).collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    let spans: Vec<Span> = partitions.into_iter().map(Span::all).collect();
+    let mut found = BTreeMap::new();
+    let mut foreign = None;
+    scan(kafka, TOPIC, &spans, |record| {
+        let known = record.key().and_then(|k| std::str::from_utf8(k).ok()).and_then(|k| wanted.get(k));
+        let Some(source_partition) = known else { return ControlFlow::Continue(()) };
+        let Some(value) = record.value() else {
+            found.remove(source_partition);
+            return ControlFlow::Continue(());
+        };
+        match serde_json::from_slice::<Position>(value) {
+            Ok(position) => {
+                found.insert(*source_partition, position);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                let (partition, offset) = (record.partition(), record.offset());
+                foreign = Some(Error::Foreign { topic: TOPIC.into(), partition, offset, what: error.to_string() });
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    foreign.map_or(Ok(found), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_partitions_spread_over_the_ledger() {
+        assert_eq!((partition(0), partition(15), partition(16), partition(33)), (0, 15, 0, 1));
+        assert_eq!(key("telecom", "synthetic", 3), "telecom/synthetic/3");
+    }
+
+    #[test]
+    fn a_position_keeps_the_form_the_source_gave_it() {
+        let position = Position { position: serde_json::json!({"file": "a.csv", "row": 7}), progress: Progress::default() };
+        let text = serde_json::to_string(&position).unwrap();
+        assert_eq!(serde_json::from_str::<Position>(&text).unwrap(), position);
+    }
+}

@@ -1,0 +1,285 @@
+//! One batch of one topic's records, in arrival order, in a few contiguous buffers: the client's messages are dropped at once, because
+//! each of them holds on to a whole fetch response.
+
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use weir_model::lineage::{self, Lineage};
+use weir_model::protocol::{Offset, Partition};
+
+/// Length that stands for "none", as on the wire.
+const NONE: i32 = -1;
+
+/// A batch of records; a struct of arrays. Cleared and filled again, it keeps its memory.
+#[derive(Debug, Default, Clone)]
+pub struct Records {
+    partitions: Vec<Partition>,
+    offsets: Vec<Offset>,
+    timestamps: Vec<i64>,
+    spans: Vec<Span>,
+    /// As long as the batch, or empty when no record of it has a lineage.
+    lineages: Vec<Option<Lineage>>,
+    /// Ascending by record.
+    headers: Vec<HeaderSpan>,
+    data: Vec<u8>,
+    value_bytes: usize,
+}
+
+/// Key and value of a record lie side by side in `data`.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: usize,
+    key: i32,
+    value: i32,
+}
+
+/// Name and value of a header lie side by side in `data`.
+#[derive(Debug, Clone, Copy)]
+struct HeaderSpan {
+    record: u32,
+    start: usize,
+    name: i32,
+    value: i32,
+}
+
+/// One record of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    records: &'a Records,
+    index: usize,
+}
+
+impl Records {
+    /// An empty batch.
+    pub fn new() -> Records {
+        Records::default()
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> usize {
+        self.value_bytes
+    }
+
+    /// Forgets the records, keeps the memory.
+    pub fn clear(&mut self) {
+        self.partitions.clear();
+        self.offsets.clear();
+        self.timestamps.clear();
+        self.spans.clear();
+        self.lineages.clear();
+        self.headers.clear();
+        self.data.clear();
+        self.value_bytes = 0;
+    }
+
+    /// Partition of record `i`.
+    pub fn partition(&self, i: usize) -> Partition {
+        self.partitions[i]
+    }
+
+    /// Offset of record `i`.
+    pub fn offset(&self, i: usize) -> Offset {
+        self.offsets[i]
+    }
+
+    /// Partitions of all records.
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// Offsets of all records; ascending within a partition.
+    pub fn offsets(&self) -> &[Offset] {
+        &self.offsets
+    }
+
+    /// Kafka timestamp of record `i` in milliseconds since 1970; −1 when it has none.
+    pub fn timestamp_ms(&self, i: usize) -> i64 {
+        self.timestamps[i]
+    }
+
+    /// Key of record `i`.
+    pub fn key(&self, i: usize) -> Option<&[u8]> {
+        let Span { start, key, .. } = self.spans[i];
+        self.slice(start, key)
+    }
+
+    /// Value of record `i`; `None` for a tombstone.
+    pub fn value(&self, i: usize) -> Option<&[u8]> {
+        let Span { start, key, value } = self.spans[i];
+        self.slice(start + len(key), value)
+    }
+
+    /// The values in order.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
+        (0..self.len()).map(|i| self.value(i))
+    }
+
+    /// The lineage header of record `i`; `None` when it is absent or not weir's.
+    pub fn lineage(&self, i: usize) -> Option<Lineage> {
+        self.lineages.get(i).copied().flatten()
+    }
+
+    /// All headers of record `i`, the lineage included, in order.
+    pub fn headers(&self, i: usize) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        let from = self.headers.partition_point(|h| (h.record as usize) < i);
+        self.headers[from..].iter().take_while(move |h| h.record as usize == i).map(|h| {
+            let name = self.slice(h.start, h.name).unwrap_or_default();
+            (std::str::from_utf8(name).unwrap_or_default(), self.slice(h.start + len(h.name), h.value))
+        })
+    }
+
+    /// Record `i`.
+    pub fn get(&self, i: usize) -> Record<'_> {
+        Record { records: self, index: i }
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
+        (0..self.len()).map(|i| self.get(i))
+    }
+
+    /// Keeps the records for which `keep(partition, offset)` is true.
+    pub fn retain(&mut self, mut keep: impl FnMut(Partition, Offset) -> bool) {
+        let kept: Vec<bool> = self.partitions.iter().zip(&self.offsets).map(|(&p, &o)| keep(p, o)).collect();
+        if kept.iter().all(|k| *k) {
+            return;
+        }
+        let mut renumbered = Vec::with_capacity(kept.len());
+        let mut next = 0;
+        for k in &kept {
+            renumbered.push(next);
+            next += u32::from(*k);
+        }
+        self.headers.retain(|h| kept[h.record as usize]);
+        self.headers.iter_mut().for_each(|h| h.record = renumbered[h.record as usize]);
+        sift(&mut self.partitions, &kept);
+        sift(&mut self.offsets, &kept);
+        sift(&mut self.timestamps, &kept);
+        sift(&mut self.spans, &kept);
+        sift(&mut self.lineages, &kept);
+        self.value_bytes = self.spans.iter().map(|s| len(s.key) + len(s.value)).sum();
+    }
+
+    /// Adds a copy of record `i` of another batch.
+    pub fn push(&mut self, record: Record<'_>) {
+        self.push_parts(record.partition(), record.offset(), record.timestamp_ms(), record.key(), record.value());
+        for (name, value) in record.headers() {
+            self.push_header(name, value);
+        }
+    }
+
+    /// Adds a record without headers; [`Records::push_header`] adds to it.
+    pub fn push_parts(&mut self, partition: Partition, offset: Offset, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let start = self.data.len();
+        let (key, value) = (self.append(key), self.append(value));
+        self.value_bytes += self.data.len() - start;
+        self.partitions.push(partition);
+        self.offsets.push(offset);
+        self.timestamps.push(timestamp_ms);
+        self.spans.push(Span { start, key, value });
+        if !self.lineages.is_empty() {
+            self.lineages.push(None);
+        }
+    }
+
+    /// Adds a header to the record pushed last.
+    pub fn push_header(&mut self, name: &str, value: Option<&[u8]>) {
+        let Some(record) = self.len().checked_sub(1) else { return };
+        let start = self.data.len();
+        let (name_len, value_len) = (self.append(Some(name.as_bytes())), self.append(value));
+        self.headers.push(HeaderSpan { record: record as u32, start, name: name_len, value: value_len });
+        if name == lineage::HEADER {
+            self.lineages.resize(record + 1, None);
+            self.lineages[record] = value.and_then(Lineage::decode);
+        }
+    }
+
+    /// Copies a message of the client.
+    pub(crate) fn push_message(&mut self, message: &BorrowedMessage<'_>) {
+        let timestamp = message.timestamp().to_millis().unwrap_or(-1);
+        self.push_parts(message.partition(), message.offset(), timestamp, message.key(), message.payload());
+        if let Some(headers) = message.headers() {
+            self.push_headers(headers);
+        }
+    }
+
+    fn push_headers(&mut self, headers: &BorrowedHeaders) {
+        for at in 0..headers.count() {
+            // rust-rdkafka panics on a name that is not UTF-8, and anybody may write one into a topic.
+            match catch_unwind(AssertUnwindSafe(|| headers.try_get(at))) {
+                Ok(Some(header)) => self.push_header(header.key, header.value),
+                Ok(None) => {}
+                Err(_) => self.push_header("(not UTF-8)", None),
+            }
+        }
+    }
+
+    fn append(&mut self, bytes: Option<&[u8]>) -> i32 {
+        bytes.map_or(NONE, |bytes| {
+            self.data.extend_from_slice(bytes);
+            bytes.len() as i32
+        })
+    }
+
+    fn slice(&self, start: usize, length: i32) -> Option<&[u8]> {
+        (length != NONE).then(|| &self.data[start..start + len(length)])
+    }
+}
+
+fn len(length: i32) -> usize {
+    length.max(0) as usize
+}
+
+fn sift<T>(list: &mut Vec<T>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    list.retain(|_| kept.next().is_some_and(|k| *k));
+}
+
+impl<'a> Record<'a> {
+    /// Partition.
+    pub fn partition(&self) -> Partition {
+        self.records.partition(self.index)
+    }
+
+    /// Offset.
+    pub fn offset(&self) -> Offset {
+        self.records.offset(self.index)
+    }
+
+    /// Kafka timestamp in milliseconds since 1970; −1 when it has none.
+    pub fn timestamp_ms(&self) -> i64 {
+        self.records.timestamp_ms(self.index)
+    }
+
+    /// Key.
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.records.key(self.index)
+    }
+
+    /// Value; `None` for a tombstone.
+    pub fn value(&self) -> Option<&'a [u8]> {
+        self.records.value(self.index)
+    }
+
+    /// Lineage header.
+    pub fn lineage(&self) -> Option<Lineage> {
+        self.records.lineage(self.index)
+    }
+
+    /// All headers in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+        self.records.headers(self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! A transactional producer: what is sent becomes visible together with the positions it came from, or not at all.
+//!
+//! librdkafka cannot tell a transaction from a late request of the one before it (it has no KIP-890). Hence the rule: after anything
+//! that was not a definite success the producer is dropped and built anew with the same transactional id; `init_transactions` then
+//! fences everything that may still be under way, and only then does the ledger tell the truth.
+
+use crate::consumer::Consumer;
+use crate::error::{Error, Result};
+use crate::settings;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{DeliveryResult, Header as NativeHeader, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::util::Timeout;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use weir_model::pipeline::Kafka;
+use weir_model::protocol::{Claim, Outcome};
+
+mod verdict;
+use verdict::{Step, Verdict};
+
+/// How long `recycle` waits for the coordinator before it returns, so that the worker can poll its consumer and ask again.
+const INIT_PATIENCE: Duration = Duration::from_secs(5);
+/// Events of the client are served once in so many records.
+const SERVE_EVERY: u32 = 1000;
+
+/// A header to write; without a value it is null.
+pub type Header<'a> = (&'a str, Option<&'a [u8]>);
+
+/// A record to write.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition; `None` leaves it to the key's hash, or to chance without a key.
+    pub partition: Option<i32>,
+    /// Key.
+    pub key: Option<&'a [u8]>,
+    /// Value.
+    pub value: Option<&'a [u8]>,
+    /// Milliseconds since 1970; `None` is now.
+    pub timestamp_ms: Option<i64>,
+    /// Headers in order.
+    pub headers: &'a [Header<'a>],
+}
+
+/// See the module. Lives on its worker's thread.
+pub struct Unit {
+    kafka: Kafka,
+    id: String,
+    state: State,
+    fault: Option<Error>,
+    recycles: u64,
+    unserved: u32,
+}
+
+enum State {
+    /// Nothing there, or what was there is not to be trusted.
+    Spoiled,
+    /// `init_transactions` is under way.
+    Starting(BaseProducer<Context>),
+    /// Between transactions.
+    Idle(BaseProducer<Context>),
+    /// Within one.
+    Open(BaseProducer<Context>),
+}
+
+impl Unit {
+    /// Builds the unit and fences any predecessor of the same `transactional_id`.
+    ///
+    /// Errors: environment while the coordinator does not answer within seconds; try again.
+    pub fn open(kafka: &Kafka, transactional_id: &str) -> Result<Unit> {
+        let mut unit = Unit::new(kafka, transactional_id);
+        unit.recycle()?;
+        unit.recycles = 0;
+        Ok(unit)
+    }
+
+    /// A unit that has not talked to the broker yet: [`Unit::recycle`] has to succeed before [`Unit::begin`] can.
+    pub fn new(kafka: &Kafka, transactional_id: &str) -> Unit {
+        Unit { kafka: kafka.clone(), id: transactional_id.into(), state: State::Spoiled, fault: None, recycles: 0, unserved: 0 }
+    }
+
+    /// The transactional id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How often it was built anew.
+    pub fn recycles(&self) -> u64 {
+        self.recycles
+    }
+
+    /// Why the last commit was not a success; taken out by the call.
+    pub fn fault(&mut self) -> Option<Error> {
+        self.fault.take()
+    }
+
+    /// True when the unit has to be recycled before it can be used.
+    pub fn spoiled(&self) -> bool {
+        matches!(self.state, State::Spoiled | State::Starting(_))
+    }
+
+    /// Builds the producer anew under the same id. An open transaction is aborted by the broker, and whatever the old producer still has
+    /// under way is refused from now on.
+    ///
+    /// Errors: environment while the coordinator does not answer; a second call goes on where the first one gave up.
+    pub fn recycle(&mut self) -> Result<()> {
+        let producer = match std::mem::replace(&mut self.state, State::Spoiled) {
+            State::Starting(producer) => producer,
+            old => {
+                drop(old);
+                self.recycles += 1;
+                settings::create(&settings::unit(&self.kafka, &self.id), Context::default(), &format!("creating producer {}", self.id))?
+            }
+        };
+        match producer.init_transactions(INIT_PATIENCE) {
+            Ok(()) => {
+                self.state = State::Idle(producer);
+                Ok(())
+            }
+            Err(error) => {
+                if verdict::judge(Step::Init, &error) == Verdict::Retry {
+                    self.state = State::Starting(producer);
+                }
+                Err(Error::call(format!("starting transactions of {}", self.id), &error))
+            }
+        }
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Spoiled) {
+            State::Idle(producer) => match producer.begin_transaction() {
+                Ok(()) => {
+                    producer.context().forget();
+                    self.state = State::Open(producer);
+                    Ok(())
+                }
+                Err(error) => Err(Error::call(format!("beginning a transaction of {}", self.id), &error)),
+            },
+            State::Starting(producer) => {
+                self.state = State::Starting(producer);
+                Err(self.not_ready())
+            }
+            State::Open(_) | State::Spoiled => Err(self.not_ready()),
+        }
+    }
+
+    /// Adds a record to the transaction; waits while the queue to the broker is full.
+    ///
+    /// Errors: [`Error::TooLarge`] leaves the transaction as it was, without the record; after any other it can only be aborted.
+    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
+        let State::Open(producer) = &self.state else { return Err(self.not_ready()) };
+        self.unserved += 1;
+        if self.unserved >= SERVE_EVERY {
+            self.unserved = 0;
+            producer.poll(Duration::ZERO);
+        }
+        let deadline = Instant::now() + self.kafka.transaction_timeout;
+        let mut next = native(record);
+        loop {
+            let Err((error, back)) = producer.send(next) else { return Ok(()) };
+            match error.rdkafka_error_code() {
+                Some(Code::QueueFull) if Instant::now() < deadline => producer.poll(Duration::from_millis(1)),
+                Some(Code::MessageSizeTooLarge) => return Err(too_large(record)),
+                _ => return Err(Error::call(format!("writing to {}", record.topic), &error)),
+            }
+            next = back;
+        }
+    }
+
+    /// Ends the transaction for good; with `offsets`, the claims' positions and books become the group's in the same instant.
+    /// Afterwards the unit is between transactions if the outcome is [`Outcome::Committed`], and has to be recycled if not.
+    pub fn commit(&mut self, offsets: Option<(&Consumer, &[Claim])>) -> Outcome {
+        let State::Open(producer) = std::mem::replace(&mut self.state, State::Spoiled) else {
+            self.fault = Some(self.not_ready());
+            return Outcome::Refused;
+        };
+        match self.try_commit(&producer, offsets) {
+            Ok(()) => {
+                self.state = State::Idle(producer);
+                Outcome::Committed
+            }
+            Err((outcome, error)) => {
+                tracing::debug!(id = self.id, ?outcome, %error, "transaction not committed");
+                self.fault = Some(error);
+                outcome
+            }
+        }
+    }
+
+    /// Gives the transaction up. If even that has no definite success, the unit has to be recycled.
+    pub fn abort(&mut self) {
+        let State::Open(producer) = std::mem::replace(&mut self.state, State::Spoiled) else { return };
+        match producer.abort_transaction(Timeout::After(self.kafka.transaction_timeout)) {
+            Ok(()) => self.state = State::Idle(producer),
+            Err(error) => tracing::debug!(id = self.id, %error, "transaction not aborted in good order"),
+        }
+    }
+
+    fn try_commit(
+        &self,
+        producer: &BaseProducer<Context>,
+        offsets: Option<(&Consumer, &[Claim])>,
+    ) -> std::result::Result<(), (Outcome, Error)> {
+        let deadline = Instant::now() + self.kafka.transaction_timeout;
+        // While the last records are under way, the offsets can be.
+        if let Some((consumer, claims)) = offsets {
+            self.send_offsets(producer, consumer, claims, deadline)?;
+        }
+        self.drain(producer, deadline)?;
+        self.persist(Step::Commit, deadline, || producer.commit_transaction(Timeout::After(self.kafka.transaction_timeout)))
+    }
+
+    fn send_offsets(
+        &self,
+        producer: &BaseProducer<Context>,
+        consumer: &Consumer,
+        claims: &[Claim],
+        deadline: Instant,
+    ) -> std::result::Result<(), (Outcome, Error)> {
+        let positions: Vec<_> = claims.iter().map(|c| (c.partition, c.next)).collect();
+        let refused = |error: KafkaError| (Outcome::Refused, Error::call(format!("adding offsets to {}", self.id), &error));
+        let list = consumer.list(&positions).map_err(refused)?;
+        for (element, claim) in list.elements().iter_mut().zip(claims) {
+            element.set_metadata(claim.progress.to_string());
+        }
+        self.persist(Step::Offsets, deadline, || match consumer.membership() {
+            Some(membership) => producer.send_offsets_to_transaction(&list, &membership, self.kafka.transaction_timeout),
+            None => Err(KafkaError::Rebalance(Code::RebalanceInProgress)),
+        })
+    }
+
+    /// Waits until the broker has taken every record. `BaseProducer::flush` would do the same in steps of 100 ms.
+    fn drain(&self, producer: &BaseProducer<Context>, deadline: Instant) -> std::result::Result<(), (Outcome, Error)> {
+        while producer.in_flight_count() > 0 {
+            producer.poll(Duration::from_millis(1));
+            if Instant::now() >= deadline {
+                return Err((
+                    Outcome::Refused,
+                    Error::waiting(format!("writing of {}", self.id), "the broker did not take every record in time"),
+                ));
+            }
+        }
+        match producer.context().failure() {
+            Some(error) => Err((Outcome::Refused, Error::call(format!("writing of {}", self.id), &error))),
+            None => Ok(()),
+        }
+    }
+
+    /// Repeats a call for as long as librdkafka says that this is the way to go on.
+    fn persist(
+        &self,
+        step: Step,
+        deadline: Instant,
+        mut call: impl FnMut() -> std::result::Result<(), KafkaError>,
+    ) -> std::result::Result<(), (Outcome, Error)> {
+        loop {
+            let Err(error) = call() else { return Ok(()) };
+            let outcome = match verdict::judge(step, &error) {
+                Verdict::Retry if Instant::now() < deadline => continue,
+                Verdict::Retry | Verdict::Unknown => Outcome::Unknown,
+                Verdict::Refused => Outcome::Refused,
+            };
+            return Err((outcome, Error::call(format!("{} of {}", step.name(), self.id), &error)));
+        }
+    }
+
+    fn not_ready(&self) -> Error {
+        Error::waiting(format!("using producer {}", self.id), "it has no open transaction and may have to be recycled")
+    }
+}
+
+fn native<'a>(record: &Outgoing<'a>) -> BaseRecord<'a, [u8], [u8]> {
+    BaseRecord {
+        topic: record.topic,
+        partition: record.partition,
+        payload: record.value,
+        key: record.key,
+        timestamp: record.timestamp_ms.filter(|t| *t > 0),
+        headers: (!record.headers.is_empty()).then(|| {
+            let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+            record.headers.iter().fold(empty, |all, (key, value)| all.insert(NativeHeader { key, value: *value }))
+        }),
+        delivery_opaque: (),
+    }
+}
+
+fn too_large(record: &Outgoing<'_>) -> Error {
+    let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+    Error::TooLarge { topic: record.topic.into(), bytes }
+}
+
+/// Remembers the first record that could not be written.
+#[derive(Default)]
+struct Context {
+    failure: Mutex<Option<KafkaError>>,
+}
+
+impl Context {
+    fn failure(&self) -> Option<KafkaError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn forget(&self) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        settings::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        settings::error(&error, reason);
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+    }
+}
