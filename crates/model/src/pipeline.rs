@@ -333,3 +333,21 @@ impl Pipeline {
         format!("{}-value", self.output.topic)
     }
 }
+
+impl Source {
+    /// The source's name in the ledger `weir.positions`: its `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Source::Synthetic(_) => "synthetic",
+            Source::File(_) => "file",
+        }
+    }
+
+    /// How many partitions the source has: each has one position and one transactional producer.
+    pub fn partitions(&self) -> u32 {
+        match self {
+            Source::Synthetic(source) => source.partitions,
+            Source::File(source) => source.partitions,
+        }
+    }
+}

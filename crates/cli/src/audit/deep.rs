@@ -1,0 +1,167 @@
+//! `weir audit --deep`: what topics and targets themselves say, without believing any counter.
+
+use super::verdict::grouped;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use weir_kafka::reader::{Span, scan};
+use weir_kafka::{Letter, admin};
+use weir_model::fault::Stage;
+use weir_model::lineage::Lineage;
+use weir_model::pipeline::{Mode, Pipeline, Target};
+use weir_model::progress::Progress;
+use weir_model::protocol::{Offset, Partition};
+use weir_store::Store;
+
+/// Everything that contradicts the books; empty when all agrees.
+pub(crate) async fn findings(pipeline: &Pipeline) -> Result<Vec<String>> {
+    let mut findings = tokio::task::block_in_place(|| chains(pipeline))?;
+    for sink in &pipeline.sinks {
+        let Target::Postgres(target) = &sink.target;
+        let store = Store::new(&target.url, "weir-audit")?;
+        let mut books = Progress::default();
+        for book in store.books(&pipeline.name).await?.into_iter().filter(|book| book.sink == sink.name) {
+            books.counters += book.standing.progress.counters;
+        }
+        let letters = store.count_letters(&pipeline.name, &sink.name).await?;
+        compare(&mut findings, &format!("{}: weir.dead_letters", sink.name), letters, books.counters.dead);
+        // An upsert writes fewer rows than it reads records.
+        if target.mode == Mode::Append {
+            let rows = store.count_rows(&target.schema, &target.table).await?;
+            compare(&mut findings, &format!("{}: {}.{}", sink.name, target.schema, target.table), rows, books.counters.written);
+        }
+    }
+    Ok(findings)
+}
+
+fn compare(findings: &mut Vec<String>, what: &str, found: u64, booked: u64) {
+    if found != booked {
+        findings.push(format!("{what} holds {} rows, the books say {}", grouped(found), grouped(booked)));
+    }
+}
+
+/// Follows the lineage through output ∪ dead letters of every partition.
+fn chains(pipeline: &Pipeline) -> Result<Vec<String>> {
+    let mut links: BTreeMap<Partition, Vec<Link>> = BTreeMap::new();
+    for (topic, place) in [(&pipeline.output.topic, Place::Output), (&pipeline.dead_letters.topic, Place::Letters)] {
+        let spans: Vec<Span> = admin::partitions(&pipeline.kafka, topic)?.unwrap_or_default().into_iter().map(Span::all).collect();
+        scan(&pipeline.kafka, topic, &spans, |record| {
+            // The producer's letters never were in the input topic and have no part in the chain.
+            let source = place == Place::Letters && Letter::read(record).is_some_and(|letter| letter.stage == Stage::Source);
+            if let Some(lineage) = record.lineage().filter(|_| !source) {
+                links.entry(record.partition()).or_default().push(Link { lineage, place, offset: record.offset() });
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    let standings = admin::standings(
+        &pipeline.kafka,
+        &pipeline.enricher_group(),
+        &pipeline.input.topic,
+        &admin::partitions(&pipeline.kafka, &pipeline.input.topic)?.unwrap_or_default(),
+    )?;
+    let mut findings = Vec::new();
+    for standing in standings {
+        let links = links.remove(&standing.partition).unwrap_or_default();
+        follow(standing.partition, links, &standing.progress, &mut findings);
+    }
+    Ok(findings)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Output,
+    Letters,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    lineage: Lineage,
+    place: Place,
+    offset: Offset,
+}
+
+/// How many broken links are told one by one.
+const TOLD: usize = 5;
+
+/// Checks one partition's chain and what it adds up to against the books that the enricher committed.
+fn follow(partition: Partition, mut links: Vec<Link>, books: &Progress, findings: &mut Vec<String>) {
+    links.sort_by_key(|link| link.lineage.source);
+    let mut previous = -1;
+    let (mut filtered, mut broken) = (0, 0);
+    for link in &links {
+        let Lineage { source, previous: named, filtered: between } = link.lineage;
+        if named != previous {
+            broken += 1;
+            if broken <= TOLD {
+                let place = format!("{:?}[{partition}]@{}", link.place, link.offset).to_lowercase();
+                findings.push(match source == previous {
+                    true => format!("partition {partition}: input record {source} was emitted twice, again as {place}"),
+                    false => format!("partition {partition}: {place} names input record {named} as its predecessor, the one found is {previous}"),
+                });
+            }
+        }
+        previous = source;
+        filtered += between;
+    }
+    if broken > TOLD {
+        findings.push(format!("partition {partition}: {} more broken links", grouped((broken - TOLD) as u64)));
+    }
+    let count = |place| links.iter().filter(|link| link.place == place).count() as u64;
+    let counted = [
+        ("written", count(Place::Output), books.counters.written),
+        ("dead", count(Place::Letters), books.counters.dead),
+        ("filtered", filtered + books.filtered_since, books.counters.filtered),
+    ];
+    for (what, found, booked) in counted {
+        if found != booked {
+            findings.push(format!("partition {partition}: {} records {what} in the topics, the books say {}", grouped(found), grouped(booked)));
+        }
+    }
+    if previous != books.last.unwrap_or(-1) {
+        findings.push(format!("partition {partition}: the chain ends at input record {previous}, the books say {:?}", books.last));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_model::progress::Counters;
+
+    fn link(source: i64, previous: i64, filtered: u64) -> Link {
+        Link { lineage: Lineage { source, previous, filtered }, place: Place::Output, offset: source }
+    }
+
+    fn books(written: u64, filtered: u64, last: i64) -> Progress {
+        let read = written + filtered;
+        Progress { counters: Counters { read, written, filtered, dead: 0 }, last: Some(last), filtered_since: 0 }
+    }
+
+    fn found(links: Vec<Link>, books: Progress) -> Vec<String> {
+        let mut findings = Vec::new();
+        follow(0, links, &books, &mut findings);
+        findings
+    }
+
+    #[test]
+    fn an_unbroken_chain_with_gaps_in_the_offsets_is_clean() {
+        assert_eq!(found(vec![link(9, 4, 1), link(0, -1, 0), link(4, 0, 0)], books(3, 1, 9)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_missing_link_is_found_even_when_the_books_agree() {
+        let findings = found(vec![link(0, -1, 0), link(9, 4, 0)], books(2, 0, 9));
+        assert!(findings[0].contains("names input record 4 as its predecessor, the one found is 0"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_record_emitted_twice_is_found() {
+        let findings = found(vec![link(0, -1, 0), link(1, 0, 0), link(1, 0, 0)], books(3, 0, 1));
+        assert!(findings[0].contains("emitted twice"), "{findings:?}");
+    }
+
+    #[test]
+    fn books_that_claim_more_than_the_topics_hold_are_found() {
+        assert!(found(vec![link(0, -1, 0)], books(2, 0, 0))[0].contains("the books say 2"));
+    }
+}

@@ -1,0 +1,152 @@
+//! The arithmetic of the audit and its table, without IO.
+
+use serde::Serialize;
+use std::fmt;
+use weir_model::progress::Counters;
+
+/// One service's books, summed over its partitions, and what still waits in front of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Hop {
+    /// `producer`, `enricher`, or the sink's name.
+    pub(crate) name: String,
+    /// The books.
+    #[serde(flatten)]
+    pub(crate) counters: Counters,
+    /// Data records in the topic in front of this hop that it has not read yet; `None` where a source has no count.
+    pub(crate) waiting: Option<u64>,
+    /// What does not add up: 0, or how many records are missing (positive) or too many (negative).
+    pub(crate) unaccounted: i128,
+}
+
+/// A whole pipeline's audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) pipeline: String,
+    pub(crate) hops: Vec<Hop>,
+    /// What `--deep` found by reading topics and targets again; empty when it was not asked for or found nothing wrong.
+    pub(crate) findings: Vec<String>,
+}
+
+/// The books of one hop as read from its ledger.
+pub(crate) struct Books {
+    pub(crate) name: String,
+    pub(crate) counters: Counters,
+    pub(crate) waiting: Option<u64>,
+}
+
+impl Verdict {
+    /// Compares the books hop by hop: within each, read = written + filtered + dead; between two, what one wrote the next has read or
+    /// still finds in the topic. `sinks` all read what the enricher wrote; `producer` is absent when other programs fill the input topic.
+    pub(crate) fn new(pipeline: &str, producer: Option<Books>, enricher: Books, sinks: Vec<Books>) -> Verdict {
+        let written = |books: &Books| i128::from(books.counters.written);
+        let emitted = written(&enricher);
+        let produced = producer.as_ref().map(written);
+        let mut hops: Vec<Hop> = producer.into_iter().map(|books| hop(books, None)).collect();
+        hops.push(hop(enricher, produced));
+        hops.extend(sinks.into_iter().map(|books| hop(books, Some(emitted))));
+        Verdict { pipeline: pipeline.into(), hops, findings: Vec::new() }
+    }
+
+    /// Whether every record is accounted for.
+    pub(crate) fn clean(&self) -> bool {
+        self.findings.is_empty() && self.hops.iter().all(|hop| hop.unaccounted == 0)
+    }
+}
+
+fn hop(books: Books, handed: Option<i128>) -> Hop {
+    let arrived = i128::from(books.counters.read) + i128::from(books.waiting.unwrap_or(0));
+    let between = handed.map_or(0, |handed| handed - arrived);
+    Hop { name: books.name, counters: books.counters, waiting: books.waiting, unaccounted: books.counters.unaccounted() + between }
+}
+
+/// The table people see.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let judgement = if self.clean() { "everything is accounted for" } else { "NOT everything is accounted for" };
+        writeln!(f, " audit {:42} {judgement}", self.pipeline)?;
+        let header = ["hop", "read", "written", "filtered", "dead", "waiting", "unaccounted"].map(String::from);
+        let rows: Vec<[String; 7]> = std::iter::once(header).chain(self.hops.iter().map(cells)).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        for row in &rows {
+            write!(f, " {:<w$}", row[0], w = width(0))?;
+            for (column, cell) in row.iter().enumerate().skip(1) {
+                write!(f, "  {cell:>w$}", w = width(column))?;
+            }
+            writeln!(f)?;
+        }
+        self.findings.iter().try_for_each(|finding| writeln!(f, " ✘ {finding}"))
+    }
+}
+
+fn cells(hop: &Hop) -> [String; 7] {
+    let c = &hop.counters;
+    let waiting = hop.waiting.map_or("–".into(), grouped);
+    let unaccounted = format!("{}{}", if hop.unaccounted < 0 { "−" } else { "" }, grouped(hop.unaccounted.unsigned_abs() as u64));
+    [hop.name.clone(), grouped(c.read), grouped(c.written), grouped(c.filtered), grouped(c.dead), waiting, unaccounted]
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn books(name: &str, read: u64, written: u64, filtered: u64, dead: u64, waiting: Option<u64>) -> Books {
+        Books { name: name.into(), counters: Counters { read, written, filtered, dead }, waiting }
+    }
+
+    #[test]
+    fn a_balanced_pipeline_is_clean_also_while_records_wait() {
+        let verdict = Verdict::new(
+            "telecom",
+            Some(books("producer", 100, 100, 0, 0, None)),
+            books("enricher", 80, 70, 4, 6, Some(20)),
+            vec![books("warehouse", 60, 59, 0, 1, Some(10))],
+        );
+        assert!(verdict.clean(), "{verdict}");
+    }
+
+    #[test]
+    fn a_record_lost_between_two_hops_is_missed() {
+        let verdict = Verdict::new(
+            "telecom",
+            Some(books("producer", 100, 100, 0, 0, None)),
+            books("enricher", 99, 99, 0, 0, Some(0)),
+            vec![books("warehouse", 99, 99, 0, 0, Some(0))],
+        );
+        assert_eq!(verdict.hops[1].unaccounted, 1);
+        assert!(!verdict.clean());
+    }
+
+    #[test]
+    fn a_doubled_record_shows_as_negative() {
+        let verdict = Verdict::new("telecom", None, books("enricher", 100, 100, 0, 0, Some(0)), vec![books("w", 101, 101, 0, 0, Some(0))]);
+        assert_eq!(verdict.hops[1].unaccounted, -1);
+        assert!(verdict.to_string().contains("−1"), "{verdict}");
+    }
+
+    #[test]
+    fn a_record_lost_within_a_hop_is_missed() {
+        let verdict = Verdict::new("telecom", None, books("enricher", 100, 98, 1, 0, Some(0)), vec![books("w", 98, 98, 0, 0, Some(0))]);
+        assert_eq!(verdict.hops[0].unaccounted, 1);
+        assert!(!verdict.clean());
+    }
+
+    #[test]
+    fn numbers_are_grouped_in_threes() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `weir`: the operator's tool.
+
+mod audit;
+mod schema;
+mod topics;
+
+use clap::Parser;
+use std::process::ExitCode;
+use weir_model::mistake::Mistakes;
+
+/// The exit code for configuration mistakes (`EX_CONFIG`).
+const CONFIGURATION: u8 = 78;
+
+/// Records from Kafka into a warehouse, with nothing lost, doubled or stuck.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "A pipeline is one TOML file; every command but `schema` takes it as its argument.\n\
+    Start with: weir check deploy/pipelines/telecom.toml")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Compare the books of all services: is every record accounted for?
+    Audit(audit::Args),
+    /// Show what the topics hold and how far each service is behind.
+    Topics(topics::Args),
+    /// Register the pipeline's schemas, ask for compatibility, show differences.
+    Schema(schema::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Audit(args) => audit::run(args).await,
+        Command::Topics(args) => topics::run(args).await,
+        Command::Schema(args) => schema::run(args).await,
+    };
+    result.unwrap_or_else(|error| {
+        if let Some(mistakes) = error.downcast_ref::<Mistakes>() {
+            eprint!("{mistakes}");
+            return ExitCode::from(CONFIGURATION);
+        }
+        eprintln!("weir: {}", weir_service::start::chain(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}

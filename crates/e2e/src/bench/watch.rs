@@ -1,0 +1,198 @@
+//! One process under measurement: what it has done, the CPU it took and the memory it held, sampled from outside.
+
+use anyhow::{Context, Result, bail};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Between two looks at a process.
+const SAMPLE: Duration = Duration::from_millis(20);
+
+/// What a run came to, from the first sample that showed progress to the last.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measured {
+    /// Records done within the measured span.
+    pub records: u64,
+    /// Wall-clock seconds of the span.
+    pub seconds: f64,
+    /// User + system CPU seconds of the span.
+    pub cpu: f64,
+    /// Largest resident set seen, MiB.
+    pub peak_mib: f64,
+    /// Resident set at a third of the way and at the end, MiB: flat when they agree.
+    pub third_mib: f64,
+    /// See `third_mib`.
+    pub end_mib: f64,
+}
+
+impl Measured {
+    /// Records per wall-clock second.
+    pub fn rate(&self) -> f64 {
+        self.records as f64 / self.seconds
+    }
+
+    /// CPU microseconds per record.
+    pub fn micros(&self) -> f64 {
+        self.cpu * 1e6 / self.records as f64
+    }
+}
+
+/// A running service whose admin page answers.
+pub struct Watched {
+    child: Child,
+    address: SocketAddr,
+    samples: Vec<Sample>,
+    started: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: f64,
+    done: u64,
+    cpu: f64,
+    rss_mib: f64,
+}
+
+impl Watched {
+    /// Starts `program` of the folder this benchmark was built into, with its admin page on a free port.
+    pub fn start(program: &str, args: &[&str]) -> Result<Watched> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let path = std::env::current_exe()?.with_file_name(program);
+        let child = Command::new(&path)
+            .args(args)
+            .env("WEIR_LISTEN", address.to_string())
+            .env("WEIR_INSTANCE", "bench-0")
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::options().create(true).append(true).open(std::env::temp_dir().join("weir-bench.log"))?)
+            .spawn()
+            .with_context(|| format!("cannot start {}", path.display()))?;
+        Ok(Watched { child, address, samples: Vec::new(), started: Instant::now() })
+    }
+
+    /// Sums the samples of one metric over its labels.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        Some(sum(&self.metrics()?, name))
+    }
+
+    /// The metrics page.
+    pub fn metrics(&self) -> Option<String> {
+        get(self.address, "/metrics").ok()
+    }
+
+    /// Takes one sample; `metric` counts what is done.
+    pub fn sample(&mut self, metric: &[&str]) -> Result<u64> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the process ended early with {status}; its log is {}", std::env::temp_dir().join("weir-bench.log").display());
+        }
+        let page = self.metrics().unwrap_or_default();
+        let done = metric.iter().map(|m| sum(&page, m)).sum::<f64>() as u64;
+        let (cpu, rss_mib) = usage(self.child.id())?;
+        self.samples.push(Sample { at: self.started.elapsed().as_secs_f64(), done, cpu, rss_mib });
+        Ok(done)
+    }
+
+    /// Waits until `metric` counts `records`, for at most `limit`.
+    pub fn until(&mut self, metric: &[&str], records: u64, limit: Duration) -> Result<Measured> {
+        loop {
+            let done = self.sample(metric)?;
+            if done >= records {
+                return Ok(self.measured());
+            }
+            if self.started.elapsed() > limit {
+                bail!("only {done} of {records} records after {limit:?}; log: {}", std::env::temp_dir().join("weir-bench.log").display());
+            }
+            std::thread::sleep(SAMPLE);
+        }
+    }
+
+    /// The span from the first progress to the end of it.
+    pub fn measured(&self) -> Measured {
+        let Some(last) = self.samples.iter().find(|s| Some(s.done) == self.samples.last().map(|l| l.done)) else { return Measured::default() };
+        let first = self.samples.iter().find(|s| s.done > 0).unwrap_or(last);
+        let third = self.samples.iter().find(|s| s.done > last.done / 3).unwrap_or(last);
+        Measured {
+            records: last.done - first.done,
+            seconds: last.at - first.at,
+            cpu: last.cpu - first.cpu,
+            peak_mib: self.samples.iter().map(|s| s.rss_mib).fold(0.0, f64::max),
+            third_mib: third.rss_mib,
+            end_mib: last.rss_mib,
+        }
+    }
+
+    /// CPU seconds and resident MiB now.
+    pub fn usage(&self) -> Result<(f64, f64)> {
+        usage(self.child.id())
+    }
+
+    /// Asks it to drain and waits until it has.
+    pub fn stop(mut self) -> Result<()> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status()?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("the process did not drain: {status}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// User + system seconds and resident MiB of a process, from /proc.
+fn usage(pid: u32) -> Result<(f64, f64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: f64 = [11, 12].iter().filter_map(|&i| fields.get(i)?.parse::<f64>().ok()).sum();
+    let pages: f64 = fields.get(21).and_then(|f| f.parse().ok()).unwrap_or(0.0);
+    // Linux reports in hundredths of a second and in pages of 4 KiB on every machine this runs on.
+    Ok((ticks / 100.0, pages * 4096.0 / 1048576.0))
+}
+
+fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn sum(page: &str, name: &str) -> f64 {
+    let of = |line: &str| -> Option<f64> {
+        let rest = line.strip_prefix(name)?;
+        (rest.starts_with('{') || rest.starts_with(' ')).then(|| line.rsplit(' ').next()?.parse().ok())?
+    };
+    page.lines().filter_map(of).sum()
+}
+
+/// The value below which `share` of a histogram's observations lie, interpolated within its bucket.
+pub fn quantile(page: &str, name: &str, share: f64) -> Option<f64> {
+    let prefix = format!("{name}_bucket{{");
+    let mut buckets: std::collections::BTreeMap<u64, (f64, f64)> = Default::default();
+    for line in page.lines().filter(|l| l.starts_with(&prefix)) {
+        let bound = line.split("le=\"").nth(1)?.split('"').next()?;
+        let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
+        let count: f64 = line.rsplit(' ').next()?.parse().ok()?;
+        let entry = buckets.entry(bound.to_bits()).or_insert((bound, 0.0));
+        entry.1 += count;
+    }
+    let total = buckets.values().last()?.1;
+    let (mut lower, mut below) = (0.0, 0.0);
+    for (bound, count) in buckets.into_values() {
+        if count >= share * total && total > 0.0 {
+            let width = if bound.is_finite() { bound - lower } else { return Some(f64::INFINITY) };
+            return Some(lower + width * (share * total - below) / (count - below).max(1.0));
+        }
+        (lower, below) = (bound, count);
+    }
+    None
+}
