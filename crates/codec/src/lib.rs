@@ -8,13 +8,20 @@
 //! Columns, not trees: a schema that weir reads or writes is a record of plain values, each optional or not. Records of *other*
 //! programs may carry arrays, maps, records and unions in fields that weir's schema does not name; they are checked and passed over.
 
+mod columns;
+mod convert;
 mod decode;
 mod encode;
 mod error;
 mod fit;
+mod frame;
+mod physical;
 pub mod registry;
+mod resolve;
 mod schema;
 mod shape;
+mod validate;
+mod writer;
 
 pub use decode::{Decoded, Decoder};
 pub use encode::{Encoded, Encoder};

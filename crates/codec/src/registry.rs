@@ -1,107 +1,250 @@
-//! The Schema Registry's REST interface.
+//! The Schema Registry, through Confluent's REST interface.
+//!
+//! Successes are cached, since what an id means never changes. Errors are not, with one exception: that an id does not exist is
+//! believed for [`MISSING_FOR`], after it was asked for repeatedly, so that a topic full of foreign bytes does not become a storm of
+//! requests. A plain 404 is not such an answer: a wrong path or a gateway says 404 as well, and no record may be lost to that.
+
+mod error;
+mod http;
+
+pub use error::Error;
 
 use crate::schema::Schema;
-use weir_model::fault::Class;
+use apache_avro::Schema as Avro;
+use http::Http;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
-/// Why the registry did not help.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
-    /// It has no such schema or subject.
-    #[error("the registry has no {what}")]
-    NotFound {
-        /// What was asked for.
-        what: String,
-    },
-    /// It is away, slow, overloaded or broken: try again later.
-    #[error("the registry at {url} is not available: {why}")]
-    Unavailable {
-        /// Without user and password.
-        url: String,
-        /// The cause.
-        why: String,
-    },
-    /// It refuses these credentials.
-    #[error("the registry at {url} refuses access (HTTP {status}): check user and password in registry.url")]
-    Denied {
-        /// Without user and password.
-        url: String,
-        /// 401 or 403.
-        status: u16,
-    },
-    /// It refuses what it was given, such as an incompatible schema.
-    #[error("the registry refuses {what}: {why}")]
-    Refused {
-        /// What it was asked to do.
-        what: String,
-        /// Its own words.
-        why: String,
-    },
-    /// What it holds is not an Avro schema that weir can work with.
-    #[error("{what}: {why}")]
-    Invalid {
-        /// Which schema.
-        what: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The URL of the pipeline file is not one.
-    #[error("registry.url is not a URL of a registry: {0}")]
-    Url(String),
+/// How long "no such id" is believed without asking again.
+pub const MISSING_FOR: Duration = Duration::from_secs(10);
+/// Pauses between the questions for an id that seems to be missing: it may have been registered a moment ago, on another node.
+const ASK_AGAIN: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
+/// Schema texts, and missing ids, kept at most.
+const MAX_CACHED: usize = 1024;
+/// Schemas that one schema may refer to, directly or not.
+const MAX_REFERENCES: usize = 64;
+
+/// A client of one registry; clones share its cache and its connections.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    http: Http,
+    cache: Mutex<Cache>,
+    /// Held while schemas are fetched, so that workers who meet a new id together ask once.
+    fetching: tokio::sync::Mutex<()>,
 }
 
-impl Error {
-    /// What is to be done about it.
-    pub fn class(&self) -> Class {
-        match self {
-            Error::Unavailable { .. } => Class::Environment,
-            _ => Class::Configuration,
-        }
-    }
+#[derive(Default)]
+struct Cache {
+    documents: HashMap<u32, Arc<str>>,
+    missing: HashMap<u32, Instant>,
 }
 
-/// A client of one registry; clones share the cache.
-#[derive(Debug, Clone)]
-pub struct Registry {
-    url: String,
+/// A schema as the registry stores it.
+#[derive(Deserialize)]
+struct Stored {
+    schema: String,
+    #[serde(rename = "schemaType")]
+    kind: Option<String>,
+    references: Option<Vec<Reference>>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    subject: String,
+    version: u32,
 }
 
 impl Registry {
     /// A client for `[registry]`; does not connect.
     pub fn new(registry: &weir_model::pipeline::Registry) -> Result<Registry, Error> {
-        Ok(Registry { url: registry.url.expose().into() })
-    }
-
-    fn away<T>(&self) -> Result<T, Error> {
-        Err(Error::Unavailable { url: self.url.clone(), why: "not connected".into() })
+        let http = Http::new(&registry.url)?;
+        Ok(Registry(Arc::new(Inner { http, cache: Mutex::default(), fetching: tokio::sync::Mutex::new(()) })))
     }
 
     /// The schema with this id, which must be one that weir can read and write whole.
-    pub async fn schema(&self, _id: u32) -> Result<Schema, Error> {
-        self.away()
+    pub async fn schema(&self, id: u32) -> Result<Schema, Error> {
+        let document = self.document(id).await?;
+        Schema::parse(&document).map_err(|e| Error::Invalid { what: format!("schema {id}"), why: e.to_string() })
     }
 
     /// Registers `schema` under `subject` and returns its id; the same schema again gets the same id.
-    pub async fn register(&self, _subject: &str, _schema: &Schema) -> Result<u32, Error> {
-        self.away()
+    pub async fn register(&self, subject: &str, schema: &Schema) -> Result<u32, Error> {
+        #[derive(Deserialize)]
+        struct Registered {
+            id: u32,
+        }
+        let what = format!("the schema for subject {subject}");
+        let body = json!({"schema": schema.text()});
+        let answer: Registered = self.0.http.post(&["subjects", subject, "versions"], &body, &what).await?;
+        Ok(answer.id)
     }
 
     /// The newest version of `subject`: id, version, schema; `None` when the subject does not exist.
-    pub async fn latest(&self, _subject: &str) -> Result<Option<(u32, u32, Schema)>, Error> {
-        self.away()
+    pub async fn latest(&self, subject: &str) -> Result<Option<(u32, u32, Schema)>, Error> {
+        #[derive(Deserialize)]
+        struct Latest {
+            id: u32,
+            version: u32,
+        }
+        let what = format!("subject {subject}");
+        match self.0.http.get::<Latest>(&["subjects", subject, "versions", "latest"], &what).await {
+            Ok(latest) => Ok(Some((latest.id, latest.version, self.schema(latest.id).await?))),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Why `schema` could not become the next version of `subject` under the registry's compatibility rule; empty when it could.
-    pub async fn compatible(&self, _subject: &str, _schema: &Schema) -> Result<Vec<String>, Error> {
-        self.away()
+    pub async fn compatible(&self, subject: &str, schema: &Schema) -> Result<Vec<String>, Error> {
+        #[derive(Deserialize)]
+        struct Verdict {
+            is_compatible: bool,
+            #[serde(default)]
+            messages: Vec<String>,
+        }
+        let what = format!("the schema for subject {subject}");
+        let path = ["compatibility", "subjects", subject, "versions", "latest"];
+        match self.0.http.post::<Verdict>(&path, &json!({"schema": schema.text()}), &what).await {
+            Ok(verdict) if verdict.is_compatible => Ok(Vec::new()),
+            Ok(verdict) if verdict.messages.is_empty() => Ok(vec!["the registry's rule for this subject does not allow it".into()]),
+            Ok(verdict) => Ok(verdict.messages),
+            Err(Error::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Sets the compatibility rule of `subject`: `BACKWARD`, `FULL`, `NONE`, ….
-    pub async fn set_compatibility(&self, _subject: &str, _level: &str) -> Result<(), Error> {
-        self.away()
+    /// Sets the compatibility rule of `subject`: `NONE`, `BACKWARD`, `FORWARD`, `FULL`, or one of the latter with `_TRANSITIVE`.
+    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
+        let what = format!("the compatibility rule {level} for subject {subject}");
+        self.0.http.put::<Value>(&["config", subject], &json!({"compatibility": level}), &what).await.map(drop)
     }
 
-    /// Answers when the registry does.
+    /// Answers when the registry does, as a registry.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.away()
+        self.0.http.get::<Vec<Value>>(&["schemas", "types"], "list of schema types").await.map(drop)
+    }
+
+    /// The schema texts of `ids`, in their order; an id's own fault stands in its place. The error is one of the environment or of the
+    /// configuration, and says nothing about any id.
+    pub(crate) async fn documents(&self, ids: &[u32]) -> Result<Vec<Result<Arc<str>, Error>>, Error> {
+        let mut answers: HashMap<u32, Result<Arc<str>, Error>> = HashMap::new();
+        let mut pauses = ASK_AGAIN.iter();
+        let mut open = ids.to_vec();
+        loop {
+            for id in &open {
+                let answer = if self.is_missing(*id) { Err(not_found(*id)) } else { self.document(*id).await };
+                match answer {
+                    Err(error @ (Error::NotFound { .. } | Error::Invalid { .. })) => answers.insert(*id, Err(error)),
+                    Err(other) => return Err(other),
+                    Ok(document) => answers.insert(*id, Ok(document)),
+                };
+            }
+            open.retain(|id| matches!(answers.get(id), Some(Err(Error::NotFound { .. }))) && !self.is_missing(*id));
+            match pauses.next() {
+                Some(pause) if !open.is_empty() => sleep(*pause).await,
+                _ => break,
+            }
+        }
+        self.believe_missing(&open);
+        Ok(ids.iter().map(|id| answers.remove(id).unwrap_or_else(|| Err(not_found(*id)))).collect())
+    }
+
+    /// The text of schema `id`, complete in itself: types it refers to are written into it.
+    async fn document(&self, id: u32) -> Result<Arc<str>, Error> {
+        if let Some(document) = self.cached(id) {
+            return Ok(document);
+        }
+        let _alone = self.0.fetching.lock().await;
+        if let Some(document) = self.cached(id) {
+            return Ok(document);
+        }
+        let what = format!("schema {id}");
+        let stored: Stored = self.0.http.get(&["schemas", "ids", &id.to_string()], &what).await?;
+        let document: Arc<str> = self.complete(stored, &what).await?.into();
+        let mut cache = self.cache();
+        if cache.documents.len() >= MAX_CACHED {
+            cache.documents.clear();
+        }
+        cache.documents.insert(id, document.clone());
+        cache.missing.remove(&id);
+        Ok(document)
+    }
+
+    async fn complete(&self, stored: Stored, what: &str) -> Result<String, Error> {
+        let invalid = |why: String| Error::Invalid { what: what.into(), why };
+        if let Some(kind) = stored.kind.filter(|kind| kind != "AVRO") {
+            return Err(invalid(format!("its type is {kind}, not AVRO")));
+        }
+        let references = stored.references.unwrap_or_default();
+        if references.is_empty() {
+            return Ok(stored.schema);
+        }
+        let others = self.references(references, what).await?;
+        let (mut whole, parsed) =
+            Avro::parse_str_with_list(&stored.schema, &others).map_err(|e| invalid(format!("with its references not a schema: {e}")))?;
+        whole.denormalize(&parsed).map_err(|e| invalid(e.to_string()))?;
+        serde_json::to_string(&whole).map_err(|e| invalid(e.to_string()))
+    }
+
+    /// The texts of all schemas referred to, directly or not, each once.
+    async fn references(&self, direct: Vec<Reference>, what: &str) -> Result<Vec<String>, Error> {
+        let mut seen: Vec<(String, u32)> = Vec::new();
+        let mut texts = Vec::new();
+        let mut open = direct;
+        while let Some(reference) = open.pop() {
+            let key = (reference.subject, reference.version);
+            if seen.contains(&key) {
+                continue;
+            }
+            if seen.len() == MAX_REFERENCES {
+                return Err(Error::Invalid { what: what.into(), why: format!("it refers to more than {MAX_REFERENCES} schemas") });
+            }
+            let version = key.1.to_string();
+            let what = format!("version {version} of subject {}", key.0);
+            let stored: Stored = self.0.http.get(&["subjects", &key.0, "versions", &version], &what).await?;
+            texts.push(stored.schema);
+            open.extend(stored.references.unwrap_or_default());
+            seen.push(key);
+        }
+        Ok(texts)
+    }
+
+    /// Never held across an await. A panic elsewhere leaves a cache that is still true.
+    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cached(&self, id: u32) -> Option<Arc<str>> {
+        self.cache().documents.get(&id).cloned()
+    }
+
+    fn is_missing(&self, id: u32) -> bool {
+        self.cache().missing.get(&id).is_some_and(|until| Instant::now() < *until)
+    }
+
+    fn believe_missing(&self, ids: &[u32]) {
+        let until = Instant::now() + MISSING_FOR;
+        let mut cache = self.cache();
+        if cache.missing.len() + ids.len() > MAX_CACHED {
+            cache.missing.clear();
+        }
+        cache.missing.extend(ids.iter().take(MAX_CACHED).map(|id| (*id, until)));
+    }
+}
+
+fn not_found(id: u32) -> Error {
+    Error::NotFound { what: format!("schema {id}") }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Registry({})", self.0.http.shown())
     }
 }
