@@ -1,4 +1,5 @@
-//! `${NAME}`, `${NAME:-default}` and `${file:/path}` inside the texts of a pipeline file; `$${` stands for `${`.
+//! `${NAME}`, `${NAME:-default}` and `${file:/path}` inside the texts of a pipeline file; `$${` stands for `${`. A default may hold
+//! further references.
 
 use std::path::Path;
 
@@ -22,13 +23,13 @@ pub(super) fn expand(text: &str, around: &Surroundings<'_>) -> Result<String, Ve
             continue;
         }
         out.push_str(before);
-        let Some(end) = reference.find('}') else {
+        let Some(end) = closing(reference) else {
             wrong.push("`${` without its `}`; write `$${` for the characters themselves".into());
             return Err(wrong);
         };
         match look_up(&reference[2..end], around) {
             Ok(value) => out.push_str(&value),
-            Err(what) => wrong.push(what),
+            Err(what) => wrong.extend(what),
         }
         rest = &reference[end + 1..];
     }
@@ -36,23 +37,38 @@ pub(super) fn expand(text: &str, around: &Surroundings<'_>) -> Result<String, Ve
     if wrong.is_empty() { Ok(out) } else { Err(wrong) }
 }
 
-fn look_up(reference: &str, around: &Surroundings<'_>) -> Result<String, String> {
+/// Where the `}` is that belongs to the `${` at the beginning.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' if text[..at].ends_with('$') => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => continue,
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn look_up(reference: &str, around: &Surroundings<'_>) -> Result<String, Vec<String>> {
     if let Some(path) = reference.strip_prefix("file:") {
-        return read(path, around.folder);
+        return read(path, around.folder).map_err(|what| vec![what]);
     }
     let (name, default) = reference.split_once(":-").map_or((reference, None), |(n, d)| (n, Some(d)));
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(legal) {
-        return Err("`${…}` takes NAME, NAME:-default or file:/path, where NAME is made of letters, digits and underscores".into());
-    }
-    if default.is_some_and(|d| d.contains("${")) {
-        return Err(format!("the default of `${{{name}}}` holds another `${{`, which is not supported"));
+        return Err(vec!["`${…}` takes NAME, NAME:-default or file:/path, where NAME is made of letters, digits and underscores".into()]);
     }
     let given = (around.env)(name);
-    match default {
+    match (given, default) {
         // as in a shell, `:-` also replaces an empty variable
-        Some(default) => Ok(given.filter(|v| !v.is_empty()).unwrap_or_else(|| default.into())),
-        None => given.ok_or_else(|| format!("environment variable `{name}` is not set")),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+        (_, Some(default)) => expand(default, around),
+        (Some(value), None) => Ok(value),
+        (None, None) => Err(vec![format!("environment variable `{name}` is not set")]),
     }
 }
 
@@ -92,6 +108,7 @@ mod tests {
     #[test]
     fn variables_and_defaults_are_replaced() {
         assert_eq!(run("a ${HOST} b ${HOST:-x} c ${GONE:-d:-e} ${EMPTY:-f}${EMPTY}"), Ok("a db.example b db.example c d:-e f".into()));
+        assert_eq!(run("${GONE:-${EMPTY:-${HOST}/x}/y}/z"), Ok("db.example/x/y/z".into()));
         assert_eq!(run("price in $ and $${HOST} and ^x$"), Ok("price in $ and ${HOST} and ^x$".into()));
     }
 
@@ -100,7 +117,13 @@ mod tests {
         let wrong = run("${GONE} ${file:secret.txt} ${1X}").unwrap_err();
         assert_eq!(wrong.len(), 3);
         assert!(wrong[0].contains("`GONE`") && wrong[1].contains("`secret.txt`"), "{wrong:?}");
-        assert!(run("${HOST").is_err() && run("${A:-${HOST}}").is_err() && run("${}").is_err() && run("${file:}").is_err());
+        assert!(
+            run("${HOST").is_err()
+                && run("${A:-${HOST}").is_err()
+                && run("${A:-${GONE}}").is_err()
+                && run("${}").is_err()
+                && run("${file:}").is_err()
+        );
     }
 
     #[test]

@@ -206,12 +206,12 @@ impl<'a> Table<'a> {
     pub(super) fn file(&self, key: &Key) -> PathBuf {
         let Some(text) = self.raw(key) else { return PathBuf::new() };
         let path = self.reader.around.folder.join(&text.value);
-        let wrong = match std::fs::metadata(&path) {
+        let (wrong, meant) = match std::fs::metadata(&path) {
             Ok(found) if found.is_file() => return path,
-            Ok(_) => "it is not a file".to_owned(),
-            Err(error) => reason(&error),
+            Ok(_) => ("it is not a file".to_owned(), String::new()),
+            Err(error) => (reason(&error), neighbour(&path)),
         };
-        self.report(key.name, format!("cannot read {}: {wrong}{}", text.quote, neighbour(&path)));
+        self.report(key.name, format!("cannot read {}: {wrong}{meant}", text.quote));
         path
     }
 
