@@ -149,18 +149,20 @@ pub fn standings(kafka: &Kafka, group: &str, topic: &str, partitions: &[Partitio
     consumer::stable(&asker(kafka, group)?, topic, partitions)
 }
 
-/// Partition and offset of a record with weir's lineage, if the topic holds any: then an enricher has been here.
-pub fn find_lineage(kafka: &Kafka, topic: &str) -> Result<Option<(Partition, Offset)>> {
-    let Some(extents) = describe(kafka, topic)? else { return Ok(None) };
-    let spans: Vec<Span> = extents.iter().map(|e| Span { partition: e.partition, from: Some(e.first), until: Some(e.end) }).collect();
-    let mut found = None;
-    scan(kafka, topic, &spans, |record| match record.lineage() {
-        Some(_) => {
-            found = Some((record.partition(), record.offset()));
-            ControlFlow::Break(())
-        }
-        None => ControlFlow::Continue(()),
-    })?;
+/// Those of `partitions` in which `topic` holds a record with weir's lineage: there an enricher has been at work.
+pub fn traces(kafka: &Kafka, topic: &str, partitions: &[Partition]) -> Result<Vec<Partition>> {
+    let Some(extents) = describe(kafka, topic)? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for extent in extents.iter().filter(|e| partitions.contains(&e.partition)) {
+        let span = Span { partition: extent.partition, from: Some(extent.first), until: Some(extent.end) };
+        scan(kafka, topic, &[span], |record| match record.lineage() {
+            Some(_) => {
+                found.push(record.partition());
+                ControlFlow::Break(())
+            }
+            None => ControlFlow::Continue(()),
+        })?;
+    }
     Ok(found)
 }
 

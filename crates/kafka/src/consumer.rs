@@ -309,6 +309,10 @@ impl ConsumerContext for Context {
     fn rebalance(&self, client: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions = list.elements().iter().map(|element| element.partition()).collect();
         let report = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            // The group waits for an answer to an empty assignment too, and there is nothing to decide about.
+            if let Some(Err(error)) = list.elements().is_empty().then(|| client.assign(list)) {
+                tracing::error!(%error, "an empty assignment could not be taken");
+            }
             Rebalance::Assigned(partitions)
         } else {
             // Letting go clears the mark of a loss, so look first.

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
+use std::time::Duration;
 use weir_model::pipeline::Kafka;
 
 /// Creates a client; `doing` is for the error text. The config goes no further than here, because its `Debug` shows passwords.
@@ -42,7 +43,7 @@ pub(crate) fn member(kafka: &Kafka, group: &str, client: &str) -> ClientConfig {
     config.set("group.protocol", "classic");
     config.set("partition.assignment.strategy", "roundrobin");
     config.set("session.timeout.ms", kafka.session_timeout.as_millis().to_string());
-    let heartbeat = (kafka.session_timeout / 4).clamp(std::time::Duration::from_millis(250), std::time::Duration::from_secs(3));
+    let heartbeat = (kafka.session_timeout / 4).clamp(Duration::from_millis(250), Duration::from_secs(3));
     config.set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
     // A worker polls at least every few hundred milliseconds, also while it waits for a broken environment: five minutes of silence is
     // a hanging thread, and its partitions go to others. It must not be below the session timeout.
@@ -100,6 +101,9 @@ const WRITING: [(&str, &str); 6] = [
     ("queue.buffering.max.kbytes", "32768"),
 ];
 
+/// How long a producer waits before it repeats a request: long enough to tell a repeated one from a slow one.
+pub(crate) const RETRY_BACKOFF: Duration = Duration::from_millis(400);
+
 /// A transactional producer.
 pub(crate) fn unit(kafka: &Kafka, transactional_id: &str) -> ClientConfig {
     let mut config = base(kafka, &WRITING);
@@ -109,6 +113,8 @@ pub(crate) fn unit(kafka: &Kafka, transactional_id: &str) -> ClientConfig {
     config.set("transaction.timeout.ms", kafka.transaction_timeout.as_millis().to_string());
     // Java's hash, so that other programs find a key's partition where they expect it.
     config.set("partitioner", "murmur2_random");
+    // A request that was repeated shows in the time it took: see `unit::verdict::Tempo`.
+    config.set("retry.backoff.ms", RETRY_BACKOFF.as_millis().to_string());
     // Only failures are of interest; a report for each record would cost as much as sending it.
     config.set("delivery.report.only.error", "true");
     config

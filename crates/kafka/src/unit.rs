@@ -19,7 +19,7 @@ use weir_model::pipeline::Kafka;
 use weir_model::protocol::{Claim, Outcome};
 
 mod verdict;
-use verdict::{Step, Verdict};
+use verdict::{Step, Tempo, Verdict};
 
 /// How long `recycle` waits for the coordinator before it returns, so that the worker can poll its consumer and ask again.
 const INIT_PATIENCE: Duration = Duration::from_secs(5);
@@ -55,6 +55,8 @@ pub struct Unit {
     recycles: u64,
     unserved: u32,
 }
+
+type Failure = (Outcome, Error);
 
 enum State {
     /// Nothing there, or what was there is not to be trusted.
@@ -195,24 +197,31 @@ impl Unit {
     /// Gives the transaction up. If even that has no definite success, the unit has to be recycled.
     pub fn abort(&mut self) {
         let State::Open(producer) = std::mem::replace(&mut self.state, State::Spoiled) else { return };
-        match producer.abort_transaction(Timeout::After(self.kafka.transaction_timeout)) {
-            Ok(()) => self.state = State::Idle(producer),
+        let started = Instant::now();
+        match producer.abort_transaction(Timeout::Never) {
+            Ok(()) if Tempo::of(started.elapsed()) == Tempo::Prompt => self.state = State::Idle(producer),
+            Ok(()) => {}
             Err(error) => tracing::debug!(id = self.id, %error, "transaction not aborted in good order"),
         }
     }
 
-    fn try_commit(
-        &self,
-        producer: &BaseProducer<Context>,
-        offsets: Option<(&Consumer, &[Claim])>,
-    ) -> std::result::Result<(), (Outcome, Error)> {
-        let deadline = Instant::now() + self.kafka.transaction_timeout;
-        // While the last records are under way, the offsets can be.
-        if let Some((consumer, claims)) = offsets {
-            self.send_offsets(producer, consumer, claims, deadline)?;
-        }
+    fn try_commit(&self, producer: &BaseProducer<Context>, offsets: Option<(&Consumer, &[Claim])>) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.kafka.transaction_timeout * 2;
         self.drain(producer, deadline)?;
-        self.persist(Step::Commit, deadline, || producer.commit_transaction(Timeout::After(self.kafka.transaction_timeout)))
+        let mut tempo = Tempo::Prompt;
+        // After the records: the broker has then forgotten the transaction before, and takes offsets without a detour.
+        if let Some((consumer, claims)) = offsets {
+            tempo = tempo.max(self.send_offsets(producer, consumer, claims, deadline)?);
+        }
+        // −1 is what librdkafka recommends: the rest of the transaction's own timeout.
+        tempo = tempo.max(self.persist(Step::Commit, deadline, || producer.commit_transaction(Timeout::Never))?);
+        match tempo {
+            Tempo::Prompt => Ok(()),
+            Tempo::Suspicious => {
+                let reason = "it succeeded so late that a repeated request may still be under way";
+                Err((Outcome::Unknown, Error::waiting(format!("{} of {}", Step::Commit.name(), self.id), reason)))
+            }
+        }
     }
 
     fn send_offsets(
@@ -221,7 +230,7 @@ impl Unit {
         consumer: &Consumer,
         claims: &[Claim],
         deadline: Instant,
-    ) -> std::result::Result<(), (Outcome, Error)> {
+    ) -> Result<Tempo, Failure> {
         let positions: Vec<_> = claims.iter().map(|c| (c.partition, c.next)).collect();
         let refused = |error: KafkaError| (Outcome::Refused, Error::call(format!("adding offsets to {}", self.id), &error));
         let list = consumer.list(&positions).map_err(refused)?;
@@ -229,37 +238,28 @@ impl Unit {
             element.set_metadata(claim.progress.to_string());
         }
         self.persist(Step::Offsets, deadline, || match consumer.membership() {
-            Some(membership) => producer.send_offsets_to_transaction(&list, &membership, self.kafka.transaction_timeout),
+            Some(membership) => producer.send_offsets_to_transaction(&list, &membership, Timeout::Never),
             None => Err(KafkaError::Rebalance(Code::RebalanceInProgress)),
         })
     }
 
     /// Waits until the broker has taken every record. `BaseProducer::flush` would do the same in steps of 100 ms.
-    fn drain(&self, producer: &BaseProducer<Context>, deadline: Instant) -> std::result::Result<(), (Outcome, Error)> {
+    fn drain(&self, producer: &BaseProducer<Context>, deadline: Instant) -> Result<(), Failure> {
+        let doing = || format!("writing the records of {}", self.id);
         while producer.in_flight_count() > 0 {
             producer.poll(Duration::from_millis(1));
             if Instant::now() >= deadline {
-                return Err((
-                    Outcome::Refused,
-                    Error::waiting(format!("writing of {}", self.id), "the broker did not take every record in time"),
-                ));
+                return Err((Outcome::Refused, Error::waiting(doing(), "the broker did not take all of them in time")));
             }
         }
-        match producer.context().failure() {
-            Some(error) => Err((Outcome::Refused, Error::call(format!("writing of {}", self.id), &error))),
-            None => Ok(()),
-        }
+        producer.context().failure().map_or(Ok(()), |error| Err((Outcome::Refused, Error::call(doing(), &error))))
     }
 
     /// Repeats a call for as long as librdkafka says that this is the way to go on.
-    fn persist(
-        &self,
-        step: Step,
-        deadline: Instant,
-        mut call: impl FnMut() -> std::result::Result<(), KafkaError>,
-    ) -> std::result::Result<(), (Outcome, Error)> {
+    fn persist(&self, step: Step, deadline: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<Tempo, Failure> {
+        let started = Instant::now();
         loop {
-            let Err(error) = call() else { return Ok(()) };
+            let Err(error) = call() else { return Ok(Tempo::of(started.elapsed())) };
             let outcome = match verdict::judge(step, &error) {
                 Verdict::Retry if Instant::now() < deadline => continue,
                 Verdict::Retry | Verdict::Unknown => Outcome::Unknown,

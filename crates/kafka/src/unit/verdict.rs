@@ -1,6 +1,8 @@
 //! The one place that says what an error of a transactional call means.
 
+use crate::settings::RETRY_BACKOFF;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use std::time::Duration;
 
 /// The call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,23 @@ pub(super) enum Verdict {
     Refused,
     /// It may have happened.
     Unknown,
+}
+
+/// Whether a call that succeeded can have been repeated by librdkafka behind our back. Its first copy may then still reach the broker, in
+/// the middle of a later transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tempo {
+    /// Too quick for that.
+    Prompt,
+    /// Slow enough.
+    Suspicious,
+}
+
+impl Tempo {
+    /// librdkafka waits [`RETRY_BACKOFF`] less a fifth before it repeats a request.
+    pub(super) fn of(elapsed: Duration) -> Tempo {
+        if elapsed < RETRY_BACKOFF * 4 / 5 { Tempo::Prompt } else { Tempo::Suspicious }
+    }
 }
 
 /// Before the end of the transaction was asked for, nothing can have happened that recycling does not undo. From then on only
@@ -68,6 +87,12 @@ mod tests {
         for code in [Code::OperationTimedOut, Code::BrokerTransportFailure, Code::InvalidProducerEpoch, Code::Fatal] {
             assert_eq!(judge(Step::Commit, &KafkaError::Global(code)), Verdict::Unknown, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_success_that_took_as_long_as_a_hidden_retry_is_suspicious() {
+        assert_eq!(Tempo::of(RETRY_BACKOFF / 2), Tempo::Prompt);
+        assert_eq!(Tempo::of(RETRY_BACKOFF), Tempo::Suspicious);
     }
 
     #[test]
