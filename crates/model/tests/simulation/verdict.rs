@@ -1,0 +1,108 @@
+//! What must be true in the end, computed from the input topic alone and compared record by record.
+
+use crate::broker::{INPUT, LETTERS, OUTPUT};
+use crate::record::{Fate, Record};
+use crate::world::World;
+use weir_model::lineage::Lineage;
+use weir_model::progress::{Counters, Progress};
+use weir_model::protocol::Offset;
+
+type Found = Vec<(Offset, Record)>;
+
+pub(crate) fn judge(world: &mut World) -> Result<(), String> {
+    judge_input(world)?;
+    for partition in 0..world.size.partitions {
+        judge_enricher(world, partition)?;
+        judge_sink(world, partition)?;
+    }
+    Ok(())
+}
+
+/// Each source record is in the input topic once, in its partition, in order; and the producer's books say so.
+fn judge_input(world: &mut World) -> Result<(), String> {
+    let size = world.size;
+    for partition in 0..size.partitions {
+        let found: Vec<Record> = all(world, INPUT + partition).into_iter().map(|(_, record)| record).collect();
+        for source in 0..size.sources {
+            let records = (0..size.records).map(|sequence| Record { source, sequence, lineage: None });
+            let expected: Vec<Record> = records.filter(|record| record.partition(size.partitions) == partition).collect();
+            let found: Vec<Record> = found.iter().filter(|record| record.source == source).copied().collect();
+            same(&format!("input {partition} of source {source}"), &found, &expected)?;
+        }
+    }
+    for source in 0..size.sources {
+        let read = size.records as u64;
+        let progress = Progress { counters: Counters { read, written: read, filtered: 0, dead: 0 }, ..Progress::default() };
+        let found = world.broker.position(source);
+        same(&format!("position of source {source}"), &[found], &[Some((size.records, progress))])?;
+    }
+    Ok(())
+}
+
+/// Output and dead letters hold each input record once, with an unbroken chain, or it was filtered; and the books say so.
+fn judge_enricher(world: &mut World, partition: usize) -> Result<(), String> {
+    let mut progress = Progress::default();
+    let (mut output, mut letters) = (Vec::new(), Vec::new());
+    for (offset, mut record) in all(world, INPUT + partition) {
+        let fate = record.enriched();
+        progress.counters.read += 1;
+        record.lineage =
+            Some(Lineage { source: offset, previous: progress.last.unwrap_or(-1), filtered: progress.filtered_since });
+        match fate {
+            Fate::Filtered => {
+                progress.counters.filtered += 1;
+                progress.filtered_since += 1;
+                continue;
+            }
+            Fate::Written => {
+                progress.counters.written += 1;
+                output.push(record);
+            }
+            Fate::Dead => {
+                progress.counters.dead += 1;
+                letters.push(record);
+            }
+        }
+        (progress.last, progress.filtered_since) = (Some(offset), 0);
+    }
+    let records = |found: Found| found.into_iter().map(|(_, record)| record).collect::<Vec<_>>();
+    same(&format!("output {partition}"), &records(all(world, OUTPUT + partition)), &output)?;
+    same(&format!("dead letters {partition}"), &records(all(world, LETTERS + partition)), &letters)?;
+    let books = world.broker.committed[partition].map(|(_, progress)| progress).unwrap_or_default();
+    same(&format!("enricher's books of partition {partition}"), &[books], &[progress])
+}
+
+/// Table and dead letters hold each output record once, and the books say so.
+fn judge_sink(world: &mut World, partition: usize) -> Result<(), String> {
+    let output = all(world, OUTPUT + partition);
+    let (letters, rows): (Found, Found) = output.iter().partition(|(_, record)| record.sunk() == Fate::Dead);
+    let of = |rows: &[(usize, Offset, Record)]| -> Found {
+        rows.iter().filter(|row| row.0 == partition).map(|row| (row.1, row.2)).collect()
+    };
+    same(&format!("table, partition {partition}"), &of(&world.database.rows), &rows)?;
+    same(&format!("dead letters of the table, partition {partition}"), &of(&world.database.letters), &letters)?;
+    let counters = Counters { read: output.len() as u64, written: rows.len() as u64, filtered: 0, dead: letters.len() as u64 };
+    let last = output.last().and_then(|(_, record)| record.lineage).map(|lineage| lineage.source);
+    let books = world.database.positions[partition].progress;
+    same(&format!("sink's books of partition {partition}"), &[books], &[Progress { counters, last, filtered_since: 0 }])
+}
+
+fn all(world: &mut World, log: usize) -> Found {
+    let mut found = Found::new();
+    let mut from = 0;
+    while let Some((offset, record)) = world.broker.read(log, from) {
+        found.push((offset, record));
+        from = offset + 1;
+    }
+    found
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], expected: &[T]) -> Result<(), String> {
+    if found == expected {
+        return Ok(());
+    }
+    let at = found.iter().zip(expected).take_while(|(found, expected)| found == expected).count();
+    let (is, should) = (found.get(at), expected.get(at));
+    let count = (found.len(), expected.len());
+    Err(format!("{what}: {} instead of {} entries; number {at} is {is:?} and should be {should:?}", count.0, count.1))
+}
