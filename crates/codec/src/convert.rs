@@ -4,8 +4,8 @@
 use crate::shape::{Shape, Symbols};
 use crate::validate;
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int32Array,
-    Int64Array, PrimitiveArray, StringArray, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+    Float64Array, Int32Array, Int64Array, PrimitiveArray, StringArray, new_null_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit};
@@ -122,7 +122,8 @@ fn rescale_decimal(from: i8, precision: u8, to: i8) -> Convert {
         let values = array.as_primitive::<Decimal128Type>();
         let fitting = |v: i128| (-limit < v && v < limit).then_some(v);
         let scaled: Decimal128Array = match from.cmp(&to) {
-            std::cmp::Ordering::Equal if values.precision() <= precision => values.clone(),
+            // An array of decimals may hold more digits than its own type says.
+            std::cmp::Ordering::Equal if values.values().iter().all(|v| fitting(*v).is_some()) => values.clone(),
             std::cmp::Ordering::Equal => values.unary_opt(fitting),
             std::cmp::Ordering::Less => values.unary_opt(|v| v.checked_mul(factor).and_then(fitting)),
             std::cmp::Ordering::Greater => values.unary_opt(|v| (v % factor == 0).then_some(v / factor).and_then(fitting)),
@@ -195,4 +196,43 @@ pub(crate) fn default_value(value: &Value, shape: &Shape, kind: &DataType) -> Op
 /// Bytes are written in a schema as a text whose code points 0–255 are the bytes.
 fn latin(value: &Value) -> Option<Vec<u8>> {
     value.as_str()?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
+}
+
+/// From a column of a schema's own Arrow type to the one the library encodes from (see [`crate::physical`]): the inverse of the
+/// conversions above for equal types. What `shape` cannot hold becomes null.
+pub(crate) fn lower(shape: &Shape) -> Convert {
+    let kind = match shape {
+        Shape::Int | Shape::Date | Shape::TimeMillis => DataType::Int32,
+        Shape::Long | Shape::TimeMicros | Shape::Timestamp { .. } => DataType::Int64,
+        Shape::Uuid { fixed: true } => return Box::new(|array| uuid_bytes(array.as_string())),
+        Shape::Uuid { fixed: false } => return Box::new(|array| Ok(uuids_only(array.as_string()))),
+        Shape::Enum(symbols) => return symbol_numbers(symbols.clone()),
+        Shape::Fixed(size) => return fixed_bytes(*size),
+        Shape::Decimal { precision, scale, .. } => return rescale_decimal(*scale, *precision, *scale),
+        _ => return Box::new(|array| Ok(array.clone())),
+    };
+    Box::new(move |array| cast(array, &kind))
+}
+
+fn symbol_numbers(symbols: Arc<Symbols>) -> Convert {
+    Box::new(move |array| {
+        let number = |text: &str| symbols.list.iter().position(|s| s == text).and_then(|n| i32::try_from(n).ok());
+        Ok(Arc::new(array.as_string::<i32>().iter().map(|v| v.and_then(number)).collect::<Int32Array>()))
+    })
+}
+
+fn fixed_bytes(size: usize) -> Convert {
+    Box::new(move |array| {
+        let values = array.as_binary::<i32>().iter().map(|v| v.filter(|bytes| bytes.len() == size));
+        Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, size as i32)?))
+    })
+}
+
+fn uuid_bytes(array: &StringArray) -> Result<ArrayRef, ArrowError> {
+    let bytes = |text: &str| {
+        let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
+        validate::is_uuid(text).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect::<Vec<u8>>())
+    };
+    let values = array.iter().map(|value| value.and_then(bytes));
+    Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 16)?))
 }

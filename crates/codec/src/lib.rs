@@ -2,7 +2,7 @@
 //!
 //! The promise: [`Decoder`] turns a batch of framed records into Arrow columns of the reader's schema, and any bytes that are not
 //! exactly one record of their writer's schema become a [`weir_model::fault::Fault`] of that record alone, with the place in bytes and
-//! the field; neighbours are untouched (`tests/mutation.rs` holds this against apache-avro). A registry that is away is an error of the
+//! the field; neighbours are untouched (the tests of the module `decode` hold this against apache-avro). A registry that is away is an error of the
 //! whole call, and consumes nothing. [`Encoder`] is the way back; [`fit`] stands before it, because an encoder believes what it gets.
 //!
 //! Columns, not trees: a schema that weir reads or writes is a record of plain values, each optional or not. Records of *other*
@@ -11,6 +11,7 @@
 mod columns;
 mod convert;
 mod decode;
+mod diff;
 mod encode;
 mod error;
 mod fit;
@@ -24,6 +25,7 @@ mod validate;
 mod writer;
 
 pub use decode::{Decoded, Decoder};
+pub use diff::diff;
 pub use encode::{Encoded, Encoder};
 pub use error::Error;
 pub use fit::fit;

@@ -1,6 +1,7 @@
 //! A parsed Avro record schema and the Arrow schema that goes with it.
 
 use crate::error::Error;
+use crate::resolve::resolve;
 use crate::shape::{Field, Shape};
 use apache_avro::Schema as Avro;
 use apache_avro::schema_compatibility::SchemaCompatibility;
@@ -78,8 +79,12 @@ impl Schema {
         &self.0.fields
     }
 
-    /// Why records written with `writer` could not all be read with this schema; empty when they can.
+    /// Why records written with `writer` could not all be read with this schema; empty when they can. Judged as [`crate::Decoder`]
+    /// does, and then by Avro's own rules, which a registry goes by and which are stricter in places (names of records and enums).
     pub fn can_read(&self, writer: &Schema) -> Vec<String> {
+        if let Err(problems) = resolve(writer.fields(), self.fields()) {
+            return problems;
+        }
         match SchemaCompatibility::can_read(&writer.0.avro, &self.0.avro) {
             Ok(_) => Vec::new(),
             Err(error) => vec![error.to_string()],
@@ -114,3 +119,6 @@ fn column(field: &Field) -> Result<ArrowField, Error> {
     })?;
     Ok(ArrowField::new(&field.name, kind, nullable))
 }
+
+#[cfg(test)]
+mod tests;
