@@ -1,0 +1,164 @@
+//! What names mean in the SQL of a pipeline: its tables and functions.
+
+use crate::lookup::Table;
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{Result, TableReference, exec_err, plan_err};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion_expr::{
+    AggregateUDF, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TableSource, Volatility, WindowUDF,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The table that stands for the records of the input topic.
+pub(crate) const INPUT: &str = "input";
+
+/// The type of `now()`.
+pub(crate) fn now_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+}
+
+/// Tables and functions by name.
+pub(crate) struct Catalog {
+    tables: BTreeMap<String, Arc<dyn TableSource>>,
+    functions: HashMap<String, Arc<ScalarUDF>>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    options: ConfigOptions,
+}
+
+impl Catalog {
+    /// `input` and the lookup tables; all scalar functions of DataFusion, with `now()` replaced.
+    pub(crate) fn new(input: &SchemaRef, lookups: &[Arc<Table>]) -> Catalog {
+        let mut tables: BTreeMap<String, Arc<dyn TableSource>> = BTreeMap::new();
+        for table in lookups {
+            tables.insert(table.name().into(), Arc::new(Source(table.schema())));
+        }
+        tables.insert(INPUT.into(), Arc::new(Source(input.clone())));
+        Catalog { tables, functions: functions(), planners: planners(), options: ConfigOptions::default() }
+    }
+
+    /// Names of all tables.
+    pub(crate) fn table_names(&self) -> impl Iterator<Item = &str> {
+        self.tables.keys().map(String::as_str)
+    }
+}
+
+fn functions() -> HashMap<String, Arc<ScalarUDF>> {
+    let mut functions = HashMap::new();
+    let now = Arc::new(ScalarUDF::from(Now::default()));
+    for function in datafusion_functions::all_default_functions().into_iter().chain([now]) {
+        for alias in function.aliases() {
+            functions.insert(alias.clone(), function.clone());
+        }
+        functions.insert(function.name().to_string(), function);
+    }
+    functions
+}
+
+fn planners() -> Vec<Arc<dyn ExprPlanner>> {
+    vec![
+        Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
+        Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
+        Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
+    ]
+}
+
+impl ContextProvider for Catalog {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        match self.tables.get(name.table()) {
+            Some(table) if name.schema().is_none() => Ok(table.clone()),
+            _ => plan_err!("no table `{name}`{}", crate::words::did_you_mean(name.table(), self.table_names())),
+        }
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planners
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, _name: &str) -> Option<Arc<AggregateUDF>> {
+        None
+    }
+
+    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
+        None
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A table of which only the columns matter: plans are taken apart, never executed.
+#[derive(Debug)]
+struct Source(SchemaRef);
+
+impl TableSource for Source {
+    fn schema(&self) -> SchemaRef {
+        self.0.clone()
+    }
+}
+
+/// `now()`: one value per batch, given by the caller. DataFusion's own is a constant of the moment of planning.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Now {
+    signature: Signature,
+    aliases: Vec<String>,
+}
+
+impl Default for Now {
+    fn default() -> Now {
+        Now { signature: Signature::nullary(Volatility::Volatile), aliases: vec!["current_timestamp".into()] }
+    }
+}
+
+impl ScalarUDFImpl for Now {
+    fn name(&self) -> &str {
+        "now"
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(now_type())
+    }
+
+    fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        // Calls are replaced by a column while compiling (see `scope`).
+        exec_err!("now() was not bound to the batch")
+    }
+}

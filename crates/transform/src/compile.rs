@@ -1,0 +1,246 @@
+//! From a pipeline file to a [`Plan`], or to the list of everything that is wrong with it.
+
+use crate::catalog::{Catalog, INPUT};
+use crate::fit::Fit;
+use crate::lookup::Table;
+use crate::plan::{Column, Plan, Rule};
+use crate::query::{Transform, check, parse_condition, parse_transform};
+use crate::scope::{Join, Planned, Scope};
+use crate::view::View;
+use crate::words::{cast_sql, did_you_mean, identifier, planning_error, type_name};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion_common::DataFusionError;
+use datafusion_sql::sqlparser::ast::{self, SelectItem};
+use std::collections::HashSet;
+use std::sync::Arc;
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::Pipeline;
+
+const SQL: &str = "transform.sql";
+
+/// See [`Plan::compile`].
+pub(crate) fn compile(input: SchemaRef, output: SchemaRef, pipeline: &Pipeline) -> Result<Plan, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let tables = load_tables(pipeline, &mut mistakes);
+    let all_loaded = tables.len() == pipeline.lookups.len();
+    let catalog = Catalog::new(&input, &tables);
+    let transform = keep(parse_transform(&pipeline.transform.sql), &mut mistakes);
+    let conditions = parse_rules(pipeline, &catalog, &mut mistakes);
+    // Without the columns of a lookup that could not be read, every use of them would be reported as a mistake of its own.
+    let parts = transform.filter(|_| all_loaded).and_then(|t| {
+        let (scope, joins) = keep(scope(&catalog, &t, &tables), &mut mistakes)?;
+        Some(Parts::plan(&scope, joins, &t, &conditions, &Target { schema: &output, pipeline }, &mut mistakes))
+    });
+    match parts {
+        Some(parts) if mistakes.is_empty() => parts.assemble(input, output, pipeline).map_err(|e| vec![Mistake::new(SQL, planning_error(&e))]),
+        _ => Err(mistakes),
+    }
+}
+
+/// The value, or nothing and its mistakes added to the others.
+fn keep<T>(result: Result<T, Vec<Mistake>>, mistakes: &mut Vec<Mistake>) -> Option<T> {
+    result.map_err(|more| mistakes.extend(more)).ok()
+}
+
+fn load_tables(pipeline: &Pipeline, mistakes: &mut Vec<Mistake>) -> Vec<Arc<Table>> {
+    let mut names = HashSet::from([INPUT]);
+    let mut tables = Vec::new();
+    for (place, lookup) in pipeline.lookups.iter().enumerate() {
+        if !names.insert(&lookup.name) {
+            mistakes.push(Mistake::new(format!("lookup[{place}].name"), format!("`{}` is taken; another lookup or the input has this name", lookup.name)));
+        }
+        let (table, more) = Table::load(lookup, place);
+        mistakes.extend(more);
+        tables.extend(table.map(Arc::new));
+    }
+    tables
+}
+
+fn parse_rules(pipeline: &Pipeline, catalog: &Catalog, mistakes: &mut Vec<Mistake>) -> Vec<Option<ast::Expr>> {
+    let mut rule = |(place, text): (usize, &str)| {
+        let key = rule_key(place);
+        let condition = keep(parse_condition(&key, text), mistakes)?;
+        let refused = check(&key, &condition, catalog);
+        let fine = refused.is_empty();
+        mistakes.extend(refused);
+        fine.then_some(condition)
+    };
+    pipeline.rejects.iter().map(|r| r.when.as_str()).enumerate().map(&mut rule).collect()
+}
+
+fn rule_key(place: usize) -> String {
+    format!("reject[{place}].when")
+}
+
+fn scope<'a>(catalog: &'a Catalog, transform: &Transform, tables: &[Arc<Table>]) -> Result<(Scope<'a>, Vec<Join>), Vec<Mistake>> {
+    let refused = check(SQL, &transform.from, catalog);
+    if refused.is_empty() { Scope::new(catalog, transform, tables) } else { Err(refused) }
+}
+
+/// What the result has to be.
+struct Target<'a> {
+    schema: &'a SchemaRef,
+    pipeline: &'a Pipeline,
+}
+
+/// Everything planned, nothing compiled yet: only now is it known which columns are read at all.
+struct Parts {
+    joins: Vec<Join>,
+    rules: Vec<Planned>,
+    filter: Option<Planned>,
+    columns: Vec<(Planned, Fit)>,
+    before: Result<View, DataFusionError>,
+    after: Result<View, DataFusionError>,
+}
+
+impl Parts {
+    fn plan(
+        scope: &Scope<'_>,
+        joins: Vec<Join>,
+        transform: &Transform,
+        conditions: &[Option<ast::Expr>],
+        target: &Target<'_>,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Parts {
+        let mut rules = Vec::new();
+        for (place, condition) in conditions.iter().enumerate() {
+            let Some(condition) = condition else { continue };
+            rules.extend(keep(plan_condition(scope, &rule_key(place), condition), mistakes));
+        }
+        let filter = transform.filter.as_ref().and_then(|filter| {
+            let refused = check(SQL, filter, scope.catalog());
+            if refused.is_empty() { keep(plan_condition(scope, SQL, filter), mistakes) } else { keep(Err(refused), mistakes) }
+        });
+        let columns = keep(plan_columns(scope, transform, target), mistakes).unwrap_or_default();
+        let before = scope.view(rules.iter().chain(&filter).map(|p| &p.expr));
+        let after = scope.view(columns.iter().map(|(planned, _)| &planned.expr));
+        Parts { joins, rules, filter, columns, before, after }
+    }
+
+    fn assemble(self, input: SchemaRef, output: SchemaRef, pipeline: &Pipeline) -> Result<Plan, DataFusionError> {
+        let (before, after) = (self.before?, self.after?);
+        let needed = needed(&self.joins, &before, &after);
+        let rule = |(planned, reject): (&Planned, &weir_model::pipeline::Reject)| {
+            Ok(Rule { name: reject.name.clone(), when: reject.when.clone(), condition: before.compile(&planned.expr)? })
+        };
+        let rules = self.rules.iter().zip(&pipeline.rejects).map(rule).collect::<Result<_, DataFusionError>>()?;
+        let filter = self.filter.map(|planned| before.compile(&planned.expr)).transpose()?;
+        let column = |(planned, fit): &(Planned, Fit)| Ok(Column { expr: after.compile(&planned.expr)?, fit: *fit });
+        let columns = self.columns.iter().map(column).collect::<Result<_, DataFusionError>>()?;
+        Ok(Plan { input, output, joins: self.joins, needed, before, rules, filter, after, columns })
+    }
+}
+
+/// Joins that nothing reads are left out: on a unique key they change nothing. Inner joins filter.
+fn needed(joins: &[Join], before: &View, after: &View) -> Vec<bool> {
+    let mut needed: Vec<bool> = joins.iter().map(|join| join.inner).collect();
+    before.joins().chain(after.joins()).for_each(|join| needed[join] = true);
+    // A join can only read from those before it.
+    for join in (0..joins.len()).rev().filter(|&join| needed[join]).collect::<Vec<_>>() {
+        joins[join].view.joins().for_each(|read| needed[read] = true);
+    }
+    needed
+}
+
+fn plan_condition(scope: &Scope<'_>, key: &str, condition: &ast::Expr) -> Result<Planned, Vec<Mistake>> {
+    let mistake = |what: String| vec![Mistake::new(key, what)];
+    let mut planned = scope.plan(SelectItem::UnnamedExpr(condition.clone())).map_err(mistake)?;
+    match planned.pop() {
+        Some(planned) if matches!(planned.data_type, DataType::Boolean | DataType::Null) => Ok(planned),
+        Some(planned) => Err(mistake(format!("`{condition}` is {}, not a condition", type_name(&planned.data_type)))),
+        None => Err(mistake("is empty".into())),
+    }
+}
+
+/// A result column and the SQL it was written as.
+struct ResultColumn {
+    planned: Planned,
+    text: String,
+}
+
+fn plan_columns(scope: &Scope<'_>, transform: &Transform, target: &Target<'_>) -> Result<Vec<(Planned, Fit)>, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let mut results: Vec<ResultColumn> = Vec::new();
+    for item in &transform.items {
+        match plan_item(scope, item) {
+            Ok(columns) => results.extend(columns),
+            Err(more) => mistakes.extend(more),
+        }
+    }
+    // With an item that could not be planned, its column would also be reported as missing.
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    mistakes.extend(surplus(&results, target));
+    let mut columns = Vec::new();
+    for field in target.schema.fields() {
+        match fitting(&results, field, target) {
+            Ok(column) => columns.push(column),
+            Err(mistake) => mistakes.push(*mistake),
+        }
+    }
+    if mistakes.is_empty() { Ok(columns) } else { Err(mistakes) }
+}
+
+fn plan_item(scope: &Scope<'_>, item: &SelectItem) -> Result<Vec<ResultColumn>, Vec<Mistake>> {
+    let refused = check(SQL, item, scope.catalog());
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+    let text = match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.to_string()),
+        _ => None,
+    };
+    let planned = scope.plan(item.clone()).map_err(|what| vec![Mistake::new(SQL, what)])?;
+    // A column that a wildcard brought in is named by itself.
+    Ok(planned.into_iter().map(|planned| ResultColumn { text: text.clone().unwrap_or_else(|| identifier(&planned.name)), planned }).collect())
+}
+
+/// Result columns that the output schema does not have, or that come twice.
+fn surplus(results: &[ResultColumn], target: &Target<'_>) -> Vec<Mistake> {
+    let mut seen = HashSet::new();
+    let mut mistakes = Vec::new();
+    for ResultColumn { planned, text } in results {
+        let name = &planned.name;
+        if !seen.insert(name) {
+            let what = format!("two result columns are named `{name}`");
+            mistakes.push(Mistake::new(SQL, what).hint("leave one out, as in SELECT i.* EXCEPT (column), or rename it with AS"));
+        } else if target.schema.field_with_name(name).is_err() {
+            let names = target.schema.fields().iter().map(|f| f.name().as_str());
+            let close = did_you_mean(name, names.filter(|n| !results.iter().any(|r| r.planned.name == *n)));
+            let what = format!("result column `{name}` is not in {}{close}", target.file());
+            let unnamed = *name != *text && !name.chars().all(|c| c.is_alphanumeric() || c == '_');
+            mistakes.push(if unnamed { Mistake::new(SQL, what).hint(format!("name it: {text} AS …")) } else { Mistake::new(SQL, what) });
+        }
+    }
+    mistakes
+}
+
+fn fitting(results: &[ResultColumn], field: &FieldRef, target: &Target<'_>) -> Result<(Planned, Fit), Box<Mistake>> {
+    let name = identifier(field.name());
+    let Some(ResultColumn { planned, text }) = results.iter().find(|r| r.planned.name == *field.name()) else {
+        let what = format!("the result has no column `{}`, which {} wants as {}", field.name(), target.file(), type_name(field.data_type()));
+        return Err(Box::new(Mistake::new(SQL, what).hint(format!("… AS {name}"))));
+    };
+    if planned.data_type == DataType::Null && !field.is_nullable() {
+        let what = format!("result column `{}` is always null, {} wants {}", field.name(), target.file(), type_name(field.data_type()));
+        return Err(Box::new(Mistake::new(SQL, what)));
+    }
+    if let Some(fit) = Fit::between(&planned.data_type, field.data_type()) {
+        return Ok((planned.clone(), fit));
+    }
+    let (is, wants) = (type_name(&planned.data_type), type_name(field.data_type()));
+    let mistake = Mistake::new(SQL, format!("result column `{}` is {is}, {} wants {wants}", field.name(), target.file()));
+    Err(Box::new(match cast_sql(text, field.data_type()) {
+        Some(cast) => mistake.hint(format!("{cast} AS {name}")),
+        None => mistake,
+    }))
+}
+
+impl Target<'_> {
+    /// The output schema's file, as people call it.
+    fn file(&self) -> String {
+        let path = &self.pipeline.output.schema;
+        path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    }
+}

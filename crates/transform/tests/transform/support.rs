@@ -1,0 +1,65 @@
+//! Small pipelines and batches for tests and the benchmark.
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use std::path::Path;
+use std::sync::Arc;
+use weir_model::pipeline::{Lookup, Pipeline, Reject};
+
+/// A pipeline of which only the SQL matters.
+pub fn pipeline(sql: &str) -> Pipeline {
+    let text = r#"
+        name = "t"
+        [kafka]
+        brokers = "localhost:9092"
+        [registry]
+        url = "http://localhost:8081"
+        [input]
+        topic = "in"
+        schema = "in.avsc"
+        partitions = 1
+        [transform]
+        sql = "SELECT 1"
+        [output]
+        topic = "out"
+        schema = "out.avsc"
+        [[sink]]
+        name = "warehouse"
+        type = "postgres"
+        url = "postgres://localhost/t"
+        table = "t.t"
+        mode = "append"
+    "#;
+    let mut pipeline = Pipeline::parse(text, Path::new("t.toml"), &|_| None).unwrap_or_else(|m| panic!("{m}"));
+    pipeline.transform.sql = sql.into();
+    pipeline
+}
+
+/// Adds rules.
+pub fn rejecting(mut pipeline: Pipeline, rules: &[(&str, &str)]) -> Pipeline {
+    pipeline.rejects = rules.iter().map(|(name, when)| Reject { name: (*name).into(), when: (*when).into() }).collect();
+    pipeline
+}
+
+/// Adds a lookup; the file is written into `folder`.
+pub fn joining(mut pipeline: Pipeline, folder: &Path, name: &str, key: &[&str], csv: &str) -> Pipeline {
+    let file = folder.join(format!("{name}.csv"));
+    std::fs::write(&file, csv).expect("the folder can be written");
+    pipeline.lookups.push(Lookup { name: name.into(), file, key: key.iter().map(|k| (*k).into()).collect() });
+    pipeline
+}
+
+/// A schema of `(name, type, nullable)`.
+pub fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {
+    Arc::new(Schema::new(fields.iter().map(|(name, data_type, nullable)| Field::new(*name, data_type.clone(), *nullable)).collect::<Vec<_>>()))
+}
+
+/// A batch of these columns.
+pub fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>) -> RecordBatch {
+    RecordBatch::try_new(schema.clone(), columns).expect("columns fit the schema")
+}
+
+/// Avro's timestamp-micros.
+pub fn micros() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+}
