@@ -2,35 +2,35 @@
 //!
 //! A [`Worker`] is told what happened ([`Event`]) and answers what to do next ([`Command`]). Producer, enricher and sink run this very
 //! machine, each with its own hands: what they call a *ledger* is the place where positions are committed together with the data (the
-//! topic `weir.positions`, the consumer group's offsets, the table `weir.positions`). The simulator `tests/simulation.rs` runs it too,
+//! topic `weir.positions`, the consumer group's offsets, the table `weir.positions`). The simulator `tests/simulation` runs it too,
 //! against a log, a coordinator and a database that fail in every way we know of.
 //!
 //! # The rules
 //!
-//! Each rule names the mutant of the simulator that breaks it and is caught.
+//! In parentheses the mutants of the simulator: services that break the rule, each of which is caught.
 //!
-//! 1. **Fence, then read, then start.** Partitions that were assigned are first fenced, then their standing is read from the ledger, then
-//!    reading starts at that explicit offset. Never the other way round: a predecessor could commit between the read and the fence.
-//!    (`position_read_before_the_fence`, `unstable_position_read`)
+//! 1. **Fence, then read, then start.** Partitions that were assigned are first fenced, then their standing is read from the ledger, and
+//!    the reading waits for open transactions; then the log is read from that explicit offset. In any other order a predecessor could
+//!    commit after it was asked. (`PositionReadBeforeTheFence`, `UnstablePositionRead`)
 //! 2. **The ledger is the only truth.** Where nothing was ever committed, reading starts at the log's first record; what a client
-//!    remembers, or left behind as a hint for lag tools, is no position. (`hint_trusted`)
-//! 3. **A transaction holds everything or nothing**: records, dead letters, position and books. (`letters_outside_the_transaction`,
-//!    `position_outside_the_transaction`)
+//!    remembers, or left behind as a hint for lag tools, is no position. (`HintTrusted`, `FirstStartAtTheEnd`)
+//! 3. **A transaction holds everything or nothing**: records, dead letters, position and books. (`LettersOutsideTheTransaction`,
+//!    `PositionOutsideTheTransaction`)
 //! 4. **A claim covers exactly what was admitted**: from the offset the ledger still has to name, to the last admitted record + 1. The
 //!    machine counts, so a record that a service forgot between reading and claiming stops it instead of vanishing.
-//!    (`position_without_plus_one`)
+//!    (`PositionWithoutPlusOne`, `RecordForgotten`)
 //! 5. **The ledger refuses a claim whose fence or expected offset is not its own** (compare and set; the group coordinator likewise
-//!    refuses an old generation). (`compare_and_set_skipped`, `fence_ignored`, `generation_unchecked`)
+//!    refuses an old generation). (`CompareAndSetSkipped`, `GenerationUnchecked`)
 //! 6. **Only [`Outcome::Committed`] advances.** Anything else ends the [`Term`]: fence, read the ledger, rewind every partition there.
-//!    (`unknown_taken_as_committed`, `unknown_taken_as_refused`, `no_rewind_after_a_failure`)
+//!    (`NoRewindAfterAFailure`, `LastPartitionOnlyRewound`, `UnknownTakenAsCommitted`, `UnknownTakenAsRefused`)
 //! 7. **Recycle.** librdkafka speaks the transaction protocol in which a late EndTxn can end a *later* transaction of the same producer
 //!    epoch. So after anything but a definite success the producer is rebuilt: a new epoch makes the late request harmless.
-//!    (`recycle_rule_off`)
+//!    (`RecycleRuleOff`, `HiddenRetryTrusted`)
 //! 8. **A term ends with every rebalance and every failure, and with it all that was collected under it.** Thus a batch that was read
-//!    while its predecessor was still being written is dropped when the predecessor fails. (`batch_kept_after_a_rebalance`,
-//!    `batch_kept_after_a_failure`)
-//! 9. **Records below the position are stale and dropped; above it there may be gaps**, since control records and compaction take offsets.
-//!    (`stale_records_admitted`)
+//!    while its predecessor was still being written is dropped when the predecessor fails. (`BatchKeptAfterARebalance`,
+//!    `BatchKeptAfterAFailure`)
+//! 9. **Records below the position are stale and dropped; above it there may be gaps**, since control records and compaction take
+//!    offsets. (`StaleRecordsAdmitted`)
 //! 10. **Loss halts.** A position outside the log, or an empty ledger although the output already holds data, halts that partition and
 //!     names the range; the others go on. (unit tests `loss_*`)
 //!

@@ -24,8 +24,7 @@ enum Task {
     Recycle,
     /// A mutant's: an abort instead of a new epoch.
     Abort,
-    /// Fencing a partition; a mutant has read its standing already.
-    Fence(Term, usize, Option<Standing>),
+    Fence(Term, usize),
     Read(Term, usize),
     Flight,
 }
@@ -91,6 +90,8 @@ pub(crate) struct Actor {
     usable: bool,
     /// What the last claims started from, for a mutant that does not ask again.
     remembered: [Option<Standing>; MAX],
+    /// Read before the fence, by a mutant.
+    read_early: Option<(Term, Standing)>,
 }
 
 impl Actor {
@@ -120,6 +121,7 @@ impl Actor {
             ended: End::Rebalance,
             usable: false,
             remembered: Default::default(),
+            read_early: None,
         }
     }
 
@@ -161,7 +163,9 @@ impl Actor {
             Some(Command::Recycle) => self.recycle(world),
             Some(Command::Acquire { term, partitions }) => self.acquire(world, term, partitions[0] as usize),
             Some(Command::Start { term, positions }) => self.start(world, term, &positions),
-            Some(Command::Halt { partition, halt }) => world.fail(format!("{:?} {} halts partition {partition}: {halt}", self.kind, self.id)),
+            Some(Command::Halt { partition, halt }) => {
+                world.fail(format!("{:?} {} halts partition {partition}: {halt}", self.kind, self.id))
+            }
             None if self.batch.is_none() => self.collect(world),
             None => self.launch(world),
         }
@@ -208,16 +212,21 @@ impl Actor {
     }
 
     fn acquire(&mut self, world: &mut World, term: Term, partition: usize) {
-        if self.kind == Kind::Enricher || (self.kind == Kind::Producer && world.is(Mutant::PositionReadBeforeTheFence)) {
+        let early = self.kind == Kind::Producer && world.is(Mutant::PositionReadBeforeTheFence) && !self.has_read_early(term, partition);
+        if self.kind == Kind::Enricher || early {
             self.read(world, term, partition, None);
         } else {
-            self.fence(world, term, partition, None);
+            self.fence(world, term, partition);
         }
     }
 
-    fn fence(&mut self, world: &mut World, term: Term, partition: usize, read: Option<Standing>) {
+    fn has_read_early(&self, term: Term, partition: usize) -> bool {
+        self.read_early.as_ref().is_some_and(|(read, standing)| *read == term && standing.partition as usize == partition)
+    }
+
+    fn fence(&mut self, world: &mut World, term: Term, partition: usize) {
         let request = if self.kind == Kind::Sink { Request::Fence { partition } } else { Request::Init { producer: partition } };
-        self.task = Task::Fence(term, partition, read);
+        self.task = Task::Fence(term, partition);
         self.awaiting = world.call(self.id, request);
     }
 
@@ -240,20 +249,19 @@ impl Actor {
                 self.worker.handle(Event::Recycled);
             }
             (Task::Abort, Reply::Done | Reply::Refused) => self.worker.handle(Event::Recycled),
-            (Task::Fence(term, partition, read), Reply::Epoch(epoch)) => {
+            (Task::Fence(term, partition), Reply::Epoch(epoch)) => {
                 self.units[partition] = Unit { epoch, ..Unit::default() };
-                match read {
-                    Some(standing) => self.found(world, term, standing),
+                match self.read_early.take() {
+                    Some((_, standing)) => self.found(world, term, standing),
                     None => self.read(world, term, partition, None),
                 }
             }
-            (Task::Fence(term, _, _), Reply::Standing(standing)) => self.found(world, term, standing),
-            (Task::Fence(term, partition, read), Reply::Retry) => self.fence(world, term, partition, read),
-            (Task::Read(term, partition), Reply::Standing(standing)) if world.is(Mutant::PositionReadBeforeTheFence) => {
-                match self.kind {
-                    Kind::Producer => self.fence(world, term, partition, Some(standing)),
-                    _ => self.found(world, term, standing),
-                }
+            (Task::Fence(term, _), Reply::Standing(standing)) => self.found(world, term, standing),
+            (Task::Fence(term, partition), Reply::Retry) => self.fence(world, term, partition),
+            (Task::Read(term, _), Reply::Standing(standing))
+                if self.kind == Kind::Producer && world.is(Mutant::PositionReadBeforeTheFence) =>
+            {
+                self.read_early = Some((term, standing));
             }
             (Task::Read(term, _), Reply::Standing(standing)) => self.found(world, term, standing),
             (Task::Read(term, partition), Reply::RetryUpTo(end)) => self.read(world, term, partition, Some(end)),
@@ -277,8 +285,8 @@ impl Actor {
             }
         }
         let high = if self.kind == Kind::Producer { world.size.records } else { world.broker.end_of(self.input() + partition) };
-        let low = if world.is(Mutant::FirstStartAtTheEnd) { high } else { 0 };
-        let low = if standing.next.is_none() { low } else { 0 };
+        let at_the_end = world.is(Mutant::FirstStartAtTheEnd) && self.kind != Kind::Producer && standing.next.is_none();
+        let low = if at_the_end { high } else { 0 };
         let traces = self.kind == Kind::Enricher
             && standing.next.is_none()
             && [OUTPUT, LETTERS].into_iter().any(|log| world.broker.read(log + partition, 0).is_some());
@@ -384,10 +392,11 @@ impl Actor {
         };
         match self.worker.term() {
             Some(term) if keeps => {
-                batch.items.retain(|item| self.worker.admit(item.partition as Partition, item.offset));
+                batch.items.iter_mut().for_each(|item| item.stale = !self.worker.admit(item.partition as Partition, item.offset));
                 batch.term = term;
-                self.batch = (!batch.items.is_empty()).then_some(batch);
+                self.batch = Some(batch);
             }
+            None if keeps => self.batch = Some(batch),
             _ => {}
         }
     }

@@ -72,7 +72,11 @@ fn campaign(count: u64, schedule: impl Fn(u64) -> Result<Evidence, Failure> + Sy
 fn story(failure: &Failure, mutant: Option<Mutant>) -> String {
     let trace = run(failure.seed, mutant, true).map_or_else(|failure| failure.trace, |_| Vec::new());
     let seed = failure.seed;
-    format!("{}\n\nseed {seed} failed: {}\nreplay: WEIR_SEED={seed} cargo test -p weir-model --test simulation", trace.join("\n"), failure.why)
+    format!(
+        "{}\n\nseed {seed} failed: {}\nreplay: WEIR_SEED={seed} cargo test -p weir-model --test simulation",
+        trace.join("\n"),
+        failure.why
+    )
 }
 
 #[test]
@@ -113,6 +117,15 @@ fn every_broken_rule_is_caught() {
         }
     }
     assert!(survivors.is_empty(), "not caught within {CAUGHT_WITHIN} schedules: {survivors:?}");
+}
+
+/// The specification names the mutant that breaks each rule; a name that leads nowhere would be worse than none.
+#[test]
+fn each_mutant_is_named_by_the_rules() {
+    let rules = include_str!("../../src/protocol.rs");
+    for mutant in MUTANTS {
+        assert!(rules.contains(&format!("`{mutant:?}`")), "{mutant:?} is not in the rules");
+    }
 }
 
 /// The position row has two guards. Each alone suffices in this world, which is why the mutant leaves out both.

@@ -10,30 +10,71 @@ pub(crate) type Actor = usize;
 #[derive(Debug, Clone)]
 pub(crate) enum Request {
     /// InitProducerId: a new epoch, and the end of what the old one left open.
-    Init { producer: usize },
+    Init {
+        producer: usize,
+    },
     /// AddPartitionsToTxn and Produce.
-    Send { producer: usize, epoch: u32, log: usize, sequence: u32, values: Vec<Value> },
+    Send {
+        producer: usize,
+        epoch: u32,
+        log: usize,
+        sequence: u32,
+        values: Vec<Value>,
+    },
     /// Produce without a transaction: only mutants do.
-    Plain { log: usize, values: Vec<Value> },
+    Plain {
+        log: usize,
+        values: Vec<Value>,
+    },
     /// AddOffsetsToTxn and TxnOffsetCommit; without a producer it is an ordinary OffsetCommit, which only mutants send.
-    Offsets { producer: Option<(usize, u32)>, member: u32, generation: u32, claims: Vec<Claim> },
+    Offsets {
+        producer: Option<(usize, u32)>,
+        member: u32,
+        generation: u32,
+        claims: Vec<Claim>,
+    },
     /// EndTxn.
-    End { producer: usize, epoch: u32, commit: bool },
+    End {
+        producer: usize,
+        epoch: u32,
+        commit: bool,
+    },
     /// The coordinator's own: the decision reaches one log, or the group's offsets.
-    Marker { producer: usize, target: usize },
+    Marker {
+        producer: usize,
+        target: usize,
+    },
     /// OffsetFetch, stable offsets only.
-    Committed { partition: usize },
+    Committed {
+        partition: usize,
+    },
     /// Reads the positions topic up to the end it had at the first attempt.
-    Position { source: usize, end: Option<usize> },
+    Position {
+        source: usize,
+        end: Option<usize>,
+    },
     /// `UPDATE … SET fence = fence + 1 … RETURNING`.
-    Fence { partition: usize },
+    Fence {
+        partition: usize,
+    },
     /// Opens a database transaction: compare and set.
-    Claim { session: u64, claims: Vec<Claim> },
+    Claim {
+        session: u64,
+        claims: Vec<Claim>,
+    },
     /// COPY and the dead letters.
-    Copy { session: u64, rows: Vec<(usize, Offset, Record)>, letters: Vec<(usize, Offset, Record)> },
-    Commit { session: u64 },
+    Copy {
+        session: u64,
+        rows: Vec<(usize, Offset, Record)>,
+        letters: Vec<(usize, Offset, Record)>,
+    },
+    Commit {
+        session: u64,
+    },
     /// The server notices that the client is gone.
-    Close { session: u64 },
+    Close {
+        session: u64,
+    },
 }
 
 impl Request {

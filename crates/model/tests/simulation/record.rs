@@ -54,5 +54,9 @@ impl Record {
 pub(crate) enum Value {
     Data(Record),
     /// A position of the producer, in the log `POSITIONS`.
-    Position { source: usize, next: Offset, progress: Progress },
+    Position {
+        source: usize,
+        next: Offset,
+        progress: Progress,
+    },
 }

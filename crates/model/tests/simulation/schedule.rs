@@ -34,7 +34,8 @@ fn run_with(mut world: World, seed: u64) -> Result<Evidence, Failure> {
     while world.failure.is_none() && !(!world.turmoil && world.step % 32 == 0 && drained(&mut world)) {
         step(&mut world, &mut actors);
         if world.step > PATIENCE {
-            world.fail("stuck: the schedule does not drain".into());
+            let judgement = verdict::judge(&mut world).err().unwrap_or("all is well otherwise".into());
+            world.fail(format!("it does not drain; {judgement}"));
         }
     }
     if world.failure.is_none() {
@@ -76,8 +77,9 @@ fn step(world: &mut World, actors: &mut [Actor]) {
         return;
     }
     let actor = world.dice.below(actors.len());
+    let lags = world.turmoil && world.size.laggard == actor && world.dice.chance(700);
     let actor = &mut actors[actor];
-    if actor.down.max(actor.stopped) <= world.step {
+    if actor.down.max(actor.stopped) <= world.step && !lags {
         actor.step(world);
     }
 }

@@ -46,8 +46,7 @@ fn judge_enricher(world: &mut World, partition: usize) -> Result<(), String> {
     for (offset, mut record) in all(world, INPUT + partition) {
         let fate = record.enriched();
         progress.counters.read += 1;
-        record.lineage =
-            Some(Lineage { source: offset, previous: progress.last.unwrap_or(-1), filtered: progress.filtered_since });
+        record.lineage = Some(Lineage { source: offset, previous: progress.last.unwrap_or(-1), filtered: progress.filtered_since });
         match fate {
             Fate::Filtered => {
                 progress.counters.filtered += 1;
@@ -76,9 +75,8 @@ fn judge_enricher(world: &mut World, partition: usize) -> Result<(), String> {
 fn judge_sink(world: &mut World, partition: usize) -> Result<(), String> {
     let output = all(world, OUTPUT + partition);
     let (letters, rows): (Found, Found) = output.iter().partition(|(_, record)| record.sunk() == Fate::Dead);
-    let of = |rows: &[(usize, Offset, Record)]| -> Found {
-        rows.iter().filter(|row| row.0 == partition).map(|row| (row.1, row.2)).collect()
-    };
+    let of =
+        |rows: &[(usize, Offset, Record)]| -> Found { rows.iter().filter(|row| row.0 == partition).map(|row| (row.1, row.2)).collect() };
     same(&format!("table, partition {partition}"), &of(&world.database.rows), &rows)?;
     same(&format!("dead letters of the table, partition {partition}"), &of(&world.database.letters), &letters)?;
     let counters = Counters { read: output.len() as u64, written: rows.len() as u64, filtered: 0, dead: letters.len() as u64 };

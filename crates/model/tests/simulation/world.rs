@@ -27,6 +27,10 @@ pub(crate) struct Size {
     pub(crate) transaction_timeout: usize,
     /// Requests of a thousand that are lost, or whose answer is.
     pub(crate) unreliable: usize,
+    /// The actor that is slower than the others, if there are so many.
+    pub(crate) laggard: usize,
+    /// Requests of a thousand that take long.
+    pub(crate) slow: usize,
     /// Faults in a thousand steps.
     pub(crate) chaos: usize,
 }
@@ -36,13 +40,15 @@ impl Size {
         let sources = dice.within(1, MAX);
         Size {
             sources,
-            records: dice.within(3, 9) as i64,
+            records: dice.within(3, 12) as i64,
             partitions: dice.within(1, MAX),
             replicas: [dice.within(1, 2), dice.within(1, 3), dice.within(1, 3)],
-            turmoil: dice.within(150, 600),
+            turmoil: dice.within(200, 900),
             session_timeout: dice.within(60, 150),
             transaction_timeout: dice.within(150, 300),
             unreliable: dice.within(0, 100),
+            laggard: dice.below(16),
+            slow: dice.within(0, 200),
             chaos: dice.within(0, 25),
         }
     }
@@ -63,7 +69,7 @@ macro_rules! evidence {
 
 evidence! {
     steps, crashes, pauses, evictions, cuts, database_restarts, sessions_terminated, lost_requests, lost_answers, late_requests,
-    late_requests_served, expired_transactions, rebalances, partitions_lost, recycles, unstable_reads, lock_waits, refused_writes,
+    late_requests_served, late_ends_fenced, expired_transactions, rebalances, partitions_lost, recycles, unstable_reads, lock_waits, refused_writes,
     failed_writes, unknown_outcomes, unknown_but_committed, hidden_retries, committed_writes, stale_batches, stale_records, late_answers,
     written_during_a_rebalance,
 }
@@ -137,10 +143,12 @@ impl World {
         self.trace.as_deref().unwrap_or_default()
     }
 
-    /// Puts a request on its way; the token names its answer.
+    /// Puts a request on its way, which may take its time; the token names its answer.
     pub(crate) fn call(&mut self, from: Actor, request: Request) -> u64 {
         self.tokens += 1;
-        self.net.push(Message { from, token: self.tokens, hold: 0, request });
+        let slow = self.turmoil && self.dice.chance(self.size.slow);
+        let hold = if slow { self.step + self.dice.below(80) } else { 0 };
+        self.net.push(Message { from, token: self.tokens, hold, request });
         self.tokens
     }
 
@@ -183,6 +191,8 @@ impl World {
         };
         if token == 0 && !matches!(message.request, Request::Marker { .. } | Request::Close { .. }) {
             self.evidence.late_requests_served += 1;
+            let ends = matches!(message.request, Request::End { .. });
+            self.evidence.late_ends_fenced += u64::from(ends && reply == Reply::Refused);
         }
         if luck < unreliable {
             self.evidence.lost_answers += 1;
