@@ -311,6 +311,7 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
     ),
     ("no sink", "", "", &["- sink is missing; at least one table [[sink]] is wanted"]),
     ("no input", "[input]", "[inptu]", &["- input is missing; a table [input] is wanted", "21 inptu unknown key; did you mean `input`?"]),
+    ("a key given twice", "rate = 1000\n", "rate = 1000\nrate = 0\n", &["17  not TOML: duplicate key"]),
     ("not TOML", "topic = \"orders\"\n", "topic = \"orders\n", &["22  not TOML: invalid basic string, expected `\"`"]),
 ];
 
