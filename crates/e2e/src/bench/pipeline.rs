@@ -4,21 +4,26 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 /// A pipeline file of its own topics, groups and table.
-pub struct Bench {
+pub(crate) struct Bench {
     /// The written file.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// `name`.
-    pub name: String,
+    pub(crate) name: String,
     /// The input topic.
-    pub input: String,
-    /// The output topic.
-    pub output: String,
+    pub(crate) input: String,
     /// The target, `schema.table`.
-    pub table: String,
+    pub(crate) table: String,
+}
+
+impl Bench {
+    /// The file's path as an argument.
+    pub(crate) fn file(&self) -> String {
+        self.file.display().to_string()
+    }
 }
 
 /// Writes `telecom.toml` again under other names, with the given source settings; `share` of the records are invalid.
-pub fn write(folder: &Path, tag: &str, records: u64, rate: u64, share: f64) -> Result<Bench> {
+pub(crate) fn write(folder: &Path, tag: &str, records: u64, rate: u64, share: f64) -> Result<Bench> {
     let original = Path::new("deploy/pipelines/telecom.toml");
     let text = std::fs::read_to_string(original).with_context(|| format!("{}: run from the repository's root", original.display()))?;
     let root = std::env::current_dir()?;
@@ -42,10 +47,12 @@ pub fn write(folder: &Path, tag: &str, records: u64, rate: u64, share: f64) -> R
             ("sink", "table") => Some(format!("table = \"{table}\"")),
             _ => None,
         };
-        out.push_str(&changed.unwrap_or_else(|| line.replace("\"../../", &format!("\"{}/", root.display())).replace("\"../", &format!("\"{}/deploy/", root.display()))));
+        out.push_str(&changed.unwrap_or_else(|| {
+            line.replace("\"../../", &format!("\"{}/", root.display())).replace("\"../", &format!("\"{}/deploy/", root.display()))
+        }));
         out.push('\n');
     }
     let file = folder.join(format!("{name}.toml"));
     std::fs::write(&file, out)?;
-    Ok(Bench { file, name, input, output, table })
+    Ok(Bench { file, name, input, table })
 }

@@ -4,42 +4,42 @@ use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Between two looks at a process.
 const SAMPLE: Duration = Duration::from_millis(20);
 
 /// What a run came to, from the first sample that showed progress to the last.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Records done within the measured span.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Wall-clock seconds of the span.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// User + system CPU seconds of the span.
-    pub cpu: f64,
+    pub(crate) cpu: f64,
     /// Largest resident set seen, MiB.
-    pub peak_mib: f64,
+    pub(crate) peak_mib: f64,
     /// Resident set at a third of the way and at the end, MiB: flat when they agree.
-    pub third_mib: f64,
+    pub(crate) third_mib: f64,
     /// See `third_mib`.
-    pub end_mib: f64,
+    pub(crate) end_mib: f64,
 }
 
 impl Measured {
     /// Records per wall-clock second.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.records as f64 / self.seconds
     }
 
     /// CPU microseconds per record.
-    pub fn micros(&self) -> f64 {
+    pub(crate) fn micros(&self) -> f64 {
         self.cpu * 1e6 / self.records as f64
     }
 }
 
 /// A running service whose admin page answers.
-pub struct Watched {
+pub(crate) struct Watched {
     child: Child,
     address: SocketAddr,
     samples: Vec<Sample>,
@@ -49,6 +49,7 @@ pub struct Watched {
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     at: f64,
+    clock: f64,
     done: u64,
     cpu: f64,
     rss_mib: f64,
@@ -56,7 +57,7 @@ struct Sample {
 
 impl Watched {
     /// Starts `program` of the folder this benchmark was built into, with its admin page on a free port.
-    pub fn start(program: &str, args: &[&str]) -> Result<Watched> {
+    pub(crate) fn start(program: &str, args: &[&str]) -> Result<Watched> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let path = std::env::current_exe()?.with_file_name(program);
         let child = Command::new(&path)
@@ -71,29 +72,30 @@ impl Watched {
     }
 
     /// Sums the samples of one metric over its labels.
-    pub fn metric(&self, name: &str) -> Option<f64> {
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
         Some(sum(&self.metrics()?, name))
     }
 
     /// The metrics page.
-    pub fn metrics(&self) -> Option<String> {
+    pub(crate) fn metrics(&self) -> Option<String> {
         get(self.address, "/metrics").ok()
     }
 
     /// Takes one sample; `metric` counts what is done.
-    pub fn sample(&mut self, metric: &[&str]) -> Result<u64> {
+    pub(crate) fn sample(&mut self, metric: &[&str]) -> Result<u64> {
         if let Some(status) = self.child.try_wait()? {
             bail!("the process ended early with {status}; its log is {}", std::env::temp_dir().join("weir-bench.log").display());
         }
         let page = self.metrics().unwrap_or_default();
         let done = metric.iter().map(|m| sum(&page, m)).sum::<f64>() as u64;
         let (cpu, rss_mib) = usage(self.child.id())?;
-        self.samples.push(Sample { at: self.started.elapsed().as_secs_f64(), done, cpu, rss_mib });
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+        self.samples.push(Sample { at: self.started.elapsed().as_secs_f64(), clock, done, cpu, rss_mib });
         Ok(done)
     }
 
     /// Waits until `metric` counts `records`, for at most `limit`.
-    pub fn until(&mut self, metric: &[&str], records: u64, limit: Duration) -> Result<Measured> {
+    pub(crate) fn until(&mut self, metric: &[&str], records: u64, limit: Duration) -> Result<Measured> {
         loop {
             let done = self.sample(metric)?;
             if done >= records {
@@ -107,8 +109,10 @@ impl Watched {
     }
 
     /// The span from the first progress to the end of it.
-    pub fn measured(&self) -> Measured {
-        let Some(last) = self.samples.iter().find(|s| Some(s.done) == self.samples.last().map(|l| l.done)) else { return Measured::default() };
+    pub(crate) fn measured(&self) -> Measured {
+        let Some(last) = self.samples.iter().find(|s| Some(s.done) == self.samples.last().map(|l| l.done)) else {
+            return Measured::default();
+        };
         let first = self.samples.iter().find(|s| s.done > 0).unwrap_or(last);
         let third = self.samples.iter().find(|s| s.done > last.done / 3).unwrap_or(last);
         Measured {
@@ -121,13 +125,50 @@ impl Watched {
         }
     }
 
-    /// CPU seconds and resident MiB now.
-    pub fn usage(&self) -> Result<(f64, f64)> {
-        usage(self.child.id())
+    /// When progress was first seen, in seconds since the start of the benchmark's clock.
+    pub(crate) fn first_at(&self) -> f64 {
+        self.samples.iter().find(|s| s.done > 0).map_or(f64::INFINITY, |s| s.clock)
+    }
+
+    /// When the last progress was seen, on the same clock.
+    pub(crate) fn last_at(&self) -> f64 {
+        let end = self.samples.last().map(|l| l.done);
+        self.samples.iter().find(|s| Some(s.done) == end).map_or(0.0, |s| s.clock)
+    }
+
+    /// Waits until `/ready` says so.
+    pub(crate) fn ready(&self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while !get(self.address, "/ready").is_ok_and(|page| page.starts_with("HTTP/1.1 200")) {
+            if Instant::now() > deadline {
+                bail!("not ready after {limit:?}");
+            }
+            std::thread::sleep(SAMPLE);
+        }
+        Ok(())
+    }
+
+    /// Waits until `metric` has not moved for a second, and returns where it stands.
+    pub(crate) fn settled(&self, metric: &[&str], limit: Duration) -> Result<u64> {
+        let deadline = Instant::now() + limit;
+        let (mut last, mut since) = (0, Instant::now());
+        loop {
+            let page = self.metrics().unwrap_or_default();
+            let now = metric.iter().map(|m| sum(&page, m)).sum::<f64>() as u64;
+            if now != last {
+                (last, since) = (now, Instant::now());
+            } else if now > 0 && since.elapsed() > Duration::from_secs(1) {
+                return Ok(now);
+            }
+            if Instant::now() > deadline {
+                bail!("not settled after {limit:?}");
+            }
+            std::thread::sleep(SAMPLE);
+        }
     }
 
     /// Asks it to drain and waits until it has.
-    pub fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status()?;
         let status = self.child.wait()?;
@@ -175,7 +216,7 @@ fn sum(page: &str, name: &str) -> f64 {
 }
 
 /// The value below which `share` of a histogram's observations lie, interpolated within its bucket.
-pub fn quantile(page: &str, name: &str, share: f64) -> Option<f64> {
+pub(crate) fn quantile(page: &str, name: &str, share: f64) -> Option<f64> {
     let prefix = format!("{name}_bucket{{");
     let mut buckets: std::collections::BTreeMap<u64, (f64, f64)> = Default::default();
     for line in page.lines().filter(|l| l.starts_with(&prefix)) {
