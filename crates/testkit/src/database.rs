@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage, types::ToSql};
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.expect("the operating system gives a process one more thread")
 });

@@ -7,9 +7,15 @@ pub mod database;
 pub mod http;
 mod ports;
 pub mod process;
+pub mod proxy;
+pub mod service;
 pub mod stack;
+pub mod topics;
 pub mod wait;
 
 pub use database::Database;
+pub use proxy::Proxy;
+pub use service::{Program, Service};
 pub use stack::{Component, Options, Stack};
+pub use topics::Topics;
 pub use wait::{random_name, wait_until};
