@@ -16,8 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to do.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir audit deploy/pipelines/telecom.toml\n  weir audit deploy/pipelines/telecom.toml --deep --json\n\n\
-    Exit code: 0 every record is accounted for, 1 not, or it could not be told, 78 mistakes in the file.")]
+#[command(
+    after_help = "Examples:\n  weir audit deploy/pipelines/telecom.toml\n  weir audit deploy/pipelines/telecom.toml --deep --json\n\n\
+    Exit code: 0 every record is accounted for, 1 not, or it could not be told, 78 mistakes in the file."
+)]
 pub(crate) struct Args {
     /// The pipeline file.
     pub(crate) file: std::path::PathBuf,
@@ -51,6 +53,15 @@ fn json(verdict: &Verdict) -> serde_json::Value {
     let mut value = serde_json::json!(verdict);
     value["clean"] = verdict.clean().into();
     value
+}
+
+/// Whether every hop has read all that the one before it handed on, going by the books alone.
+///
+/// # Errors
+/// When the broker or a database is away.
+pub(crate) async fn arrived(pipeline: &Pipeline) -> Result<bool> {
+    let books = books::take(pipeline).await?;
+    Ok(books.arrived() && (pipeline.source.is_some() || books.verdict(pipeline).await?.nothing_waits()))
 }
 
 /// Compares the books of all hops. A running pipeline moves while it is looked at, so the books are taken again until two takings agree

@@ -1,6 +1,7 @@
 //! `weir`: the operator's tool.
 
 mod audit;
+mod check;
 mod schema;
 mod topics;
 
@@ -13,8 +14,11 @@ const CONFIGURATION: u8 = 78;
 
 /// Records from Kafka into a warehouse, with nothing lost, doubled or stuck.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "A pipeline is one TOML file; every command but `schema` takes it as its argument.\n\
-    Start with: weir check deploy/pipelines/telecom.toml")]
+#[command(
+    version,
+    after_help = "A pipeline is one TOML file; every command but `schema` takes it as its argument.\n\
+    Start with: weir check deploy/pipelines/telecom.toml"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -22,6 +26,8 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Prove the whole path of a pipeline before anything is deployed.
+    Check(check::Args),
     /// Compare the books of all services: is every record accounted for?
     Audit(audit::Args),
     /// Show what the topics hold and how far each service is behind.
@@ -33,6 +39,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Check(args) => check::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Topics(args) => topics::run(args).await,
         Command::Schema(args) => schema::run(args).await,

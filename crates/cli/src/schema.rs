@@ -8,8 +8,10 @@ use weir_model::pipeline::Pipeline;
 
 /// What to do.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir schema diff deploy/pipelines/telecom.toml\n  weir schema compatibility deploy/pipelines/telecom.toml\n  \
-    weir schema register deploy/pipelines/telecom.toml --compatibility FULL")]
+#[command(
+    after_help = "Examples:\n  weir schema diff deploy/pipelines/telecom.toml\n  weir schema compatibility deploy/pipelines/telecom.toml\n  \
+    weir schema register deploy/pipelines/telecom.toml --compatibility FULL"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,

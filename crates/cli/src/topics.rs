@@ -97,8 +97,7 @@ fn rows(pipeline: &Pipeline, positions: &Positions) -> Result<Vec<Row>> {
             bytes: 0,
             lag: readers.iter().map(|(name, _)| ((*name).clone(), 0)).collect(),
         }));
-        let spans: Vec<Span> =
-            extents.iter().map(|e| Span { partition: e.partition, from: Some(e.first), until: Some(e.end) }).collect();
+        let spans: Vec<Span> = extents.iter().map(|e| Span { partition: e.partition, from: Some(e.first), until: Some(e.end) }).collect();
         let own = &mut rows[start..];
         scan(&pipeline.kafka, topic, &spans, |record| {
             if let Some(row) = own.iter_mut().find(|row| row.partition == record.partition()) {

@@ -32,6 +32,13 @@ pub(crate) async fn take(pipeline: &Pipeline) -> Result<Books> {
 }
 
 impl Books {
+    /// Whether each hop has read what the one before it wrote.
+    pub(crate) fn arrived(&self) -> bool {
+        let enricher = total(&self.enricher);
+        self.producer.is_none_or(|producer| producer.written == enricher.read)
+            && self.sinks.iter().all(|(_, ledger)| total(ledger).read == enricher.written)
+    }
+
     /// Counts what waits in the topics and compares.
     pub(crate) async fn verdict(&self, pipeline: &Pipeline) -> Result<Verdict> {
         tokio::task::block_in_place(|| {

@@ -97,7 +97,9 @@ fn follow(partition: Partition, mut links: Vec<Link>, books: &Progress, findings
                 let place = format!("{:?}[{partition}]@{}", link.place, link.offset).to_lowercase();
                 findings.push(match source == previous {
                     true => format!("partition {partition}: input record {source} was emitted twice, again as {place}"),
-                    false => format!("partition {partition}: {place} names input record {named} as its predecessor, the one found is {previous}"),
+                    false => {
+                        format!("partition {partition}: {place} names input record {named} as its predecessor, the one found is {previous}")
+                    }
                 });
             }
         }
@@ -115,7 +117,11 @@ fn follow(partition: Partition, mut links: Vec<Link>, books: &Progress, findings
     ];
     for (what, found, booked) in counted {
         if found != booked {
-            findings.push(format!("partition {partition}: {} records {what} in the topics, the books say {}", grouped(found), grouped(booked)));
+            findings.push(format!(
+                "partition {partition}: {} records {what} in the topics, the books say {}",
+                grouped(found),
+                grouped(booked)
+            ));
         }
     }
     if previous != books.last.unwrap_or(-1) {

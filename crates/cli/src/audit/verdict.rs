@@ -47,6 +47,11 @@ impl Verdict {
         Verdict { pipeline: pipeline.into(), hops, findings: Vec::new() }
     }
 
+    /// Whether no topic holds records that its reader has yet to read.
+    pub(crate) fn nothing_waits(&self) -> bool {
+        self.hops.iter().all(|hop| hop.waiting.unwrap_or(0) == 0)
+    }
+
     /// Whether every record is accounted for.
     pub(crate) fn clean(&self) -> bool {
         self.findings.is_empty() && self.hops.iter().all(|hop| hop.unaccounted == 0)

@@ -1,0 +1,170 @@
+//! `weir run`: all services of one pipeline in one process, for laptops and tests. With `--until-done` it ends when everything has
+//! arrived, audits itself, and shows what came out.
+
+mod gauge;
+mod progress;
+mod summary;
+
+use crate::{audit, check};
+use anyhow::{Context, Result};
+use gauge::{Gauge, Totals};
+use progress::Progress;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use weir_model::pipeline::{Pipeline, Source};
+use weir_service::{CancellationToken, Metrics, Settings};
+
+const REFRESH: Duration = Duration::from_millis(100);
+/// Nothing moved for so long although not everything has arrived: stop and let the audit say what is where.
+const STUCK: f64 = 120.0;
+
+/// What to do.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  weir run deploy/pipelines/telecom.toml\n  weir run deploy/pipelines/telecom.toml --until-done --records 200000 --rate 0\n\n\
+    Ctrl-C drains and ends. With --until-done the exit code is the audit's."
+)]
+pub(crate) struct Args {
+    /// The pipeline file.
+    file: std::path::PathBuf,
+    /// End when the source is exhausted and everything has arrived, then audit and show a summary.
+    #[arg(long)]
+    until_done: bool,
+    /// Instead of source.records (synthetic sources): how many records in all.
+    #[arg(long)]
+    records: Option<u64>,
+    /// Instead of source.rate: records per second, 0 for as fast as possible.
+    #[arg(long)]
+    rate: Option<u64>,
+}
+
+/// Runs the pipeline until it is done or told to end.
+///
+/// # Errors
+/// Mistakes in the file, or the first service that failed.
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let _logs = weir_service::logs::install();
+    let mut pipeline = Pipeline::load(&args.file)?;
+    let total = adjust(&mut pipeline, &args)?;
+    let passed = check::offline(&pipeline)?;
+    println!(" ✔ check       {}: {passed} checks passed", args.file.display());
+
+    let stop = weir_service::signals::shutdown()?;
+    let pipeline = Arc::new(pipeline);
+    let mut services = Services::start(&pipeline, args.until_done, &stop)?;
+    let ended = services.watch(&pipeline, total, args.until_done).await;
+    stop.cancel();
+    let drained = services.drain().await;
+    ended?;
+    drained?;
+    if !args.until_done {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let verdict = audit::verdict(&pipeline).await?;
+    println!("\n{verdict}");
+    summary::print(&pipeline, &services.hops).await?;
+    Ok(if verdict.clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Applies the options to the source; returns how many records it will give, where that is known.
+fn adjust(pipeline: &mut Pipeline, args: &Args) -> Result<Option<u64>> {
+    match &mut pipeline.source {
+        Some(Source::Synthetic(source)) => {
+            source.records = args.records.unwrap_or(source.records);
+            source.rate = args.rate.unwrap_or(source.rate);
+            anyhow::ensure!(!args.until_done || source.records > 0, "--until-done needs an end: give --records, or set source.records");
+            Ok((source.records > 0).then_some(source.records))
+        }
+        Some(Source::File(source)) => {
+            anyhow::ensure!(args.records.is_none(), "--records is for synthetic sources; a file ends by itself");
+            source.rate = args.rate.unwrap_or(source.rate);
+            Ok(None)
+        }
+        None => Ok(None),
+    }
+}
+
+type Ended = (&'static str, Result<()>);
+
+/// The services of one pipeline, and what is seen of them.
+struct Services {
+    running: JoinSet<Ended>,
+    hops: Vec<Gauge>,
+}
+
+impl Services {
+    fn start(pipeline: &Arc<Pipeline>, until_done: bool, stop: &CancellationToken) -> Result<Services> {
+        let mut services = Services { running: JoinSet::new(), hops: Vec::new() };
+        let metrics = |service: &str| Metrics::new(service, &pipeline.name);
+        if pipeline.source.is_some() {
+            let metrics = metrics("producer");
+            services.hops.push(Gauge::new("source", &metrics, None));
+            let options = weir_producer::Options { settings: settings("producer")?, metrics, exit_when_done: until_done };
+            let (pipeline, stop) = (pipeline.clone(), stop.clone());
+            services.running.spawn(async move { ("producer", weir_producer::run(pipeline, options, stop).await.map_err(Into::into)) });
+        }
+        let enricher = metrics("enricher");
+        services.hops.push(Gauge::new("enriched", &enricher, None));
+        let options = weir_enricher::Options { settings: settings("enricher")?, metrics: enricher };
+        let (own, token) = (pipeline.clone(), stop.clone());
+        services.running.spawn(async move { ("enricher", weir_enricher::run(own, options, token).await.map_err(Into::into)) });
+
+        let sink = metrics("sink");
+        let label = |name: &str| (pipeline.sinks.len() > 1).then(|| format!("sink=\"{name}\""));
+        services.hops.extend(pipeline.sinks.iter().map(|s| Gauge::new(&s.name, &sink, label(&s.name))));
+        let options = weir_sink::Options { settings: settings("sink")?, metrics: sink, only: None };
+        let (own, token) = (pipeline.clone(), stop.clone());
+        services.running.spawn(async move { ("sink", weir_sink::run(own, options, token).await.map_err(Into::into)) });
+        Ok(services)
+    }
+
+    /// Shows progress until all has arrived, a service ends, or somebody asks to stop.
+    async fn watch(&mut self, pipeline: &Pipeline, total: Option<u64>, until_done: bool) -> Result<()> {
+        let mut progress = Progress::new(&self.hops, total);
+        let mut source_done = pipeline.source.is_none();
+        let mut looked = Instant::now();
+        loop {
+            let totals: Vec<Totals> = self.hops.iter_mut().map(Gauge::totals).collect();
+            let seen: Vec<(&Gauge, Totals)> = self.hops.iter().zip(totals).collect();
+            let expected = total.or(source_done.then(|| seen[0].1.read));
+            progress.show(&seen, expected);
+            if until_done && source_done && looked.elapsed() > 3 * REFRESH {
+                looked = Instant::now();
+                let stuck = self.hops.iter().all(|hop| hop.still_for() > STUCK);
+                if stuck || audit::arrived(pipeline).await? {
+                    progress.finish(&seen);
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(REFRESH) => {}
+                Some(ended) = self.running.join_next() => match ended.context("a service panicked")? {
+                    ("producer", Ok(())) if until_done && !source_done => source_done = true,
+                    (_, Ok(())) => return Ok(()),
+                    (service, Err(error)) => return Err(error.context(service)),
+                },
+            }
+        }
+    }
+
+    /// Waits until every service has ended; the first failure is the result.
+    async fn drain(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.running.join_next().await {
+            let (service, ended) = ended.context("a service panicked")?;
+            result = result.and(ended.with_context(|| service));
+        }
+        result
+    }
+}
+
+/// Admin pages on free ports: several services share this process, and a laptop may have port 8080 in use.
+fn settings(service: &str) -> Result<Settings> {
+    let mut settings = Settings::from_env(service)?;
+    if std::env::var_os("WEIR_LISTEN").is_none() {
+        settings.listen = ([127, 0, 0, 1], 0).into();
+    }
+    Ok(settings)
+}

@@ -1,0 +1,84 @@
+//! What came out: rows, dead letters, throughput and latency, and where to look next.
+
+use super::gauge::Gauge;
+use crate::audit::grouped;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use weir_kafka::reader::{Span, scan};
+use weir_kafka::{Letter, admin};
+use weir_model::pipeline::{Pipeline, Target};
+use weir_store::{Reason, Sample, Store};
+
+const ROWS: usize = 5;
+const LETTERS: usize = 3;
+/// The table is cut to what a terminal can hold.
+const WIDTH: usize = 150;
+
+/// Prints everything.
+pub(crate) async fn print(pipeline: &Pipeline, hops: &[Gauge]) -> Result<()> {
+    let mut reasons = tokio::task::block_in_place(|| in_topic(pipeline))?;
+    for sink in &pipeline.sinks {
+        let Target::Postgres(target) = &sink.target;
+        let store = Store::new(&target.url, "weir-run")?;
+        let rows = store.count_rows(&target.schema, &target.table).await?;
+        println!(" {}.{} ({} rows)", target.schema, target.table, grouped(rows));
+        table(&store.sample(&target.schema, &target.table, ROWS).await?);
+        reasons.extend(store.letter_reasons(&pipeline.name, &sink.name).await?);
+    }
+    letters(reasons);
+    println!(" hop           records/s     latency p50     latency p99   from the input record's Kafka timestamp to this hop's commit");
+    for hop in hops {
+        let latency = |share| hop.latency(share).map_or("–".into(), spell);
+        println!(" {:12} {:>10}  {:>14}  {:>14}", hop.name, grouped(hop.rate() as u64), latency(0.5), latency(0.99));
+    }
+    let file = pipeline.file.display();
+    println!("\n next:  make run            keep it flowing at its configured rate");
+    println!("        weir audit {file} --deep     read topics and tables again and recompute");
+    println!("        README.md, “A pipeline of your own in five minutes”");
+    Ok(())
+}
+
+fn spell(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
+}
+
+/// The dead-letter topic by reason, each with its first letter.
+fn in_topic(pipeline: &Pipeline) -> Result<Vec<Reason>> {
+    let topic = &pipeline.dead_letters.topic;
+    let spans: Vec<Span> = admin::partitions(&pipeline.kafka, topic)?.unwrap_or_default().into_iter().map(Span::all).collect();
+    let mut found: BTreeMap<String, Reason> = BTreeMap::new();
+    scan(&pipeline.kafka, topic, &spans, |record| {
+        if let Some(letter) = Letter::read(record) {
+            let example = || format!("{}[{}]@{}", letter.topic, letter.partition, letter.offset);
+            let first = || Reason { reason: letter.reason.clone(), count: 0, example: example(), detail: letter.detail.clone() };
+            found.entry(letter.reason.clone()).or_insert_with(first).count += 1;
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found.into_values().collect())
+}
+
+fn letters(mut reasons: Vec<Reason>) {
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+    let total: u64 = reasons.iter().map(|reason| reason.count).sum();
+    let counts: Vec<String> = reasons.iter().map(|reason| format!("{} {}", reason.reason, grouped(reason.count))).collect();
+    println!("\n dead letters: {}        {}", grouped(total), counts.join(" · "));
+    for (number, Reason { reason, example, detail, .. }) in reasons.iter().take(LETTERS).enumerate() {
+        println!("   #{}  {example}  {reason}  {detail}", number + 1);
+    }
+    println!();
+}
+
+fn table(sample: &Sample) {
+    let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| "∅".into());
+    let rows: Vec<Vec<String>> =
+        std::iter::once(sample.columns.clone()).chain(sample.rows.iter().map(|row| row.iter().map(cell).collect())).collect();
+    let widths: Vec<usize> = (0..sample.columns.len()).map(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
+    for row in &rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let line = cells.join("  ");
+        let cut: String = line.chars().take(WIDTH).collect();
+        println!("   {}{}", cut.trim_end(), if line.chars().count() > WIDTH { " …" } else { "" });
+    }
+}
