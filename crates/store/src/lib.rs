@@ -8,7 +8,7 @@
 //! * [`Store::write`] is the transaction. It begins with a compare-and-set on fence and position, so a writer that was replaced
 //!   writes nothing; rows that the table refuses are singled out under savepoints and become rows of `weir.dead_letters`.
 //!
-//! Proved against a real server by `tests/ledger.rs`, `tests/write.rs` and `tests/fit.rs`.
+//! Proved against a real server by `tests/postgres/`.
 
 mod catalog;
 mod encode;

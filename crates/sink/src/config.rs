@@ -1,0 +1,53 @@
+//! What a sink is told beside the pipeline file, and what can be found wrong with its part of the file.
+
+use std::path::PathBuf;
+use weir_codec::Schema;
+use weir_model::mistake::{Mistake, did_you_mean};
+use weir_model::pipeline::{Pipeline, Sink};
+use weir_service::{Metrics, Settings};
+
+/// One sink instance.
+#[derive(Clone)]
+pub struct Options {
+    /// Listen address and instance name.
+    pub settings: Settings,
+    /// Where it counts; the caller may read along.
+    pub metrics: Metrics,
+    /// The one sink to run; all of the file when there is none.
+    pub only: Option<String>,
+}
+
+/// Command line of `weir-sink`.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(version, about = "Brings the records of a pipeline's output topic into its targets, exactly once")]
+#[command(after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
+    WEIR_INSTANCE  name of this replica, for logs and for the broker\n  WEIR_LOG       level of the log (info)\n\n\
+    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else")]
+pub struct Arguments {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// Run only the sink of this name
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
+}
+
+/// All that is wrong with the output schema or the choice of a sink, without asking any server.
+pub fn check(pipeline: &Pipeline, only: Option<&str>) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    if let Err(error) = Schema::load(&pipeline.output.schema) {
+        mistakes.push(Mistake::new("output.schema", error.to_string()));
+    }
+    if let Some(name) = only
+        && chosen(pipeline, only).is_empty()
+    {
+        let names: Vec<&str> = pipeline.sinks.iter().map(|s| s.name.as_str()).collect();
+        let hint = did_you_mean(name, names.iter().copied());
+        mistakes.push(Mistake::new("sink", format!("the file has no sink {name}; it has {}{hint}", names.join(", "))));
+    }
+    mistakes
+}
+
+/// The sinks to run.
+pub(crate) fn chosen<'a>(pipeline: &'a Pipeline, only: Option<&str>) -> Vec<&'a Sink> {
+    pipeline.sinks.iter().filter(|sink| only.is_none_or(|name| sink.name == name)).collect()
+}

@@ -1,0 +1,68 @@
+//! Why a sink ends, or what one step of it failed with.
+
+use std::net::SocketAddr;
+use weir_model::fault::Class;
+use weir_model::mistake::Mistakes;
+use weir_service::{Failure, signals, workers};
+
+/// The end of a sink, or the failure of one step.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The pipeline file, or what it names, is wrong.
+    #[error(transparent)]
+    Configuration(#[from] Mistakes),
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] weir_kafka::Error),
+    /// Decoding, or the Schema Registry behind it.
+    #[error(transparent)]
+    Codec(#[from] weir_codec::Error),
+    /// The Schema Registry.
+    #[error(transparent)]
+    Registry(#[from] weir_codec::registry::Error),
+    /// PostgreSQL.
+    #[error(transparent)]
+    Store(#[from] weir_store::Error),
+    /// What a target holds no longer fits what the pipeline sends it.
+    #[error("{0}")]
+    Unfit(String),
+    /// A claim that does not add up: a fault in weir. Nothing was written.
+    #[error("the books do not balance, so nothing was written: {0}")]
+    Protocol(#[from] weir_model::protocol::Error),
+    /// The admin pages have no address.
+    #[error("cannot listen on {address}: {source}; set WEIR_LISTEN to a free address")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A worker panicked or could not be started.
+    #[error("{0}")]
+    Worker(String),
+    /// The drain took too long.
+    #[error(transparent)]
+    NotDrained(#[from] signals::NotDrained),
+}
+
+impl Failure for Error {
+    fn class(&self) -> Class {
+        match self {
+            Error::Kafka(error) => error.class(),
+            Error::Codec(error) => error.class(),
+            Error::Registry(error) => error.class(),
+            Error::Store(error) => error.class(),
+            Error::Configuration(_) | Error::Unfit(_) | Error::Protocol(_) => Class::Configuration,
+            Error::Listen { .. } | Error::Worker(_) | Error::NotDrained(_) => Class::Environment,
+        }
+    }
+}
+
+impl From<workers::Error<Error>> for Error {
+    fn from(error: workers::Error<Error>) -> Error {
+        match error {
+            workers::Error::Failed(error) => error,
+            other => Error::Worker(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The path of a batch: records → Arrow → the target's form → one transaction of the target with the positions.
+//!
+//! One thread per worker. While a batch is being written, the next one is read, decoded and encoded; it is claimed only after the one
+//! before it has landed. Who owns what, and where reading goes on, is decided by [`weir_model::protocol`].
+
+use crate::Error;
+use crate::batch::{self, Batch, OutOfOrder};
+use crate::flight::{Flight, Landing};
+use crate::metrics::{Landed, Meters};
+use crate::status::Status;
+use crate::target::{Target, Written};
+use crate::troubles::Troubles;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::runtime::Handle;
+use weir_codec::Decoder;
+use weir_kafka::{Consumer, Records};
+use weir_model::fault::Class;
+use weir_model::pipeline::{Kafka, Pipeline};
+use weir_model::progress::Counters;
+use weir_model::protocol::{self, Event, Offset, Outcome, Partition, Term};
+use weir_service::{CancellationToken, Failure, Health, Heartbeat};
+
+mod hands;
+
+/// The longest a worker looks away from its group.
+const GLANCE: Duration = Duration::from_millis(100);
+/// Between two looks at lag and at dependencies.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// What all workers of a sink share.
+pub(crate) struct Shared<T> {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) sink: String,
+    pub(crate) target: Arc<T>,
+    pub(crate) meters: Meters,
+    pub(crate) status: Status,
+    pub(crate) health: Health,
+    pub(crate) runtime: Handle,
+}
+
+/// One thread: a member of the sink's group, and the partitions that fall to it.
+pub(crate) struct Worker<T> {
+    shared: Arc<Shared<T>>,
+    name: String,
+    consumer: Consumer,
+    decoder: Decoder,
+    machine: protocol::Worker,
+    flight: Option<Flight>,
+    troubles: Troubles,
+    /// What the ledger said and what we wrote to it since.
+    known: BTreeMap<Partition, hands::Known>,
+    lags: BTreeMap<Partition, i64>,
+    /// The target refused a batch for good: look at it again before the next.
+    unfit: bool,
+    /// Timestamp of the record committed last, while the last look found more to read.
+    behind: Option<i64>,
+    /// Memory of batches that landed, for the next ones.
+    spare: Vec<Records>,
+    looked: Instant,
+}
+
+impl<T: Target> Worker<T> {
+    pub(crate) fn join(shared: Arc<Shared<T>>, name: &str, decoder: Decoder) -> Result<Worker<T>, Error> {
+        let Shared { pipeline, sink, health, .. } = &*shared;
+        let kafka: &Kafka = &pipeline.kafka;
+        Ok(Worker {
+            consumer: Consumer::join(kafka, &pipeline.sink_group(sink), &pipeline.output.topic, name)?,
+            troubles: Troubles::new(health, sink, shared.target.kind()),
+            machine: protocol::Worker::new(protocol::Fencing::PerPartition),
+            shared,
+            name: name.into(),
+            decoder,
+            flight: None,
+            known: BTreeMap::new(),
+            lags: BTreeMap::new(),
+            unfit: false,
+            behind: None,
+            spare: Vec::new(),
+            looked: Instant::now(),
+        })
+    }
+
+    /// Works until told to stop; what is under way then still lands.
+    pub(crate) fn run(mut self, heartbeat: &Heartbeat, stop: &CancellationToken) -> Result<(), Error> {
+        while !stop.is_cancelled() {
+            heartbeat.beat();
+            self.rebalances();
+            match (self.machine.next_command(), self.machine.term()) {
+                _ if self.unfit => self.repair()?,
+                (Some(command), _) => self.obey(command)?,
+                (None, Some(term)) => self.batch(term)?,
+                (None, None) => self.stand_by()?,
+            }
+            self.look_round();
+        }
+        self.land()
+    }
+
+    /// The path of a batch.
+    fn batch(&mut self, term: Term) -> Result<(), Error> {
+        let Some(records) = self.collect()? else { return Ok(()) };
+        let Some(batch) = self.decode(records, term)? else { return Ok(()) };
+        let form = self.shared.target.encode(&batch)?;
+        self.land()?;
+        self.send(term, batch, form)
+    }
+
+    /// Records of the partitions held, in order and each once.
+    fn collect(&mut self) -> Result<Option<Records>, Error> {
+        let mut records = self.spare.pop().unwrap_or_default();
+        if let Err(error) = self.consumer.collect(&mut records, &self.shared.pipeline.batch, GLANCE) {
+            self.spare.push(records);
+            self.reading_failed(error)?;
+            return Ok(None);
+        }
+        records.retain(|partition, offset| self.machine.admit(partition, offset));
+        if records.is_empty() {
+            self.behind = None;
+            self.spare.push(records);
+            self.land()?;
+            return Ok(None);
+        }
+        self.troubles.kafka_answered();
+        let last = |partition| self.machine.progress(partition).and_then(|books| books.last);
+        if let Err(disorder) = batch::in_order(&records, last) {
+            self.spare.push(records);
+            self.out_of_order(&disorder)?;
+            return Ok(None);
+        }
+        Ok(Some(records))
+    }
+
+    /// Waits for the registry as long as it takes, unless the batch goes stale meanwhile.
+    fn decode(&mut self, mut records: Records, term: Term) -> Result<Option<Batch>, Error> {
+        loop {
+            match Batch::decode(records, &mut self.decoder) {
+                Ok(batch) => {
+                    self.troubles.registry_answered();
+                    return Ok(Some(batch));
+                }
+                Err((back, error)) if error.class() == Class::Environment => {
+                    records = back;
+                    self.pause(&error.into());
+                    self.rebalances();
+                    if self.machine.term() != Some(term) {
+                        self.spare.push(records);
+                        return Ok(None);
+                    }
+                }
+                Err((_, error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Claims the batch and gives it to the target.
+    fn send(&mut self, term: Term, batch: Batch, form: T::Form) -> Result<(), Error> {
+        self.rebalances();
+        let claims = match self.machine.claim(term, &batch.deltas()) {
+            Ok(claims) => claims,
+            Err(protocol::Error::Stale) => {
+                self.spare.push(batch.records);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for claim in &claims {
+            self.known.entry(claim.partition).or_default().claimed(claim.next);
+        }
+        self.flight = Some(Flight::launch(&self.shared.runtime, self.shared.target.clone(), batch, form, claims));
+        Ok(())
+    }
+
+    /// Waits for the write under way, polling meanwhile, and takes note of its outcome.
+    fn land(&mut self) -> Result<(), Error> {
+        let Some(flight) = self.flight.take() else { return Ok(()) };
+        let landing = loop {
+            match flight.land(GLANCE * 2)? {
+                Some(landing) => break landing,
+                None => self.consumer.idle(Duration::from_millis(1)),
+            }
+        };
+        match landing.result {
+            Ok(ref written) => {
+                let refused = count(&written.refused);
+                refused.iter().for_each(|(partition, records)| self.machine.bury(*partition, *records));
+                self.machine.handle(Event::Landed(written.outcome));
+                self.landed(&flight, &landing, written);
+            }
+            Err(error) => {
+                self.machine.handle(Event::Landed(Outcome::Refused));
+                self.unfit = error.class() != Class::Environment;
+                self.pause(&error);
+            }
+        }
+        self.spare.push(landing.batch.records);
+        self.shared.status.show(&self.name, &self.shared.sink, &self.machine, &self.lags);
+        Ok(())
+    }
+
+    fn landed(&mut self, flight: &Flight, landing: &Landing, written: &Written) {
+        let what: Vec<Partition> = flight.claims.iter().map(|c| c.partition).collect();
+        match written.outcome {
+            Outcome::Committed => self.committed(flight, landing, written),
+            Outcome::Refused => {
+                self.shared.meters.fence_losses.inc();
+                tracing::warn!(partitions = ?what, "another instance owns these partitions now: nothing was written");
+            }
+            Outcome::Unknown => tracing::warn!(partitions = ?what, "the answer to a commit was lost: asking the position rows"),
+        }
+    }
+
+    fn committed(&mut self, flight: &Flight, landing: &Landing, written: &Written) {
+        self.troubles.target_works();
+        let positions: Vec<(Partition, Offset)> = flight.claims.iter().map(|c| (c.partition, c.next)).collect();
+        self.consumer.hint(&positions);
+        let Batch { records, faults, .. } = &landing.batch;
+        let mut dead: Vec<String> = faults.iter().map(|(_, fault)| fault.reason.clone()).collect();
+        dead.extend(written.refused.iter().map(|(_, reason)| reason.clone()));
+        let (read, dead_count) = (records.len() as u64, dead.len() as u64);
+        let counters = Counters { read, written: read - dead_count, filtered: 0, dead: dead_count };
+        let (bytes, took, at) = (written.bytes, landing.took, landing.at);
+        self.shared.meters.landed(&Landed { counters, dead: &dead, records, bytes, took, at });
+        self.behind = Some(records.timestamp_ms(records.len() - 1));
+    }
+
+    fn out_of_order(&mut self, disorder: &OutOfOrder) -> Result<(), Error> {
+        self.land()?;
+        self.stop_partition(disorder.partition, &disorder.to_string());
+        Ok(())
+    }
+
+    /// Pauses after a failure, for as long as it says, keeping the membership alive.
+    fn pause(&mut self, error: &Error) {
+        let duration = self.troubles.failed(error);
+        self.consumer.idle(duration);
+    }
+
+    /// Lag, readiness and `/status` of a worker that may have nothing to do.
+    fn look_round(&mut self) {
+        if self.looked.elapsed() < ROUND {
+            return;
+        }
+        self.looked = Instant::now();
+        let held: Vec<(Partition, Option<Offset>)> = self.machine.committed().map(|(p, next, _)| (p, next)).collect();
+        if let Err(error) = self.ask(&held) {
+            self.pause(&error);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        let age = self.behind.filter(|stamp| *stamp >= 0).map_or(0, |stamp| (now - stamp).max(0));
+        self.shared.meters.age(Duration::from_millis(age as u64));
+        self.shared.status.show(&self.name, &self.shared.sink, &self.machine, &self.lags);
+    }
+
+    /// Asks Kafka for the ends of the log and, when nothing is under way, the target for a sign of life.
+    fn ask(&mut self, held: &[(Partition, Option<Offset>)]) -> Result<(), Error> {
+        if held.is_empty() {
+            self.consumer.ping(Duration::from_secs(1))?;
+        }
+        for (partition, next) in held {
+            let (low, high) = self.consumer.watermarks(*partition)?;
+            let lag = high - next.unwrap_or(low);
+            self.lags.insert(*partition, lag);
+            self.shared.meters.lags(*partition, lag);
+        }
+        self.troubles.kafka_answered();
+        if self.flight.is_none() {
+            self.shared.runtime.block_on(self.shared.target.ping())?;
+            self.troubles.target_answered();
+        }
+        Ok(())
+    }
+}
+
+/// How many per partition.
+fn count(refused: &[(Partition, String)]) -> BTreeMap<Partition, u64> {
+    let mut counts = BTreeMap::new();
+    for (partition, _) in refused {
+        *counts.entry(*partition).or_default() += 1;
+    }
+    counts
+}

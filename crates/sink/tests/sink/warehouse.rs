@@ -1,0 +1,155 @@
+//! The whole way, from the topic to the table.
+
+use crate::world::{PATIENCE, World};
+use std::time::Duration;
+use weir_model::lineage::Lineage;
+use weir_service::Failure;
+use weir_testkit::{Database, wait_until};
+
+const NAMES: &str = "[sink.columns]\nname = \"varchar(20)\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_is_a_row_or_a_letter_once() {
+    let mut world = World::new(NAMES);
+    world.feed((0..1000).map(|id| (id, "first")));
+    let sink = world.start();
+    let long = "a name that is too long for its column";
+    world.feed((1000..3000).map(|id| (id, if id % 500 == 0 { long } else { "second" })));
+    world.feed_raw(&[(0, b"".to_vec()), (1, vec![0, 0, 0, 0, 99]), (2, b"\x01garbage".to_vec())]);
+    world.transact(&[(0, b"foreign", None)]);
+    world.feed((3000..3300).map(|id| (id, "third")));
+    world.wait_for(3304);
+
+    assert_eq!(world.number("SELECT count(*) FROM shop.sale"), 3296);
+    assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), 3296);
+    assert_eq!(world.number("SELECT sum(written) FROM weir.positions"), 3296);
+    assert_eq!(world.number("SELECT sum(dead) FROM weir.positions"), 8);
+    let letters = world.database.texts("SELECT reason, count(*), min(stage), min(sqlstate) FROM weir.dead_letters GROUP BY 1 ORDER BY 1");
+    let letters: Vec<Vec<String>> = letters.unwrap().into_iter().map(|r| r.into_iter().map(|v| v.unwrap_or("-".into())).collect()).collect();
+    let too_long = letters.iter().find(|l| l[0] == "value_too_long").unwrap();
+    assert_eq!(too_long[1..], ["4", "sink", "22001"]);
+    assert_eq!(letters.iter().find(|l| l[0] == "no_lineage").unwrap()[1..3], ["1", "sink"]);
+    assert_eq!(letters.iter().map(|l| l[1].parse::<i32>().unwrap()).sum::<i32>(), 8);
+    let garbage = "SELECT encode(value, 'hex') FROM weir.dead_letters WHERE partition = 2 AND sqlstate IS NULL";
+    assert_eq!(world.database.text(garbage).unwrap().as_deref(), Some("0167617262616765"));
+    assert_eq!(world.number("SELECT count(*) FROM shop.sale WHERE weir_topic IS NULL OR weir_partition <> id % 3"), 0);
+    wait_until("the counters", PATIENCE, || (sink.metric("weir_records_read_total") == 3304.0).then_some(()));
+    assert_eq!(sink.metric("weir_records_written_total"), 3296.0);
+    assert_eq!(sink.metric("weir_unaccounted_records"), 0.0);
+    assert_eq!(sink.metric("weir_latency_seconds_count"), 3304.0);
+    sink.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_come_and_go_without_a_trace_in_the_table() {
+    let mut world = World::new(NAMES);
+    let mut sinks = vec![world.start()];
+    let mut fed = 0;
+    for round in 0..6 {
+        world.feed((fed..fed + 2000).map(|id| (id, "row")));
+        fed += 2000;
+        // The next change comes while this round is under way.
+        wait_until("the round begins", PATIENCE, || (world.booked() > i64::from(fed) - 2000).then_some(()));
+        match round % 2 {
+            0 => sinks.push(world.start()),
+            _ => sinks.remove(0).stop().await.unwrap(),
+        }
+    }
+    world.wait_for(i64::from(fed));
+    assert_eq!(world.number("SELECT count(*) FROM shop.sale"), i64::from(fed));
+    assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), i64::from(fed));
+    for sink in sinks {
+        sink.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_connections_cost_nothing() {
+    let mut world = World::new(NAMES);
+    let sink = world.start();
+    let cutter = Database::connect(world.database.url()).unwrap();
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'weir%'";
+    let mut cuts = 0;
+    for round in 0..10 {
+        world.feed((round * 2000..(round + 1) * 2000).map(|id| (id, "row")));
+        wait_until("the round begins", PATIENCE, || (world.booked() > i64::from(round) * 2000).then_some(()));
+        cuts += cutter.number(cut).unwrap();
+    }
+    world.wait_for(20_000);
+    assert!(cuts > 0, "no connection was cut");
+    assert_eq!(world.number("SELECT count(*) FROM shop.sale"), 20_000);
+    assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), 20_000);
+    assert_eq!(world.number("SELECT count(*) FROM weir.dead_letters"), 0);
+    sink.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_goes_away_halts_the_sink_until_it_is_back() {
+    let mut world = World::new(NAMES);
+    let sink = world.start();
+    world.feed((0..300).map(|id| (id, "row")));
+    world.wait_for(300);
+    world.database.execute("ALTER TABLE shop.sale RENAME TO elsewhere").unwrap();
+    world.feed((300..600).map(|id| (id, "row")));
+    let refused = "SELECT count(*) FROM weir.positions WHERE fence > 1";
+    wait_until("the sink notices", PATIENCE, || (world.number(refused) > 0 || sink.metric("weir_rebalances_total") > 1.0).then_some(()));
+    assert_eq!(world.number("SELECT count(*) FROM pg_class WHERE relname = 'sale'"), 0, "nothing empty took its place");
+    world.database.execute("ALTER TABLE shop.elsewhere RENAME TO sale").unwrap();
+    world.wait_for(600);
+    assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), 600);
+    assert_eq!(world.number("SELECT count(*) FROM weir.dead_letters"), 0);
+    sink.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_twice_in_the_topic_stops_its_partition_alone() {
+    let mut world = World::new(NAMES);
+    let sink = world.start();
+    world.feed((0..30).map(|id| (id, "row")));
+    world.wait_for(30);
+    world.transact(&[(0, b"again", Some(Lineage { source: 0, previous: -1, filtered: 0 }))]);
+    world.feed((30..60).map(|id| (id, "row")));
+    world.wait_for(50);
+    assert_eq!(world.number("SELECT read FROM weir.positions WHERE partition = 0"), 10);
+    assert_eq!(world.number("SELECT count(*) FROM shop.sale WHERE id % 3 <> 0"), 40);
+    sink.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_in_the_position_row_stops_its_partition() {
+    let mut world = World::new(NAMES);
+    let sink = world.start();
+    world.feed((0..30).map(|id| (id, "row")));
+    world.wait_for(30);
+    world.database.execute("UPDATE weir.positions SET next_offset = 2 WHERE partition = 0; DELETE FROM weir.positions WHERE partition = 1").unwrap();
+    world.feed((30..60).map(|id| (id, "row")));
+    let done = "SELECT count(*) FROM shop.sale WHERE id % 3 = 2";
+    wait_until("partition 2 goes on", PATIENCE, || (world.number(done) == 20).then_some(()));
+    world.feed((60..90).map(|id| (id, "row")));
+    wait_until("partition 2 goes on again", PATIENCE, || (world.number(done) == 30).then_some(()));
+    assert_eq!(world.number("SELECT count(*) FROM shop.sale WHERE id % 3 <> 2"), 20, "nothing was read a second time");
+    sink.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upsert_ends_with_the_last_record_of_each_key() {
+    let mut world = World::new("mode = \"upsert\"\nkey = [\"id\"]\n");
+    let sink = world.start();
+    for round in ["one", "two", "three"] {
+        world.feed((0..500).flat_map(|id| [(id, "draft"), (id, round)]));
+    }
+    world.wait_for(3000);
+    assert_eq!(world.number("SELECT count(*) FROM shop.sale WHERE name = 'three'"), 500);
+    assert_eq!(world.number("SELECT count(*) FROM shop.sale"), 500);
+    sink.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_does_not_fit_is_refused_before_anything_is_read() {
+    let world = World::new(NAMES);
+    world.database.execute("CREATE SCHEMA shop; CREATE TABLE shop.sale (id text, name varchar(20), branch int NOT NULL)").unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(30), world.start().end()).await.unwrap().unwrap_err();
+    assert_eq!(error.class(), weir_model::fault::Class::Configuration);
+    let text = error.to_string();
+    assert!(text.contains("2 mistakes") && text.contains("field id is int") && text.contains("column branch is NOT NULL"), "{text}");
+}

@@ -1,0 +1,220 @@
+//! Which Arrow type goes into which PostgreSQL column, and in which form. Only ways that lose nothing are open; the others belong
+//! into the pipeline's SQL, where somebody decides them.
+
+use arrow::datatypes::{DataType, TimeUnit};
+
+/// A column's type as the catalog tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PgType {
+    /// As people write it: `character varying(50)`.
+    pub(crate) shown: String,
+    /// `typname` of the type, or of the base type of a domain: `varchar`, `int4`, `_text`.
+    pub(crate) name: String,
+    /// A user-defined enum: takes its labels.
+    pub(crate) is_enum: bool,
+    /// Scale of `numeric(p,s)`.
+    pub(crate) scale: Option<i32>,
+}
+
+/// The form in which a column travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wire {
+    /// The Arrow type that has the column's binary format.
+    pub(crate) arrow: DataType,
+    /// `jsonb` puts a version byte before its text.
+    pub(crate) jsonb: bool,
+}
+
+/// The PostgreSQL type that a column gets when weir creates it; `None` when there is none that keeps everything.
+pub(crate) fn natural(arrow: &DataType) -> Option<String> {
+    Some(match arrow {
+        DataType::Boolean => "boolean".into(),
+        DataType::Int8 | DataType::Int16 => "smallint".into(),
+        DataType::Int32 => "integer".into(),
+        DataType::Int64 => "bigint".into(),
+        DataType::Float32 => "real".into(),
+        DataType::Float64 => "double precision".into(),
+        DataType::Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(_, _) => "text".into(),
+        DataType::FixedSizeBinary(16) => "uuid".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_) => "bytea".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Time32(_) | DataType::Time64(TimeUnit::Microsecond) => "time".into(),
+        DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, zone) => {
+            if zone.is_some() {
+                "timestamptz".into()
+            } else {
+                "timestamp".into()
+            }
+        }
+        DataType::List(item) => format!("{}[]", element(item.data_type())?),
+        _ => return None,
+    })
+}
+
+/// Element types of arrays: those whose array has a fixed number that the binary format carries.
+fn element(arrow: &DataType) -> Option<&'static str> {
+    Some(match arrow {
+        DataType::Boolean => "boolean",
+        DataType::Int32 => "integer",
+        DataType::Int64 => "bigint",
+        DataType::Float32 => "real",
+        DataType::Float64 => "double precision",
+        DataType::Utf8 => "text",
+        DataType::Binary => "bytea",
+        DataType::Date32 => "date",
+        DataType::Timestamp(TimeUnit::Microsecond, _) => "timestamp",
+        _ => return None,
+    })
+}
+
+/// How values of `arrow` enter a column of type `column`; `Err` says why they cannot.
+pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static str> {
+    use DataType as A;
+    let plain = |arrow: DataType| Ok(Wire { arrow, jsonb: false });
+    let text = matches!(arrow, A::Utf8 | A::LargeUtf8 | A::Utf8View)
+        || matches!(arrow, A::Dictionary(_, value) if matches!(**value, A::Utf8 | A::LargeUtf8));
+    if column.is_enum {
+        return if text { plain(A::Utf8) } else { Err("an enum takes text only") };
+    }
+    match (column.name.as_str(), arrow) {
+        ("bool", A::Boolean) => plain(A::Boolean),
+        ("int2", A::Int8 | A::Int16) => plain(A::Int16),
+        ("int4", A::Int8 | A::Int16 | A::Int32) => plain(A::Int32),
+        ("int8", A::Int8 | A::Int16 | A::Int32 | A::Int64) => plain(A::Int64),
+        ("float4", A::Float32) => plain(A::Float32),
+        ("float8", A::Float32 | A::Float64 | A::Int32) => plain(A::Float64),
+        ("numeric", A::Decimal128(_, scale)) if column.scale.is_none_or(|s| i32::from(*scale) <= s) => plain(arrow.clone()),
+        ("numeric", A::Decimal128(_, _)) => Err("PostgreSQL would round it to the column's scale"),
+        ("numeric", A::Int8 | A::Int16 | A::Int32 | A::Int64) => plain(A::Decimal128(19, 0)),
+        ("text" | "varchar" | "bpchar" | "citext" | "name", _) if text => plain(A::Utf8),
+        ("json", _) if text => plain(A::Utf8),
+        ("jsonb", _) if text => Ok(Wire { arrow: A::Utf8, jsonb: true }),
+        ("bytea", A::Binary | A::LargeBinary | A::FixedSizeBinary(_)) => plain(arrow.clone()),
+        ("uuid", A::FixedSizeBinary(16)) => plain(arrow.clone()),
+        ("date", A::Date32) => plain(A::Date32),
+        ("time", A::Time32(_) | A::Time64(TimeUnit::Microsecond)) => plain(A::Time64(TimeUnit::Microsecond)),
+        ("timestamptz", A::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, None)) => {
+            Err("a local time has no place on the time line without a zone")
+        }
+        ("timestamp" | "timestamptz", A::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, zone)) => {
+            plain(A::Timestamp(TimeUnit::Microsecond, zone.clone()))
+        }
+        ("timestamp" | "timestamptz", A::Timestamp(TimeUnit::Nanosecond, _)) => Err("PostgreSQL keeps microseconds, not nanoseconds"),
+        ("int2" | "int4", A::Int32 | A::Int64) => Err("values may be too large for it"),
+        ("float4", A::Float64) | ("float4" | "float8", A::Int32 | A::Int64) => Err("it would lose digits"),
+        (array, A::List(item)) if Some(array) == element(item.data_type()).and_then(array_name) => plain(arrow.clone()),
+        _ => Err("the two have no common form"),
+    }
+}
+
+fn array_name(element: &str) -> Option<&'static str> {
+    Some(match element {
+        "boolean" => "_bool",
+        "integer" => "_int4",
+        "bigint" => "_int8",
+        "real" => "_float4",
+        "double precision" => "_float8",
+        "text" => "_text",
+        "bytea" => "_bytea",
+        "date" => "_date",
+        "timestamp" => "_timestamp",
+        _ => return None,
+    })
+}
+
+/// The type as an author of an Avro schema knows it.
+pub(crate) fn shown(arrow: &DataType) -> String {
+    match arrow {
+        DataType::Boolean => "boolean".into(),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => "int".into(),
+        DataType::Int64 => "long".into(),
+        DataType::Float32 => "float".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
+        DataType::Dictionary(_, _) => "enum".into(),
+        DataType::FixedSizeBinary(16) => "fixed(16) or uuid".into(),
+        DataType::FixedSizeBinary(size) => format!("fixed({size})"),
+        DataType::Binary | DataType::LargeBinary => "bytes".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Time32(_) => "time-millis".into(),
+        DataType::Time64(_) => "time-micros".into(),
+        DataType::Timestamp(unit, zone) => {
+            let unit = match unit {
+                TimeUnit::Second => "seconds",
+                TimeUnit::Millisecond => "millis",
+                TimeUnit::Microsecond => "micros",
+                TimeUnit::Nanosecond => "nanos",
+            };
+            format!("{}timestamp-{unit}", if zone.is_some() { "" } else { "local-" })
+        }
+        DataType::List(item) => format!("array of {}", shown(item.data_type())),
+        DataType::Struct(_) => "record".into(),
+        DataType::Map(_, _) => "map".into(),
+        DataType::Union(_, _) => "union".into(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str) -> PgType {
+        PgType { shown: name.into(), name: name.into(), is_enum: false, scale: None }
+    }
+
+    #[test]
+    fn nothing_is_narrowed() {
+        assert!(wire(&DataType::Int64, &column("int4")).is_err());
+        assert!(wire(&DataType::Float64, &column("float4")).is_err());
+        assert!(wire(&DataType::Int64, &column("float8")).is_err());
+        assert!(wire(&DataType::Decimal128(12, 4), &PgType { scale: Some(2), ..column("numeric") }).is_err());
+        assert!(wire(&DataType::Timestamp(TimeUnit::Nanosecond, None), &column("timestamp")).is_err());
+    }
+
+    #[test]
+    fn integers_widen_to_the_columns_type() {
+        assert_eq!(wire(&DataType::Int32, &column("int8")), Ok(Wire { arrow: DataType::Int64, jsonb: false }));
+        assert_eq!(wire(&DataType::Int64, &column("numeric")), Ok(Wire { arrow: DataType::Decimal128(19, 0), jsonb: false }));
+    }
+
+    #[test]
+    fn a_utc_timestamp_enters_both_kinds_of_column() {
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+        assert!(wire(&utc, &column("timestamp")).is_ok());
+        assert!(wire(&utc, &column("timestamptz")).is_ok());
+        assert_eq!(natural(&utc).as_deref(), Some("timestamptz"));
+    }
+
+    #[test]
+    fn every_natural_type_takes_what_it_was_made_for() {
+        let utc = |unit| DataType::Timestamp(unit, Some("+00:00".into()));
+        let list = |item| DataType::List(std::sync::Arc::new(arrow::datatypes::Field::new("item", item, true)));
+        for (arrow, name) in [
+            (DataType::Boolean, "bool"),
+            (DataType::Int32, "int4"),
+            (DataType::Int64, "int8"),
+            (DataType::Float32, "float4"),
+            (DataType::Float64, "float8"),
+            (DataType::Decimal128(10, 2), "numeric"),
+            (DataType::Utf8, "text"),
+            (DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), "text"),
+            (DataType::Binary, "bytea"),
+            (DataType::FixedSizeBinary(4), "bytea"),
+            (DataType::FixedSizeBinary(16), "uuid"),
+            (DataType::Date32, "date"),
+            (DataType::Time32(TimeUnit::Millisecond), "time"),
+            (DataType::Time64(TimeUnit::Microsecond), "time"),
+            (utc(TimeUnit::Millisecond), "timestamptz"),
+            (utc(TimeUnit::Microsecond), "timestamptz"),
+            (DataType::Timestamp(TimeUnit::Microsecond, None), "timestamp"),
+            (list(DataType::Utf8), "_text"),
+            (list(DataType::Int64), "_int8"),
+        ] {
+            assert!(natural(&arrow).is_some(), "{arrow}");
+            assert!(wire(&arrow, &column(name)).is_ok(), "{arrow} into {name}");
+        }
+    }
+}

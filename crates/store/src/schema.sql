@@ -1,0 +1,51 @@
+CREATE SCHEMA IF NOT EXISTS weir;
+
+CREATE TABLE IF NOT EXISTS weir.positions (
+    pipeline    text        NOT NULL,
+    sink        text        NOT NULL,
+    topic       text        NOT NULL,
+    partition   integer     NOT NULL,
+    cluster_id  text        NOT NULL,
+    fence       bigint      NOT NULL,
+    next_offset bigint,
+    read        bigint      NOT NULL DEFAULT 0,
+    written     bigint      NOT NULL DEFAULT 0,
+    filtered    bigint      NOT NULL DEFAULT 0,
+    dead        bigint      NOT NULL DEFAULT 0,
+    last_source bigint,
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (pipeline, sink, topic, partition)
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE weir.positions IS 'One row per sink and partition, updated in the transaction that writes the rows; changing it by hand loses or doubles records';
+COMMENT ON COLUMN weir.positions.fence IS 'Raised by every new owner of the partition; a writer with an older one is refused';
+COMMENT ON COLUMN weir.positions.next_offset IS 'The next offset to read; null before the first commit';
+COMMENT ON COLUMN weir.positions.last_source IS 'Offset in the input topic that the last record came from';
+
+CREATE TABLE IF NOT EXISTS weir.dead_letters (
+    id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline         text        NOT NULL,
+    sink             text        NOT NULL,
+    topic            text        NOT NULL,
+    partition        integer     NOT NULL,
+    "offset"         bigint      NOT NULL,
+    source_offset    bigint,
+    key              bytea,
+    value            bytea,
+    headers          jsonb       NOT NULL DEFAULT '[]',
+    record_timestamp timestamptz,
+    schema_id        bigint,
+    stage            text        NOT NULL,
+    reason           text        NOT NULL,
+    detail           text        NOT NULL,
+    column_name      text,
+    sqlstate         text,
+    created_at       timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX IF NOT EXISTS dead_letters_by_pipeline ON weir.dead_letters (pipeline, sink, created_at);
+
+COMMENT ON TABLE weir.dead_letters IS 'Records that a sink could not write, with their original bytes';
+COMMENT ON COLUMN weir.dead_letters."offset" IS 'In the topic that the sink reads';
+COMMENT ON COLUMN weir.dead_letters.source_offset IS 'In the input topic, from the record''s lineage';
+COMMENT ON COLUMN weir.dead_letters.sqlstate IS 'The error that PostgreSQL refused the row with; null when the record could not be decoded';

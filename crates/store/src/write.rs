@@ -1,0 +1,218 @@
+//! The transaction of a sink: positions, rows, dead letters and counters, all or nothing.
+
+use crate::encode::Encoded;
+use crate::layout::Layout;
+use crate::ledger::Ledger;
+use crate::letter::Letter;
+use crate::place::Refusal;
+use crate::pool::STATEMENT_TIMEOUT;
+use crate::{Error, Store};
+use deadpool_postgres::{Client, Transaction};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+use weir_model::fault::Fault;
+use weir_model::protocol::{Claim, Outcome, Partition};
+
+/// The server's own timeouts come first; this one is for a server that does not answer at all.
+const DEADLINE: Duration = STATEMENT_TIMEOUT.saturating_mul(2);
+
+/// What one transaction shall do.
+pub struct Write<'a> {
+    /// Whose positions.
+    pub ledger: &'a Ledger,
+    /// One claim per partition of the batch. Its books count every row of `rows` as written, and `letters` as dead.
+    pub claims: &'a [Claim],
+    /// The table.
+    pub layout: &'a Layout,
+    /// The rows.
+    pub rows: &'a Encoded,
+    /// Records that are dead already.
+    pub letters: &'a [Letter],
+    /// Makes letters of rows that the table refuses.
+    pub origin: &'a dyn Origin,
+}
+
+/// The records behind the rows of a batch.
+pub trait Origin: Send + Sync {
+    /// The partition of row `row` of the batch that was given to [`Layout::encode`].
+    fn partition(&self, row: usize) -> Partition;
+    /// Its letter, with the original bytes and with `fault`.
+    fn letter(&self, row: usize, fault: Fault) -> Letter;
+}
+
+/// How it went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Only [`Outcome::Committed`] makes the rest true. [`Outcome::Refused`]: fence or position are no longer ours.
+    pub outcome: Outcome,
+    /// The claims with the books that were committed: refused rows are dead, not written.
+    pub claims: Vec<Claim>,
+    /// Rows that the table refused; they are dead letters now.
+    pub refused: Vec<Refusal>,
+}
+
+impl Store {
+    /// Runs the transaction.
+    ///
+    /// # Errors
+    /// Nothing was committed. Class environment: do the same again later. Class configuration: somebody has to act.
+    pub async fn write(&self, write: Write<'_>) -> Result<Written, Error> {
+        let mut client = self.client().await?;
+        let mut refused = write.rows.refused.clone();
+        let mut write = Progressing { claims: sorted(write.claims), write };
+        write.count(&refused);
+        let result = self.transact(&mut client, &mut write, &mut refused).await;
+        if !matches!(result, Ok(Outcome::Committed | Outcome::Refused)) {
+            discard(client);
+        }
+        Ok(Written { outcome: result?, claims: write.claims, refused })
+    }
+
+    async fn transact(&self, client: &mut Client, write: &mut Progressing<'_>, refused: &mut Vec<Refusal>) -> Result<Outcome, Error> {
+        let Some(transaction) = self.within(self.fill(client, write, refused)).await? else {
+            return Ok(Outcome::Refused);
+        };
+        match self.within(async { transaction.commit().await.map_err(|e| self.error(e)) }).await {
+            Ok(()) => Ok(Outcome::Committed),
+            Err(error) => {
+                let outcome = unconfirmed(&error);
+                tracing::warn!(%error, ?outcome, "commit was not confirmed");
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// Everything up to COMMIT; `None` when a claim does not hold.
+    async fn fill<'c>(
+        &self,
+        client: &'c mut Client,
+        write: &mut Progressing<'_>,
+        refused: &mut Vec<Refusal>,
+    ) -> Result<Option<Transaction<'c>>, Error> {
+        let mut transaction = client.transaction().await.map_err(|e| self.error(e))?;
+        // Deferred constraints would speak up at COMMIT, when it is too late to single out a row.
+        transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await.map_err(|e| self.error(e))?;
+        if !self.claim(&transaction, write.write.ledger, &write.claims).await? {
+            transaction.rollback().await.map_err(|e| self.error(e))?;
+            return Ok(None);
+        }
+        let late = self.insert(&mut transaction, write.write.layout, write.write.rows).await?;
+        if !late.is_empty() {
+            write.count(&late);
+            self.recount(&transaction, write.write.ledger, &write.claims).await?;
+            refused.extend(late);
+        }
+        let mut letters: Vec<Letter> = refused.iter().map(|r| letter(write.write.origin, r)).collect();
+        letters.extend_from_slice(write.write.letters);
+        self.bury(&transaction, write.write.ledger, &letters).await?;
+        Ok(Some(transaction))
+    }
+
+    /// The compare-and-set. The row lock that it takes lasts to the end of the transaction: a rival waits, and then is refused.
+    async fn claim(&self, transaction: &Transaction<'_>, ledger: &Ledger, claims: &[Claim]) -> Result<bool, Error> {
+        let statement = transaction.prepare_cached(CLAIM).await.map_err(|e| self.error(e))?;
+        for claim in claims {
+            let c = &claim.progress.counters;
+            let counts = [c.read, c.written, c.filtered, c.dead].map(|n| n as i64);
+            let updated = transaction
+                .execute(
+                    &statement,
+                    &[
+                        &ledger.pipeline,
+                        &ledger.sink,
+                        &ledger.topic,
+                        &claim.partition,
+                        &claim.fence,
+                        &claim.expected,
+                        &claim.next,
+                        &counts[0],
+                        &counts[1],
+                        &counts[2],
+                        &counts[3],
+                        &claim.progress.last,
+                    ],
+                )
+                .await
+                .map_err(|e| self.error(e))?;
+            if updated != 1 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Corrects the counters of rows that are locked already.
+    async fn recount(&self, transaction: &Transaction<'_>, ledger: &Ledger, claims: &[Claim]) -> Result<(), Error> {
+        let statement = transaction.prepare_cached(RECOUNT).await.map_err(|e| self.error(e))?;
+        for claim in claims {
+            let (written, dead) = (claim.progress.counters.written as i64, claim.progress.counters.dead as i64);
+            transaction
+                .execute(&statement, &[&ledger.pipeline, &ledger.sink, &ledger.topic, &claim.partition, &written, &dead])
+                .await
+                .map_err(|e| self.error(e))?;
+        }
+        Ok(())
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match tokio::time::timeout(DEADLINE, work).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::Slow { place: self.place().to_owned(), doing: "writing a batch", after: DEADLINE }),
+        }
+    }
+}
+
+const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, written = $9, filtered = $10, dead = $11, last_source = $12, \
+     updated_at = now() WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 AND fence = $5 \
+     AND next_offset IS NOT DISTINCT FROM $6";
+
+const RECOUNT: &str =
+    "UPDATE weir.positions SET written = $5, dead = $6 WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
+
+/// A write and its claims with the books as they are known so far.
+struct Progressing<'a> {
+    write: Write<'a>,
+    claims: Vec<Claim>,
+}
+
+impl Progressing<'_> {
+    /// Moves refused rows from written to dead.
+    fn count(&mut self, refused: &[Refusal]) {
+        let mut by_partition: BTreeMap<Partition, u64> = BTreeMap::new();
+        for refusal in refused {
+            *by_partition.entry(self.write.origin.partition(refusal.row)).or_default() += 1;
+        }
+        for claim in &mut self.claims {
+            let dead = by_partition.get(&claim.partition).copied().unwrap_or_default();
+            claim.progress.counters.written -= dead;
+            claim.progress.counters.dead += dead;
+        }
+    }
+}
+
+/// In the order of partitions, as every writer locks them, so that two of them cannot deadlock.
+fn sorted(claims: &[Claim]) -> Vec<Claim> {
+    let mut claims = claims.to_vec();
+    claims.sort_unstable_by_key(|c| c.partition);
+    claims
+}
+
+fn letter(origin: &dyn Origin, refusal: &Refusal) -> Letter {
+    Letter { column: refusal.column.clone(), sqlstate: Some(refusal.sqlstate.clone()), ..origin.letter(refusal.row, refusal.fault.clone()) }
+}
+
+/// The server's refusal of COMMIT is definite, but for the two codes that say it is not; everything else is a lost answer.
+fn unconfirmed(error: &Error) -> Outcome {
+    match error.sqlstate() {
+        Some("40003" | "08007") | None => Outcome::Unknown,
+        // The connection was ended by hand or by a shutdown; it may have been after the commit.
+        Some(code) if code.starts_with("57P") => Outcome::Unknown,
+        Some(_) => Outcome::Refused,
+    }
+}
+
+/// A connection in an unknown state must not go back to the pool: closing it is what rolls its transaction back.
+fn discard(client: Client) {
+    drop(Client::take(client));
+}

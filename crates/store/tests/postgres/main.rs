@@ -1,0 +1,6 @@
+//! The store against a real PostgreSQL.
+
+mod fit;
+mod ground;
+mod ledger;
+mod write;
