@@ -79,7 +79,8 @@ pub struct Worker {
     phase: Phase,
     recycle: bool,
     slots: BTreeMap<Partition, Slot>,
-    flight: Option<Flight>,
+    /// Claims whose outcome is not known. Nothing is acquired meanwhile, so whatever is held belongs to their own term.
+    flight: Option<Vec<Claim>>,
     halts: VecDeque<(Partition, Halt)>,
 }
 
@@ -109,12 +110,6 @@ struct Position {
     read: Offset,
     /// Records admitted since the last claim.
     admitted: u64,
-}
-
-#[derive(Debug)]
-struct Flight {
-    term: Term,
-    claims: Vec<Claim>,
 }
 
 impl Worker {
@@ -209,8 +204,20 @@ impl Worker {
                 at.admitted = 0;
             }
         }
-        self.flight = Some(Flight { term, claims: claims.clone() });
+        self.flight = Some(claims.clone());
         Ok(claims)
+    }
+
+    /// Corrects the books of the claims in flight, before their outcome is handled: the target refused `records` of a partition within the
+    /// very transaction, so they are dead letters and not written.
+    pub fn bury(&mut self, partition: Partition, records: u64) {
+        let claims = self.flight.iter_mut().flatten();
+        for claim in claims.filter(|claim| claim.partition == partition) {
+            let counters = &mut claim.progress.counters;
+            let moved = records.min(counters.written);
+            counters.written -= moved;
+            counters.dead += moved;
+        }
     }
 
     /// Whether a claim was made whose outcome is not known yet.
@@ -221,8 +228,8 @@ impl Worker {
     /// The books of a partition up to the last claim, landed or in flight: what the next batch adds to. `None` when it is not held.
     pub fn progress(&self, partition: Partition) -> Option<&Progress> {
         let Some(Slot::Held(at)) = self.slots.get(&partition) else { return None };
-        let flying = self.flight.iter().filter(|flight| flight.term == self.term).flat_map(|flight| &flight.claims);
-        Some(flying.into_iter().find(|claim| claim.partition == partition).map_or(&at.progress, |claim| &claim.progress))
+        let flying = self.flight.iter().flatten().find(|claim| claim.partition == partition);
+        Some(flying.map_or(&at.progress, |claim| &claim.progress))
     }
 
     /// What is durable: partition, next offset (`None`: nothing was ever committed) and books of each partition held.
@@ -272,20 +279,16 @@ impl Worker {
     }
 
     fn land(&mut self, outcome: Outcome) {
-        let Some(flight) = self.flight.take() else { return };
-        let current = flight.term == self.term;
-        match outcome {
-            Outcome::Committed if current => flight.claims.into_iter().for_each(|claim| self.advance(claim)),
-            Outcome::Committed => {}
-            Outcome::Refused | Outcome::Unknown => {
-                self.recycle = self.fencing == Fencing::PerWorker;
-                if current {
-                    self.end_term();
-                }
-            }
+        let Some(claims) = self.flight.take() else { return };
+        if outcome == Outcome::Committed {
+            claims.into_iter().for_each(|claim| self.advance(claim));
+        } else {
+            self.recycle = self.fencing == Fencing::PerWorker;
+            self.end_term();
         }
     }
 
+    /// Only what is still held: a rebalance meanwhile has the ledger read again.
     fn advance(&mut self, claim: Claim) {
         if let Some(Slot::Held(at)) = self.slots.get_mut(&claim.partition) {
             at.committed = Some(claim.next);

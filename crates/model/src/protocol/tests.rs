@@ -203,6 +203,16 @@ fn batch_of_an_earlier_assignment_is_dropped() {
 }
 
 #[test]
+fn partition_that_stays_is_acquired_again_when_another_comes() {
+    let mut worker = running();
+    let term = collect(&mut worker, 0, &[10, 11]);
+    worker.handle(Event::Assigned(vec![2]));
+    assert_eq!(worker.claim(term, &deltas(&[(0, 2)])), Err(Error::Stale));
+    acquire(&mut worker, vec![found(0, Some(10)), found(1, Some(10)), found(2, Some(3))]);
+    assert_eq!(start(&mut worker), [(0, 10), (1, 10), (2, 3)], "what was dropped is read again");
+}
+
+#[test]
 fn answers_of_an_earlier_term_are_ignored() {
     let mut worker = Worker::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
@@ -273,4 +283,15 @@ fn halted_partition_stays_halted_until_the_next_rebalance() {
     worker.handle(Event::Assigned(vec![]));
     acquire(&mut worker, vec![found(0, Some(10)), found(1, Some(10))]);
     assert_eq!(worker.halted().count(), 0);
+}
+
+#[test]
+fn a_record_that_the_target_refuses_is_dead_and_not_written() {
+    let mut worker = running();
+    let term = collect(&mut worker, 0, &[10, 11]);
+    worker.claim(term, &deltas(&[(0, 2)])).unwrap();
+    worker.bury(0, 1);
+    worker.handle(Event::Landed(Outcome::Committed));
+    let counters = worker.progress(0).unwrap().counters;
+    assert_eq!((counters.read, counters.written, counters.dead), (2, 1, 1));
 }

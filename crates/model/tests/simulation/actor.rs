@@ -26,7 +26,6 @@ enum Task {
     Abort,
     Fence(Term, usize),
     Read(Term, usize),
-    Flight,
 }
 
 /// Why the last term ended.
@@ -73,7 +72,9 @@ pub(crate) struct Actor {
     pub(crate) member: u32,
     pub(crate) generation: u32,
     owned: Vec<Partition>,
+    /// Token of the answer that the loop waits for, and of the one that the transaction in flight waits for; 0: none.
     awaiting: u64,
+    writing: u64,
     task: Task,
     /// Per source partition (producer), or the first (enricher).
     pub(crate) units: [Unit; MAX],
@@ -109,6 +110,7 @@ impl Actor {
             generation: 0,
             owned: Vec::new(),
             awaiting: 0,
+            writing: 0,
             task: Task::Nothing,
             units: Default::default(),
             reader: [None; MAX],
@@ -140,20 +142,18 @@ impl Actor {
     /// One step of the loop.
     pub(crate) fn step(&mut self, world: &mut World) {
         world.groups[self.kind as usize].heartbeat(self.member, world.step);
-        let writing = self.worker.in_flight();
-        let polls_meanwhile = if writing { self.kind == Kind::Sink } else { true };
-        if (writing || self.awaiting != 0) && polls_meanwhile && world.dice.chance(300) {
-            self.poll(world);
-        }
-        if writing && self.kind == Kind::Sink && world.dice.chance(300) {
-            self.collect(world);
-        }
-        if self.awaiting != 0 {
+        if let (0, Some(request)) = (self.writing, self.plan.front()) {
+            self.writing = world.call(self.id, request.clone());
             return;
         }
-        if let Some(request) = self.plan.front() {
-            self.awaiting = world.call(self.id, request.clone());
-            self.task = Task::Flight;
+        // The sink writes in the background; the others wait for the outcome, deaf to rebalances.
+        if self.worker.in_flight() && self.kind != Kind::Sink {
+            return;
+        }
+        if self.awaiting != 0 {
+            if world.dice.chance(300) {
+                self.poll(world);
+            }
             return;
         }
         if world.dice.chance(900) {
@@ -167,7 +167,8 @@ impl Actor {
                 world.fail(format!("{:?} {} halts partition {partition}: {halt}", self.kind, self.id))
             }
             None if self.batch.is_none() => self.collect(world),
-            None => self.launch(world),
+            None if !self.worker.in_flight() => self.launch(world),
+            None => {}
         }
     }
 
@@ -239,6 +240,10 @@ impl Actor {
 
     /// The answer to what was asked, if it is still wanted. Whatever went wrong is asked for again by the machine.
     pub(crate) fn answer(&mut self, world: &mut World, token: u64, reply: Reply) {
+        if token == self.writing {
+            self.writing = 0;
+            return self.fly(world, reply);
+        }
         if token != self.awaiting {
             return;
         }
@@ -265,7 +270,6 @@ impl Actor {
             }
             (Task::Read(term, _), Reply::Standing(standing)) => self.found(world, term, standing),
             (Task::Read(term, partition), Reply::RetryUpTo(end)) => self.read(world, term, partition, Some(end)),
-            (Task::Flight, reply) => self.fly(world, reply),
             _ => {}
         }
     }

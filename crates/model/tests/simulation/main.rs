@@ -18,7 +18,7 @@ mod world;
 
 use crate::database::Guards;
 use crate::mutant::{MUTANTS, Mutant};
-use crate::schedule::{Failure, run, run_with_guards};
+use crate::schedule::{Failure, run, run_calm, run_with_guards};
 use crate::world::Evidence;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -117,6 +117,17 @@ fn every_broken_rule_is_caught() {
         }
     }
     assert!(survivors.is_empty(), "not caught within {CAUGHT_WITHIN} schedules: {survivors:?}");
+}
+
+#[test]
+fn nothing_fails_where_nothing_is_disturbed() {
+    if number("WEIR_SEED").is_some() {
+        return;
+    }
+    let schedules = 2_000;
+    let evidence = campaign(schedules, run_calm).unwrap_or_else(|failure| panic!("seed {}: {}", failure.seed, failure.why));
+    assert_eq!((evidence.failed_writes, evidence.unknown_outcomes, evidence.stale_batches), (0, 0, 0));
+    assert_eq!(evidence.recycles, schedules, "each enricher makes its producer once");
 }
 
 /// The specification names the mutant that breaks each rule; a name that leads nowhere would be worse than none.

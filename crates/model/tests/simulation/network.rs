@@ -75,6 +75,8 @@ pub(crate) enum Request {
     Close {
         session: u64,
     },
+    /// An answer on its way back.
+    Answer(Reply),
 }
 
 impl Request {

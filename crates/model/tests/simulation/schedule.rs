@@ -29,6 +29,13 @@ pub(crate) fn run_with_guards(seed: u64, guards: Guards) -> Result<Evidence, Fai
     run_with(world, seed)
 }
 
+/// Without any fault.
+pub(crate) fn run_calm(seed: u64) -> Result<Evidence, Failure> {
+    let mut world = World::new(seed, None, false);
+    world.size = world.size.calm();
+    run_with(world, seed)
+}
+
 fn run_with(mut world: World, seed: u64) -> Result<Evidence, Failure> {
     let mut actors = cast(&world);
     while world.failure.is_none() && !(!world.turmoil && world.step % 32 == 0 && drained(&mut world)) {

@@ -36,6 +36,12 @@ pub(crate) struct Size {
 }
 
 impl Size {
+    /// The same without faults and without company.
+    pub(crate) fn calm(self) -> Size {
+        let never = usize::MAX;
+        Size { replicas: [1; 3], session_timeout: never, transaction_timeout: never, unreliable: 0, slow: 0, chaos: 0, laggard: never, ..self }
+    }
+
     fn draw(dice: &mut Dice) -> Size {
         let sources = dice.within(1, MAX);
         Size {
@@ -171,6 +177,9 @@ impl World {
         if message.hold > self.step || self.overtakes(at) {
             return None;
         }
+        if let Request::Answer(_) = message.request {
+            return self.hand_over(at);
+        }
         let unreliable = if self.turmoil && message.token != 0 { self.size.unreliable } else { 0 };
         let mut message = self.net.swap_remove(at);
         let (from, token) = (message.from, message.token);
@@ -199,7 +208,21 @@ impl World {
             self.note(|| format!("answer lost: {from}"));
             return Some((from, token, Reply::TimedOut));
         }
+        if token != 0 && self.turmoil && self.dice.chance(self.size.slow) {
+            let hold = self.step + self.dice.below(80);
+            self.net.push(Message { from, token, hold, request: Request::Answer(reply) });
+            return None;
+        }
         (token != 0).then_some((from, token, reply))
+    }
+
+    /// An answer arrives; its sender may have died meanwhile.
+    fn hand_over(&mut self, at: usize) -> Option<(Actor, u64, Reply)> {
+        let Message { from, token, request, .. } = self.net.swap_remove(at);
+        match request {
+            Request::Answer(reply) if token != 0 => Some((from, token, reply)),
+            _ => None,
+        }
     }
 
     /// The sender gives up, the request is still on its way.
@@ -271,7 +294,10 @@ impl World {
     /// Connections break: each request on its way is lost, or arrives although nobody hears the answer.
     pub(crate) fn cut(&mut self, to_the_database: bool) -> Vec<(Actor, u64, Reply)> {
         let mut answers = Vec::new();
-        let cut = |message: &mut Message| message.token != 0 && message.request.is_for_the_database() == to_the_database;
+        let cut = |message: &mut Message| {
+            let answer = matches!(message.request, Request::Answer(_));
+            message.token != 0 && !answer && message.request.is_for_the_database() == to_the_database
+        };
         for mut message in self.net.extract_if(.., cut).collect::<Vec<_>>() {
             answers.push((message.from, message.token, Reply::TimedOut));
             message.token = 0;
