@@ -144,26 +144,31 @@ impl Topics {
         Ok(i32::try_from(found.with_context(|| format!("no topic {topic}"))?.partitions().len())?)
     }
 
-    /// Committed offset of a group, per partition; `None` where nothing was committed.
-    pub fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<i64>>> {
+    /// Committed offset of a group and the metadata beside it, per partition; `None` where nothing was committed.
+    pub fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<(i64, String)>>> {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(topic, 0, self.partitions(topic)? - 1);
         let consumer: BaseConsumer = self.client().set("group.id", group).create()?;
         let committed = consumer.committed_offsets(list, Duration::from_secs(10))?;
-        Ok(committed.elements().iter().map(|element| element.offset().to_raw().filter(|&offset| offset >= 0)).collect())
+        let of = |offset: Offset, metadata: &str| Some((offset.to_raw().filter(|&offset| offset >= 0)?, metadata.to_string()));
+        Ok(committed.elements().iter().map(|element| of(element.offset(), element.metadata())).collect())
+    }
+
+    /// The end of every partition: records, and the markers of transactions, open ones included.
+    pub fn ends(&self, topic: &str) -> Result<Vec<i64>> {
+        let reader = self.reader("read_uncommitted")?;
+        let end = |partition| Ok(reader.fetch_watermarks(topic, partition, Duration::from_secs(10))?.1);
+        (0..self.partitions(topic)?).map(end).collect()
     }
 
     /// The end of every partition; `None` while a transaction is open on one.
     fn settled_ends(&self, topic: &str) -> Result<Option<Vec<i64>>> {
-        let (all, stable) = (self.reader("read_uncommitted")?, self.reader("read_committed")?);
-        let mut ends = Vec::new();
-        for partition in 0..self.partitions(topic)? {
-            let (_, high) = all.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+        let (ends, stable) = (self.ends(topic)?, self.reader("read_committed")?);
+        for (partition, end) in (0..).zip(&ends) {
             let (_, last_stable) = stable.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
-            if last_stable < high {
+            if last_stable < *end {
                 return Ok(None);
             }
-            ends.push(high);
         }
         Ok(Some(ends))
     }

@@ -36,6 +36,9 @@ enum Command {
         /// Brokers: 1 or 3.
         #[arg(long, default_value_t = 1)]
         brokers: usize,
+        /// Also fetches the public data sets, and names their folder in WEIR_DATA.
+        #[arg(long)]
+        data: bool,
         /// The command and its arguments.
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -50,7 +53,7 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Up { brokers, env_file, until_eof } => up(brokers, env_file.as_deref(), until_eof).await,
-        Command::Exec { brokers, command } => exec(brokers, &command).await,
+        Command::Exec { brokers, data, command } => exec(brokers, data, &command).await,
         Command::Fetch => cache::programs().map(|_| ExitCode::SUCCESS),
         Command::Data => cache::data().map(|folder| {
             println!("{}", folder.display());
@@ -85,13 +88,19 @@ async fn up(brokers: usize, env_file: Option<&Path>, until_eof: bool) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-async fn exec(brokers: usize, command: &[String]) -> Result<ExitCode> {
+async fn exec(brokers: usize, data: bool, command: &[String]) -> Result<ExitCode> {
+    let data = data.then(cache::data).transpose()?;
     let stack = start(brokers).await?;
     let (program, arguments) = command.split_first().context("no command")?;
     // A terminal's Ctrl-C reaches the command as well; it decides when to end, and then we do.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let spawned = tokio::process::Command::new(program).args(arguments).envs(stack.env()).kill_on_drop(true).spawn();
+    let spawned = tokio::process::Command::new(program)
+        .args(arguments)
+        .envs(stack.env())
+        .envs(data.map(|folder| ("WEIR_DATA", folder)))
+        .kill_on_drop(true)
+        .spawn();
     let mut child = spawned.with_context(|| format!("run {program}"))?;
     let status = loop {
         tokio::select! {

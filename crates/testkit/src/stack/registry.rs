@@ -22,6 +22,7 @@ pub(super) fn start(programs: &Programs, port: u16, folder: &Path, log: &Path) -
     let launch = Launch::new("Schema Registry", "java").args(["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
     let launch = launch.args(["-Dquarkus.http.host=127.0.0.1".into(), format!("-Dquarkus.http.port={port}")]);
     let launch = launch.args(["-Dquarkus.datasource.jdbc.initial-size=2", "-Dquarkus.datasource.jdbc.min-size=2"]);
+    let launch = launch.arg(format!("-Djava.io.tmpdir={}", folder.display()));
     let launch = launch.arg("-jar").arg(programs.registry_jar()).env("REGISTRY_DATASOURCE_URL", store).env("LOG_LEVEL", "WARN");
     let mut process = launch.start(log)?;
     let up = try_wait_until(UP_WITHIN, || {
