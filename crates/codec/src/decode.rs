@@ -172,3 +172,6 @@ fn interleave(parts: &[Part]) -> Result<(RecordBatch, Vec<u32>), arrow::error::A
     let batches: Vec<&RecordBatch> = parts.iter().map(|part| &part.batch).collect();
     Ok((interleave_record_batch(&batches, &places)?, rows))
 }
+
+#[cfg(test)]
+mod tests;

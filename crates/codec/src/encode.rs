@@ -111,3 +111,6 @@ impl Encoded {
         &self.0.bytes()[offsets[row]..offsets[row + 1]]
     }
 }
+
+#[cfg(test)]
+mod tests;

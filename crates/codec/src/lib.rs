@@ -31,3 +31,6 @@ pub use error::Error;
 pub use fit::fit;
 pub use registry::Registry;
 pub use schema::Schema;
+
+#[cfg(test)]
+mod oracle;

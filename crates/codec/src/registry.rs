@@ -108,13 +108,15 @@ impl Registry {
             is_compatible: bool,
             #[serde(default)]
             messages: Vec<String>,
+            /// What Apicurio says instead of messages.
+            reason: Option<String>,
         }
         let what = format!("the schema for subject {subject}");
         let path = ["compatibility", "subjects", subject, "versions", "latest"];
         match self.0.http.post::<Verdict>(&path, &json!({"schema": schema.text()}), &what).await {
             Ok(verdict) if verdict.is_compatible => Ok(Vec::new()),
-            Ok(verdict) if verdict.messages.is_empty() => Ok(vec!["the registry's rule for this subject does not allow it".into()]),
-            Ok(verdict) => Ok(verdict.messages),
+            Ok(verdict) if !verdict.messages.is_empty() => Ok(verdict.messages),
+            Ok(verdict) => Ok(vec![verdict.reason.unwrap_or_else(|| "the registry's rule for this subject does not allow it".into())]),
             Err(Error::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -248,3 +250,23 @@ impl fmt::Debug for Registry {
         write!(f, "Registry({})", self.0.http.shown())
     }
 }
+
+#[cfg(test)]
+impl Registry {
+    /// A registry that knows these schemas and is away for every other question.
+    pub(crate) fn holding(documents: &[(u32, &str)]) -> Registry {
+        let url = weir_model::secret::Secret::new("http://127.0.0.1:9");
+        let registry = Registry::new(&weir_model::pipeline::Registry { url }).unwrap();
+        registry.cache().documents.extend(documents.iter().map(|(id, text)| (*id, Arc::from(*text))));
+        registry
+    }
+
+    /// The same, and certain for a while that `missing` do not exist.
+    pub(crate) fn lacking(self, missing: &[u32]) -> Registry {
+        self.believe_missing(missing);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! apache-avro as the independent judge of what bytes mean, and random values for it to write.
+
+use crate::schema::{parse_avro, record_fields};
+use crate::shape::{Field, Shape};
+use crate::validate::unscaled;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
+use apache_avro::{Days, Decimal, Duration, Millis, Months, Schema as Avro, Uuid};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type};
+use std::collections::HashMap;
+
+/// A value, comparable wherever it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell {
+    Null,
+    Boolean(bool),
+    Number(i128),
+    /// Bits, so that NaN equals itself.
+    Float(u64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// The value of an Arrow column.
+pub(crate) fn arrow_cell(array: &ArrayRef, row: usize) -> Cell {
+    if array.is_null(row) {
+        return Cell::Null;
+    }
+    let number = |kind: &DataType| cast(array, kind).unwrap();
+    match array.data_type() {
+        DataType::Boolean => Cell::Boolean(array.as_boolean().value(row)),
+        DataType::Int32 | DataType::Date32 | DataType::Time32(_) => {
+            Cell::Number(number(&DataType::Int32).as_primitive::<Int32Type>().value(row).into())
+        }
+        DataType::Int64 | DataType::Time64(_) | DataType::Timestamp(..) => {
+            Cell::Number(number(&DataType::Int64).as_primitive::<Int64Type>().value(row).into())
+        }
+        DataType::Float32 => Cell::Float(array.as_primitive::<Float32Type>().value(row).to_bits().into()),
+        DataType::Float64 => Cell::Float(array.as_primitive::<Float64Type>().value(row).to_bits()),
+        DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(row).into()),
+        DataType::Binary => Cell::Bytes(array.as_binary::<i32>().value(row).into()),
+        DataType::Decimal128(..) => Cell::Number(array.as_primitive::<Decimal128Type>().value(row)),
+        other => panic!("no cell of {other}"),
+    }
+}
+
+/// The value as apache-avro read it.
+pub(crate) fn avro_cell(value: &Value) -> Cell {
+    match value {
+        Value::Null => Cell::Null,
+        Value::Union(_, inner) => avro_cell(inner),
+        Value::Boolean(v) => Cell::Boolean(*v),
+        Value::Int(v) | Value::Date(v) | Value::TimeMillis(v) => Cell::Number((*v).into()),
+        Value::Long(v)
+        | Value::TimeMicros(v)
+        | Value::TimestampMillis(v)
+        | Value::TimestampMicros(v)
+        | Value::TimestampNanos(v)
+        | Value::LocalTimestampMillis(v)
+        | Value::LocalTimestampMicros(v)
+        | Value::LocalTimestampNanos(v) => Cell::Number((*v).into()),
+        Value::Float(v) => Cell::Float(v.to_bits().into()),
+        Value::Double(v) => Cell::Float(v.to_bits()),
+        Value::String(v) | Value::Enum(_, v) => Cell::Text(v.clone()),
+        Value::Uuid(v) => Cell::Text(v.to_string()),
+        Value::Bytes(v) | Value::Fixed(_, v) => Cell::Bytes(v.clone()),
+        Value::Decimal(v) => Cell::Number(unscaled(&Vec::<u8>::try_from(v).unwrap()).unwrap()),
+        other => panic!("no cell of {other:?}"),
+    }
+}
+
+/// One writer schema and its means to write and read.
+pub(crate) struct Oracle {
+    pub(crate) text: String,
+    avro: Avro,
+    fields: Vec<Field>,
+}
+
+impl Oracle {
+    pub(crate) fn new(text: &str) -> Oracle {
+        let avro = parse_avro(text).unwrap();
+        let fields = record_fields(&avro).unwrap();
+        Oracle { text: text.into(), avro, fields }
+    }
+
+    /// A framed record of random values.
+    pub(crate) fn record(&self, id: u32, random: &mut Random) -> Vec<u8> {
+        let fields = self.fields.iter().map(|f| (f.name.clone(), random.value(&f.shape))).collect();
+        self.frame(id, Value::Record(fields))
+    }
+
+    pub(crate) fn frame(&self, id: u32, value: Value) -> Vec<u8> {
+        let datum = GenericDatumWriter::builder(&self.avro).build().unwrap().write_value_to_vec(value).unwrap();
+        [&[0u8][..], &id.to_be_bytes(), &datum].concat()
+    }
+
+    /// The fields of a framed record; `None` when apache-avro refuses it or leaves bytes over.
+    pub(crate) fn read(&self, value: &[u8]) -> Option<HashMap<String, Value>> {
+        let mut datum = &value[5..];
+        let read = GenericDatumReader::builder(&self.avro).build().unwrap().read_value(&mut datum).ok()?;
+        match read {
+            Value::Record(fields) if datum.is_empty() => Some(fields.into_iter().collect()),
+            _ => None,
+        }
+    }
+}
+
+/// Values from a seed (SplitMix64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    /// Small and large numbers alike.
+    fn long(&mut self) -> i64 {
+        let bits = self.below(64);
+        self.next() as i64 >> bits
+    }
+
+    fn int(&mut self) -> i32 {
+        let bits = self.below(32);
+        self.next() as i32 >> bits
+    }
+
+    fn bytes(&mut self, size: usize) -> Vec<u8> {
+        (0..size).map(|_| self.next() as u8).collect()
+    }
+
+    fn text(&mut self) -> String {
+        (0..self.below(12)).map(|_| *['a', 'Z', '0', ' ', 'é', '漢', '\u{0}', '😀'].get(self.below(8)).unwrap()).collect()
+    }
+
+    fn value(&mut self, shape: &Shape) -> Value {
+        use arrow::datatypes::TimeUnit::*;
+        match shape {
+            Shape::Null => Value::Null,
+            Shape::Boolean => Value::Boolean(self.below(2) == 0),
+            Shape::Int => Value::Int(self.int()),
+            Shape::Date => Value::Date(self.int()),
+            Shape::TimeMillis => Value::TimeMillis(self.below(86_400_000) as i32),
+            Shape::TimeMicros => Value::TimeMicros(self.below(86_400_000_000) as i64),
+            Shape::Long => Value::Long(self.long()),
+            Shape::Timestamp { unit: Millisecond, utc: true } => Value::TimestampMillis(self.long()),
+            Shape::Timestamp { unit: Microsecond, utc: true } => Value::TimestampMicros(self.long()),
+            Shape::Timestamp { utc: true, .. } => Value::TimestampNanos(self.long()),
+            Shape::Timestamp { unit: Millisecond, .. } => Value::LocalTimestampMillis(self.long()),
+            Shape::Timestamp { unit: Microsecond, .. } => Value::LocalTimestampMicros(self.long()),
+            Shape::Timestamp { .. } => Value::LocalTimestampNanos(self.long()),
+            Shape::Float => Value::Float(f32::from_bits(self.next() as u32)),
+            Shape::Double => Value::Double(f64::from_bits(self.next())),
+            Shape::Bytes => Value::Bytes((0..self.below(9)).map(|_| self.next() as u8).collect()),
+            Shape::String => Value::String(self.text()),
+            Shape::Uuid { .. } => Value::Uuid(Uuid::from_bytes(self.bytes(16).try_into().unwrap())),
+            Shape::Fixed(size) => Value::Fixed(*size, self.bytes(*size)),
+            Shape::Decimal { precision, .. } => {
+                let limit = 10i128.pow(u32::from(*precision));
+                let wide = i128::from(self.next()) << 64 | i128::from(self.next());
+                Value::Decimal(Decimal::from((wide % limit >> self.below(30)).to_be_bytes()))
+            }
+            Shape::Enum(symbols) => {
+                let number = self.below(symbols.list.len());
+                Value::Enum(number as u32, symbols.list[number].clone())
+            }
+            Shape::Foreign { fixed: Some(12), .. } => {
+                Value::Duration(Duration::new(Months::new(self.next() as u32), Days::new(1), Millis::new(2)))
+            }
+            Shape::Foreign { name, .. } => panic!("no values of {name}"),
+            Shape::Union(branches) => {
+                let branch = self.below(branches.len());
+                Value::Union(branch as u32, Box::new(self.value(&branches[branch])))
+            }
+            Shape::Record(fields) => Value::Record(fields.iter().map(|f| (f.name.clone(), self.value(&f.shape))).collect()),
+            Shape::Array(items) => Value::Array((0..self.below(4)).map(|_| self.value(items)).collect()),
+            Shape::Map(values) => Value::Map((0..self.below(4)).map(|_| (self.text(), self.value(values))).collect()),
+        }
+    }
+}
