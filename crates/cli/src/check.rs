@@ -11,8 +11,10 @@ use weir_model::pipeline::Pipeline;
 
 /// What to do.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir check deploy/pipelines/telecom.toml\n  weir check deploy/pipelines/telecom.toml --offline --verbose\n\n\
-    Exit code: 0 all is well, 78 mistakes in the file or in what it names, 1 something that had to be asked is away.")]
+#[command(
+    after_help = "Examples:\n  weir check deploy/pipelines/telecom.toml\n  weir check deploy/pipelines/telecom.toml --offline --verbose\n\n\
+    Exit code: 0 all is well, 78 mistakes in the file or in what it names, 1 something that had to be asked is away."
+)]
 pub(crate) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,
@@ -92,7 +94,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             let mistakes = pipeline.mistakes(std::mem::take(&mut report.mistakes));
             (report, mistakes)
         }
-        Err(mistakes) => (Report { checks: vec![Check { name: "pipeline file".into(), state: State::Mistaken }], ..Report::default() }, mistakes),
+        Err(mistakes) => {
+            (Report { checks: vec![Check { name: "pipeline file".into(), state: State::Mistaken }], ..Report::default() }, mistakes)
+        }
     };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&as_json(&report, &mistakes))?);

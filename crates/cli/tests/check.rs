@@ -134,6 +134,8 @@ fn mistakes_of_every_kind_are_told_at_once_with_the_wrong_word_underlined() {
     assert!(err.contains("line 6   input.key"), "{err}");
     assert!(err.contains("no field `oder_id` in order.avsc; did you mean `order_id`?"), "{err}");
     assert!(err.contains("│ when = \"amonut < 0\"\n           │         ^^^^^^\n"), "{err}");
+    let underlined = "│ SELECT i.*, CAST(p.price AS DOUBLE) AS price\n           │                                        ^^^^^\n";
+    assert!(err.contains("line 20  transform.sql") && err.contains(underlined), "{err}");
     assert!(err.contains("line 33  sink.warehouse.columns.nots"), "{err}");
 }
 
@@ -200,13 +202,18 @@ fn a_schema_that_the_registry_would_refuse_is_told() {
     let (case, _database) = Case::online();
     let registered = case.weir(&["schema", "register", "--compatibility", "BACKWARD"]);
     assert!(registered.status.success(), "{}", String::from_utf8_lossy(&registered.stderr));
-    let text = INPUT.replace(r#"{"name": "amount", "type": "int"}"#, r#"{"name": "amount", "type": "int"}, {"name": "note", "type": "string"}"#);
+    let text =
+        INPUT.replace(r#"{"name": "amount", "type": "int"}"#, r#"{"name": "amount", "type": "int"}, {"name": "note", "type": "string"}"#);
     fs::write(case.folder.path().join("order.avsc"), &text).unwrap();
     case.change("SELECT i.*,", "SELECT i.order_id, i.product, i.amount,");
     let (code, _, err) = case.check(&[]);
     assert_eq!(code, Some(78), "{err}");
     assert!(err.contains("input.schema") && err.contains("the registry's rule"), "{err}");
-    fs::write(case.folder.path().join("order.avsc"), text.replace(r#""note", "type": "string""#, r#""note", "type": "string", "default": """#)).unwrap();
+    fs::write(
+        case.folder.path().join("order.avsc"),
+        text.replace(r#""note", "type": "string""#, r#""note", "type": "string", "default": """#),
+    )
+    .unwrap();
     let (code, _, err) = case.check(&[]);
     assert_eq!(code, Some(0), "{err}");
 }

@@ -10,10 +10,9 @@ pub struct Mistake {
     pub line: Option<usize>,
     /// The key, as in `reject[1].when`; elements of a list of tables count from 0.
     pub key: String,
-    /// What is wrong, one sentence without a full stop; may hold a "did you mean".
+    /// What is wrong, one sentence without a full stop; may hold a "did you mean". Names stand in back quotes; the first one is what
+    /// [`Pipeline::mistakes`](crate::pipeline::Pipeline::mistakes) underlines when the key holds SQL.
     pub what: String,
-    /// The word of the key's SQL that is wrong, so that it can be underlined.
-    pub token: Option<String>,
     /// The line of the file that is wrong, when the key holds SQL.
     pub excerpt: Option<Excerpt>,
     /// What to do: text to paste, or a command.
@@ -46,12 +45,6 @@ impl Mistake {
     /// The same with a line.
     pub fn line(mut self, line: Option<usize>) -> Mistake {
         self.line = line;
-        self
-    }
-
-    /// The same with the word of the key's SQL that is wrong; [`Pipeline::mistakes`](crate::pipeline::Pipeline::mistakes) underlines it.
-    pub fn at(mut self, token: impl Into<String>) -> Mistake {
-        self.token = Some(token.into());
         self
     }
 }

@@ -298,7 +298,8 @@ impl Pipeline {
     /// Mistakes that others found in this pipeline, given their lines, and in SQL the wrong word underlined.
     pub fn mistakes(&self, list: Vec<Mistake>) -> Mistakes {
         let place = |mut mistake: Mistake| {
-            if let Some((line, excerpt)) = mistake.token.as_ref().and_then(|token| self.places.find(&mistake.key, token)) {
+            let name = mistake.what.split('`').nth(1);
+            if let Some((line, excerpt)) = name.and_then(|name| self.places.find(&mistake.key, name)) {
                 mistake.line.get_or_insert(line);
                 mistake.excerpt = Some(excerpt);
             }

@@ -458,8 +458,8 @@ fn mistakes_found_by_others_get_their_lines_and_underline_the_word() {
     assert_eq!(pipeline.locate("transform.sql"), Some(41));
     assert_eq!(pipeline.locate("nothing"), None);
     let list = vec![
-        Mistake::new("transform.sql", "no column `price` in products.csv").at("price"),
-        Mistake::new("reject[0].when", "no column `amount` in order.avsc").at("amount").hint("look"),
+        Mistake::new("transform.sql", "no column `price` in products.csv"),
+        Mistake::new("reject[0].when", "no column `amount` in order.avsc").hint("look"),
     ];
     let shown = pipeline.mistakes(list).to_string();
     let expected = "\

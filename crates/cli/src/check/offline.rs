@@ -94,7 +94,11 @@ fn sinks(pipeline: &Pipeline, output: &Schema, report: &mut Report) {
     for sink in &pipeline.sinks {
         let Target::Postgres(target) = &sink.target;
         let mistakes = Fit::foresee(&sink.name, target, &output.arrow());
-        report.verdict(format!("sink {}", sink.name), mistakes, format!("columns of {}.{} follow from the schema", target.schema, target.table));
+        report.verdict(
+            format!("sink {}", sink.name),
+            mistakes,
+            format!("columns of {}.{} follow from the schema", target.schema, target.table),
+        );
     }
 }
 

@@ -57,7 +57,8 @@ async fn subjects(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
 async fn compatible(pipeline: &Pipeline, registry: &Registry, side: &str, subject: &str, schema: &Schema, report: &mut Report) {
     let name = format!("subject {subject}");
     let key = format!("{side}.schema");
-    let asked = async { Ok::<_, weir_codec::registry::Error>((registry.latest(subject).await?, registry.compatible(subject, schema).await?)) };
+    let asked =
+        async { Ok::<_, weir_codec::registry::Error>((registry.latest(subject).await?, registry.compatible(subject, schema).await?)) };
     match asked.await {
         Ok((latest, reasons)) => {
             let found = latest.map_or("will be registered".into(), |(_, version, _)| format!("compatible with version {version}"));

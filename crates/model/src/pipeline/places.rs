@@ -71,7 +71,8 @@ impl Places {
         }
     }
 
-    /// The line in the SQL of `key` that holds `token` as a word of its own.
+    /// The first line in the SQL of `key` that holds `token` as a word of its own. The last such word counts: a result column's name stands
+    /// behind its expression.
     pub(super) fn find(&self, key: &str, token: &str) -> Option<(usize, Excerpt)> {
         let (first, text) = self.sql.get(key)?;
         text.lines().enumerate().find_map(|(i, line)| {
@@ -95,7 +96,7 @@ fn word(line: &str, token: &str, skip: usize) -> Option<usize> {
     if token.is_empty() {
         return None;
     }
-    line.match_indices(token).map(|(at, _)| at).filter(|at| *at >= skip).find(bounded)
+    line.rmatch_indices(token).map(|(at, _)| at).filter(|at| *at >= skip).find(bounded)
 }
 
 /// 1-based.
