@@ -1,0 +1,70 @@
+//! What a producer counts. Everything is counted after its transaction was committed.
+
+use std::time::Duration;
+use weir_model::progress::Counters;
+use weir_service::Metrics;
+use weir_service::metrics::{Dead, Histogram, IntCounter, IntGauge};
+
+/// The producer's metrics; clones count together.
+#[derive(Clone)]
+pub struct Meters {
+    /// `weir_records_read_total`
+    read: IntCounter,
+    /// `weir_records_written_total`
+    written: IntCounter,
+    /// `weir_records_dead_total{reason}`
+    dead: Dead,
+    /// `weir_bytes_written_total`
+    bytes: IntCounter,
+    /// `weir_unaccounted_records`
+    unaccounted: IntGauge,
+    /// `weir_batch_records`
+    batch: Histogram,
+    /// `weir_transaction_seconds`
+    transaction: Histogram,
+    /// `weir_producer_recycles_total`
+    pub(crate) recycles: IntCounter,
+    /// `weir_rebalances_total`
+    pub(crate) rebalances: IntCounter,
+    /// `weir_source_partitions_owned`
+    pub(crate) owned: IntGauge,
+    /// `weir_source_partitions_done`
+    pub(crate) done: IntGauge,
+}
+
+/// What one transaction held.
+pub(crate) struct Landed<'a> {
+    pub(crate) counters: Counters,
+    pub(crate) dead: &'a [&'a str],
+    pub(crate) bytes: u64,
+    pub(crate) took: Duration,
+}
+
+impl Meters {
+    /// Declares them in `metrics`.
+    pub fn new(metrics: &Metrics) -> Meters {
+        Meters {
+            read: metrics.records_read(),
+            written: metrics.records_written(),
+            dead: metrics.records_dead(),
+            bytes: metrics.bytes_written(),
+            unaccounted: metrics.unaccounted(),
+            batch: metrics.batch_records(),
+            transaction: metrics.transaction_seconds(),
+            recycles: metrics.producer_recycles(),
+            rebalances: metrics.rebalances(),
+            owned: metrics.gauge("weir_source_partitions_owned", "Partitions of the source that this instance reads"),
+            done: metrics.gauge("weir_source_partitions_done", "Partitions of the source, of those owned, that are at their end"),
+        }
+    }
+
+    pub(crate) fn landed(&self, landed: &Landed<'_>) {
+        self.read.inc_by(landed.counters.read);
+        self.written.inc_by(landed.counters.written);
+        landed.dead.iter().for_each(|reason| self.dead.add(reason, 1));
+        self.bytes.inc_by(landed.bytes);
+        self.unaccounted.add(i64::try_from(landed.counters.unaccounted()).unwrap_or(i64::MAX));
+        self.batch.observe(landed.counters.read as f64);
+        self.transaction.observe(landed.took.as_secs_f64());
+    }
+}

@@ -1,0 +1,233 @@
+//! The path of a batch: source → Arrow → framed Avro → one Kafka transaction with the position.
+
+use crate::config::{self, Options};
+use crate::encode::Encoding;
+use crate::error::Error;
+use crate::membership::{Change, Membership};
+use crate::metrics::Meters;
+use crate::part::{Part, Shared, Turn};
+use crate::source;
+use crate::status::Status;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::Instrument;
+use weir_codec::{Registry, Schema};
+use weir_kafka::admin;
+use weir_model::fault::Class;
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::Pipeline;
+use weir_service::{CancellationToken, Failure, Health, Heartbeat, Surface, Waiting, Workers, serve, signals};
+
+/// The longest a worker looks away from its group.
+const GLANCE: Duration = Duration::from_millis(100);
+/// After so long without a transaction, the broker is asked whether it is there.
+const CONFIRM: Duration = Duration::from_secs(5);
+
+/// Runs a producer until `shutdown` is cancelled, or until its source is exhausted if the options say so.
+///
+/// # Errors
+/// [`Error::Configuration`] before anything is read; otherwise what made the producer end. Outages are no errors: it waits.
+pub async fn run(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+    let span = tracing::info_span!("service", service = "producer", pipeline = pipeline.name);
+    produce(pipeline, options, shutdown).instrument(span).await
+}
+
+async fn produce(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+    let mistakes = config::check(&pipeline);
+    if !mistakes.is_empty() {
+        return Err(pipeline.mistakes(mistakes).into());
+    }
+    let schema = Schema::load(&pipeline.input.schema)?;
+    let source = source::build(&pipeline, &schema).map_err(|mistakes| pipeline.mistakes(mistakes))?;
+    let health = Health::new(&options.metrics);
+    let status = Status::default();
+    // Also cancelled when a worker fails or, if so asked, when the source is exhausted.
+    let stop = shutdown.child_token();
+    let pages = admin_pages(&pipeline, &options, &health, &status, &stop).await?;
+
+    let meters = Meters::new(&options.metrics);
+    let shared = Arc::new(Shared { pipeline, source: source.into(), meters, status, health });
+    let work = work(shared, schema, &options, &stop);
+    let ended = signals::drain(&shutdown, signals::DRAIN, work).await;
+    stop.cancel();
+    // The pages end with the token; they have nothing to say about how the work ended.
+    pages.await.ok();
+    ended?
+}
+
+async fn admin_pages(
+    pipeline: &Pipeline,
+    options: &Options,
+    health: &Health,
+    status: &Status,
+    stop: &CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>, Error> {
+    let address = options.settings.listen;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, instance = options.settings.instance, "producer up: /live /ready /metrics /status");
+    }
+    let about = json!({
+        "service": "producer",
+        "instance": options.settings.instance,
+        "pipeline": pipeline.name,
+        "source": pipeline.source.as_ref().map(|source| source.kind()),
+        "topic": pipeline.input.topic,
+    });
+    let status = status.clone();
+    let surface = Surface::new(health, &options.metrics, move || status.page(&about));
+    Ok(tokio::spawn(serve(listener, surface, stop.clone())))
+}
+
+async fn work(shared: Arc<Shared>, schema: Schema, options: &Options, stop: &CancellationToken) -> Result<(), Error> {
+    // Kept although it is needed at the start only: `/ready` shows every dependency.
+    let mut registry = Waiting::new(shared.health.dependency("registry"));
+    let Some(id) = prepare(&shared, &schema, &mut registry, stop).await? else { return Ok(()) };
+    let mut workers = Workers::new(&shared.health, stop);
+    for number in 0..shared.pipeline.workers.producer {
+        let encoding = Encoding::new(&schema, id, shared.pipeline.input.key.as_deref())?;
+        let name = format!("{}-{number}", options.settings.instance);
+        let worker = Worker { shared: shared.clone(), encoding, parts: BTreeMap::new(), exit_when_done: options.exit_when_done };
+        let (stop, member) = (stop.clone(), name.clone());
+        workers.spawn(&name, move |heartbeat| worker.run(&member, &heartbeat, &stop)).map_err(Error::from)?;
+    }
+    Ok(workers.join().await?)
+}
+
+/// Creates the topics that are missing and registers the schema, however long that takes; `None` when told to stop before.
+async fn prepare(shared: &Arc<Shared>, schema: &Schema, waiting: &mut Waiting, stop: &CancellationToken) -> Result<Option<u32>, Error> {
+    let pipeline = &shared.pipeline;
+    let registry = Registry::new(&pipeline.registry)?;
+    let subject = pipeline.input_subject();
+    let mut kafka = Waiting::new(shared.health.dependency("kafka"));
+    loop {
+        let asked = pipeline.clone();
+        let ensured = tokio::task::spawn_blocking(move || admin::ensure(&asked.kafka, &admin::topics(&asked))).await;
+        match ensured.map_err(|e| Error::Worker(e.to_string()))? {
+            Ok(mistakes) if mistakes.is_empty() => break kafka.answered(),
+            Ok(mistakes) => return Err(pipeline.mistakes(mistakes).into()),
+            Err(error) if error.class() == Class::Environment => {
+                if !pause(kafka.failed(&error), stop).await {
+                    return Ok(None);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    loop {
+        match registry.register(&subject, schema).await {
+            Ok(id) => {
+                waiting.answered();
+                return Ok(Some(id));
+            }
+            Err(error) if error.class() == Class::Environment => {
+                if !pause(waiting.failed(&error), stop).await {
+                    return Ok(None);
+                }
+            }
+            Err(error) => {
+                let mistake = Mistake::new("input.schema", format!("the registry refuses it as a version of {subject}: {error}"));
+                return Err(pipeline.mistakes(vec![mistake]).into());
+            }
+        }
+    }
+}
+
+async fn pause(duration: Duration, stop: &CancellationToken) -> bool {
+    tokio::time::timeout(duration, stop.cancelled()).await.is_err()
+}
+
+/// One thread: a member of the group, and the source partitions that fall to it.
+struct Worker {
+    shared: Arc<Shared>,
+    encoding: Encoding,
+    parts: BTreeMap<u32, Part>,
+    exit_when_done: bool,
+}
+
+impl Worker {
+    fn run(mut self, member: &str, heartbeat: &Heartbeat, stop: &CancellationToken) -> Result<(), Error> {
+        let mut outages = Outages::new(&self.shared.health);
+        let mut membership = Membership::join(&self.shared.pipeline, self.shared.source.partitions(), member)?;
+        while !stop.is_cancelled() && !self.finished() {
+            heartbeat.beat();
+            self.follow(membership.changes()?);
+            let turned = self.turn().and_then(|turn| outages.confirm(turn, &membership));
+            let rest = turned.or_else(|error| outages.wait(error))?;
+            membership.idle(rest);
+        }
+        self.follow(vec![Change::Nothing]);
+        Ok(())
+    }
+
+    /// One step of every partition.
+    fn turn(&mut self) -> Result<Turn, Error> {
+        let mut all = Turn::Rest(GLANCE);
+        for part in self.parts.values_mut() {
+            all = all.and(part.turn(&self.shared, &mut self.encoding)?);
+        }
+        Ok(all)
+    }
+
+    fn finished(&self) -> bool {
+        let mine = !self.parts.is_empty() && self.parts.values().all(Part::done);
+        let all = self.shared.status.count_ended() == self.shared.source.partitions() as usize;
+        self.exit_when_done && (mine || all)
+    }
+
+    /// Takes up and gives away partitions. The group takes everything away before it gives anything, so that a partition that stays is
+    /// fenced and read again too: a few milliseconds for never being in doubt.
+    fn follow(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            self.shared.meters.rebalances.inc();
+            let owned = match change {
+                Change::Owned(owned) => owned,
+                Change::Nothing => Default::default(),
+            };
+            tracing::info!(partitions = ?owned, "source partitions of this worker");
+            std::mem::take(&mut self.parts).into_values().for_each(|part| part.leave(&self.shared));
+            self.parts = owned.into_iter().map(|number| (number, Part::new(number, &self.shared))).collect();
+        }
+        let (owned, done) = self.shared.status.count();
+        self.shared.meters.owned.set(owned as i64);
+        self.shared.meters.done.set(done as i64);
+    }
+}
+
+/// What the worker waits for, and what it knows to be there.
+struct Outages {
+    kafka: Waiting,
+    source: Waiting,
+    confirmed: Option<Instant>,
+}
+
+impl Outages {
+    fn new(health: &Health) -> Outages {
+        let source = Waiting::new(health.dependency("source"));
+        Outages { kafka: Waiting::new(health.dependency("kafka")), source, confirmed: None }
+    }
+
+    /// A transaction is proof enough that all is well; without any for a while, the broker is asked. Returns how long to rest.
+    fn confirm(&mut self, turn: Turn, membership: &Membership) -> Result<Duration, Error> {
+        let rest = match turn {
+            Turn::Worked => Duration::from_millis(1),
+            Turn::Rest(rest) if self.confirmed.is_some_and(|at| at.elapsed() < CONFIRM) => return Ok(rest),
+            Turn::Rest(rest) => membership.ping().map(|()| rest)?,
+        };
+        self.confirmed = Some(Instant::now());
+        self.kafka.answered();
+        self.source.answered();
+        Ok(rest)
+    }
+
+    fn wait(&mut self, error: Error) -> Result<Duration, Error> {
+        self.confirmed = None;
+        match error.class() {
+            Class::Environment if matches!(error, Error::Source(_)) => Ok(self.source.failed(&error)),
+            Class::Environment => Ok(self.kafka.failed(&error)),
+            _ => Err(error),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Files: Parquet, CSV and newline-delimited JSON.
+//!
+//! Files are read in the order of their names and dealt to the partitions of the source in that order. A position names the file, its
+//! place in the list, and the place in the file (a byte and line, or a row), so that reading goes on in the middle of a file after a
+//! crash, and new files may be added behind the old ones. A file that is put in between, or taken away, is noticed and refused: the
+//! list would no longer be the one that the positions speak of.
+
+mod csv;
+mod input;
+mod json;
+mod layout;
+mod list;
+mod parquet;
+mod text;
+
+use crate::source::{Chunk, Error, Limit, Malformed, Reader, Source};
+use arrow::record_batch::RecordBatch;
+use layout::Layout;
+use list::List;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use weir_codec::Schema;
+use weir_model::fault::{Fault, Stage};
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::{FileFormat, FileSource};
+
+/// The source.
+pub struct Files {
+    shared: Arc<Shared>,
+}
+
+/// What all readers of one source have in common.
+struct Shared {
+    config: FileSource,
+    layout: Layout,
+}
+
+impl Files {
+    /// A source for records of `schema`.
+    ///
+    /// # Errors
+    /// No file, an unknown format, or a first file whose columns do not cover the schema.
+    pub fn new(config: &FileSource, schema: &Schema) -> Result<Files, Vec<Mistake>> {
+        let one = |key: &str, what: String| vec![Mistake::new(key, what)];
+        let list = List::find(&config.path).map_err(|e| one("source.path", e.to_string()))?;
+        let Some((_, first)) = list.get(0) else {
+            let mistake = Mistake::new("source.path", format!("no file matches {}", config.path));
+            return Err(vec![mistake.hint("relative paths begin at the folder of the pipeline file")]);
+        };
+        let layout = Layout::new(schema, config).map_err(|what| one("source.columns", what))?;
+        let shared = Shared { config: config.clone(), layout };
+        shared.open(first, &Value::Null).map_err(|e| match e {
+            Error::Unfit(what) => one("source", what),
+            other => one("source.path", other.to_string()),
+        })?;
+        Ok(Files { shared: Arc::new(shared) })
+    }
+}
+
+impl Source for Files {
+    fn partitions(&self) -> u32 {
+        self.shared.config.partitions
+    }
+
+    fn open(&self, partition: u32, position: Option<&Value>) -> Result<Box<dyn Reader>, Error> {
+        let list = List::find(&self.shared.config.path)?;
+        let (index, within) = match position {
+            Some(position) => list.locate(position)?,
+            None => (partition as usize, Value::Null),
+        };
+        Ok(Box::new(Walk { shared: self.shared.clone(), list, index, within, open: None }))
+    }
+}
+
+/// Reads the files of one partition, one after the other.
+struct Walk {
+    shared: Arc<Shared>,
+    list: List,
+    /// Of the file at hand, in the list.
+    index: usize,
+    /// Where in that file to go on.
+    within: Value,
+    open: Option<Box<dyn OpenFile>>,
+}
+
+/// A file that is being read.
+trait OpenFile: Send {
+    /// The next records, at least one item unless the file is at its end.
+    fn read(&mut self, limit: Limit, layout: &Layout) -> Result<Found, Error>;
+}
+
+/// What was found in a file.
+struct Found {
+    batch: RecordBatch,
+    places: Vec<i64>,
+    malformed: Vec<Malformed>,
+    /// Where to go on in this file.
+    within: Value,
+    end: bool,
+}
+
+impl Reader for Walk {
+    fn read(&mut self, limit: Limit) -> Result<Chunk, Error> {
+        while let Some((name, path)) = self.list.get(self.index) {
+            let open = match &mut self.open {
+                Some(open) => open,
+                none => none.insert(self.shared.open(path, &self.within)?),
+            };
+            let found = open.read(limit, &self.shared.layout)?;
+            let position = json!({ "file": name, "index": self.index, "at": found.within });
+            let next = self.index + self.shared.config.partitions as usize;
+            if found.end {
+                self.open = None;
+                self.within = Value::Null;
+                self.index = next;
+            }
+            let last = found.end && self.list.get(next).is_none();
+            if last || found.batch.num_rows() + found.malformed.len() > 0 {
+                let Found { batch, places, malformed, .. } = found;
+                return Ok(Chunk { batch, spoiled: Vec::new(), places, malformed, position, end: last });
+            }
+        }
+        let batch = RecordBatch::new_empty(self.shared.layout.schema());
+        Ok(Chunk { batch, spoiled: Vec::new(), places: Vec::new(), malformed: Vec::new(), position: Value::Null, end: true })
+    }
+}
+
+impl Shared {
+    fn open(&self, path: &Path, within: &Value) -> Result<Box<dyn OpenFile>, Error> {
+        let format = self.config.format.or_else(|| format_of(path)).ok_or_else(|| {
+            Error::Unfit(format!("{}: the format does not follow from the name; set source.format to parquet, csv or json", path.display()))
+        })?;
+        let file = File::open(path).map_err(|e| away(path, &e))?;
+        Ok(match format {
+            FileFormat::Csv => Box::new(csv::Csv::open(path, file, within, &self.layout, &self.config.nulls)?),
+            FileFormat::Json => Box::new(json::Json::open(path, file, within)?),
+            FileFormat::Parquet => Box::new(parquet::Parquet::open(path, file, within, &self.layout)?),
+        })
+    }
+}
+
+fn format_of(path: &Path) -> Option<FileFormat> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "parquet" => Some(FileFormat::Parquet),
+        "csv" => Some(FileFormat::Csv),
+        "json" | "jsonl" | "ndjson" => Some(FileFormat::Json),
+        _ => None,
+    }
+}
+
+fn away(path: &Path, error: &std::io::Error) -> Error {
+    Error::Away { doing: format!("reading {}", path.display()), reason: error.to_string() }
+}
+
+/// The last part of the path: what people call the file.
+fn short(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A fault of the source.
+fn fault(reason: &str, detail: String) -> Fault {
+    Fault { stage: Stage::Source, reason: reason.into(), detail }
+}
+
+/// The line cannot be taken apart.
+const MALFORMED_LINE: &str = "malformed_line";
+/// A value is not of the field's type.
+const BAD_VALUE: &str = "bad_value";
+/// There is no value, and the field has neither a default nor null.
+const MISSING_VALUE: &str = "missing_value";
+
+#[cfg(test)]
+mod tests;

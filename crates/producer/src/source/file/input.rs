@@ -1,0 +1,111 @@
+//! Lines of a file, with their place, in bounded memory.
+
+use super::away;
+use crate::source::Error;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// A longer line, or a longer quoted value, is malformed. It bounds the memory, and Kafka would not take it either.
+pub(super) const MAX_LINE: usize = 1 << 20;
+const BUFFER: usize = 1 << 18;
+
+pub(super) struct Input {
+    reader: BufReader<File>,
+    path: PathBuf,
+    /// Where the next line begins.
+    pub(super) byte: u64,
+    /// Its number; the first is 1.
+    pub(super) line: u64,
+}
+
+/// Whether a line is all there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    Whole,
+    /// Only its beginning was kept; the rest was passed over.
+    TooLong,
+    /// There is none.
+    End,
+}
+
+impl Input {
+    /// Opens at the beginning, behind a byte order mark.
+    pub(super) fn open(path: &Path, file: File) -> Result<Input, Error> {
+        let mut input = Input { reader: BufReader::with_capacity(BUFFER, file), path: path.into(), byte: 0, line: 1 };
+        let mark = input.reader.fill_buf().map_err(|e| away(path, &e))?.starts_with(&[0xef, 0xbb, 0xbf]);
+        if mark {
+            input.reader.consume(3);
+            input.byte = 3;
+        }
+        Ok(input)
+    }
+
+    /// Goes to a place that [`Input::place`] named; null is where it is.
+    pub(super) fn resume(&mut self, place: &Value) -> Result<(), Error> {
+        if place.is_null() {
+            return Ok(());
+        }
+        let (Some(byte), Some(line)) = (place["byte"].as_u64(), place["line"].as_u64()) else {
+            return Err(Error::Lost(format!("{place} is no place in {}", self.path.display())));
+        };
+        let size = self.reader.get_ref().metadata().map_err(|e| away(&self.path, &e))?.len();
+        if size < byte {
+            return Err(Error::Lost(format!("{} has {size} bytes now, but {byte} of them were read before", self.path.display())));
+        }
+        self.seek(byte, line)
+    }
+
+    /// Where the next line begins.
+    pub(super) fn place(&self) -> Value {
+        json!({ "byte": self.byte, "line": self.line })
+    }
+
+    pub(super) fn seek(&mut self, byte: u64, line: u64) -> Result<(), Error> {
+        self.reader.seek(SeekFrom::Start(byte)).map_err(|e| away(&self.path, &e))?;
+        (self.byte, self.line) = (byte, line);
+        Ok(())
+    }
+
+    /// Adds the next line with its line feed to `to`.
+    pub(super) fn line(&mut self, to: &mut Vec<u8>) -> Result<Line, Error> {
+        let read = self.bounded(to)?;
+        if read == 0 {
+            return Ok(Line::End);
+        }
+        self.line += 1;
+        if read < MAX_LINE || to.ends_with(b"\n") {
+            return Ok(Line::Whole);
+        }
+        let mut rest = Vec::new();
+        loop {
+            let read = self.bounded(&mut rest)?;
+            if read == 0 || rest.ends_with(b"\n") {
+                return Ok(Line::TooLong);
+            }
+            rest.clear();
+        }
+    }
+
+    fn bounded(&mut self, to: &mut Vec<u8>) -> Result<usize, Error> {
+        let read = (&mut self.reader).take(MAX_LINE as u64).read_until(b'\n', to).map_err(|e| away(&self.path, &e))?;
+        self.byte += read as u64;
+        Ok(read)
+    }
+}
+
+/// A line without its line feed and carriage return.
+pub(super) fn strip(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The beginning of a value, for people.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut short: String = text.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(40).is_some() {
+        short.push('…');
+    }
+    short
+}

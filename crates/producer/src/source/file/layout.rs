@@ -1,0 +1,176 @@
+//! Columns of a file → fields of the input schema.
+
+use super::text::{self, Builder, Cell};
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use weir_codec::Schema;
+use weir_model::pipeline::FileSource;
+
+/// The fields of the input schema, and what a file calls them.
+pub(super) struct Layout {
+    pub(super) codec: Schema,
+    schema: SchemaRef,
+    pub(super) fields: Vec<Field>,
+}
+
+/// One field.
+pub(super) struct Field {
+    pub(super) name: String,
+    pub(super) kind: DataType,
+    nullable: bool,
+    /// `source.columns`.
+    renamed: Option<String>,
+    /// The schema's default as text; `Some(None)` is null.
+    default: Option<Option<String>>,
+}
+
+impl Layout {
+    pub(super) fn new(schema: &Schema, config: &FileSource) -> Result<Layout, String> {
+        let defaults = defaults(schema.text());
+        let arrow = schema.arrow();
+        let fields: Vec<_> = arrow
+            .fields()
+            .iter()
+            .map(|f| Field {
+                name: f.name().clone(),
+                kind: f.data_type().clone(),
+                nullable: f.is_nullable(),
+                renamed: config.columns.get(f.name()).cloned(),
+                default: defaults.get(f.name()).cloned(),
+            })
+            .collect();
+        if let Some(unknown) = config.columns.keys().find(|name| fields.iter().all(|f| f.name != **name)) {
+            return Err(format!("`{unknown}` is not a field of the input schema"));
+        }
+        Ok(Layout { codec: schema.clone(), schema: arrow, fields })
+    }
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// For each field the column that holds it: by `source.columns`, or else the one whose cleaned name is the field's. `None`: the file
+    /// has no such column, and every record gets the default.
+    pub(super) fn match_columns(&self, file: &str, columns: &[String]) -> Result<Vec<Option<usize>>, String> {
+        let missing: Vec<_> = self.fields.iter().filter(|f| f.find(columns) == Found::Nowhere && f.absent().is_err()).collect();
+        if !missing.is_empty() {
+            let names: Vec<_> = missing.iter().map(|f| format!("`{}`", f.renamed.as_ref().unwrap_or(&f.name))).collect();
+            return Err(format!(
+                "{file} has no column for {}; it has {}. Name the column in source.columns, or give the field a default",
+                names.join(", "),
+                columns.join(", ")
+            ));
+        }
+        let place = |field: &Field| match field.find(columns) {
+            Found::At(index) => Ok(Some(index)),
+            Found::Nowhere => Ok(None),
+            Found::Twice(a, b) => {
+                Err(format!("{file}: columns `{a}` and `{b}` could both be field `{}`; name one of them in source.columns", field.name))
+            }
+        };
+        self.fields.iter().map(place).collect()
+    }
+
+    pub(super) fn rows(&self) -> Rows<'_> {
+        Rows { layout: self, builders: self.fields.iter().map(|f| Builder::new(&f.kind)).collect(), cells: 0 }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Found<'a> {
+    At(usize),
+    Nowhere,
+    Twice(&'a str, &'a str),
+}
+
+impl Field {
+    fn find<'a>(&self, columns: &'a [String]) -> Found<'a> {
+        let mut fitting = columns.iter().enumerate().filter(|(_, column)| match &self.renamed {
+            Some(renamed) => renamed == *column,
+            None => clean(column) == clean(&self.name),
+        });
+        match (fitting.next(), fitting.next()) {
+            (None, _) => Found::Nowhere,
+            (Some((index, _)), None) => Found::At(index),
+            (Some((_, a)), Some((_, b))) => Found::Twice(a, b),
+        }
+    }
+
+    /// The column's name, as far as the pipeline file says.
+    pub(super) fn column(&self) -> &str {
+        self.renamed.as_ref().unwrap_or(&self.name)
+    }
+
+    /// The default of a field that a file has no column for, `rows` times.
+    pub(super) fn repeat_default(&self, rows: usize) -> Option<ArrayRef> {
+        let cell = self.absent().ok()?;
+        let mut builder = Builder::new(&self.kind);
+        (0..rows).for_each(|_| builder.push(&cell));
+        builder.finish().ok()
+    }
+
+    /// What stands for a value that is not there.
+    pub(super) fn absent(&self) -> Result<Cell<'_>, ()> {
+        match &self.default {
+            Some(Some(default)) => text::parse(default, &self.kind).map_err(|_| ()),
+            Some(None) => Ok(Cell::Null),
+            None if self.nullable => Ok(Cell::Null),
+            None => Err(()),
+        }
+    }
+}
+
+/// Lower-case, every run of other characters than letters and digits one `_`, none at the ends: `Cost Total $` → `cost_total`.
+pub(super) fn clean(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c.is_alphanumeric() {
+            true => out.extend(c.to_lowercase()),
+            false if !out.is_empty() && !out.ends_with('_') => out.push('_'),
+            false => {}
+        }
+    }
+    out.truncate(out.trim_end_matches('_').len());
+    out
+}
+
+/// The defaults of the schema's fields, as text.
+fn defaults(schema: &str) -> BTreeMap<String, Option<String>> {
+    let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+    let default = |field: &Value| {
+        let text = match field.get("default")? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        Some((field["name"].as_str()?.to_string(), text))
+    };
+    schema["fields"].as_array().into_iter().flatten().filter_map(default).collect()
+}
+
+/// A batch under construction.
+pub(super) struct Rows<'a> {
+    layout: &'a Layout,
+    builders: Vec<Builder>,
+    cells: usize,
+}
+
+impl Rows<'_> {
+    /// Adds a record; one cell per field, of the field's type.
+    pub(super) fn push(&mut self, cells: &[Cell<'_>]) {
+        self.builders.iter_mut().zip(cells).for_each(|(builder, cell)| builder.push(cell));
+        self.cells += 1;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.cells
+    }
+
+    pub(super) fn finish(self) -> Result<RecordBatch, arrow::error::ArrowError> {
+        let columns: Vec<ArrayRef> = self.builders.into_iter().map(Builder::finish).collect::<Result<_, _>>()?;
+        RecordBatch::try_new(self.layout.schema(), columns)
+    }
+}
