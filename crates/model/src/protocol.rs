@@ -18,7 +18,7 @@
 //!    `PositionOutsideTheTransaction`)
 //! 4. **A claim covers exactly what was admitted**: from the offset the ledger still has to name, to the last admitted record + 1. The
 //!    machine counts, so a record that a service forgot between reading and claiming stops it instead of vanishing.
-//!    (`PositionWithoutPlusOne`, `RecordForgotten`)
+//!    (`PositionWithoutPlusOne`, `RecordForgotten`, `RefusedRowsNotInTheBooks`)
 //! 5. **The ledger refuses a claim whose fence or expected offset is not its own** (compare and set; the group coordinator likewise
 //!    refuses an old generation). (`CompareAndSetSkipped`, `GenerationUnchecked`)
 //! 6. **Only [`Outcome::Committed`] advances.** Anything else ends the [`Term`]: fence, read the ledger, rewind every partition there.

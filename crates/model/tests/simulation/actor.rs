@@ -411,7 +411,11 @@ impl Actor {
         match (request, reply) {
             (_, Reply::Retry) => {}
             (_, Reply::Done) => {
-                self.plan.pop_front();
+                if let Some(Request::Copy { letters, .. }) = self.plan.pop_front()
+                    && !world.is(Mutant::RefusedRowsNotInTheBooks)
+                {
+                    letters.iter().for_each(|letter| self.worker.bury(letter.0 as Partition, 1));
+                }
                 if self.plan.is_empty() {
                     let doubtful = self.retried && !world.is(Mutant::HiddenRetryTrusted);
                     self.land(world, if doubtful { Outcome::Unknown } else { Outcome::Committed });

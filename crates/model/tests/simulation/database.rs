@@ -84,6 +84,12 @@ impl Database {
 
     fn copy(&mut self, id: u64, rows: &mut Vec<Row>, letters: &mut Vec<Row>) -> Reply {
         let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else { return Reply::TimedOut };
+        for (partition, ..) in letters.iter() {
+            let refused = session.claims.iter_mut().filter(|claim| claim.partition as usize == *partition);
+            refused
+                .map(|claim| &mut claim.progress.counters)
+                .for_each(|counters| (counters.written, counters.dead) = (counters.written - 1, counters.dead + 1));
+        }
         session.rows.append(rows);
         session.letters.append(letters);
         Reply::Done

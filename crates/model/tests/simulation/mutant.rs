@@ -21,6 +21,8 @@ pub(crate) enum Mutant {
     PositionWithoutPlusOne,
     /// 4: a record is lost between reading and claiming.
     RecordForgotten,
+    /// 4: rows that the target refuses stay "written" in the books.
+    RefusedRowsNotInTheBooks,
     /// 5: the position row is overwritten whatever it says.
     CompareAndSetSkipped,
     /// 5: offsets are committed without naming the group's generation.
@@ -46,7 +48,7 @@ pub(crate) enum Mutant {
 }
 
 /// All of them.
-pub(crate) const MUTANTS: [Mutant; 19] = [
+pub(crate) const MUTANTS: [Mutant; 20] = [
     Mutant::PositionReadBeforeTheFence,
     Mutant::UnstablePositionRead,
     Mutant::HintTrusted,
@@ -55,6 +57,7 @@ pub(crate) const MUTANTS: [Mutant; 19] = [
     Mutant::PositionOutsideTheTransaction,
     Mutant::PositionWithoutPlusOne,
     Mutant::RecordForgotten,
+    Mutant::RefusedRowsNotInTheBooks,
     Mutant::CompareAndSetSkipped,
     Mutant::GenerationUnchecked,
     Mutant::NoRewindAfterAFailure,

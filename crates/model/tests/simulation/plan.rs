@@ -56,6 +56,8 @@ impl Actor {
             }
             delta.counters.read += 1;
             match fate {
+                // Which rows the target refuses is known only when it has seen them.
+                _ if self.kind == Kind::Sink => delta.counters.written += 1,
                 Fate::Written => delta.counters.written += 1,
                 Fate::Filtered => delta.counters.filtered += 1,
                 Fate::Dead => delta.counters.dead += 1,

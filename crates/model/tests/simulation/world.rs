@@ -39,7 +39,16 @@ impl Size {
     /// The same without faults and without company.
     pub(crate) fn calm(self) -> Size {
         let never = usize::MAX;
-        Size { replicas: [1; 3], session_timeout: never, transaction_timeout: never, unreliable: 0, slow: 0, chaos: 0, laggard: never, ..self }
+        Size {
+            replicas: [1; 3],
+            session_timeout: never,
+            transaction_timeout: never,
+            unreliable: 0,
+            slow: 0,
+            chaos: 0,
+            laggard: never,
+            ..self
+        }
     }
 
     fn draw(dice: &mut Dice) -> Size {
