@@ -24,7 +24,9 @@ pub struct Batch {
 
 /// A record whose source offset does not lie after that of the record before it: the topic holds a record twice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("offset {offset} came from input offset {source_offset}, but {last} was read before it: the topic holds records twice or out of order")]
+#[error(
+    "offset {offset} came from input offset {source_offset}, but {last} was read before it: the topic holds records twice or out of order"
+)]
 pub(crate) struct OutOfOrder {
     pub(crate) partition: Partition,
     pub(crate) offset: Offset,

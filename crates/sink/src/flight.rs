@@ -2,8 +2,8 @@
 
 use crate::Error;
 use crate::target::{Batch, Target, Written};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use weir_model::protocol::Claim;

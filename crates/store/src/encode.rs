@@ -54,6 +54,11 @@ impl Encoded {
         self.bytes.len()
     }
 
+    /// The bytes themselves, a whole COPY with header and trailer.
+    pub fn to_bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
     /// The row of the batch that was given, for row `row` of this.
     pub(crate) fn origin(&self, row: usize) -> usize {
         self.rows.as_ref().map_or(row, |rows| rows[row] as usize)

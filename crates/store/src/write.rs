@@ -8,9 +8,11 @@ use crate::place::Refusal;
 use crate::pool::STATEMENT_TIMEOUT;
 use crate::{Error, Store};
 use deadpool_postgres::{Client, Transaction};
+use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
+use tokio_postgres::types::ToSql;
 use weir_model::fault::Fault;
 use weir_model::protocol::{Claim, Outcome, Partition};
 
@@ -91,9 +93,11 @@ impl Store {
         refused: &mut Vec<Refusal>,
     ) -> Result<Option<Transaction<'c>>, Error> {
         let mut transaction = client.transaction().await.map_err(|e| self.error(e))?;
-        // Deferred constraints would speak up at COMMIT, when it is too late to single out a row.
-        transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await.map_err(|e| self.error(e))?;
-        if !self.claim(&transaction, write.write.ledger, &write.claims).await? {
+        // Sent together: a transaction is mostly round trips when batches are small.
+        let (immediate, claimed) =
+            tokio::join!(transaction.batch_execute(IMMEDIATE), self.claim(&transaction, write.write.ledger, &write.claims));
+        immediate.map_err(|e| self.error(e))?;
+        if !claimed? {
             transaction.rollback().await.map_err(|e| self.error(e))?;
             return Ok(None);
         }
@@ -109,37 +113,31 @@ impl Store {
         Ok(Some(transaction))
     }
 
-    /// The compare-and-set. The row lock that it takes lasts to the end of the transaction: a rival waits, and then is refused.
+    /// The compare-and-set. The row locks that it takes last to the end of the transaction: a rival waits, and then is refused. They are
+    /// taken in the order of the claims, because requests are answered in the order in which they are sent.
     async fn claim(&self, transaction: &Transaction<'_>, ledger: &Ledger, claims: &[Claim]) -> Result<bool, Error> {
         let statement = transaction.prepare_cached(CLAIM).await.map_err(|e| self.error(e))?;
-        for claim in claims {
+        let one = async |claim: &Claim| {
             let c = &claim.progress.counters;
-            let counts = [c.read, c.written, c.filtered, c.dead].map(|n| n as i64);
-            let updated = transaction
-                .execute(
-                    &statement,
-                    &[
-                        &ledger.pipeline,
-                        &ledger.sink,
-                        &ledger.topic,
-                        &claim.partition,
-                        &claim.fence,
-                        &claim.expected,
-                        &claim.next,
-                        &counts[0],
-                        &counts[1],
-                        &counts[2],
-                        &counts[3],
-                        &claim.progress.last,
-                    ],
-                )
-                .await
-                .map_err(|e| self.error(e))?;
-            if updated != 1 {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+            let [read, written, filtered, dead] = [c.read, c.written, c.filtered, c.dead].map(|n| n as i64);
+            let parameters: [&(dyn ToSql + Sync); 12] = [
+                &ledger.pipeline,
+                &ledger.sink,
+                &ledger.topic,
+                &claim.partition,
+                &claim.fence,
+                &claim.expected,
+                &claim.next,
+                &read,
+                &written,
+                &filtered,
+                &dead,
+                &claim.progress.last,
+            ];
+            transaction.execute(&statement, &parameters).await
+        };
+        let updated = try_join_all(claims.iter().map(one)).await.map_err(|e| self.error(e))?;
+        Ok(updated.iter().all(|rows| *rows == 1))
     }
 
     /// Corrects the counters of rows that are locked already.
@@ -162,6 +160,9 @@ impl Store {
         }
     }
 }
+
+/// Deferred constraints would speak up at COMMIT, when it is too late to single out a row.
+const IMMEDIATE: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
 const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, written = $9, filtered = $10, dead = $11, last_source = $12, \
      updated_at = now() WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 AND fence = $5 \

@@ -21,15 +21,12 @@ impl Known {
         self.expected = [self.expected[1], Some(next)];
     }
 
-    /// The row vanished while we held it, though it had a position.
-    fn deleted(&self, standing: &Standing) -> bool {
-        standing.next.is_none() && standing.fence <= self.fence && self.expected.iter().any(Option::is_some)
-    }
-
-    /// Nobody else fenced the row in between, and yet it says what nobody wrote. (A row restored from a backup has an older fence: it is
-    /// right to go on from there, because the rows went back with it.)
-    fn moved(&self, standing: &Standing) -> bool {
-        standing.fence == self.fence + 1 && !self.expected.contains(&standing.next)
+    /// Whether another hand was in the row: it vanished while we held it, or it says what nobody wrote although nobody else fenced it in
+    /// between. (A row restored from a backup has an older fence: it is right to go on from there, because the rows went back with it.)
+    fn touched(&self, standing: &Standing) -> bool {
+        let vanished = standing.next.is_none() && standing.fence <= self.fence && self.expected.iter().any(Option::is_some);
+        let moved = standing.fence == self.fence + 1 && !self.expected.contains(&standing.next);
+        vanished || moved
     }
 }
 
@@ -83,20 +80,11 @@ impl<T: Target> Worker<T> {
             Ok(found) => {
                 self.troubles.kafka_answered();
                 self.troubles.target_works();
-                let moved: Vec<(Partition, Option<Offset>)> = found
-                    .iter()
-                    .map(|f| &f.standing)
-                    .filter(|standing| self.known.get(&standing.partition).is_some_and(|known| known.moved(standing)))
-                    .map(|standing| (standing.partition, standing.next))
-                    .collect();
-                for Found { standing, .. } in &found {
-                    let known = Known { fence: standing.fence, expected: [standing.next; 2] };
-                    self.known.insert(standing.partition, known);
-                }
+                let touched = self.compare(&found);
                 self.machine.handle(Event::Acquired { term, found });
-                for (partition, next) in moved {
-                    let next = next.map_or("no position".into(), |next| format!("offset {next}"));
-                    let reason = format!("its position row was changed by another hand to {next}; restart the sink to go on from there");
+                for (partition, next) in touched {
+                    let next = next.map_or("nothing".into(), |next| format!("offset {next}"));
+                    let reason = format!("another hand changed its position row to {next}; restart the sink to go on from there");
                     self.stop_partition(partition, &reason);
                 }
             }
@@ -104,13 +92,26 @@ impl<T: Target> Worker<T> {
         }
     }
 
+    /// Remembers what the rows say, and returns those that another hand changed.
+    fn compare(&mut self, found: &[Found]) -> Vec<(Partition, Option<Offset>)> {
+        let mut touched = Vec::new();
+        for Found { standing, .. } in found {
+            let known = Known { fence: standing.fence, expected: [standing.next; 2] };
+            let before = self.known.insert(standing.partition, known);
+            if before.is_some_and(|before| before.touched(standing)) {
+                touched.push((standing.partition, standing.next));
+            }
+        }
+        touched
+    }
+
     fn find(&self, partitions: &[Partition]) -> Result<Vec<Found>, Error> {
         let standings = self.shared.runtime.block_on(self.shared.target.acquire(partitions))?;
         let mut found = Vec::with_capacity(standings.len());
         for standing in standings {
             let (low, high) = self.consumer.watermarks(standing.partition)?;
-            let traces = self.known.get(&standing.partition).is_some_and(|known| known.deleted(&standing));
-            found.push(Found { standing, low, high, traces });
+            // The position lies beside the rows: it is not lost without them.
+            found.push(Found { standing, low, high, traces: false });
         }
         Ok(found)
     }
@@ -187,21 +188,21 @@ mod tests {
     #[test]
     fn a_position_that_we_wrote_or_may_have_written_is_ours() {
         for next in [10, 20] {
-            assert!(!known().moved(&standing(5, Some(next))), "{next}");
+            assert!(!known().touched(&standing(5, Some(next))), "{next}");
         }
     }
 
     #[test]
     fn a_position_that_nobody_wrote_is_noticed() {
-        assert!(known().moved(&standing(5, Some(15))));
-        assert!(known().moved(&standing(5, None)));
-        assert!(known().deleted(&standing(1, None)));
+        assert!(known().touched(&standing(5, Some(15))));
+        assert!(known().touched(&standing(5, None)));
+        assert!(known().touched(&standing(1, None)));
     }
 
     #[test]
     fn another_owner_or_an_older_backup_may_say_anything() {
-        assert!(!known().moved(&standing(6, Some(99))));
-        assert!(!known().moved(&standing(3, Some(5))));
-        assert!(!known().deleted(&standing(7, None)));
+        assert!(!known().touched(&standing(6, Some(99))));
+        assert!(!known().touched(&standing(3, Some(5))));
+        assert!(!known().touched(&standing(7, None)));
     }
 }

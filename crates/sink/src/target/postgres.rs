@@ -110,8 +110,7 @@ impl Target for Postgres {
     async fn write(&self, batch: &Batch, form: &Form, claims: &[Claim]) -> Result<Written, Error> {
         let letters: Vec<Letter> = batch.faults.iter().map(|(index, fault)| batch.letter(*index as usize, fault.clone())).collect();
         let origin = Rows(batch);
-        let write =
-            Write { ledger: &self.ledger, claims, layout: &form.layout, rows: &form.rows, letters: &letters, origin: &origin };
+        let write = Write { ledger: &self.ledger, claims, layout: &form.layout, rows: &form.rows, letters: &letters, origin: &origin };
         let written = self.store.write(write).await?;
         let refused = written.refused.into_iter().map(|r| (origin.partition(r.row), r.fault.reason)).collect();
         Ok(Written { outcome: written.outcome, refused, bytes: form.rows.bytes() })

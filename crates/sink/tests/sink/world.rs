@@ -2,6 +2,7 @@
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
@@ -150,7 +151,8 @@ lineage = true
 
 /// A sink running in this process.
 pub(crate) struct Instance {
-    pub(crate) metrics: Metrics,
+    metrics: Metrics,
+    listen: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
 }
@@ -158,10 +160,12 @@ pub(crate) struct Instance {
 impl Instance {
     fn start(pipeline: Arc<Pipeline>) -> Instance {
         let (metrics, stop) = (Metrics::new("sink", &pipeline.name), CancellationToken::new());
-        let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), instance: random_name("sink"), stable: false };
+        // Free a moment ago; the sink does not tell which one it would take itself.
+        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let settings = Settings { listen, instance: random_name("sink"), stable: false };
         let options = Options { settings, metrics: metrics.clone(), only: None };
         let task = tokio::spawn(run(pipeline, options, stop.clone()));
-        Instance { metrics, stop, task }
+        Instance { metrics, listen, stop, task }
     }
 
     /// Drains it, as SIGTERM would.
@@ -175,7 +179,17 @@ impl Instance {
         self.task.await.unwrap()
     }
 
-    pub(crate) fn page(&self) -> String {
+    /// The answer of `/ready` or another admin page.
+    pub(crate) fn ask(&self, page: &str) -> String {
+        weir_testkit::http::get(&format!("http://{}{page}", self.listen)).map(|answer| answer.body).unwrap_or_default()
+    }
+
+    /// Waits until `/ready` says this.
+    pub(crate) fn wait_until_it_says(&self, words: &str) {
+        weir_testkit::wait_until(words, PATIENCE, || self.ask("/ready").contains(words).then_some(()));
+    }
+
+    fn page(&self) -> String {
         String::from_utf8(self.metrics.render().unwrap()).unwrap()
     }
 
