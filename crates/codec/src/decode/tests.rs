@@ -94,7 +94,8 @@ fn row_of(batch: &RecordBatch, row: usize) -> Vec<(String, Cell)> {
 /// What apache-avro says about the fields that the reader names.
 fn expected(oracle: &Oracle, value: &[u8], batch: &RecordBatch) -> Option<Vec<(String, Cell)>> {
     let read = oracle.read(value)?;
-    let cells = batch.schema().fields().iter().map(|f| (f.name().clone(), avro_cell(&read[f.name()])));
+    let schema = batch.schema();
+    let cells = schema.fields().iter().map(|f| (f.name().clone(), avro_cell(&read[f.name()])));
     Some(cells.map(as_written(value)).collect())
 }
 
