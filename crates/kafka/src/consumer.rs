@@ -218,6 +218,11 @@ impl Consumer {
             }
             // A rebalance follows and says what it means.
             Some(Code::PollExceeded) => None,
+            // One connection of several; librdkafka mends it, and says so if it was the last one.
+            Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
+                tracing::debug!(%error, "a connection to a broker failed");
+                None
+            }
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
                 Some(Error::waiting(format!("reading {}", self.topic), "the topic, or a partition of it, does not exist"))
             }

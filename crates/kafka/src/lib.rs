@@ -2,7 +2,7 @@
 //!
 //! The promise: a [`Unit`] makes records, dead letters and offsets visible in one transaction, and a [`Consumer`] never reads from a
 //! position that nobody decided. What is not a definite success is never taken for one: the unit is recycled, which fences whatever
-//! is still under way, and the ledger is asked. `tests/unit.rs` and `tests/consumer.rs` show it against a real broker.
+//! is still under way, and the ledger is asked. `tests/broker/` shows it against a real broker.
 //!
 //! Everything here blocks; a worker is one thread. Nothing here prints a client's settings, because they may hold passwords.
 

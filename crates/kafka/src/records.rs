@@ -143,7 +143,7 @@ impl Records {
     }
 
     /// The records in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> + DoubleEndedIterator {
         (0..self.len()).map(|i| self.get(i))
     }
 

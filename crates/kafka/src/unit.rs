@@ -11,7 +11,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header as NativeHeader, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::util::Timeout;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,8 +23,16 @@ use verdict::{Step, Tempo, Verdict};
 
 /// How long `recycle` waits for the coordinator before it returns, so that the worker can poll its consumer and ask again.
 const INIT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an abort may take; recycling does the same, with more effort.
+const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 /// Events of the client are served once in so many records.
 const SERVE_EVERY: u32 = 1000;
+
+/// Bytes of key and value that a unit takes in one record: `message.max.bytes`, a million unless `[kafka] properties` sets it. The topic's
+/// own `max.message.bytes` must not be smaller.
+pub fn record_limit(kafka: &Kafka) -> usize {
+    kafka.properties.get("message.max.bytes").and_then(|text| text.expose().parse().ok()).unwrap_or(1_000_000)
+}
 
 /// A header to write; without a value it is null.
 pub type Header<'a> = (&'a str, Option<&'a [u8]>);
@@ -198,7 +206,13 @@ impl Unit {
     pub fn abort(&mut self) {
         let State::Open(producer) = std::mem::replace(&mut self.state, State::Spoiled) else { return };
         let started = Instant::now();
-        match producer.abort_transaction(Timeout::Never) {
+        producer.purge(PurgeConfig::default().queue());
+        // librdkafka's abort waits for what was purged to be reported, and would wait for ever for somebody to listen.
+        let aborted = match self.drain(&producer, started + ABORT_PATIENCE) {
+            Err(_) if producer.in_flight_count() > 0 => return,
+            _ => producer.abort_transaction(ABORT_PATIENCE),
+        };
+        match aborted {
             Ok(()) if Tempo::of(started.elapsed()) == Tempo::Prompt => self.state = State::Idle(producer),
             Ok(()) => {}
             Err(error) => tracing::debug!(id = self.id, %error, "transaction not aborted in good order"),

@@ -1,0 +1,56 @@
+//! What an enricher is told beside the pipeline file, and what its part of the file comes to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use weir_codec::Schema;
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::Pipeline;
+use weir_service::{Metrics, Settings};
+use weir_transform::Plan;
+
+/// One enricher instance.
+#[derive(Clone)]
+pub struct Options {
+    /// Listen address and instance name.
+    pub settings: Settings,
+    /// Where it counts; the caller may read along.
+    pub metrics: Metrics,
+}
+
+/// Command line of `weir-enricher`.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(version, about = "Checks and enriches the records of a pipeline's input topic, exactly once")]
+#[command(after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
+    WEIR_INSTANCE  stable name of this replica\n  WEIR_LOG       level of the log (info)\n\n\
+    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else")]
+pub struct Arguments {
+    /// The pipeline file
+    pub file: PathBuf,
+}
+
+/// The enricher's part of a pipeline, ready to work.
+pub struct Job {
+    /// The whole file.
+    pub pipeline: Arc<Pipeline>,
+    /// What input records are read as.
+    pub input: Schema,
+    /// What output records are written as.
+    pub output: Schema,
+    /// Rules, lookups and SQL, compiled.
+    pub plan: Plan,
+}
+
+/// Compiles the enricher's part, without asking any server.
+///
+/// # Errors
+/// All that is wrong with the schemas, the lookups, the rules and the SQL.
+pub fn check(pipeline: Arc<Pipeline>) -> Result<Job, Vec<Mistake>> {
+    let load = |key: &str, path| Schema::load(path).map_err(|error| Mistake::new(key, error.to_string()));
+    match (load("input.schema", &pipeline.input.schema), load("output.schema", &pipeline.output.schema)) {
+        (Ok(input), Ok(output)) => {
+            let plan = Plan::compile(input.arrow(), output.arrow(), &pipeline)?;
+            Ok(Job { pipeline, input, output, plan })
+        }
+        (input, output) => Err(input.err().into_iter().chain(output.err()).collect()),
+    }
+}

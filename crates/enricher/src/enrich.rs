@@ -1,0 +1,89 @@
+//! The verb: what becomes of each record of a batch. No IO but the registry's, for schemas not seen before.
+
+use crate::config::Job;
+use crate::error::Error;
+use std::sync::Arc;
+use weir_codec::{Decoder, Encoded, Encoder, Registry};
+use weir_kafka::Records;
+use weir_model::fault::{Fault, Stage};
+
+/// What became of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is this row of the output.
+    Emitted(u32),
+    /// It is a dead letter with this fault.
+    Dead(u32),
+    /// The pipeline's SQL left it out.
+    Filtered,
+}
+
+/// A batch, enriched.
+pub(crate) struct Enriched {
+    /// One per record.
+    pub(crate) fates: Vec<Fate>,
+    /// The output's rows, framed.
+    pub(crate) rows: Encoded,
+    /// The dead letters' faults.
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// Enriches for one worker.
+pub(crate) struct Enricher {
+    job: Arc<Job>,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// Bytes of key and value that the broker takes in one record.
+    limit: usize,
+}
+
+impl Enricher {
+    /// Output records are framed with `schema_id`.
+    pub(crate) fn new(
+        job: Arc<Job>,
+        registry: Registry,
+        runtime: tokio::runtime::Handle,
+        schema_id: u32,
+        limit: usize,
+    ) -> Result<Enricher, Error> {
+        let decoder = Decoder::new(job.input.clone(), registry, runtime)?;
+        let encoder = Encoder::new(&job.output, schema_id)?;
+        Ok(Enricher { job, decoder, encoder, limit })
+    }
+
+    /// Decodes, applies rules and SQL, encodes. `now_micros` is `now()` in the SQL.
+    ///
+    /// # Errors
+    /// Environment when the registry is away; the batch is as it was, and the call may be repeated.
+    pub(crate) fn enrich(&mut self, records: &Records, now_micros: i64) -> Result<Enriched, Error> {
+        let values: Vec<_> = records.values().collect();
+        let decoded = self.decoder.decode(&values)?;
+        let transformed = self.job.plan.apply(&decoded.batch, now_micros)?;
+        let rows = self.encoder.encode(&transformed.output)?;
+
+        let mut judged = Enriched { fates: vec![Fate::Filtered; records.len()], rows, faults: Vec::new() };
+        for (row, input) in transformed.rows.iter().enumerate() {
+            judged.emit(decoded.rows[*input as usize], row as u32, records, self.limit);
+        }
+        decoded.faults.into_iter().for_each(|(record, fault)| judged.refuse(record, fault));
+        transformed.faults.into_iter().for_each(|(input, fault)| judged.refuse(decoded.rows[input as usize], fault));
+        Ok(judged)
+    }
+}
+
+impl Enriched {
+    fn emit(&mut self, record: u32, row: u32, records: &Records, limit: usize) {
+        let bytes = self.rows.get(row as usize).len() + records.key(record as usize).map_or(0, <[u8]>::len);
+        if bytes <= limit {
+            self.fates[record as usize] = Fate::Emitted(row);
+            return;
+        }
+        let detail = format!("enriched, the record has {bytes} bytes, and message.max.bytes allows {limit}");
+        self.refuse(record, Fault { stage: Stage::Transform, reason: "too_large".into(), detail });
+    }
+
+    fn refuse(&mut self, record: u32, fault: Fault) {
+        self.fates[record as usize] = Fate::Dead(self.faults.len() as u32);
+        self.faults.push(fault);
+    }
+}

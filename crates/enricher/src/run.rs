@@ -1,0 +1,164 @@
+//! An enricher instance from its start to its drain.
+
+use crate::breaker::Breaker;
+use crate::config::{self, Options};
+use crate::enrich::Enricher;
+use crate::error::Error;
+use crate::metrics::Meters;
+use crate::status::Status;
+use crate::worker::{Shared, Worker};
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tracing::Instrument;
+use weir_codec::{Registry, Schema, registry};
+use weir_kafka::{admin, unit};
+use weir_model::fault::Class;
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::{Kafka, Pipeline};
+use weir_service::{CancellationToken, Health, Surface, Waiting, Workers, serve, signals};
+
+/// Without a stable name nobody comes back to end what a dead instance left open, and readers wait for the broker to do it.
+const UNSTABLE_TRANSACTION: Duration = Duration::from_secs(10);
+
+/// Runs an enricher until `shutdown` is cancelled.
+///
+/// # Errors
+/// [`Error::Configuration`] before anything is read; otherwise what made the enricher end. Outages are no errors: it waits.
+pub async fn run(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+    let span = tracing::info_span!("service", service = "enricher", pipeline = pipeline.name);
+    enrich(pipeline, options, shutdown).instrument(span).await
+}
+
+async fn enrich(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+    let job = Arc::new(config::check(pipeline.clone()).map_err(|mistakes| pipeline.mistakes(mistakes))?);
+    let shared = Arc::new(Shared {
+        kafka: kafka(&pipeline.kafka, options.settings.stable),
+        breaker: Mutex::new(Breaker::new(&pipeline.dead_letters)),
+        meters: Meters::new(&options.metrics),
+        status: Status::default(),
+        health: Health::new(&options.metrics),
+        job,
+    });
+    // Also cancelled when a worker fails.
+    let stop = shutdown.child_token();
+    let pages = admin_pages(&shared, &options, &stop).await?;
+    let ended = signals::drain(&shutdown, signals::DRAIN, work(&shared, &options, &stop)).await;
+    stop.cancel();
+    // The pages end with the token; they have nothing to say about how the work ended.
+    pages.await.ok();
+    ended?
+}
+
+fn kafka(kafka: &Kafka, stable: bool) -> Kafka {
+    let mut kafka = kafka.clone();
+    if !stable {
+        kafka.transaction_timeout = kafka.transaction_timeout.min(UNSTABLE_TRANSACTION);
+    }
+    kafka
+}
+
+async fn admin_pages(shared: &Arc<Shared>, options: &Options, stop: &CancellationToken) -> Result<tokio::task::JoinHandle<()>, Error> {
+    let address = options.settings.listen;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, instance = options.settings.instance, "enricher up: /live /ready /metrics /status");
+    }
+    let pipeline = &shared.job.pipeline;
+    let about = json!({
+        "service": "enricher",
+        "instance": options.settings.instance,
+        "pipeline": pipeline.name,
+        "input": pipeline.input.topic,
+        "output": pipeline.output.topic,
+        "dead_letters": pipeline.dead_letters.topic,
+    });
+    let (status, lag) = (shared.status.clone(), shared.meters.lag_records.clone());
+    let lag = move |partition: i32| lag.get_metric_with_label_values(&[&partition.to_string()]).ok().map(|gauge| gauge.get());
+    let surface = Surface::new(&shared.health, &options.metrics, move || status.page(&about, &lag));
+    Ok(tokio::spawn(serve(listener, surface, stop.clone())))
+}
+
+async fn work(shared: &Arc<Shared>, options: &Options, stop: &CancellationToken) -> Result<(), Error> {
+    let pipeline = &shared.job.pipeline;
+    let registry = Registry::new(&pipeline.registry)?;
+    if !ensure_topics(shared, stop).await? {
+        return Ok(());
+    }
+    let Some(schema_id) = register(shared, &registry, stop).await? else { return Ok(()) };
+    let mut workers = Workers::new(&shared.health, stop);
+    for number in 0..pipeline.workers.enricher {
+        let name = format!("{}-{number}", options.settings.instance);
+        let id = format!("weir.{}.enricher.{}.{number}", pipeline.name, options.settings.instance);
+        let limit = unit::record_limit(&shared.kafka);
+        let enricher = Enricher::new(shared.job.clone(), registry.clone(), Handle::current(), schema_id, limit)?;
+        let (shared, stop, member) = (shared.clone(), stop.clone(), name.clone());
+        let work = move |heartbeat| Worker::join(number, shared, enricher, &member, &id)?.run(&heartbeat, &stop);
+        workers.spawn(&name, work).map_err(Error::from)?;
+    }
+    Ok(workers.join().await?)
+}
+
+/// Creates the topics that are missing, however long that takes; false when told to stop before.
+async fn ensure_topics(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<bool, Error> {
+    let mut waiting = Waiting::new(shared.health.dependency("kafka"));
+    loop {
+        let asked = shared.clone();
+        let ensure = move || admin::ensure(&asked.kafka, &admin::topics(&asked.job.pipeline));
+        let ensured = tokio::task::spawn_blocking(ensure).await.map_err(|e| Error::Worker(e.to_string()))?;
+        match ensured {
+            Ok(mistakes) if mistakes.is_empty() => {
+                waiting.answered();
+                return Ok(true);
+            }
+            Ok(mistakes) => return Err(shared.job.pipeline.mistakes(mistakes).into()),
+            Err(error) if error.class() == Class::Environment => {
+                if !pause(waiting.failed(&error), stop).await {
+                    return Ok(false);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Registers the output's schema and returns its id; also the input's, for topics that no producer of weir's fills. `None` when told to
+/// stop before.
+async fn register(shared: &Shared, registry: &Registry, stop: &CancellationToken) -> Result<Option<u32>, Error> {
+    let (job, pipeline) = (&shared.job, &shared.job.pipeline);
+    let mut waiting = Waiting::new(shared.health.dependency("registry"));
+    loop {
+        let (subject, key, error) = match register_input(registry, &pipeline.input_subject(), &job.input).await {
+            Err(error) => (pipeline.input_subject(), "input.schema", error),
+            Ok(()) => match registry.register(&pipeline.output_subject(), &job.output).await {
+                Err(error) => (pipeline.output_subject(), "output.schema", error),
+                Ok(id) => {
+                    waiting.answered();
+                    return Ok(Some(id));
+                }
+            },
+        };
+        if error.class() != Class::Environment {
+            let mistake = Mistake::new(key, format!("the registry refuses it as a version of {subject}: {error}"));
+            return Err(pipeline.mistakes(vec![mistake]).into());
+        }
+        if !pause(waiting.failed(&error), stop).await {
+            return Ok(None);
+        }
+    }
+}
+
+/// Whoever writes the input registers what it writes; only a subject that nobody has begun gets the schema that is read here.
+async fn register_input(registry: &Registry, subject: &str, schema: &Schema) -> Result<(), registry::Error> {
+    match registry.latest(subject).await {
+        Ok(None) => registry.register(subject, schema).await.map(|_| ()),
+        // A newer schema than weir can write is no obstacle to reading what there is.
+        Ok(Some(_)) | Err(registry::Error::Invalid { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn pause(duration: Duration, stop: &CancellationToken) -> bool {
+    tokio::time::timeout(duration, stop.cancelled()).await.is_err()
+}

@@ -1,0 +1,10 @@
+//! The crate's promises, held against real processes on a real broker and registry.
+
+#[path = "enricher/outages.rs"]
+mod outages;
+#[path = "enricher/records.rs"]
+mod records;
+#[path = "enricher/support.rs"]
+mod support;
+#[path = "enricher/takeover.rs"]
+mod takeover;
