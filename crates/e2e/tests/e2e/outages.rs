@@ -1,0 +1,112 @@
+use crate::{finish, start_all, turn};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+use weir_e2e::{Flow, Settings};
+use weir_testkit::proxy::Mode;
+use weir_testkit::{Component, Options, Proxy, Service, Stack, wait_until};
+
+/// These tests take components away, so they have a stack of their own.
+static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start(Options::default()).unwrap());
+
+const SETTINGS: Settings = Settings {
+    records: 60_000,
+    rate: 4_000,
+    invalid_share: 0.02,
+    invalid_kinds: Vec::new(),
+    seed: 10,
+    batch: 1_000,
+    workers: 1,
+    registry: None,
+};
+/// For a service to say that something is away.
+const NOTICED_WITHIN: Duration = Duration::from_secs(45);
+/// From the return of a component to the next committed record.
+const RESUMED_WITHIN: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_broker_that_restarts_costs_seconds_and_no_record() {
+    let _turn = turn();
+    let flow = Flow::new(&STACK, &SETTINGS).unwrap();
+    let services = start_all(&flow);
+    reach(&flow, 10_000);
+    STACK.kill(Component::Broker(0)).unwrap();
+    services.iter().for_each(|service| waits_for(service, "kafka"));
+    STACK.resume(Component::Broker(0)).unwrap();
+    resumes(&flow, &services);
+    STACK.restart(Component::Broker(0)).unwrap();
+    resumes(&flow, &services);
+    finish(&flow, services);
+}
+
+#[test]
+fn a_registry_that_is_away_at_start_and_midway_costs_no_record() {
+    let _turn = turn();
+    let (proxy, url) = Proxy::in_front_of(STACK.registry()).unwrap();
+    let flow = Flow::new(&STACK, &Settings { registry: Some(url), ..SETTINGS }).unwrap();
+    proxy.set(Mode::Refuse);
+    let services = start_all(&flow);
+    services.iter().for_each(|service| waits_for(service, "registry"));
+    proxy.set(Mode::Pass);
+    resumes(&flow, &services);
+    reach(&flow, 10_000);
+
+    proxy.set(Mode::Refuse);
+    // Known schemas are known; the next record with an unknown one has to ask.
+    waits_for(&services[1], "registry");
+    proxy.set(Mode::Pass);
+    resumes(&flow, &services);
+    finish(&flow, services);
+}
+
+#[test]
+fn a_database_that_restarts_or_drops_a_copy_costs_seconds_and_no_record() {
+    let _turn = turn();
+    let flow = Flow::new(&STACK, &SETTINGS).unwrap();
+    let services = start_all(&flow);
+    reach(&flow, 10_000);
+    STACK.kill(Component::Postgres).unwrap();
+    waits_for(&services[2], "postgres");
+    STACK.resume(Component::Postgres).unwrap();
+    resumes(&flow, &services);
+    STACK.restart(Component::Postgres).unwrap();
+    resumes(&flow, &services);
+
+    // A lock that no writer passes holds a COPY in the middle, until its connection is ended.
+    let (holder, killer) = (flow.fresh_database().unwrap(), flow.fresh_database().unwrap());
+    holder.execute("BEGIN; LOCK TABLE telecom.telecom_data IN SHARE MODE").unwrap();
+    let end_copies = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+        WHERE datname = current_database() AND query ILIKE 'copy %' AND wait_event_type = 'Lock'";
+    wait_until("a COPY to end", NOTICED_WITHIN, || (killer.number(end_copies).unwrap() >= 1).then_some(()));
+    waits_for(&services[2], "postgres");
+    holder.execute("COMMIT").unwrap();
+    resumes(&flow, &services);
+    finish(&flow, services);
+}
+
+fn reach(flow: &Flow, records: u64) {
+    wait_until("work under way", NOTICED_WITHIN, || (flow.progress("weir-sink") >= records).then_some(()));
+}
+
+/// The service names what it waits for, is not ready, and lives.
+fn waits_for(service: &Service, dependency: &str) {
+    let up = format!("dependency=\"{dependency}\"");
+    let what = format!("{} says that {dependency} is away; {:?}", service.name(), service.get("/ready"));
+    wait_until(&what, NOTICED_WITHIN, || {
+        (!service.is_ready() && service.metric("weir_dependency_up", &up).is_ok_and(|up| up == 0.0)).then_some(())
+    });
+    assert!(service.is_live(), "{} lives while it waits for {dependency}", service.name());
+}
+
+fn resumes(flow: &Flow, services: &[Service]) {
+    let (start, before) = (Instant::now(), flow.progress("weir-sink"));
+    let records = flow.source().unwrap().records;
+    wait_until("records flow again", RESUMED_WITHIN, || {
+        let now = flow.progress("weir-sink");
+        (now > before || now >= records * 9 / 10).then_some(())
+    });
+    println!("resumed after {:?}", start.elapsed());
+    for service in services {
+        let what = format!("{} is ready again; {:?}", service.name(), service.get("/ready"));
+        wait_until(&what, RESUMED_WITHIN, || service.is_ready().then_some(()));
+    }
+}
