@@ -123,6 +123,7 @@ impl Registry {
     }
 
     /// Sets the compatibility rule of `subject`: `NONE`, `BACKWARD`, `FORWARD`, `FULL`, or one of the latter with `_TRANSITIVE`.
+    /// (Apicurio takes `NONE` for: no rule of its own, the registry's applies.)
     pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
         let what = format!("the compatibility rule {level} for subject {subject}");
         self.0.http.put::<Value>(&["config", subject], &json!({"compatibility": level}), &what).await.map(drop)
