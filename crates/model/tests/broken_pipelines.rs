@@ -1,4 +1,5 @@
 //! Whoever writes a pipeline file hears of every mistake in it, at once, with line, key and remedy, and never sees a secret.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -26,13 +26,13 @@ fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 /// The shortest exact text: `90s`, `2m`, `250ms`.
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let (unit, factor) = DURATIONS.iter().rev().find(|(_, f)| millis % f == 0 && millis >= *f).unwrap_or(&DURATIONS[0]);
+    let (unit, factor) = DURATIONS.iter().rev().find(|(_, f)| millis.is_multiple_of(*f) && millis >= *f).unwrap_or(&DURATIONS[0]);
     format!("{}{unit}", millis / factor)
 }
 
 /// The shortest exact binary text: `16MiB`, `1000B`.
 pub(super) fn show_size(bytes: u64) -> String {
-    let (unit, factor) = SIZES[..3].iter().rev().find(|(_, f)| bytes % f == 0 && bytes >= *f).unwrap_or(&SIZES[6]);
+    let (unit, factor) = SIZES[..3].iter().rev().find(|(_, f)| bytes.is_multiple_of(*f) && bytes >= *f).unwrap_or(&SIZES[6]);
     format!("{}{unit}", bytes / factor)
 }
 
