@@ -1,15 +1,17 @@
 //! From a pipeline file to a [`Plan`], or to the list of everything that is wrong with it.
 
 use crate::catalog::{Catalog, INPUT};
+use crate::evaluate::try_out;
 use crate::fit::Fit;
 use crate::lookup::Table;
 use crate::plan::{Column, Plan, Rule};
 use crate::query::{Transform, check, parse_condition, parse_transform};
 use crate::scope::{Join, Planned, Scope};
 use crate::view::View;
-use crate::words::{cast_sql, did_you_mean, identifier, planning_error, type_name};
+use crate::words::{cast_sql, did_you_mean, identifier, planning_mistake, type_name};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
-use datafusion_common::DataFusionError;
+use datafusion_expr::Expr;
+use datafusion_physical_expr::PhysicalExpr;
 use datafusion_sql::sqlparser::ast::{self, SelectItem};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ pub(crate) fn compile(input: SchemaRef, output: SchemaRef, pipeline: &Pipeline) 
         Some(Parts::plan(&scope, joins, &t, &conditions, &Target { schema: &output, pipeline }, &mut mistakes))
     });
     match parts {
-        Some(parts) if mistakes.is_empty() => parts.assemble(input, output, pipeline).map_err(|e| vec![Mistake::new(SQL, planning_error(&e))]),
+        Some(parts) if mistakes.is_empty() => parts.assemble(input, output, pipeline),
         _ => Err(mistakes),
     }
 }
@@ -89,8 +91,8 @@ struct Parts {
     rules: Vec<Planned>,
     filter: Option<Planned>,
     columns: Vec<(Planned, Fit)>,
-    before: Result<View, DataFusionError>,
-    after: Result<View, DataFusionError>,
+    before: Option<View>,
+    after: Option<View>,
 }
 
 impl Parts {
@@ -112,23 +114,40 @@ impl Parts {
             if refused.is_empty() { keep(plan_condition(scope, SQL, filter), mistakes) } else { keep(Err(refused), mistakes) }
         });
         let columns = keep(plan_columns(scope, transform, target), mistakes).unwrap_or_default();
-        let before = scope.view(rules.iter().chain(&filter).map(|p| &p.expr));
-        let after = scope.view(columns.iter().map(|(planned, _)| &planned.expr));
+        let mut view = |expressions: Vec<&Expr>| keep(scope.view(expressions).map_err(|e| vec![planning_mistake(SQL, &e)]), mistakes);
+        let before = view(rules.iter().chain(&filter).map(|p| &p.expr).collect());
+        let after = view(columns.iter().map(|(planned, _)| &planned.expr).collect());
         Parts { joins, rules, filter, columns, before, after }
     }
 
-    fn assemble(self, input: SchemaRef, output: SchemaRef, pipeline: &Pipeline) -> Result<Plan, DataFusionError> {
-        let (before, after) = (self.before?, self.after?);
+    fn assemble(self, input: SchemaRef, output: SchemaRef, pipeline: &Pipeline) -> Result<Plan, Vec<Mistake>> {
+        let (Some(before), Some(after)) = (self.before, self.after) else { return Err(Vec::new()) };
+        let mut mistakes = Vec::new();
         let needed = needed(&self.joins, &before, &after);
-        let rule = |(planned, reject): (&Planned, &weir_model::pipeline::Reject)| {
-            Ok(Rule { name: reject.name.clone(), when: reject.when.clone(), condition: before.compile(&planned.expr)? })
-        };
-        let rules = self.rules.iter().zip(&pipeline.rejects).map(rule).collect::<Result<_, DataFusionError>>()?;
-        let filter = self.filter.map(|planned| before.compile(&planned.expr)).transpose()?;
-        let column = |(planned, fit): &(Planned, Fit)| Ok(Column { expr: after.compile(&planned.expr)?, fit: *fit });
-        let columns = self.columns.iter().map(column).collect::<Result<_, DataFusionError>>()?;
-        Ok(Plan { input, output, joins: self.joins, needed, before, rules, filter, after, columns })
+        let mut rules = Vec::new();
+        for (place, (planned, reject)) in self.rules.iter().zip(&pipeline.rejects).enumerate() {
+            let condition = keep(executable(&before, &rule_key(place), &planned.expr), &mut mistakes);
+            rules.extend(condition.map(|condition| Rule { name: reject.name.clone(), when: reject.when.clone(), condition }));
+        }
+        let filter = self.filter.and_then(|planned| keep(executable(&before, SQL, &planned.expr), &mut mistakes));
+        let mut columns = Vec::new();
+        for (planned, fit) in self.columns {
+            let expr = keep(executable(&after, SQL, &planned.expr), &mut mistakes);
+            columns.extend(expr.map(|expr| Column { expr, fit }));
+        }
+        if mistakes.is_empty() {
+            Ok(Plan { input, output, joins: self.joins, needed, before, rules, filter, after, columns })
+        } else {
+            Err(mistakes)
+        }
     }
+}
+
+/// Compiles an expression and tries it out on no rows.
+fn executable(view: &View, key: &str, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>, Vec<Mistake>> {
+    let compiled = view.compile(expr).map_err(|e| vec![planning_mistake(key, &e)])?;
+    try_out(compiled.as_ref(), view.schema()).map_err(|what| vec![Mistake::new(key, what)])?;
+    Ok(compiled)
 }
 
 /// Joins that nothing reads are left out: on a unique key they change nothing. Inner joins filter.
@@ -144,7 +163,7 @@ fn needed(joins: &[Join], before: &View, after: &View) -> Vec<bool> {
 
 fn plan_condition(scope: &Scope<'_>, key: &str, condition: &ast::Expr) -> Result<Planned, Vec<Mistake>> {
     let mistake = |what: String| vec![Mistake::new(key, what)];
-    let mut planned = scope.plan(SelectItem::UnnamedExpr(condition.clone())).map_err(mistake)?;
+    let mut planned = scope.plan(key, SelectItem::UnnamedExpr(condition.clone()))?;
     match planned.pop() {
         Some(planned) if matches!(planned.data_type, DataType::Boolean | DataType::Null) => Ok(planned),
         Some(planned) => Err(mistake(format!("`{condition}` is {}, not a condition", type_name(&planned.data_type)))),
@@ -191,7 +210,7 @@ fn plan_item(scope: &Scope<'_>, item: &SelectItem) -> Result<Vec<ResultColumn>, 
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.to_string()),
         _ => None,
     };
-    let planned = scope.plan(item.clone()).map_err(|what| vec![Mistake::new(SQL, what)])?;
+    let planned = scope.plan(SQL, item.clone())?;
     // A column that a wildcard brought in is named by itself.
     Ok(planned.into_iter().map(|planned| ResultColumn { text: text.clone().unwrap_or_else(|| identifier(&planned.name)), planned }).collect())
 }
@@ -209,8 +228,9 @@ fn surplus(results: &[ResultColumn], target: &Target<'_>) -> Vec<Mistake> {
             let names = target.schema.fields().iter().map(|f| f.name().as_str());
             let close = did_you_mean(name, names.filter(|n| !results.iter().any(|r| r.planned.name == *n)));
             let what = format!("result column `{name}` is not in {}{close}", target.file());
-            let unnamed = *name != *text && !name.chars().all(|c| c.is_alphanumeric() || c == '_');
-            mistakes.push(if unnamed { Mistake::new(SQL, what).hint(format!("name it: {text} AS …")) } else { Mistake::new(SQL, what) });
+            let mistake = Mistake::new(SQL, what);
+            let unnamed = name != text && !name.chars().all(|c| c.is_alphanumeric() || c == '_');
+            mistakes.push(if unnamed { mistake.hint(format!("name it: {text} AS …")) } else { mistake });
         }
     }
     mistakes

@@ -4,6 +4,7 @@
 use crate::words::{arrow_error, evaluation_error};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, filter_record_batch, take};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use datafusion_common::DataFusionError;
 use datafusion_physical_expr::PhysicalExpr;
@@ -31,6 +32,11 @@ pub(crate) fn evaluate(expr: &dyn PhysicalExpr, batch: &RecordBatch, wanted: &[b
     let mut next = 0..;
     let back: UInt32Array = wanted.iter().map(|wanted| if *wanted { next.next() } else { None }).collect();
     Ok(Evaluated { values: take(&evaluated.values, &back, None)?, failed })
+}
+
+/// Evaluates `expr` over no rows: finds what is wrong whatever the record, such as a misspelt part of a date.
+pub(crate) fn try_out(expr: &dyn PhysicalExpr, schema: &SchemaRef) -> Result<(), String> {
+    whole(expr, &RecordBatch::new_empty(schema.clone())).map(|_| ())
 }
 
 /// Evaluates all rows at once.

@@ -93,19 +93,19 @@ pub(crate) fn check<V: Visit>(key: &str, part: &V, catalog: &impl ContextProvide
     let mut inspector = Inspector { catalog, complaints: Vec::new() };
     let ControlFlow::Continue(()) = part.visit(&mut inspector);
     inspector.complaints.dedup();
-    inspector.complaints.into_iter().map(|(what, hint)| Mistake { hint, ..Mistake::new(key, what) }).collect()
+    inspector.complaints.into_iter().map(|mistake| Mistake { key: key.into(), ..mistake }).collect()
 }
 
 struct Inspector<'a, C> {
     catalog: &'a C,
-    complaints: Vec<(String, Option<String>)>,
+    complaints: Vec<Mistake>,
 }
 
 impl<C: ContextProvider> Visitor for Inspector<'_, C> {
     type Break = Infallible;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
-        self.complaints.push((format!("the subquery `({})` is not supported", shortened(query)), Some(ONE_RECORD.into())));
+        self.complain(format!("the subquery `({})` is not supported", shortened(query)), ONE_RECORD);
         ControlFlow::Continue(())
     }
 
@@ -113,38 +113,43 @@ impl<C: ContextProvider> Visitor for Inspector<'_, C> {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let name = function.name.to_string().to_lowercase();
         if has_modifiers(function) {
-            self.complaints.push((format!("`{}` has more than arguments", shortened(function)), Some(ONE_RECORD.into())));
+            self.complain(format!("`{}` has more than arguments", shortened(function)), ONE_RECORD);
         } else if function.over.is_some() {
-            self.complaints.push((format!("the window function `{name}` is not supported"), Some(ONE_RECORD.into())));
+            self.complain(format!("the window function `{name}` is not supported"), ONE_RECORD);
         } else if FUNCTIONS_OVER_RECORDS.contains(&name.as_str()) {
             let hint = match name.as_str() {
                 "max" => "the larger of several values of one record is greatest(a, b)",
                 "min" => "the smaller of several values of one record is least(a, b)",
                 _ => ONE_RECORD,
             };
-            self.complaints.push((format!("the aggregate `{name}` is not supported"), Some(hint.into())));
+            self.complain(format!("the aggregate `{name}` is not supported"), hint);
         } else {
-            self.check_function(&name);
+            self.check_function(&function.name.to_string());
         }
         ControlFlow::Continue(())
     }
 }
 
 impl<C: ContextProvider> Inspector<'_, C> {
+    fn complain(&mut self, what: String, hint: &str) {
+        self.complaints.push(Mistake::new("", what).hint(hint));
+    }
+
     fn check_function(&mut self, name: &str) {
         use datafusion_expr::Volatility::Immutable;
-        let Some(function) = self.catalog.get_function_meta(name) else {
+        let Some(function) = self.catalog.get_function_meta(&name.to_lowercase()) else {
             let known = self.catalog.udf_names();
-            return self.complaints.push((format!("no function `{name}`{}", did_you_mean(name, known.iter().map(String::as_str))), None));
+            let close = did_you_mean(name, known.iter().map(String::as_str));
+            return self.complaints.push(Mistake::new("", format!("no function `{name}`{close}")));
         };
         // A record that is processed again after a crash must come out the same.
         if function.signature().volatility != Immutable && function.name() != "now" {
             let hint = match function.name() {
-                "current_date" => "CAST(now() AS DATE)".to_string(),
-                "current_time" => "CAST(now() AS TIME)".to_string(),
-                _ => "of the functions that do not only depend on the record, now() alone is available".to_string(),
+                "current_date" => "CAST(now() AS DATE)",
+                "current_time" => "CAST(now() AS TIME)",
+                _ => "of the functions that do not only depend on the record, now() alone is available",
             };
-            self.complaints.push((format!("the function `{name}` is not supported"), Some(hint)));
+            self.complaints.push(Mistake::new("", format!("the function `{name}` is not supported")).hint(hint));
         }
     }
 }

@@ -4,12 +4,14 @@ use crate::catalog::{Catalog, now_type};
 use crate::lookup::{Index, Table, key_type};
 use crate::query::Transform;
 use crate::view::{Slot, View};
-use crate::words::{identifier, list, planning_error, type_name};
+use crate::words::{identifier, list, planning_mistake, type_name};
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result, TableReference};
 use datafusion_expr::utils::split_conjunction_owned;
-use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, simplify::SimplifyContext};
+use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
@@ -17,6 +19,8 @@ use datafusion_sql::sqlparser::ast::{self, SelectItem, TableWithJoins};
 use std::collections::HashMap;
 use std::sync::Arc;
 use weir_model::mistake::Mistake;
+
+const SQL: &str = "transform.sql";
 
 /// The columns that expressions may name.
 pub(crate) struct Scope<'a> {
@@ -55,13 +59,13 @@ pub(crate) struct Planned {
 impl<'a> Scope<'a> {
     /// Plans FROM; the joins are returned beside it.
     pub(crate) fn new(catalog: &'a Catalog, transform: &Transform, tables: &[Arc<Table>]) -> Result<(Scope<'a>, Vec<Join>), Vec<Mistake>> {
-        let mistake = |what: String| Mistake::new("transform.sql", what);
+        let mistakes_of = |e: DataFusionError| vec![planning_mistake(SQL, &e)];
         let one = SelectItem::UnnamedExpr(ast::Expr::value(ast::Value::Number("1".into(), false)));
-        let plan = plan_select(catalog, one, &transform.from).map_err(|e| vec![mistake(planning_error(&e))])?;
+        let plan = plan_select(catalog, one, &transform.from).map_err(mistakes_of)?;
         let mut sources = Vec::new();
-        flatten(plan.inputs()[0], &mut sources).map_err(|e| vec![mistake(planning_error(&e))])?;
+        flatten(plan.inputs()[0], &mut sources).map_err(mistakes_of)?;
         let mut scope = Scope { catalog, from: transform.from.clone(), schema: Arc::new(DFSchema::empty()), slots: Vec::new() };
-        scope.build(&plan, &sources).map_err(|e| vec![mistake(planning_error(&e))])?;
+        scope.build(&plan, &sources).map_err(mistakes_of)?;
         let mut joins = Vec::new();
         let mut mistakes = Vec::new();
         for (source, &inner) in sources.iter().filter(|s| s.is_lookup).zip(&transform.inner) {
@@ -80,12 +84,13 @@ impl<'a> Scope<'a> {
     }
 
     /// Plans one SELECT item (a wildcard gives several expressions) or a condition.
-    pub(crate) fn plan(&self, item: SelectItem) -> Result<Vec<Planned>, String> {
-        let plan = plan_select(self.catalog, item, &self.from).map_err(|e| planning_error(&e))?;
-        let LogicalPlan::Projection(projection) = plan else { return Err("is not a list of expressions".into()) };
+    pub(crate) fn plan(&self, key: &str, item: SelectItem) -> Result<Vec<Planned>, Vec<Mistake>> {
+        let mistakes_of = |e: DataFusionError| vec![planning_mistake(key, &e)];
+        let plan = plan_select(self.catalog, item, &self.from).map_err(mistakes_of)?;
+        let LogicalPlan::Projection(projection) = plan else { return Err(vec![Mistake::new(key, "is not a list of expressions")]) };
         let name = |i: usize| projection.schema.field(i).name().clone();
         let planned = projection.expr.iter().enumerate().map(|(i, expr)| self.bind(name(i), expr.clone()));
-        planned.collect::<Result<_>>().map_err(|e| planning_error(&e))
+        planned.collect::<Result<_>>().map_err(mistakes_of)
     }
 
     /// A view of the columns that `expressions` read.
@@ -97,7 +102,8 @@ impl<'a> Scope<'a> {
     fn bind(&self, name: String, expr: Expr) -> Result<Planned> {
         let context = SimplifyContext::builder().with_schema(self.schema.clone()).build();
         let bound = expr.unalias().transform_up(|e| Ok(if is_now(&e) { Transformed::yes(Expr::Column(now_column())) } else { Transformed::no(e) }))?.data;
-        let expr = ExprSimplifier::new(context).coerce(bound, &self.schema)?;
+        let coerced = ExprSimplifier::new(context.clone()).coerce(bound, &self.schema)?;
+        let expr = coerced.transform_up(|e| expand(e, &context))?.data;
         let data_type = expr.get_type(&self.schema)?;
         Ok(Planned { name, expr, data_type })
     }
@@ -118,12 +124,12 @@ impl<'a> Scope<'a> {
     }
 
     fn join(&self, source: &Source, table: &Arc<Table>, inner: bool) -> Result<Join, Box<Mistake>> {
-        let mistake = |what: String| Box::new(Mistake::new("transform.sql", what));
+        let mistake = |what: String| Box::new(Mistake::new(SQL, what));
         let unfit = || {
             let on = |k: &&str| format!("{} = {}.{}", "…", source.alias, identifier(k));
             let on: Vec<String> = table.key_names().iter().map(on).collect();
             let what = format!("`{}` must be joined by equality on its whole key, {}, and on nothing else", table.name(), list(table.key_names()));
-            Box::new(Mistake::new("transform.sql", what).hint(format!("LEFT JOIN {} {} ON {}", table.name(), source.alias, on.join(" AND "))))
+            Box::new(Mistake::new(SQL, what).hint(format!("LEFT JOIN {} {} ON {}", table.name(), source.alias, on.join(" AND "))))
         };
         let pairs = source.pairs.iter().map(|pair| source.sides(pair)).collect::<Option<Vec<_>>>().ok_or_else(unfit)?;
         let mut joined: Vec<&str> = pairs.iter().map(|(column, _)| column.as_str()).collect();
@@ -132,7 +138,7 @@ impl<'a> Scope<'a> {
         if joined != wanted {
             return Err(unfit());
         }
-        let failed = |e: DataFusionError| mistake(planning_error(&e));
+        let failed = |e: DataFusionError| Box::new(planning_mistake(SQL, &e));
         let keys = pairs.iter().map(|(column, key)| self.bind(column.clone(), key.clone())).collect::<Result<Vec<_>>>().map_err(failed)?;
         let view = self.view(keys.iter().map(|k| &k.expr)).map_err(failed)?;
         let mut types = Vec::new();
@@ -223,6 +229,15 @@ fn dialect() -> ParserOptions {
 
 fn is_now(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "now")
+}
+
+/// Some functions (coalesce, nvl) exist only as a rewrite into others.
+fn expand(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
+    let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else { return Ok(Transformed::no(expr)) };
+    Ok(match func.simplify(args, context)? {
+        ExprSimplifyResult::Simplified(expr) => Transformed::yes(expr),
+        ExprSimplifyResult::Original(args) => Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })),
+    })
 }
 
 /// The column that carries `now()`; the parentheses keep it apart from the user's names.

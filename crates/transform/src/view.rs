@@ -68,6 +68,11 @@ impl View {
         Ok(View { names, schema, slots: used.into_iter().map(|i| slots[i]).collect() })
     }
 
+    /// The columns as Arrow has them.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// The joins whose columns are read.
     pub(crate) fn joins(&self) -> impl Iterator<Item = usize> {
         self.slots.iter().filter_map(|slot| if let Slot::Lookup { join, .. } = slot { Some(*join) } else { None })

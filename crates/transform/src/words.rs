@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::error::ArrowError;
 use datafusion_common::{Column, DataFusionError, SchemaError};
-use weir_model::mistake::similar;
+use weir_model::mistake::{Mistake, similar};
 
 /// The name of a type as Avro schemas and the people who write them call it.
 pub(crate) fn type_name(data_type: &DataType) -> String {
@@ -92,22 +92,23 @@ pub(crate) fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String 
     }
 }
 
-/// What is wrong with an expression, without the prefixes and the advice to library authors.
-pub(crate) fn planning_error(error: &DataFusionError) -> String {
+/// What is wrong with the SQL of `key`, without the prefixes and the advice to library authors.
+pub(crate) fn planning_mistake(key: &str, error: &DataFusionError) -> Mistake {
     match error.find_root() {
-        DataFusionError::SchemaError(schema_error, _) => schema_mistake(schema_error),
-        root => first_line(&strip(&root.message())),
+        DataFusionError::SchemaError(schema_error, _) => schema_mistake(key, schema_error),
+        root => Mistake::new(key, first_line(&strip(&root.message()))),
     }
 }
 
-fn schema_mistake(error: &SchemaError) -> String {
+fn schema_mistake(key: &str, error: &SchemaError) -> Mistake {
     match error {
-        SchemaError::FieldNotFound { field, valid_fields } => unknown_column(field, valid_fields),
+        SchemaError::FieldNotFound { field, valid_fields } => Mistake::new(key, unknown_column(field, valid_fields)),
         SchemaError::AmbiguousReference { field } => {
-            format!("`{}` is a column of several tables; write the table before it, as in `i.{}`", field.name, identifier(&field.name))
+            let qualified = format!("`{}` is a column of several tables; write the table before it, as in `i.{}`", field.name, identifier(&field.name));
+            Mistake::new(key, qualified)
         }
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            format!("the column `{name}` occurs twice")
+            Mistake::new(key, format!("the column `{name}` occurs twice"))
         }
     }
 }
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn class_names_of_errors_are_stripped() {
         let error = DataFusionError::Plan("Error during planning: no such thing.\nsecond line".into());
-        assert_eq!(planning_error(&error), "no such thing");
+        assert_eq!(planning_mistake("transform.sql", &error), Mistake::new("transform.sql", "no such thing"));
         assert_eq!(evaluation_error(&ArrowError::DivideByZero.into()), "division by zero");
     }
 }

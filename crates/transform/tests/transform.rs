@@ -1,5 +1,12 @@
+//! The promises of `weir_transform`, each a test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "transform/fate.rs"]
+mod fate;
+#[path = "transform/oracle.rs"]
+mod oracle;
+#[path = "transform/refused.rs"]
+mod refused;
 #[path = "transform/support.rs"]
 mod support;
 #[path = "transform/time.rs"]

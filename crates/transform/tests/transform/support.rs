@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_model::pipeline::{Lookup, Pipeline, Reject};
 
 /// A pipeline of which only the SQL matters.
-pub fn pipeline(sql: &str) -> Pipeline {
+pub(crate) fn pipeline(sql: &str) -> Pipeline {
     let text = r#"
         name = "t"
         [kafka]
@@ -16,13 +16,13 @@ pub fn pipeline(sql: &str) -> Pipeline {
         url = "http://localhost:8081"
         [input]
         topic = "in"
-        schema = "in.avsc"
+        schema = "Cargo.toml"
         partitions = 1
         [transform]
         sql = "SELECT 1"
         [output]
         topic = "out"
-        schema = "out.avsc"
+        schema = "Cargo.toml"
         [[sink]]
         name = "warehouse"
         type = "postgres"
@@ -30,19 +30,22 @@ pub fn pipeline(sql: &str) -> Pipeline {
         table = "t.t"
         mode = "append"
     "#;
-    let mut pipeline = Pipeline::parse(text, Path::new("t.toml"), &|_| None).unwrap_or_else(|m| panic!("{m}"));
+    // Any file will do for the schemas: the plan is given Arrow schemas.
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("t.toml");
+    let mut pipeline = Pipeline::parse(text, &file, &|_| None).unwrap_or_else(|m| panic!("{m}"));
+    pipeline.output.schema = "out.avsc".into();
     pipeline.transform.sql = sql.into();
     pipeline
 }
 
 /// Adds rules.
-pub fn rejecting(mut pipeline: Pipeline, rules: &[(&str, &str)]) -> Pipeline {
+pub(crate) fn rejecting(mut pipeline: Pipeline, rules: &[(&str, &str)]) -> Pipeline {
     pipeline.rejects = rules.iter().map(|(name, when)| Reject { name: (*name).into(), when: (*when).into() }).collect();
     pipeline
 }
 
 /// Adds a lookup; the file is written into `folder`.
-pub fn joining(mut pipeline: Pipeline, folder: &Path, name: &str, key: &[&str], csv: &str) -> Pipeline {
+pub(crate) fn joining(mut pipeline: Pipeline, folder: &Path, name: &str, key: &[&str], csv: &str) -> Pipeline {
     let file = folder.join(format!("{name}.csv"));
     std::fs::write(&file, csv).expect("the folder can be written");
     pipeline.lookups.push(Lookup { name: name.into(), file, key: key.iter().map(|k| (*k).into()).collect() });
@@ -50,16 +53,16 @@ pub fn joining(mut pipeline: Pipeline, folder: &Path, name: &str, key: &[&str], 
 }
 
 /// A schema of `(name, type, nullable)`.
-pub fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {
+pub(crate) fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {
     Arc::new(Schema::new(fields.iter().map(|(name, data_type, nullable)| Field::new(*name, data_type.clone(), *nullable)).collect::<Vec<_>>()))
 }
 
 /// A batch of these columns.
-pub fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>) -> RecordBatch {
+pub(crate) fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>) -> RecordBatch {
     RecordBatch::try_new(schema.clone(), columns).expect("columns fit the schema")
 }
 
 /// Avro's timestamp-micros.
-pub fn micros() -> DataType {
+pub(crate) fn micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
 }
