@@ -50,7 +50,7 @@ async fn the_rule_of_a_subject_decides_what_may_follow() {
     registry.register(&subject, &first()).await.unwrap();
     registry.set_compatibility(&subject, "BACKWARD").await.unwrap();
     assert_eq!(registry.compatible(&subject, &second()).await.unwrap(), Vec::<String>::new());
-    let incompatible = schema(r#"{"name":"name","type":"string"},{"name":"added","type":"int"}"#);
+    let incompatible = schema(r#"{"name":"name","type":"string"},{"name":"seconds","type":"int"},{"name":"added","type":"int"}"#);
     let reasons = registry.compatible(&subject, &incompatible).await.unwrap();
     assert!(reasons.iter().any(|reason| reason.contains("added")), "{reasons:?}");
     assert!(matches!(registry.register(&subject, &incompatible).await, Err(Error::Refused { .. })));
