@@ -110,6 +110,18 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
+/// Everything that can be told without servers; returns how many checks passed.
+///
+/// # Errors
+/// The mistakes found.
+pub(crate) async fn without_servers(pipeline: &Pipeline) -> Result<usize, Mistakes> {
+    let mut report = examine(pipeline, true).await;
+    match std::mem::take(&mut report.mistakes) {
+        list if list.is_empty() => Ok(report.passed()),
+        list => Err(pipeline.mistakes(list)),
+    }
+}
+
 async fn examine(pipeline: &Pipeline, offline: bool) -> Report {
     let mut report = Report::default();
     report.good("pipeline file", "");

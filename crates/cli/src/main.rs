@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod run;
 mod schema;
 mod topics;
 
@@ -32,6 +33,8 @@ enum Command {
     Audit(audit::Args),
     /// Show what the topics hold and how far each service is behind.
     Topics(topics::Args),
+    /// Run all services of one pipeline in this process.
+    Run(run::Args),
     /// Register the pipeline's schemas, ask for compatibility, show differences.
     Schema(schema::Args),
 }
@@ -42,6 +45,7 @@ async fn main() -> ExitCode {
         Command::Check(args) => check::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Topics(args) => topics::run(args).await,
+        Command::Run(args) => run::run(args).await,
         Command::Schema(args) => schema::run(args).await,
     };
     result.unwrap_or_else(|error| {

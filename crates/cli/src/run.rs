@@ -48,7 +48,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let _logs = weir_service::logs::install();
     let mut pipeline = Pipeline::load(&args.file)?;
     let total = adjust(&mut pipeline, &args)?;
-    let passed = check::offline(&pipeline)?;
+    let passed = check::without_servers(&pipeline).await?;
     println!(" ✔ check       {}: {passed} checks passed", args.file.display());
 
     let stop = weir_service::signals::shutdown()?;
