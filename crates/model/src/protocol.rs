@@ -32,7 +32,7 @@
 //! 9. **Records below the position are stale and dropped; above it there may be gaps**, since control records and compaction take
 //!    offsets. (`StaleRecordsAdmitted`)
 //! 10. **Loss halts.** A position outside the log, or an empty ledger although the output already holds data, halts that partition and
-//!     names the range; the others go on. (unit tests `loss_*`)
+//!     names the range; the others go on. (`LossJumpedOver`; unit tests `loss_*`)
 //!
 //! # How a service runs it
 //!

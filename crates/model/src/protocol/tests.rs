@@ -144,19 +144,6 @@ fn next_batch_builds_upon_the_one_in_flight() {
 }
 
 #[test]
-fn rows_that_the_target_refuses_are_dead_in_the_next_books_too() {
-    let mut worker = running();
-    let term = collect(&mut worker, 0, &[10, 11, 12]);
-    worker.claim(term, &deltas(&[(0, 3)])).unwrap();
-    worker.bury(0, 1);
-    worker.bury(1, 1);
-    worker.handle(Event::Landed(Outcome::Committed));
-    let counters = worker.progress(0).unwrap().counters;
-    assert_eq!(counters, Counters { read: 3, written: 2, filtered: 0, dead: 1 });
-    assert_eq!(worker.progress(1), Some(&Progress::default()));
-}
-
-#[test]
 fn failure_rewinds_every_partition_and_drops_the_batch_collected_meanwhile() {
     for outcome in [Outcome::Refused, Outcome::Unknown] {
         let mut worker = running();

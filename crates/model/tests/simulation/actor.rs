@@ -163,8 +163,12 @@ impl Actor {
             Some(Command::Recycle) => self.recycle(world),
             Some(Command::Acquire { term, partitions }) => self.acquire(world, term, partitions[0] as usize),
             Some(Command::Start { term, positions }) => self.start(world, term, &positions),
+            Some(Command::Halt { partition, halt }) if self.kind == Kind::Enricher && world.expired.is_some() => {
+                world.note(|| format!("{} halts partition {partition}: {halt}", self.id));
+                world.halts.push((partition, halt));
+            }
             Some(Command::Halt { partition, halt }) => {
-                world.fail(format!("{:?} {} halts partition {partition}: {halt}", self.kind, self.id))
+                world.fail(format!("{:?} {} halts partition {partition}: {halt}", self.kind, self.id));
             }
             None if self.batch.is_none() => self.collect(world),
             None if !self.worker.in_flight() => self.launch(world),
@@ -290,11 +294,15 @@ impl Actor {
         }
         let high = if self.kind == Kind::Producer { world.size.records } else { world.broker.end_of(self.input() + partition) };
         let at_the_end = world.is(Mutant::FirstStartAtTheEnd) && self.kind != Kind::Producer && standing.next.is_none();
-        let low = if at_the_end { high } else { 0 };
+        let low = if at_the_end { high } else { self.low(world, partition) };
         let traces = self.kind == Kind::Enricher
             && standing.next.is_none()
             && [OUTPUT, LETTERS].into_iter().any(|log| world.broker.read(log + partition, 0).is_some());
         self.worker.handle(Event::Acquired { term, found: vec![Found { standing, low, high, traces }] });
+    }
+
+    fn low(&self, world: &World, partition: usize) -> Offset {
+        if self.kind == Kind::Enricher { world.low(partition) } else { 0 }
     }
 
     fn input(&self) -> usize {
@@ -313,7 +321,8 @@ impl Actor {
             self.reader[partition] = Some(match (before[partition], world.hints[partition]) {
                 (Some(reader), _) if stays && self.ended == End::Failure => reader,
                 (_, Some(hint)) if world.is(Mutant::HintTrusted) && self.kind == Kind::Sink => hint,
-                _ => (offset - early).max(0),
+                _ if world.is(Mutant::LossJumpedOver) => offset.max(self.low(world, partition)),
+                _ => (offset - early).max(self.low(world, partition)).min(offset),
             });
         }
         self.worker.handle(Event::Started { term });
@@ -322,6 +331,9 @@ impl Actor {
     /// Takes a few records, if none are waiting to be written.
     fn collect(&mut self, world: &mut World) {
         let (None, Some(term)) = (&self.batch, self.worker.term()) else { return };
+        if (0..MAX).any(|partition| self.reader[partition].is_some_and(|reader| reader < self.low(world, partition))) {
+            return self.worker.handle(Event::OutOfRange);
+        }
         let mut room = world.dice.within(1, 4);
         let first = world.dice.below(MAX);
         let mut items = Vec::new();

@@ -45,9 +45,11 @@ pub(crate) enum Mutant {
     BatchKeptAfterAFailure,
     /// 9: records below the position are written again.
     StaleRecordsAdmitted,
+    /// 10: a position that the log does not have any more is replaced by the first it has (`auto.offset.reset=earliest`).
+    LossJumpedOver,
 }
 
-/// All of them.
+/// All but the last, which needs a log that loses records.
 pub(crate) const MUTANTS: [Mutant; 20] = [
     Mutant::PositionReadBeforeTheFence,
     Mutant::UnstablePositionRead,

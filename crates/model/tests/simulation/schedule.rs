@@ -36,9 +36,16 @@ pub(crate) fn run_calm(seed: u64) -> Result<Evidence, Failure> {
     run_with(world, seed)
 }
 
+/// With an input partition that loses records too early.
+pub(crate) fn run_with_retention(seed: u64, mutant: Option<Mutant>) -> Result<Evidence, Failure> {
+    let mut world = World::new(seed, mutant, false);
+    world.retention = true;
+    run_with(world, seed)
+}
+
 fn run_with(mut world: World, seed: u64) -> Result<Evidence, Failure> {
     let mut actors = cast(&world);
-    while world.failure.is_none() && !(!world.turmoil && world.step % 32 == 0 && drained(&mut world)) {
+    while world.failure.is_none() && !(!world.turmoil && world.step % 32 == 0 && drained(&mut world, &actors)) {
         step(&mut world, &mut actors);
         if world.step > PATIENCE {
             let judgement = verdict::judge(&mut world).err().unwrap_or("all is well otherwise".into());
@@ -52,6 +59,7 @@ fn run_with(mut world: World, seed: u64) -> Result<Evidence, Failure> {
         }
     }
     world.evidence.steps = world.step as u64;
+    world.evidence.halts = u64::from(world.bereft().is_some());
     match world.failure.take() {
         Some(why) => Err(Failure { seed, why, trace: world.trace().to_vec() }),
         None => Ok(world.evidence),
@@ -73,6 +81,9 @@ fn step(world: &mut World, actors: &mut [Actor]) {
     }
     if world.turmoil && world.dice.chance(world.size.chaos) {
         disturb(world, actors);
+    }
+    if world.turmoil && world.retention && world.dice.chance(10) {
+        world.expire_records();
     }
     if world.step % 16 == 0 {
         world.housekeeping();
@@ -122,7 +133,7 @@ fn disturb(world: &mut World, actors: &mut [Actor]) {
 }
 
 /// Whether all ledgers stand at the ends of their logs, and nothing is undecided.
-fn drained(world: &mut World) -> bool {
+fn drained(world: &mut World, actors: &[Actor]) -> bool {
     let size = world.size;
     let produced = (0..size.sources).all(|source| world.broker.position(source).is_some_and(|(next, _)| next >= size.records));
     produced
@@ -130,7 +141,12 @@ fn drained(world: &mut World) -> bool {
             let enriched = world.broker.committed[partition].map_or(0, |(next, _)| next);
             let sunk = world.database.positions[partition].next.unwrap_or(0);
             let letters = world.broker.end_of(LETTERS + partition);
-            world.broker.exhausted(INPUT + partition, enriched)
+            let bereft = world.bereft().is_some_and(|(bereft, _)| bereft == partition);
+            let halts = |actor: &Actor| actor.kind == Kind::Enricher && actor.worker.halted().any(|of| of.0 as usize == partition);
+            let halted = !world.halts.is_empty() && actors.iter().any(halts);
+            let end = if bereft { world.broker.end_of(INPUT + partition) } else { enriched };
+            world.broker.exhausted(INPUT + partition, end)
+                && (halted || !bereft)
                 && world.broker.exhausted(OUTPUT + partition, sunk)
                 && world.broker.exhausted(LETTERS + partition, letters)
         })

@@ -5,7 +5,7 @@ use crate::record::{Fate, Record};
 use crate::world::World;
 use weir_model::lineage::Lineage;
 use weir_model::progress::{Counters, Progress};
-use weir_model::protocol::Offset;
+use weir_model::protocol::{Halt, Offset, Partition};
 
 type Found = Vec<(Offset, Record)>;
 
@@ -15,7 +15,7 @@ pub(crate) fn judge(world: &mut World) -> Result<(), String> {
         judge_enricher(world, partition)?;
         judge_sink(world, partition)?;
     }
-    Ok(())
+    judge_loss(world)
 }
 
 /// Each source record is in the input topic once, in its partition, in order; and the producer's books say so.
@@ -39,11 +39,19 @@ fn judge_input(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
+/// Records that expired before they were read are named exactly.
+fn judge_loss(world: &World) -> Result<(), String> {
+    let (Some((partition, from)), Some((_, to))) = (world.bereft(), world.expired) else { return Ok(()) };
+    let expected = (partition as Partition, Halt::Expired { from, to });
+    same("last halt", &world.halts[world.halts.len().saturating_sub(1)..], &[expected])
+}
+
 /// Output and dead letters hold each input record once, with an unbroken chain, or it was filtered; and the books say so.
 fn judge_enricher(world: &mut World, partition: usize) -> Result<(), String> {
     let mut progress = Progress::default();
     let (mut output, mut letters) = (Vec::new(), Vec::new());
-    for (offset, mut record) in all(world, INPUT + partition) {
+    let end = world.bereft().filter(|bereft| bereft.0 == partition).map_or(Offset::MAX, |bereft| bereft.1);
+    for (offset, mut record) in all(world, INPUT + partition).into_iter().take_while(|(offset, _)| *offset < end) {
         let fate = record.enriched();
         progress.counters.read += 1;
         record.lineage = Some(Lineage { source: offset, previous: progress.last.unwrap_or(-1), filtered: progress.filtered_since });

@@ -1,13 +1,13 @@
 //! One schedule's world: log, groups, database and the network between them and the actors; and the faults that befall them.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, INPUT};
 use crate::database::Database;
 use crate::dice::Dice;
 use crate::group::Group;
 use crate::mutant::Mutant;
 use crate::network::{Actor, Message, Reply, Request};
 use crate::record::MAX;
-use weir_model::protocol::Offset;
+use weir_model::protocol::{Halt, Offset, Partition};
 
 /// What a schedule is made of.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +86,7 @@ evidence! {
     steps, crashes, pauses, evictions, cuts, database_restarts, sessions_terminated, lost_requests, lost_answers, late_requests,
     late_requests_served, late_ends_fenced, expired_transactions, rebalances, partitions_lost, recycles, unstable_reads, lock_waits, refused_writes,
     failed_writes, unknown_outcomes, unknown_but_committed, hidden_retries, committed_writes, stale_batches, stale_records, late_answers,
-    written_during_a_rebalance,
+    written_during_a_rebalance, halts,
 }
 
 pub(crate) struct World {
@@ -105,6 +105,12 @@ pub(crate) struct World {
     pub(crate) hints: [Option<Offset>; MAX],
     pub(crate) evidence: Evidence,
     pub(crate) failure: Option<String>,
+    /// Whether retention is too short.
+    pub(crate) retention: bool,
+    /// Retention removed the records of this input partition below this offset.
+    pub(crate) expired: Option<(usize, Offset)>,
+    /// What enrichers said about it.
+    pub(crate) halts: Vec<(Partition, Halt)>,
     tokens: u64,
     trace: Option<Vec<String>>,
 }
@@ -133,6 +139,9 @@ impl World {
             hints: [None; MAX],
             evidence: Evidence::default(),
             failure: None,
+            retention: false,
+            expired: None,
+            halts: Vec::new(),
             tokens: 0,
             trace: traced.then(Vec::new),
         }
@@ -317,6 +326,28 @@ impl World {
             }
         }
         answers
+    }
+
+    /// The first offset that an input partition still has.
+    pub(crate) fn low(&self, partition: usize) -> Offset {
+        self.expired.map_or(0, |(expired, low)| if expired == partition { low } else { 0 })
+    }
+
+    /// The partition that lost records before the enricher committed them, and where it stands.
+    pub(crate) fn bereft(&self) -> Option<(usize, Offset)> {
+        let (partition, low) = self.expired?;
+        let (next, _) = self.broker.committed[partition]?;
+        (next < low).then_some((partition, next))
+    }
+
+    /// Retention strikes once in an input partition whose reading has begun.
+    pub(crate) fn expire_records(&mut self) {
+        let partition = self.dice.below(self.size.partitions);
+        if self.expired.is_none() && self.broker.committed[partition].is_some() {
+            let low = self.dice.below(self.broker.end_of(INPUT + partition) as usize + 1) as Offset;
+            self.note(|| format!("input {partition} loses what is below {low}"));
+            self.expired = Some((partition, low));
+        }
     }
 
     pub(crate) fn terminate_session(&mut self) {
