@@ -1,2 +1,309 @@
+use super::*;
+use crate::source::Chunk;
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::file::properties::WriterProperties;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray};
+use arrow::datatypes::{Field, Int32Type, Schema as ArrowSchema, TimestampMicrosecondType};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+const SCHEMA: &str = r#"{"type":"record","name":"strike","fields":[
+    {"name":"airport","type":"string"},
+    {"name":"cost_total","type":"int"},
+    {"name":"speed","type":["null","double"],"default":null},
+    {"name":"phase","type":"string","default":"unknown"},
+    {"name":"at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null},
+    {"name":"share","type":["null",{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}],"default":null}]}"#;
+
+fn schema() -> Schema {
+    Schema::parse(SCHEMA).unwrap()
+}
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn with(files: &[(&str, &[u8])]) -> Folder {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        files.iter().for_each(|(name, content)| folder.write(name, content));
+        folder
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.0.path().join(name), content).unwrap();
+    }
+
+    fn config(&self, pattern: &str, partitions: u32) -> FileSource {
+        FileSource {
+            path: self.0.path().join(pattern).to_str().unwrap().into(),
+            format: None,
+            rate: 0,
+            partitions,
+            columns: BTreeMap::new(),
+            nulls: vec!["N/A".into()],
+        }
+    }
+
+    fn source(&self, pattern: &str) -> Files {
+        Files::new(&self.config(pattern, 1), &schema()).unwrap_or_else(|m| panic!("{m:?}"))
+    }
+}
+
+fn limit(records: usize) -> Limit {
+    Limit { records, bytes: 1 << 20 }
+}
+
+/// Everything from a position on, in steps; rows as lines, then faults as `reason place detail`.
+fn read(source: &Files, partition: u32, position: Option<&Value>, step: usize) -> (Vec<String>, Vec<String>) {
+    let mut reader = source.open(partition, position).unwrap();
+    let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    loop {
+        let chunk = reader.read(limit(step)).unwrap();
+        assert!(chunk.len() <= step);
+        assert_eq!(chunk.places.len(), chunk.batch.num_rows());
+        rows.extend(lines(&chunk));
+        faults.extend(chunk.malformed.iter().map(|m| format!("{} {} {}", m.fault.reason, m.place, m.fault.detail)));
+        if chunk.end {
+            return (rows, faults);
+        }
+    }
+}
+
+fn lines(chunk: &Chunk) -> Vec<String> {
+    let options = FormatOptions::default();
+    let columns: Vec<_> = chunk.batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+    let cells = |row| columns.iter().map(|c| c.value(row).to_string()).filter(|cell| !cell.is_empty()).collect::<Vec<_>>();
+    (0..chunk.batch.num_rows()).map(|row| cells(row).join(" ")).collect()
+}
+
+const CSV: &str = "\u{feff}Airport, Cost: Total $ ,Speed,Other\n\
+    OSLO,\"1\",2.5,x\n\
+    \"SAN \"\"JOSE\"\"\",2,,x\n\
+    \"TWO\nLINES\",3,N/A,x\n\
+    \n\
+    short,4\n\
+    \"\",5,1e3,x\n\
+    ,6,1,x\n\
+    LYON,seven,1,x\n\
+    LAST,8,1,x";
+
 #[test]
-fn y() {}
+fn csv_is_read_by_its_header_and_malformed_lines_are_named() {
+    let folder = Folder::with(&[("a.csv", CSV.as_bytes())]);
+    let (rows, faults) = read(&folder.source("a.csv"), 0, None, 100);
+    assert_eq!(rows.len(), 5, "{rows:?}");
+    assert_eq!(
+        [&rows[0], &rows[1], &rows[2], &rows[4]],
+        ["OSLO 1 2.5 unknown", "SAN \"JOSE\" 2 unknown", "TWO\nLINES 3 unknown", "LAST 8 1.0 unknown"]
+    );
+    assert_eq!(
+        faults,
+        [
+            "malformed_line 7 a.csv line 7: the line has 2 values, the header has 4",
+            "missing_value 9 a.csv line 9, column `Airport`: there is no value",
+            "bad_value 10 a.csv line 10, column `Cost: Total $`: `seven` is not a whole number",
+        ]
+    );
+}
+
+#[test]
+fn a_malformed_line_keeps_its_bytes() {
+    let folder = Folder::with(&[("a.csv", b"airport,cost_total\nA,1\nB,\xff2\r\nC,3\n")]);
+    let chunk = folder.source("a.csv").open(0, None).unwrap().read(limit(10)).unwrap();
+    assert_eq!((chunk.batch.num_rows(), chunk.places), (2, vec![2, 4]));
+    assert_eq!(chunk.malformed[0].bytes, b"B,\xff2");
+    assert_eq!(chunk.malformed[0].fault.detail, "a.csv line 3: the line is not UTF-8 at byte 2");
+}
+
+#[test]
+fn a_quote_that_is_never_closed_costs_one_line() {
+    let mut text = String::from("airport,cost_total\nA,1\n\"B,2\n");
+    (0..100).for_each(|n| text.push_str(&format!("C{n},{n}\n")));
+    let folder = Folder::with(&[("a.csv", text.as_bytes())]);
+    let (rows, faults) = read(&folder.source("a.csv"), 0, None, 7);
+    assert_eq!((rows.len(), faults.len()), (101, 1));
+    assert!(faults[0].starts_with("malformed_line 3 a.csv line 3"), "{faults:?}");
+}
+
+#[test]
+fn a_line_without_end_costs_bounded_memory_and_one_letter() {
+    let mut text = b"airport,cost_total\nA,1\n".to_vec();
+    text.extend(std::iter::repeat_n(b'x', 5 << 20));
+    text.extend(b"\nB,2\n");
+    let folder = Folder::with(&[("a.csv", &text)]);
+    let mut reader = folder.source("a.csv").open(0, None).unwrap();
+    let chunk = reader.read(limit(10)).unwrap();
+    assert!(chunk.malformed.iter().all(|m| m.bytes.len() <= input::MAX_LINE));
+    let (rows, faults) = read(&folder.source("a.csv"), 0, None, 100);
+    assert_eq!((rows.len(), faults.len()), (2, 1), "{faults:?}");
+}
+
+#[test]
+fn reading_goes_on_in_the_middle_of_any_file() {
+    let json = "{\"airport\":\"J\",\"cost_total\":1}\n\n{\"airport\":2}\n{\"airport\":\"K\",\"cost_total\":3}";
+    let folder = Folder::with(&[("a.csv", CSV.as_bytes()), ("b.json", json.as_bytes())]);
+    write_parquet(&folder, "c.parquet", 300);
+    let source = folder.source("*");
+    let whole = read(&source, 0, None, 1000);
+    assert_eq!((whole.0.len(), whole.1.len()), (5 + 2 + 298, 3 + 1 + 2));
+    for step in [1, 2, 3, 7, 100] {
+        let (mut reader, mut rows, mut faults) = (source.open(0, None).unwrap(), Vec::new(), Vec::new());
+        loop {
+            let chunk = reader.read(limit(step)).unwrap();
+            rows.extend(lines(&chunk));
+            faults.extend(chunk.malformed.iter().map(|m| format!("{} {} {}", m.fault.reason, m.place, m.fault.detail)));
+            if chunk.end {
+                break;
+            }
+            // As after a crash: nothing is left but the position.
+            reader = source.open(0, Some(&serde_json::from_str(&chunk.position.to_string()).unwrap())).unwrap();
+        }
+        assert!((rows, faults) == whole, "in steps of {step}");
+    }
+}
+
+/// `rows` rows in row groups of 100; cost is null in row 50 and too large for an int in row 150.
+fn write_parquet(folder: &Folder, name: &str, rows: usize) {
+    let cost = |row| match row {
+        50 => None,
+        150 => Some(i64::MAX),
+        row => Some(row as i64),
+    };
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("ignored", Arc::new(StringArray::from_iter_values((0..rows).map(|r| format!("{r}"))))),
+        ("AIRPORT", Arc::new(StringArray::from_iter_values((0..rows).map(|r| format!("P{r}"))))),
+        ("At", Arc::new(TimestampNanosecondArray::from_iter_values((0..rows).map(|r| r as i64 * 1_000_000_000)))),
+        ("cost total", Arc::new(Int64Array::from_iter((0..rows).map(cost)))),
+        ("Speed", Arc::new(Float64Array::from_iter_values((0..rows).map(|r| r as f64 / 2.0)))),
+    ];
+    let fields: Vec<_> = columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+    let batch = RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns.into_iter().map(|(_, c)| c).collect()).unwrap();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(100)).build();
+    let file = File::create(folder.0.path().join(name)).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn parquet_rows_become_records_of_the_schema() {
+    let folder = Folder::with(&[]);
+    write_parquet(&folder, "c.parquet", 300);
+    let chunk = folder.source("c.parquet").open(0, None).unwrap().read(limit(1000)).unwrap();
+    assert_eq!(chunk.batch.schema(), schema().arrow());
+    let row = 200 - 2;
+    assert_eq!(chunk.batch.column(0).as_string::<i32>().value(row), "P200");
+    assert_eq!(chunk.batch.column(1).as_primitive::<Int32Type>().value(row), 200);
+    assert_eq!(chunk.batch.column(3).as_string::<i32>().value(row), "unknown");
+    assert_eq!(chunk.batch.column(4).as_primitive::<TimestampMicrosecondType>().value(row), 200_000_000);
+    assert_eq!(chunk.places[row], 201);
+    let places: Vec<_> = chunk.malformed.iter().map(|m| m.place).collect();
+    assert_eq!(places, [51, 151]);
+    let shown: Value = serde_json::from_slice(&chunk.malformed[1].bytes).unwrap();
+    assert_eq!(shown["cost total"], i64::MAX);
+    assert!(chunk.malformed[1].fault.detail.starts_with("c.parquet row 151: "), "{:?}", chunk.malformed[1].fault);
+    assert_eq!(chunk.malformed[1].fault.stage, Stage::Source);
+}
+
+#[test]
+fn json_keeps_decimals_exact_and_refuses_what_is_no_value() {
+    let lines = [
+        r#"{"airport":"a\"b","cost_total":1,"share":0.10,"Speed":1e-3,"at":"2025-01-31T12:00:00+01:00"}"#,
+        r#"{"airport":"c","cost_total":"2","share":"123.45","at":null,"more":[1,{}]}"#,
+        r#"{"airport":"d","cost_total":1.5}"#,
+        r#"{"airport":"e","cost_total":1,"share":0.123}"#,
+        r#"{"airport":["f"],"cost_total":1}"#,
+        r#"{"airport":"g","cost_total":null}"#,
+        r#"["airport"]"#,
+        r#"{"airport":"h","#,
+    ];
+    let folder = Folder::with(&[("a.ndjson", lines.join("\n").as_bytes())]);
+    let (rows, faults) = read(&folder.source("a.ndjson"), 0, None, 100);
+    assert_eq!(rows, ["a\"b 1 0.001 unknown 2025-01-31T11:00:00Z 0.10", "c 2 unknown 123.45"]);
+    let starts = [
+        "bad_value 3 a.ndjson line 3, member `cost_total`: `1.5` is not a whole number",
+        "bad_value 4 a.ndjson line 4, member `share`: `0.123` has more than 2 decimals",
+        "bad_value 5 a.ndjson line 5, member `airport`: `[\"f\"]` is not a plain value",
+        "missing_value 6 a.ndjson line 6, member `cost_total`: there is no value",
+        "malformed_line 7 a.ndjson line 7: not a JSON object",
+        "malformed_line 8 a.ndjson line 8: not a JSON object",
+    ];
+    assert_eq!(faults.len(), starts.len(), "{faults:?}");
+    faults.iter().zip(starts).for_each(|(fault, start)| assert!(fault.starts_with(start), "{fault}"));
+}
+
+#[test]
+fn files_are_dealt_to_partitions_and_each_is_read_once() {
+    let content = |n: usize| format!("airport,cost_total\nF{n},{n}\n");
+    let folder = Folder::with(&[]);
+    (0..7).for_each(|n| folder.write(&format!("{n}.csv"), content(n).as_bytes()));
+    let source = Files::new(&folder.config("*.csv", 3), &schema()).unwrap();
+    let mut all: Vec<_> = (0..3).flat_map(|p| read(&source, p, None, 10).0).collect();
+    all.sort();
+    assert_eq!(all, (0..7).map(|n| format!("F{n} {n} unknown")).collect::<Vec<_>>());
+    assert_eq!(read(&source, 1, None, 10).0, ["F1 1 unknown", "F4 4 unknown"]);
+}
+
+#[test]
+fn a_file_added_behind_is_read_and_one_put_in_between_is_refused() {
+    let folder = Folder::with(&[("b.csv", b"airport,cost_total\nB,1\n")]);
+    let source = folder.source("*.csv");
+    let end = source.open(0, None).unwrap().read(limit(10)).unwrap();
+    assert!(end.end);
+    folder.write("c.csv", b"airport,cost_total\nC,2\n");
+    assert_eq!(read(&source, 0, Some(&end.position), 10).0, ["C 2 unknown"]);
+    folder.write("a.csv", b"airport,cost_total\nA,0\n");
+    let error = source.open(0, Some(&end.position)).err().unwrap();
+    assert!(matches!(&error, Error::Lost(what) if what.contains("file b.csv was number 1") && what.contains("a.csv")), "{error}");
+}
+
+#[test]
+fn a_file_that_lost_what_was_read_is_noticed() {
+    let folder = Folder::with(&[("a.csv", b"airport,cost_total\nA,1\nB,2\n")]);
+    let source = folder.source("a.csv");
+    let end = source.open(0, None).unwrap().read(limit(10)).unwrap();
+    folder.write("a.csv", b"airport,cost_total\n");
+    let mut reader = source.open(0, Some(&end.position)).unwrap();
+    let error = reader.read(limit(10)).err().unwrap();
+    assert!(matches!(&error, Error::Lost(what) if what.contains("has 19 bytes now, but 27")), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_the_schema_is_a_mistake_before_anything_is_read() {
+    let text = |config: &FileSource| match Files::new(config, &schema()) {
+        Err(mistakes) => format!("{} {}", mistakes[0].key, mistakes[0].what),
+        Ok(_) => "no mistake".into(),
+    };
+    let folder = Folder::with(&[
+        ("a.csv", b"airport,price\n"),
+        ("two.csv", b"airport,cost total,Cost-Total\n"),
+        ("a.xml", b"<a/>"),
+        ("empty.csv", b""),
+    ]);
+    assert!(text(&folder.config("none*.csv", 1)).starts_with("source.path no file matches"));
+    assert!(text(&folder.config("a.xml", 1)).contains("set source.format"));
+    assert!(text(&folder.config("empty.csv", 1)).contains("without a header line"));
+    let missing = text(&folder.config("a.csv", 1));
+    assert!(missing.contains("a.csv has no column for `cost_total`; it has airport, price"), "{missing}");
+    assert!(text(&folder.config("two.csv", 1)).contains("columns `cost total` and `Cost-Total` could both be field `cost_total`"));
+    let mut renamed = folder.config("a.csv", 1);
+    renamed.columns.insert("cost_total".into(), "price".into());
+    assert_eq!(text(&renamed), "no mistake");
+    renamed.columns.insert("costs".into(), "price".into());
+    assert!(text(&renamed).contains("`costs` is not a field"));
+}
+
+#[test]
+fn names_are_cleaned() {
+    let cleaned = ["Cost Total $", "  Aircraft: Make/Model", "Speed_IAS-in knots", "ÄÖ9", "$"].map(layout::clean);
+    assert_eq!(cleaned, ["cost_total", "aircraft_make_model", "speed_ias_in_knots", "äö9", ""]);
+}
+
+#[test]
+fn a_batch_stays_within_its_bytes() {
+    let mut text = String::from("airport,cost_total\n");
+    (0..1000).for_each(|n| text.push_str(&format!("{},{n}\n", "x".repeat(1000))));
+    let folder = Folder::with(&[("a.csv", text.as_bytes())]);
+    let chunk = folder.source("a.csv").open(0, None).unwrap().read(Limit { records: 1000, bytes: 10_000 }).unwrap();
+    assert!((9..=11).contains(&chunk.len()), "{}", chunk.len());
+}

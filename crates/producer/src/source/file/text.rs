@@ -214,3 +214,6 @@ impl Builder {
         Ok(make_array(data))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! The promise of the producer, against a real Kafka: what is in the input topic is what the source holds, each record once.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use weir_codec::{Registry, Schema};
+use weir_kafka::positions::{self, Position};
+use weir_kafka::reader::Span;
+use weir_kafka::{Letter, Outgoing, Unit, admin, scan};
+use weir_model::pipeline::{Pipeline, Source};
+use weir_model::protocol::Outcome;
+use weir_producer::synthetic::Oracle;
+use weir_producer::{Error, Options, run};
+use weir_service::{CancellationToken, Metrics, Settings};
+use weir_testkit::{Stack, random_name, wait_until};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A pipeline of its own in the shared stack.
+fn pipeline(source: &str, input: &str) -> Arc<Pipeline> {
+    let (stack, name) = (Stack::shared(), random_name("produce"));
+    let text = format!(
+        r#"
+        name = "{name}"
+        [kafka]
+        brokers = "{}"
+        session_timeout = "6s"
+        [registry]
+        url = "{}"
+        [source]
+        {source}
+        [input]
+        topic = "{name}"
+        {input}
+        [transform]
+        sql = "SELECT * FROM input"
+        [output]
+        topic = "{name}-out"
+        schema = "call.avsc"
+        [[sink]]
+        name = "none"
+        type = "postgres"
+        url = "postgres://nobody@localhost/none"
+        table = "none"
+        "#,
+        stack.kafka(),
+        stack.registry()
+    );
+    Arc::new(Pipeline::parse(&text, &schemas().join("test.toml"), &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes}")))
+}
+
+fn calls(records: u64, partitions: u32, rate: u64) -> Arc<Pipeline> {
+    let source = format!(
+        "type = \"synthetic\"\ngenerator = \"call_records\"\nseed = 7\nrecords = {records}\npartitions = {partitions}\nrate = {rate}\ninvalid_share = 0.05"
+    );
+    pipeline(&source, "schema = \"call.avsc\"\nkey = \"caller_id\"\npartitions = 3")
+}
+
+fn schemas() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom")
+}
+
+fn options(pipeline: &Pipeline, exit_when_done: bool) -> Options {
+    let settings = Settings { listen: ([127, 0, 0, 1], 0).into(), instance: random_name("producer"), stable: false };
+    Options { settings, metrics: Metrics::new("producer", &pipeline.name), exit_when_done }
+}
+
+/// A producer on a runtime of its own.
+struct Running {
+    stop: CancellationToken,
+    metrics: Metrics,
+    thread: std::thread::JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    fn start(pipeline: &Arc<Pipeline>, exit_when_done: bool) -> Running {
+        let (stop, options, pipeline) = (CancellationToken::new(), options(pipeline, exit_when_done), pipeline.clone());
+        let (token, metrics) = (stop.clone(), options.metrics.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(run(pipeline, options, token))
+        });
+        Running { stop, metrics, thread }
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let page = String::from_utf8(self.metrics.render().unwrap()).unwrap();
+        page.lines().filter(|l| l.starts_with(&format!("{name}{{"))).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    fn written(&self) -> u64 {
+        self.metric("weir_records_written_total") as u64
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.thread.join().unwrap()
+    }
+
+    fn stop(self) {
+        self.stop.cancel();
+        self.end().unwrap();
+    }
+}
+
+type Rows = Vec<(Option<Vec<u8>>, Vec<u8>)>;
+
+/// Key and value of every committed record, sorted.
+fn rows(pipeline: &Pipeline, topic: &str) -> Rows {
+    let mut rows = Rows::new();
+    let spans: Vec<_> = (0..pipeline.input.partitions).map(Span::all).collect();
+    scan(&pipeline.kafka, topic, &spans, |record| {
+        rows.push((record.key().map(Into::into), record.value().unwrap().to_vec()));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    rows.sort();
+    rows
+}
+
+/// What must be in the topic: the oracle's records.
+fn expected(pipeline: &Pipeline) -> Rows {
+    let schema = Schema::load(&pipeline.input.schema).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let registry = Registry::new(&pipeline.registry).unwrap();
+    let id = runtime.block_on(registry.latest(&pipeline.input_subject())).unwrap().unwrap().0;
+    let Some(Source::Synthetic(config)) = &pipeline.source else { panic!("not a synthetic source") };
+    let oracle = Oracle::new(config, &schema, id).unwrap();
+    let mut rows: Rows = (0..config.records)
+        .map(|sequence| oracle.expect(sequence))
+        .map(|expected| (Some(expected.record.caller_id.into_bytes()), expected.payload))
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn assert_exact(pipeline: &Pipeline) {
+    let (found, expected) = (rows(pipeline, &pipeline.input.topic), expected(pipeline));
+    assert_eq!(found.len(), expected.len(), "records in the topic");
+    assert!(found == expected, "the records differ from the oracle's");
+}
+
+/// The books of all source partitions.
+fn books(pipeline: &Pipeline) -> BTreeMap<u32, Position> {
+    let source = pipeline.source.as_ref().unwrap();
+    let all: Vec<_> = (0..source.partitions()).collect();
+    positions::read(&pipeline.kafka, &pipeline.name, source.kind(), &all).unwrap()
+}
+
+#[test]
+fn every_record_arrives_once_and_the_books_say_so() {
+    let pipeline = calls(60_000, 3, 0);
+    Running::start(&pipeline, true).end().unwrap();
+    assert_exact(&pipeline);
+    let books = books(&pipeline);
+    assert_eq!(books.len(), 3);
+    assert!(books.values().all(|b| b.progress.counters.read == 20_000 && b.progress.counters.written == 20_000), "{books:?}");
+}
+
+#[test]
+fn a_producer_that_is_stopped_again_and_again_neither_loses_nor_repeats() {
+    let pipeline = calls(60_000, 2, 20_000);
+    for _ in 0..4 {
+        let running = Running::start(&pipeline, true);
+        wait_until("some records", LONG, || (running.written() > 4_000).then_some(()));
+        running.stop();
+    }
+    Running::start(&pipeline, true).end().unwrap();
+    assert_exact(&pipeline);
+}
+
+#[test]
+fn two_producers_share_the_partitions_and_one_takes_over_all() {
+    let pipeline = calls(200_000, 4, 20_000);
+    let (first, second) = (Running::start(&pipeline, true), Running::start(&pipeline, true));
+    wait_until("both to write", LONG, || (first.written() > 1_000 && second.written() > 1_000).then_some(()));
+    assert_eq!(first.metric("weir_source_partitions_owned"), 2.0);
+    first.stop();
+    second.end().unwrap();
+    assert_exact(&pipeline);
+}
+
+#[test]
+fn a_fenced_zombie_writes_nothing_that_counts() {
+    let pipeline = calls(30_000, 1, 0);
+    assert!(admin::ensure(&pipeline.kafka, &admin::topics(&pipeline)).unwrap().is_empty());
+    let id = format!("{}.0", pipeline.producer_group());
+    let mut zombie = Unit::open(&pipeline.kafka, &id).unwrap();
+    zombie.begin().unwrap();
+    let record = Outgoing {
+        topic: &pipeline.input.topic,
+        partition: Some(0),
+        key: None,
+        value: Some(b"from the grave"),
+        timestamp_ms: None,
+        headers: &[],
+    };
+    zombie.send(&record).unwrap();
+    Running::start(&pipeline, true).end().unwrap();
+    assert_ne!(zombie.commit(None), Outcome::Committed);
+    assert_exact(&pipeline);
+}
+
+#[test]
+fn a_producer_that_is_fenced_while_it_works_goes_on_from_the_ledger() {
+    let pipeline = calls(60_000, 1, 15_000);
+    let running = Running::start(&pipeline, true);
+    for more in [10_000, 25_000, 40_000] {
+        wait_until("some records", LONG, || (running.written() > more).then_some(()));
+        drop(Unit::open(&pipeline.kafka, &format!("{}.0", pipeline.producer_group())).unwrap());
+    }
+    wait_until("the recycles", LONG, || (running.metric("weir_producer_recycles_total") >= 3.0).then_some(()));
+    running.end().unwrap();
+    assert_exact(&pipeline);
+}
+
+#[test]
+fn malformed_lines_are_dead_letters_in_the_same_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("flight.avsc"), FLIGHT).unwrap();
+    std::fs::write(folder.path().join("a.csv"), "Code,Miles (stat.)\nAA,12\nBB,twelve\nCC,7,8\n\"D\"\"D\",9\n").unwrap();
+    let source = format!("type = \"file\"\npath = \"{}/*.csv\"", folder.path().display());
+    let input = format!("schema = \"{}/flight.avsc\"\nkey = \"code\"\npartitions = 3", folder.path().display());
+    let pipeline = pipeline(&source, &input);
+    Running::start(&pipeline, true).end().unwrap();
+    let keys: Vec<_> =
+        rows(&pipeline, &pipeline.input.topic).into_iter().map(|(key, _)| String::from_utf8(key.unwrap()).unwrap()).collect();
+    assert_eq!(keys, ["AA", "D\"D"]);
+    let mut letters = Vec::new();
+    let spans: Vec<_> = (0..3).map(Span::all).collect();
+    scan(&pipeline.kafka, &pipeline.dead_letters.topic, &spans, |record| {
+        letters.push((Letter::read(record).unwrap(), record.value().unwrap().to_vec()));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let said: Vec<_> = letters.iter().map(|(l, value)| (l.reason.as_str(), l.offset, value.as_slice())).collect();
+    assert_eq!(said, [("bad_value", 3, &b"BB,twelve"[..]), ("malformed_line", 4, &b"CC,7,8"[..])]);
+    assert_eq!(letters[0].0.detail, "a.csv line 3, column `Miles (stat.)`: `twelve` is not a whole number");
+    let counters = books(&pipeline)[&0].progress.counters;
+    assert_eq!((counters.read, counters.written, counters.dead), (4, 2, 2));
+}
+
+const FLIGHT: &str = r#"{"type":"record","name":"Flight","fields":[{"name":"code","type":"string"},{"name":"miles_stat","type":"int"}]}"#;
+
+#[test]
+fn a_broken_pipeline_does_not_start_and_names_every_mistake() {
+    let pipeline = pipeline(
+        "type = \"synthetic\"\ngenerator = \"call_records\"\ninvalid_kinds = [\"none_such\"]",
+        "schema = \"call.avsc\"\nkey = \"caller\"\npartitions = 3",
+    );
+    let error = Running::start(&pipeline, true).end().unwrap_err();
+    assert!(matches!(error, Error::Configuration(_)));
+    let text = error.to_string();
+    assert!(text.contains("2 mistakes") && text.contains("none_such") && text.contains("no field `caller`"), "{text}");
+}
