@@ -100,3 +100,17 @@ async fn a_server_that_is_not_there_is_the_environment() {
     assert!(error.to_string().starts_with("postgres at 127.0.0.1:1/weir: "), "{error}");
     assert!(!format!("{error} {error:?}").contains("hush"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_predecessor_that_stopped_in_the_middle_of_its_copy_is_cut_off() {
+    let ground = Ground::prepared().await;
+    ground.layout(&target(Mode::Append), &schema()).await;
+    ground.store.acquire(&ledger(), &[0]).await.unwrap();
+    let config: tokio_postgres::Config = ground.url.parse().unwrap();
+    let (stopped, connection) = config.clone().application_name("weir sink").connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    stopped.batch_execute("BEGIN; UPDATE weir.positions SET next_offset = 5").await.unwrap();
+    let _copy: tokio_postgres::CopyInSink<bytes::Bytes> = stopped.copy_in("COPY shop.sale FROM STDIN (FORMAT binary)").await.unwrap();
+    let standing = ground.store.acquire(&ledger(), &[0]).await.unwrap();
+    assert_eq!((standing[0].fence, standing[0].next), (2, None));
+}
