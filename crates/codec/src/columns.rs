@@ -21,6 +21,16 @@ pub(crate) struct Columns {
     faults: BTreeMap<usize, Fault>,
 }
 
+/// What became of the columns.
+pub(crate) struct Settled {
+    /// The rows without a fault.
+    pub(crate) batch: RecordBatch,
+    /// Their numbers; `None` when they are all there.
+    pub(crate) rows: Option<Vec<u32>>,
+    /// The other rows; ascending.
+    pub(crate) faults: Vec<(u32, Fault)>,
+}
+
 impl Columns {
     /// None yet, of `rows` rows.
     pub(crate) fn new(schema: SchemaRef, rows: usize) -> Columns {
@@ -46,19 +56,19 @@ impl Columns {
         self.arrays.push(after);
     }
 
-    /// The rows without a fault, their numbers, and the faults.
-    pub(crate) fn finish(self) -> Result<(RecordBatch, Option<Vec<u32>>, Vec<(u32, Fault)>), ArrowError> {
+    /// Parts the good rows from the others.
+    pub(crate) fn finish(self) -> Result<Settled, ArrowError> {
         let options = |rows| RecordBatchOptions::new().with_row_count(Some(rows));
         if self.faults.is_empty() {
             let batch = RecordBatch::try_new_with_options(self.schema, self.arrays, &options(self.rows))?;
-            return Ok((batch, None, Vec::new()));
+            return Ok(Settled { batch, rows: None, faults: Vec::new() });
         }
         let mask: BooleanArray = (0..self.rows).map(|row| Some(!self.faults.contains_key(&row))).collect();
         let arrays = self.arrays.iter().map(|array| filter(array, &mask)).collect::<Result<_, _>>()?;
         let rows: Vec<u32> = (0..self.rows).filter(|row| mask.value(*row)).map(|row| row as u32).collect();
         let batch = RecordBatch::try_new_with_options(self.schema, arrays, &options(rows.len()))?;
         let faults = self.faults.into_iter().map(|(row, fault)| (row as u32, fault)).collect();
-        Ok((batch, Some(rows), faults))
+        Ok(Settled { batch, rows: Some(rows), faults })
     }
 }
 

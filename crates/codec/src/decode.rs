@@ -46,7 +46,8 @@ struct Known {
 type Group = (u32, Vec<u32>);
 
 impl Decoder {
-    /// A decoder into `reader`. [`Decoder::decode`] must not be called on a thread of `runtime`: it waits for the registry there.
+    /// A decoder into `reader`. The runtime has threads of its own, and [`Decoder::decode`] is not called on one of them: it waits
+    /// there for the registry.
     pub fn new(reader: Schema, registry: Registry, runtime: Handle) -> Result<Decoder, Error> {
         Ok(Decoder { reader, registry, runtime, writers: HashMap::new(), clock: 0 })
     }

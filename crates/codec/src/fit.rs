@@ -1,6 +1,6 @@
 //! Columns of any type → columns of exactly a schema's types, before they are encoded.
 
-use crate::columns::{Columns, quoted};
+use crate::columns::{Columns, Settled, quoted};
 use crate::convert;
 use crate::frame::fault;
 use crate::schema::Schema;
@@ -32,12 +32,13 @@ pub fn fit(batch: &RecordBatch, schema: &Schema) -> (RecordBatch, Vec<u32>, Vec<
         });
     }
     // The arrays were made for this schema, so the batch cannot be refused; should it be, no row is taken for good.
-    let (fitting, kept, mut faults) = columns.finish().unwrap_or_else(|error| {
-        let all = (0..rows as u32).map(|row| (row, fault("value_does_not_fit", error.to_string()))).collect();
-        (RecordBatch::new_empty(schema.arrow()), Some(Vec::new()), all)
+    let mut settled = columns.finish().unwrap_or_else(|error| Settled {
+        batch: RecordBatch::new_empty(schema.arrow()),
+        rows: Some(Vec::new()),
+        faults: (0..rows as u32).map(|row| (row, fault("value_does_not_fit", error.to_string()))).collect(),
     });
-    faults.iter_mut().for_each(|(_, fault)| fault.stage = Stage::Source);
-    (fitting, kept.unwrap_or_else(|| (0..rows as u32).collect()), faults)
+    settled.faults.iter_mut().for_each(|(_, fault)| fault.stage = Stage::Source);
+    (settled.batch, settled.rows.unwrap_or_else(|| (0..rows as u32).collect()), settled.faults)
 }
 
 /// A column for a field that the batch does not have.

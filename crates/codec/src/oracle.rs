@@ -168,7 +168,7 @@ impl Random {
             Shape::Decimal { precision, .. } => {
                 let limit = 10i128.pow(u32::from(*precision));
                 let wide = i128::from(self.next()) << 64 | i128::from(self.next());
-                Value::Decimal(Decimal::from((wide % limit >> self.below(30)).to_be_bytes()))
+                Value::Decimal(Decimal::from(((wide % limit) >> self.below(30)).to_be_bytes()))
             }
             Shape::Enum(symbols) => {
                 let number = self.below(symbols.list.len());

@@ -10,11 +10,11 @@ use weir_model::secret::Secret;
 use weir_testkit::{Stack, random_name};
 
 fn registry() -> Registry {
-    Registry::new(&weir_model::pipeline::Registry { url: Secret::new(Stack::shared().registry()) }).unwrap()
+    Registry::new(&weir_model::pipeline::Registry { url: Secret::new(Stack::shared().registry()) }).expect("the stack names a URL")
 }
 
 fn schema(fields: &str) -> Schema {
-    Schema::parse(&format!(r#"{{"type":"record","name":"Call","fields":[{fields}]}}"#)).unwrap()
+    Schema::parse(&format!(r#"{{"type":"record","name":"Call","fields":[{fields}]}}"#)).expect("a schema of plain types")
 }
 
 fn first() -> Schema {
