@@ -89,7 +89,7 @@ enum Found<'a> {
 impl Field {
     fn find<'a>(&self, columns: &'a [String]) -> Found<'a> {
         let mut fitting = columns.iter().enumerate().filter(|(_, column)| match &self.renamed {
-            Some(renamed) => renamed == *column,
+            Some(renamed) => renamed.trim() == column.trim(),
             None => clean(column) == clean(&self.name),
         });
         match (fitting.next(), fitting.next()) {

@@ -101,7 +101,7 @@ fn csv_is_read_by_its_header_and_malformed_lines_are_named() {
         [
             "malformed_line 7 a.csv line 7: the line has 2 values, the header has 4",
             "missing_value 9 a.csv line 9, column `Airport`: there is no value",
-            "bad_value 10 a.csv line 10, column `Cost: Total $`: `seven` is not a whole number",
+            "bad_value 10 a.csv line 10, column ` Cost: Total $ `: `seven` is not a whole number",
         ]
     );
 }
