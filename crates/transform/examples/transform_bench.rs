@@ -56,7 +56,9 @@ fn some_calls(num_rows: usize, invalid: usize) -> RecordBatch {
     let text = |f: fn(usize) -> String| Arc::new(StringArray::from_iter_values((0..num_rows).map(f))) as ArrayRef;
     let start = |i: usize| 1_700_000_000_000_000 + i as i64 * 1_234_567;
     let duration = |i: usize| (i as i64 * 13) % 3600 + 1;
-    let times = |f: &dyn Fn(usize) -> i64| Arc::new(TimestampMicrosecondArray::from_iter_values((0..num_rows).map(f)).with_timezone("+00:00")) as ArrayRef;
+    let times = |f: &dyn Fn(usize) -> i64| {
+        Arc::new(TimestampMicrosecondArray::from_iter_values((0..num_rows).map(f)).with_timezone("+00:00")) as ArrayRef
+    };
     let broken = |i: usize| invalid > 0 && i % invalid == invalid - 1;
     let amounts = Decimal128Array::from_iter_values((0..num_rows).map(|i| (i as i128 * 37) % 100_000));
     batch(
@@ -91,7 +93,11 @@ fn main() -> anyhow::Result<()> {
                 batches += 1;
             }
             let per_batch = started.elapsed().as_secs_f64() / batches as f64;
-            println!("  {num_rows:6} rows  {:9.1} µs a batch  {:11.0} rows/s  ({emitted} emitted)", per_batch * 1e6, num_rows as f64 / per_batch);
+            println!(
+                "  {num_rows:6} rows  {:9.1} µs a batch  {:11.0} rows/s  ({emitted} emitted)",
+                per_batch * 1e6,
+                num_rows as f64 / per_batch
+            );
         }
     }
     Ok(())

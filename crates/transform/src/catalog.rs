@@ -3,10 +3,11 @@
 use crate::lookup::Table;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::{Result, TableReference, exec_err, plan_err};
-use datafusion_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion_common::{DFSchema, Result, TableReference, exec_err, plan_err};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion_expr::{
-    AggregateUDF, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TableSource, Volatility, WindowUDF,
+    AggregateUDF, ColumnarValue, GetFieldAccess, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TableSource,
+    Volatility, WindowUDF,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -61,7 +62,23 @@ fn planners() -> Vec<Arc<dyn ExprPlanner>> {
         Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
         Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
         Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
+        Arc::new(Members),
     ]
+}
+
+/// `record['member']`.
+#[derive(Debug)]
+struct Members;
+
+impl ExprPlanner for Members {
+    fn plan_field_access(&self, access: RawFieldAccessExpr, _schema: &DFSchema) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        Ok(match access {
+            RawFieldAccessExpr { field_access: GetFieldAccess::NamedStructField { name }, expr } => {
+                PlannerResult::Planned(datafusion_functions::core::get_field().call(vec![expr, datafusion_expr::lit(name)]))
+            }
+            other => PlannerResult::Original(other),
+        })
+    }
 }
 
 impl ContextProvider for Catalog {

@@ -49,7 +49,10 @@ fn load_tables(pipeline: &Pipeline, mistakes: &mut Vec<Mistake>) -> Vec<Arc<Tabl
     let mut tables = Vec::new();
     for (place, lookup) in pipeline.lookups.iter().enumerate() {
         if !names.insert(&lookup.name) {
-            mistakes.push(Mistake::new(format!("lookup[{place}].name"), format!("`{}` is taken; another lookup or the input has this name", lookup.name)));
+            mistakes.push(Mistake::new(
+                format!("lookup[{place}].name"),
+                format!("`{}` is taken; another lookup or the input has this name", lookup.name),
+            ));
         }
         let (table, more) = Table::load(lookup, place);
         mistakes.extend(more);
@@ -127,7 +130,7 @@ impl Parts {
         let mut rules = Vec::new();
         for (place, (planned, reject)) in self.rules.iter().zip(&pipeline.rejects).enumerate() {
             let condition = keep(executable(&before, &rule_key(place), &planned.expr), &mut mistakes);
-            rules.extend(condition.map(|condition| Rule { name: reject.name.clone(), when: reject.when.clone(), condition }));
+            rules.extend(condition.map(|condition| Rule { name: reject.name.clone(), when: one_line(&reject.when), condition }));
         }
         let filter = self.filter.and_then(|planned| keep(executable(&before, SQL, &planned.expr), &mut mistakes));
         let mut columns = Vec::new();
@@ -141,6 +144,11 @@ impl Parts {
             Err(mistakes)
         }
     }
+}
+
+/// A rule as it stands in the detail of a dead letter.
+fn one_line(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Compiles an expression and tries it out on no rows.
@@ -212,7 +220,10 @@ fn plan_item(scope: &Scope<'_>, item: &SelectItem) -> Result<Vec<ResultColumn>, 
     };
     let planned = scope.plan(SQL, item.clone())?;
     // A column that a wildcard brought in is named by itself.
-    Ok(planned.into_iter().map(|planned| ResultColumn { text: text.clone().unwrap_or_else(|| identifier(&planned.name)), planned }).collect())
+    Ok(planned
+        .into_iter()
+        .map(|planned| ResultColumn { text: text.clone().unwrap_or_else(|| identifier(&planned.name)), planned })
+        .collect())
 }
 
 /// Result columns that the output schema does not have, or that come twice.
@@ -239,7 +250,8 @@ fn surplus(results: &[ResultColumn], target: &Target<'_>) -> Vec<Mistake> {
 fn fitting(results: &[ResultColumn], field: &FieldRef, target: &Target<'_>) -> Result<(Planned, Fit), Box<Mistake>> {
     let name = identifier(field.name());
     let Some(ResultColumn { planned, text }) = results.iter().find(|r| r.planned.name == *field.name()) else {
-        let what = format!("the result has no column `{}`, which {} wants as {}", field.name(), target.file(), type_name(field.data_type()));
+        let what =
+            format!("the result has no column `{}`, which {} wants as {}", field.name(), target.file(), type_name(field.data_type()));
         return Err(Box::new(Mistake::new(SQL, what).hint(format!("… AS {name}"))));
     };
     if planned.data_type == DataType::Null && !field.is_nullable() {

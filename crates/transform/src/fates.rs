@@ -34,7 +34,11 @@ impl Fates {
     /// Refuses the rows on which an expression failed; `rows` gives the row of the input for each row that was evaluated.
     pub(crate) fn fail(&mut self, failed: Vec<(usize, String)>, row: impl Fn(usize) -> usize, what: &str) {
         for (evaluated, why) in failed {
-            self.refuse(row(evaluated), || Fault { stage: Stage::Transform, reason: "expression_failed".into(), detail: format!("{what}: {why}") });
+            self.refuse(row(evaluated), || Fault {
+                stage: Stage::Transform,
+                reason: "expression_failed".into(),
+                detail: format!("{what}: {why}"),
+            });
         }
     }
 

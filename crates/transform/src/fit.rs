@@ -10,8 +10,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::error::ArrowError;
 
-const NULL_IF_LOST: CastOptions<'static> =
-    CastOptions { safe: true, format_options: arrow::util::display::FormatOptions::new() };
+const NULL_IF_LOST: CastOptions<'static> = CastOptions { safe: true, format_options: arrow::util::display::FormatOptions::new() };
 
 /// How a result column becomes an output column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -85,7 +85,8 @@ impl Table {
     fn unusable_keys(&self) -> Vec<Mistake> {
         let key = self.mistake_key("key");
         let names = list(self.key_names());
-        let empty: Vec<u64> = (0..self.lines.len()).filter(|&row| self.cells(row).any(|cell| cell.is_none())).map(|row| self.lines[row]).collect();
+        let empty: Vec<u64> =
+            (0..self.lines.len()).filter(|&row| self.cells(row).any(|cell| cell.is_none())).map(|row| self.lines[row]).collect();
         let mut mistakes = Vec::new();
         if !empty.is_empty() {
             mistakes.push(Mistake::new(&key, format!("{names} is empty in {}; every row needs its key", lines(&empty))));

@@ -88,7 +88,9 @@ impl Plan {
         if expected.len() == got.len() && expected.iter().zip(got).all(|(e, g)| e.name() == g.name() && e.data_type() == g.data_type()) {
             return Ok(());
         }
-        let describe = |fields: &[FieldRef]| fields.iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type()))).collect::<Vec<_>>().join(", ");
+        let describe = |fields: &[FieldRef]| {
+            fields.iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type()))).collect::<Vec<_>>().join(", ")
+        };
         Err(Error::Schema { expected: describe(expected), got: describe(got) })
     }
 

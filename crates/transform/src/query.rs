@@ -5,8 +5,8 @@ use crate::catalog::INPUT;
 use crate::words::{did_you_mean, list};
 use datafusion_expr::planner::ContextProvider;
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableFactor,
-    TableWithJoins, Visit, Visitor,
+    Expr, Function, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator,
+    Statement, TableFactor, TableWithJoins, Visit, Visitor,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
@@ -16,9 +16,40 @@ use std::ops::ControlFlow;
 use weir_model::mistake::Mistake;
 
 const FUNCTIONS_OVER_RECORDS: [&str; 34] = [
-    "approx_distinct", "array_agg", "avg", "bit_and", "bit_or", "bool_and", "bool_or", "corr", "count", "cume_dist", "dense_rank", "every",
-    "first_value", "grouping", "lag", "last_value", "lead", "listagg", "max", "mean", "median", "min", "mode", "nth_value", "ntile",
-    "percent_rank", "percentile_cont", "rank", "row_number", "stddev", "string_agg", "sum", "var_pop", "variance",
+    "approx_distinct",
+    "array_agg",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "cume_dist",
+    "dense_rank",
+    "every",
+    "first_value",
+    "grouping",
+    "lag",
+    "last_value",
+    "lead",
+    "listagg",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "mode",
+    "nth_value",
+    "ntile",
+    "percent_rank",
+    "percentile_cont",
+    "rank",
+    "row_number",
+    "stddev",
+    "string_agg",
+    "sum",
+    "var_pop",
+    "variance",
 ];
 
 /// What to do, said with every construct that looks at other records.
@@ -206,9 +237,14 @@ fn body_complaint(body: &SetExpr) -> String {
 
 fn shape_of_from(from: &[TableWithJoins]) -> Vec<String> {
     let [from] = from else {
-        return vec![if from.is_empty() { NO_FROM.into() } else { "FROM lists several tables; join them with LEFT JOIN … USING (…)".into() }];
+        return vec![if from.is_empty() {
+            NO_FROM.into()
+        } else {
+            "FROM lists several tables; join them with LEFT JOIN … USING (…)".into()
+        }];
     };
-    let mut complaints: Vec<String> = std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation)).filter_map(table_complaint).collect();
+    let mut complaints: Vec<String> =
+        std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation)).filter_map(table_complaint).collect();
     complaints.extend(from.joins.iter().filter_map(join_complaint));
     if complaints.is_empty() {
         complaints.extend(place_of_input(from));
@@ -222,7 +258,8 @@ fn table_complaint(table: &TableFactor) -> Option<String> {
         TableFactor::Table { name, alias, .. } => {
             let alias_text = alias.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
             let columns = alias.as_ref().is_some_and(|a| !a.columns.is_empty() || a.at.is_some());
-            (columns || table.to_string() != format!("{name}{alias_text}")).then(|| format!("`{table}` in FROM is more than a table and its alias"))
+            (columns || table.to_string() != format!("{name}{alias_text}"))
+                .then(|| format!("`{table}` in FROM is more than a table and its alias"))
         }
         TableFactor::Derived { .. } => Some(format!("the subquery `{}` is not supported", shortened(table))),
         TableFactor::NestedJoin { .. } => Some("joins in parentheses are not supported".into()),
@@ -231,8 +268,10 @@ fn table_complaint(table: &TableFactor) -> Option<String> {
 }
 
 fn join_complaint(join: &Join) -> Option<String> {
-    let (JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) | JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint)) =
-        &join.join_operator
+    let (JoinOperator::Join(constraint)
+    | JoinOperator::Inner(constraint)
+    | JoinOperator::Left(constraint)
+    | JoinOperator::LeftOuter(constraint)) = &join.join_operator
     else {
         return Some(format!("`{}` is not supported, only JOIN and LEFT JOIN with a lookup", shortened(join)));
     };

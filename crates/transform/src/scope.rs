@@ -8,9 +8,9 @@ use crate::words::{identifier, list, planning_mistake, type_name};
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result, TableReference};
-use datafusion_expr::utils::split_conjunction_owned;
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion_expr::utils::split_conjunction_owned;
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::PhysicalExpr;
@@ -101,7 +101,10 @@ impl<'a> Scope<'a> {
     /// Coerces types and replaces `now()` by its column.
     fn bind(&self, name: String, expr: Expr) -> Result<Planned> {
         let context = SimplifyContext::builder().with_schema(self.schema.clone()).build();
-        let bound = expr.unalias().transform_up(|e| Ok(if is_now(&e) { Transformed::yes(Expr::Column(now_column())) } else { Transformed::no(e) }))?.data;
+        let bound = expr
+            .unalias()
+            .transform_up(|e| Ok(if is_now(&e) { Transformed::yes(Expr::Column(now_column())) } else { Transformed::no(e) }))?
+            .data;
         let coerced = ExprSimplifier::new(context.clone()).coerce(bound, &self.schema)?;
         let expr = coerced.transform_up(|e| expand(e, &context))?.data;
         let data_type = expr.get_type(&self.schema)?;
@@ -128,7 +131,8 @@ impl<'a> Scope<'a> {
         let unfit = || {
             let on = |k: &&str| format!("{} = {}.{}", "…", source.alias, identifier(k));
             let on: Vec<String> = table.key_names().iter().map(on).collect();
-            let what = format!("`{}` must be joined by equality on its whole key, {}, and on nothing else", table.name(), list(table.key_names()));
+            let what =
+                format!("`{}` must be joined by equality on its whole key, {}, and on nothing else", table.name(), list(table.key_names()));
             Box::new(Mistake::new(SQL, what).hint(format!("LEFT JOIN {} {} ON {}", table.name(), source.alias, on.join(" AND "))))
         };
         let pairs = source.pairs.iter().map(|pair| source.sides(pair)).collect::<Option<Vec<_>>>().ok_or_else(unfit)?;
@@ -207,8 +211,9 @@ fn leaf(plan: &LogicalPlan) -> Result<Source> {
 /// Plans `SELECT item FROM from`, so that wildcards, USING and qualified names mean what they mean in SQL.
 fn plan_select(catalog: &Catalog, item: SelectItem, from: &TableWithJoins) -> Result<LogicalPlan> {
     let template = "SELECT 1 FROM input";
-    let mut statements = datafusion_sql::sqlparser::parser::Parser::parse_sql(&datafusion_sql::sqlparser::dialect::GenericDialect {}, template)
-        .map_err(|e| DataFusionError::Plan(e.to_string()))?;
+    let mut statements =
+        datafusion_sql::sqlparser::parser::Parser::parse_sql(&datafusion_sql::sqlparser::dialect::GenericDialect {}, template)
+            .map_err(|e| DataFusionError::Plan(e.to_string()))?;
     let Some(ast::Statement::Query(mut query)) = statements.pop() else { return Err(DataFusionError::Plan("no query".into())) };
     if let ast::SetExpr::Select(select) = query.body.as_mut() {
         select.projection = vec![item];

@@ -92,7 +92,9 @@ impl View {
         let num_rows = keep.as_ref().map_or(rows.batch.num_rows(), FilterPredicate::count);
         let matches = self.matches(rows, keep.as_ref())?;
         let column = |slot: &Slot| match *slot {
-            Slot::Input(column) => keep.as_ref().map_or_else(|| Ok(rows.batch.column(column).clone()), |k| k.filter(rows.batch.column(column))),
+            Slot::Input(column) => {
+                keep.as_ref().map_or_else(|| Ok(rows.batch.column(column).clone()), |k| k.filter(rows.batch.column(column)))
+            }
             Slot::Lookup { join, column } => take(rows.joins[join].table.column(column), &matches[&join], None),
             Slot::Now => Ok(Arc::new(TimestampMicrosecondArray::from_value(rows.now_micros, num_rows).with_timezone("+00:00")) as ArrayRef),
         };

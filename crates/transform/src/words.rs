@@ -104,7 +104,8 @@ fn schema_mistake(key: &str, error: &SchemaError) -> Mistake {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => Mistake::new(key, unknown_column(field, valid_fields)),
         SchemaError::AmbiguousReference { field } => {
-            let qualified = format!("`{}` is a column of several tables; write the table before it, as in `i.{}`", field.name, identifier(&field.name));
+            let qualified =
+                format!("`{}` is a column of several tables; write the table before it, as in `i.{}`", field.name, identifier(&field.name));
             Mistake::new(key, qualified)
         }
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
@@ -138,9 +139,10 @@ pub(crate) fn arrow_error(error: &ArrowError) -> String {
     match error {
         ArrowError::DivideByZero => "division by zero".into(),
         ArrowError::ArithmeticOverflow(text) => format!("overflow: {text}"),
-        ArrowError::CastError(text) | ArrowError::ComputeError(text) | ArrowError::InvalidArgumentError(text) | ArrowError::ParseError(text) => {
-            text.clone()
-        }
+        ArrowError::CastError(text)
+        | ArrowError::ComputeError(text)
+        | ArrowError::InvalidArgumentError(text)
+        | ArrowError::ParseError(text) => text.clone(),
         other => other.to_string(),
     }
 }

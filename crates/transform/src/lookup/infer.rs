@@ -1,12 +1,12 @@
-//! Types of CSV columns. A column gets a type other than string only when no cell would read differently afterwards: `007` and a
-//! number of 20 digits are names, not numbers.
+//! Types of CSV columns. A column is numeric only when all its cells are written as plain numbers: `007` and `+1` are names, and so is a
+//! whole number with more digits than fit.
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 
-/// Digits that a double keeps.
+/// Whole numbers of more digits are not exact as doubles.
 const EXACT_DIGITS: usize = 15;
 
 /// The column with the narrowest type that all its cells have: long, double, boolean, date or string.
@@ -31,7 +31,7 @@ fn is_double(cell: &str) -> bool {
     let number = cell.strip_prefix('-').unwrap_or(cell);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let fraction_ok = !fraction.is_empty() && fraction.bytes().all(|b| b.is_ascii_digit());
-    is_canonical_whole(whole) && fraction_ok && whole.len() + fraction.len() <= EXACT_DIGITS + 1
+    is_canonical_whole(whole) && fraction_ok && whole.len() <= EXACT_DIGITS
 }
 
 /// Digits without a leading zero.
@@ -46,4 +46,34 @@ fn is_boolean(cell: &str) -> bool {
 fn is_date(cell: &str) -> bool {
     let shape = |(i, b): (usize, u8)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() };
     cell.len() == 10 && cell.bytes().enumerate().all(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn type_of(cells: &[&str]) -> DataType {
+        let text: StringArray = cells.iter().map(|c| Some(*c).filter(|c| !c.is_empty())).collect();
+        let column = typed(&text);
+        assert_eq!(column.null_count(), text.null_count(), "{cells:?} lost cells");
+        column.data_type().clone()
+    }
+
+    #[test]
+    fn a_column_is_a_number_only_when_every_cell_is_written_as_one() {
+        assert_eq!(type_of(&["1", "-20", "", "0"]), DataType::Int64);
+        assert_eq!(type_of(&["1", "-0.5", "31.953764720000002"]), DataType::Float64);
+        for other in ["007", "+1", "1e5", "-", ".5", "1.", "1,000", "NaN", "0x10", "99999999999999999999"] {
+            assert_eq!(type_of(&["1", other]), DataType::Utf8, "{other}");
+        }
+    }
+
+    #[test]
+    fn truth_and_dates_are_recognised() {
+        assert_eq!(type_of(&["true", "false", ""]), DataType::Boolean);
+        assert_eq!(type_of(&["2024-02-29"]), DataType::Date32);
+        assert_eq!(type_of(&["2024-02-29", "2023-02-29"]), DataType::Utf8, "there is no such day");
+        assert_eq!(type_of(&["", ""]), DataType::Utf8);
+        assert_eq!(type_of(&[]), DataType::Utf8);
+    }
 }

@@ -1,7 +1,9 @@
 //! What becomes of each record: emitted, filtered or refused, and why.
 
 use crate::support::{batch, joining, micros, pipeline, rejecting, schema};
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use std::sync::Arc;
 use weir_model::fault::Stage;
@@ -45,13 +47,23 @@ fn a_plan_can_be_shared_by_workers() {
 #[test]
 fn the_first_rule_that_is_true_names_the_reason_and_null_is_not_true() {
     let output = schema(&[("id", DataType::Int64, false)]);
-    let rules = [("negative", "n < 0"), ("even", "n % 2 = 0"), ("unknown", "text IS NULL")];
+    let rules = [("negative", "n < 0\n  OR false"), ("even", "n % 2 = 0"), ("unknown", "text IS NULL")];
     let plan = compile(&output, &rejecting(pipeline("SELECT id FROM input WHERE id <> 13"), &rules));
-    let rows = [(10, Some(-2), Some("a")), (11, Some(4), None), (12, None, Some("a")), (13, Some(1), Some("a")), (13, Some(2), Some("a")), (14, None, None)];
+    let rows = [
+        (10, Some(-2), Some("a")),
+        (11, Some(4), None),
+        (12, None, Some("a")),
+        (13, Some(1), Some("a")),
+        (13, Some(2), Some("a")),
+        (14, None, None),
+    ];
     let done = plan.apply(&records(&rows), 0).unwrap();
-    assert_eq!(faults(&done), [(0, Stage::Rule, "negative"), (1, Stage::Rule, "even"), (4, Stage::Rule, "even"), (5, Stage::Rule, "unknown")]);
+    assert_eq!(
+        faults(&done),
+        [(0, Stage::Rule, "negative"), (1, Stage::Rule, "even"), (4, Stage::Rule, "even"), (5, Stage::Rule, "unknown")]
+    );
     assert_eq!((done.rows.as_slice(), ids(&done)), (&[2][..], vec![12]));
-    assert_eq!(done.faults[0].1.detail, "rule: n < 0");
+    assert_eq!(done.faults[0].1.detail, "rule: n < 0 OR false");
 }
 
 #[test]
@@ -105,7 +117,11 @@ fn an_expression_that_fails_costs_its_record_and_no_other() {
     assert!(ids(&done).iter().zip(quotient.values()).all(|(id, x)| *x == 100 / (id % 100)));
 
     for rejecting_rule in [true, false] {
-        let refusing = if rejecting_rule { rejecting(pipeline("SELECT id, 1 AS x FROM input"), &[("big", "100 / n > 50")]) } else { pipeline("SELECT id, 1 AS x FROM input WHERE 100 / n <= 50") };
+        let refusing = if rejecting_rule {
+            rejecting(pipeline("SELECT id, 1 AS x FROM input"), &[("big", "100 / n > 50")])
+        } else {
+            pipeline("SELECT id, 1 AS x FROM input WHERE 100 / n <= 50")
+        };
         let done = compile(&output, &refusing).apply(&records(&rows), 0).unwrap();
         assert_eq!(done.faults.iter().filter(|(_, f)| f.reason == "expression_failed").map(|(row, _)| *row).collect::<Vec<_>>(), zero);
         assert_eq!(done.rows.len(), 980, "0 fails, 1 is big");
@@ -150,7 +166,8 @@ fn integers_never_wrap_around() {
 fn a_bad_cast_costs_its_record() {
     let output = schema(&[("id", DataType::Int64, false), ("x", DataType::Int32, true)]);
     let plan = compile(&output, &pipeline("SELECT id, CAST(text AS INT) AS x FROM input"));
-    let done = plan.apply(&records(&[(1, None, Some("12")), (2, None, Some("x12")), (3, None, None), (4, None, Some("99999999999"))]), 0).unwrap();
+    let done =
+        plan.apply(&records(&[(1, None, Some("12")), (2, None, Some("x12")), (3, None, None), (4, None, Some("99999999999"))]), 0).unwrap();
     assert_eq!(faults(&done), [(1, Stage::Transform, "expression_failed"), (3, Stage::Transform, "expression_failed")]);
     assert!(done.faults[0].1.detail.starts_with("`x`: Cannot cast string 'x12'"), "{:?}", done.faults);
     assert_eq!(done.rows, [0, 2]);
@@ -164,7 +181,8 @@ fn converted(expression: &str, to: DataType, nullable: bool, numbers: &[Option<i
     let done = plan.apply(&records(&rows), 0).unwrap();
     let format = arrow::util::display::FormatOptions::new().with_null("null");
     let shown = arrow::util::display::ArrayFormatter::try_new(done.output.column(1), &format).unwrap();
-    let mut results: Vec<(u32, Result<String, (String, String)>)> = done.rows.iter().enumerate().map(|(i, row)| (*row, Ok(shown.value(i).to_string()))).collect();
+    let mut results: Vec<(u32, Result<String, (String, String)>)> =
+        done.rows.iter().enumerate().map(|(i, row)| (*row, Ok(shown.value(i).to_string()))).collect();
     results.extend(done.faults.iter().map(|(row, f)| (*row, Err((f.reason.clone(), f.detail.clone())))));
     results.sort_by_key(|(row, _)| *row);
     results.into_iter().map(|(_, result)| result).collect()
@@ -176,8 +194,14 @@ fn a_value_that_the_output_type_cannot_hold_is_a_fault_and_never_null_or_truncat
     let ok = |text: &str| Ok(text.to_string());
     let big = Some(i32::MAX);
     assert_eq!(converted("CAST(n AS BIGINT) * 4", DataType::Int32, true, &[Some(1), big, None]), [ok("4"), misfit("int"), ok("null")]);
-    assert_eq!(converted("CAST(n AS BIGINT)", DataType::Decimal128(5, 2), true, &[Some(999), Some(1000)]), [ok("999.00"), misfit("decimal(5,2)")]);
-    assert_eq!(converted("n * 1.005", DataType::Decimal128(5, 2), true, &[Some(1), Some(-1), Some(3), big]), [ok("1.01"), ok("-1.01"), ok("3.02"), misfit("decimal(5,2)")]);
+    assert_eq!(
+        converted("CAST(n AS BIGINT)", DataType::Decimal128(5, 2), true, &[Some(999), Some(1000)]),
+        [ok("999.00"), misfit("decimal(5,2)")]
+    );
+    assert_eq!(
+        converted("n * 1.005", DataType::Decimal128(5, 2), true, &[Some(1), Some(-1), Some(3), big]),
+        [ok("1.01"), ok("-1.01"), ok("3.02"), misfit("decimal(5,2)")]
+    );
     assert_eq!(converted("n", DataType::Float32, true, &[Some(16_777_216), Some(16_777_217)]), [ok("16777216.0"), misfit("float")]);
     let missing = || Err(("value_missing".to_string(), "`x` is null, and the output schema wants int".to_string()));
     assert_eq!(converted("n", DataType::Int32, false, &[None, Some(1), None]), [missing(), ok("1"), missing()]);
@@ -187,7 +211,9 @@ fn a_value_that_the_output_type_cannot_hold_is_a_fault_and_never_null_or_truncat
 fn decimal_arithmetic_is_cut_to_the_output_schema() {
     let input = schema(&[("amount", DataType::Decimal128(10, 2), false), ("seconds", DataType::Int32, false)]);
     let output = schema(&[("rate", DataType::Decimal128(10, 4), true)]);
-    let plan = Plan::compile(input.clone(), output, &pipeline("SELECT CASE WHEN seconds > 0 THEN amount * 60 / seconds END AS rate FROM input")).unwrap();
+    let plan =
+        Plan::compile(input.clone(), output, &pipeline("SELECT CASE WHEN seconds > 0 THEN amount * 60 / seconds END AS rate FROM input"))
+            .unwrap();
     let amounts = Decimal128Array::from(vec![1000, 1000, 9_999_999_999, 5]).with_precision_and_scale(10, 2).unwrap();
     let done = plan.apply(&batch(&input, vec![Arc::new(amounts), Arc::new(Int32Array::from(vec![0, 7, 1, 60]))]), 0).unwrap();
     assert_eq!(faults(&done), [(2, Stage::Transform, "value_does_not_fit")]);
@@ -200,8 +226,16 @@ fn lookups_match_by_equality_keep_the_order_and_never_match_null() {
     let folder = tempfile::tempdir().unwrap();
     let output = schema(&[("id", DataType::Int64, false), ("name", DataType::Utf8, true), ("rank", DataType::Int64, true)]);
     let csv = "\u{feff}code,name,rank,unused\nb,Bee,2,x\na,\"A, quoted\",1,y\nempty,,,\n";
-    let rows = [(1, None, Some("a")), (2, None, Some("zz")), (3, None, None), (4, None, Some("b")), (5, None, Some("a")), (6, None, Some("empty"))];
-    let left = joining(pipeline("SELECT i.id, l.name, l.rank FROM input i LEFT JOIN l ON l.code = i.text"), folder.path(), "l", &["code"], csv);
+    let rows = [
+        (1, None, Some("a")),
+        (2, None, Some("zz")),
+        (3, None, None),
+        (4, None, Some("b")),
+        (5, None, Some("a")),
+        (6, None, Some("empty")),
+    ];
+    let left =
+        joining(pipeline("SELECT i.id, l.name, l.rank FROM input i LEFT JOIN l ON l.code = i.text"), folder.path(), "l", &["code"], csv);
     let done = compile(&output, &left).apply(&records(&rows), 0).unwrap();
     assert_eq!(ids(&done), [1, 2, 3, 4, 5, 6]);
     let some = |t: &str| Some(t.to_string());
@@ -211,7 +245,11 @@ fn lookups_match_by_equality_keep_the_order_and_never_match_null() {
     let mut inner = left.clone();
     inner.transform.sql = "SELECT i.id, l.name, l.rank FROM input i JOIN l ON l.code = i.text".into();
     let done = compile(&output, &inner).apply(&records(&rows), 0).unwrap();
-    assert_eq!((ids(&done), done.rows.clone(), done.faults.len()), (vec![1, 4, 5, 6], vec![0, 3, 4, 5], 0), "no match is filtered, not refused");
+    assert_eq!(
+        (ids(&done), done.rows.clone(), done.faults.len()),
+        (vec![1, 4, 5, 6], vec![0, 3, 4, 5], 0),
+        "no match is filtered, not refused"
+    );
 
     let ruled = rejecting(inner, &[("unknown", "l.code IS NULL AND i.text IS NOT NULL"), ("second", "rank = 2")]);
     let done = compile(&output, &ruled).apply(&records(&rows), 0).unwrap();
@@ -222,14 +260,26 @@ fn lookups_match_by_equality_keep_the_order_and_never_match_null() {
 #[test]
 fn keys_may_have_several_columns_other_types_expressions_and_other_lookups() {
     let folder = tempfile::tempdir().unwrap();
-    let output = schema(&[("id", DataType::Int64, false), ("name", DataType::Utf8, true), ("country", DataType::Utf8, true), ("again", DataType::Utf8, true)]);
+    let output = schema(&[
+        ("id", DataType::Int64, false),
+        ("name", DataType::Utf8, true),
+        ("country", DataType::Utf8, true),
+        ("again", DataType::Utf8, true),
+    ]);
     let sql = "SELECT i.id, pair.name, c.country, d.country AS again FROM input i
                LEFT JOIN pair ON pair.number = i.n AND i.text = pair.letter
                LEFT JOIN countries c ON c.name = pair.name
                LEFT JOIN countries d ON d.name = upper(i.text)";
     let pairs = joining(pipeline(sql), folder.path(), "pair", &["letter", "number"], "number,letter,name\n1,a,A1\n2,a,A2\n1,b,B1\n");
     let both = joining(pairs, folder.path(), "countries", &["name"], "name,country\nA1,FR\nB1,GB\nA,AA\n");
-    let rows = [(1, Some(1), Some("a")), (2, Some(2), Some("a")), (3, Some(2), Some("b")), (4, Some(1), Some("b")), (5, None, Some("a")), (6, Some(1), None)];
+    let rows = [
+        (1, Some(1), Some("a")),
+        (2, Some(2), Some("a")),
+        (3, Some(2), Some("b")),
+        (4, Some(1), Some("b")),
+        (5, None, Some("a")),
+        (6, Some(1), None),
+    ];
     let done = compile(&output, &both).apply(&records(&rows), 0).unwrap();
     let some = |t: &str| Some(t.to_string());
     assert_eq!(texts(&done, "name"), [some("A1"), some("A2"), None, some("B1"), None, None]);
@@ -325,4 +375,67 @@ fn values_that_kernels_panic_on_cost_their_record() {
     assert_eq!(done.rows.len() + done.faults.len(), 4);
     assert!(done.rows.contains(&0) && done.rows.contains(&3), "{:?}", done.faults);
     assert_eq!(done.output.column(0).len(), done.rows.len());
+}
+
+#[test]
+fn wildcards_and_using_mean_what_they_mean_in_sql() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = schema(&[
+        ("text", DataType::Utf8, true),
+        ("id", DataType::Int64, false),
+        ("n", DataType::Int32, true),
+        ("name", DataType::Utf8, true),
+    ]);
+    let rows = records(&[(1, Some(1), Some("a")), (2, Some(2), Some("z")), (3, Some(3), None)]);
+    for sql in [
+        "SELECT * FROM input i LEFT JOIN l USING (text) -- the key comes once",
+        "SELECT i.*, l.name FROM input AS i LEFT OUTER JOIN l USING (text);",
+        "SELECT * EXCEPT (code) FROM input LEFT JOIN (VALUES (1)) l USING (text)",
+        "SELECT input.* EXCLUDE (n), n, name FROM input /* no alias */ LEFT JOIN l ON l.text = input.text",
+    ] {
+        let joined = joining(pipeline(sql), folder.path(), "l", &["text"], "text,name\na,Ay\n");
+        let joined = rejecting(joined, &[("third", "text IS NULL AND name IS NULL")]);
+        if sql.contains("VALUES") {
+            assert!(Plan::compile(input(), output.clone(), &joined).is_err());
+            continue;
+        }
+        let joined = if sql.contains("ON") { rejecting(joined, &[("third", "input.text IS NULL AND name IS NULL")]) } else { joined };
+        let done = compile(&output, &joined).apply(&rows, 0).unwrap();
+        assert_eq!(faults(&done), [(2, Stage::Rule, "third")], "{sql}");
+        assert_eq!((ids(&done), texts(&done, "name")), (vec![1, 2], vec![Some("Ay".to_string()), None]), "{sql}");
+        assert_eq!(texts(&done, "text"), [Some("a".to_string()), Some("z".to_string())]);
+    }
+}
+
+#[test]
+fn enums_arrays_and_records_pass_and_enums_compare_with_text() {
+    use arrow::array::{DictionaryArray, ListArray, StructArray};
+    use arrow::datatypes::{Field, Fields, Int32Type};
+    let kinds: DictionaryArray<Int32Type> = [Some("a"), Some("b"), None].into_iter().collect();
+    let tags = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)]), None, Some(vec![None])]);
+    let place = Fields::from(vec![Field::new("city", DataType::Utf8, true)]);
+    let places = StructArray::new(place, vec![Arc::new(StringArray::from(vec!["x", "y", "z"])) as ArrayRef], None);
+    let input = schema(&[
+        ("kind", kinds.data_type().clone(), true),
+        ("tags", tags.data_type().clone(), true),
+        ("place", places.data_type().clone(), true),
+    ]);
+    let output = schema(&[
+        ("kind", kinds.data_type().clone(), true),
+        ("text", DataType::Utf8, true),
+        ("tags", tags.data_type().clone(), true),
+        ("place", places.data_type().clone(), true),
+        ("city", DataType::Utf8, true),
+        ("name", DataType::Utf8, true),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let sql = "SELECT kind, kind AS text, tags, place, place['city'] AS city, name FROM input LEFT JOIN l ON kind = code";
+    let joined = rejecting(joining(pipeline(sql), folder.path(), "l", &["code"], "code,name\na,Ay\n"), &[("b", "kind = 'b'")]);
+    let plan = Plan::compile(input.clone(), output, &joined).unwrap_or_else(|m| panic!("{m:#?}"));
+    let done = plan.apply(&batch(&input, vec![Arc::new(kinds), Arc::new(tags), Arc::new(places)]), 0).unwrap();
+    assert_eq!((faults(&done), done.rows.as_slice()), (vec![(1, Stage::Rule, "b")], &[0, 2][..]));
+    let some = |t: &str| Some(t.to_string());
+    assert_eq!(texts(&done, "text"), [some("a"), None]);
+    assert_eq!(texts(&done, "city"), [some("x"), some("z")]);
+    assert_eq!(texts(&done, "name"), [some("Ay"), None]);
 }

@@ -98,7 +98,15 @@ fn cases() -> impl Strategy<Value = Case> {
     let rules = subsequence((0..CONDITIONS.len()).collect::<Vec<_>>(), 0..4).prop_shuffle();
     let filter = prop::option::of(0..CONDITIONS.len());
     (rules, filter, any::<bool>(), 0..NUMBERS.len(), 0..NUMBERS.len(), any::<bool>(), records()).prop_map(
-        |(rules, filter, inner, first, second, second_nullable, records)| Case { rules, filter, inner, first, second, second_nullable, records },
+        |(rules, filter, inner, first, second, second_nullable, records)| Case {
+            rules,
+            filter,
+            inner,
+            first,
+            second,
+            second_nullable,
+            records,
+        },
     )
 }
 
@@ -150,7 +158,10 @@ fn actual(case: &Case) -> Vec<Fate> {
     let folder = tempfile::tempdir().unwrap();
     let filter = case.filter.map(|f| format!(" WHERE {}", CONDITIONS[f].0)).unwrap_or_default();
     let join = if case.inner { "JOIN" } else { "LEFT JOIN" };
-    let sql = format!("SELECT {} AS second, {} AS first FROM input i {join} l ON i.k = l.k{filter}", NUMBERS[case.second].0, NUMBERS[case.first].0);
+    let sql = format!(
+        "SELECT {} AS second, {} AS first FROM input i {join} l ON i.k = l.k{filter}",
+        NUMBERS[case.second].0, NUMBERS[case.first].0
+    );
     let names: Vec<String> = case.rules.iter().map(|r| format!("rule_{r}")).collect();
     let rules: Vec<(&str, &str)> = names.iter().zip(&case.rules).map(|(name, rule)| (name.as_str(), CONDITIONS[*rule].0)).collect();
     let pipeline = joining(rejecting(pipeline(&sql), &rules), folder.path(), "l", &["k"], LOOKUP);
@@ -165,7 +176,8 @@ fn actual(case: &Case) -> Vec<Fate> {
     for (i, row) in done.rows.iter().enumerate() {
         let value = |valid, v: i64| if valid { Some(v) } else { None };
         use arrow::array::Array;
-        fates[*row as usize] = Fate::Emitted(value(first.is_valid(i), first.value(i)), value(second.is_valid(i), i64::from(second.value(i))));
+        fates[*row as usize] =
+            Fate::Emitted(value(first.is_valid(i), first.value(i)), value(second.is_valid(i), i64::from(second.value(i))));
     }
     for (row, fault) in &done.faults {
         assert_eq!(fates[*row as usize], Fate::Filtered, "row {row} has two fates");

@@ -105,7 +105,10 @@ fn only_joins_by_the_whole_unique_key_of_a_lookup_are_taken() {
         ("SELECT i.id FROM input i LEFT JOIN providers p ON upper(p.provider) = i.provider", &[key]),
         ("SELECT i.id FROM input i LEFT JOIN providers p ON true", &[key]),
         ("SELECT i.id FROM input i LEFT JOIN providers p ON i.price = p.provider", &["joined by a double, which is no key"]),
-        ("SELECT i.id FROM input i LEFT JOIN providers p ON i.providr = p.provider", &["no column `providr` in `i`; did you mean `provider`?"]),
+        (
+            "SELECT i.id FROM input i LEFT JOIN providers p ON i.providr = p.provider",
+            &["no column `providr` in `i`; did you mean `provider`?"],
+        ),
         ("SELECT i.id FROM input i LEFT JOIN providers p ON i.provider = (SELECT 'a')", &["subquery"]),
         ("SELECT i.id FROM input i LEFT JOIN (SELECT * FROM providers) p ON i.provider = p.provider", &["subquery"]),
         ("SELECT i.id FROM input i LEFT JOIN (providers p JOIN providers q USING (provider)) ON i.provider = p.provider", &["parentheses"]),
@@ -149,8 +152,14 @@ fn mistakes_in_names_types_and_grammar_are_explained() {
         ("SELECT amonut AS id FROM input", &["no column `amonut`; did you mean `amount`?"]),
         ("SELECT \"cost total\" AS id FROM input", &["no column `cost total`; did you mean `\"Cost Total $\"`?"]),
         ("SELECT x.id FROM input i", &["no table `x` in FROM, only `i`"]),
-        ("SELECT i.id FROM input i LEFT JOIN providers p USING (provider) WHERE p.contry = 'FR'", &["no column `contry` in `p`; did you mean `country`?"]),
-        ("SELECT i.id FROM input i LEFT JOIN providers p ON i.provider = p.provider WHERE provider = 'a'", &["`provider` is a column of several tables"]),
+        (
+            "SELECT i.id FROM input i LEFT JOIN providers p USING (provider) WHERE p.contry = 'FR'",
+            &["no column `contry` in `p`; did you mean `country`?"],
+        ),
+        (
+            "SELECT i.id FROM input i LEFT JOIN providers p ON i.provider = p.provider WHERE provider = 'a'",
+            &["`provider` is a column of several tables"],
+        ),
         ("SELECT id FROM inputs", &["FROM begins with `inputs`"]),
         ("SELECT id FROM input WHERE id", &["`id` is long, not a condition"]),
         ("SELECT id FROM input WHERE provider + 1 > at", &["transform.sql"]),
@@ -158,7 +167,10 @@ fn mistakes_in_names_types_and_grammar_are_explained() {
     ] {
         refused(sql, words);
     }
-    let found = mistakes(&rejecting(pipeline("SELECT id FROM input"), &[("a", "amonut < 0"), ("b", "id <"), ("c", "id"), ("d", "id < 0 id"), ("e", "")]));
+    let found = mistakes(&rejecting(
+        pipeline("SELECT id FROM input"),
+        &[("a", "amonut < 0"), ("b", "id <"), ("c", "id"), ("d", "id < 0 id"), ("e", "")],
+    ));
     assert_eq!(found.len(), 5, "{found:#?}");
     assert!(found.iter().any(|m| m == "reject[0].when: no column `amonut`; did you mean `amount`?"), "{found:#?}");
     assert!(found.iter().any(|m| m == "reject[2].when: `id` is long, not a condition"), "{found:#?}");
@@ -173,7 +185,8 @@ fn result_columns_must_be_those_of_the_output_schema() {
         ("country", DataType::Utf8, true),
         ("total cost", DataType::Int32, true),
     ]);
-    let found = mistakes_into(output, &pipeline("SELECT id, price, 1 + 1, provider AS contry, \"Cost Total $\" AS \"total cost\" FROM input"));
+    let found =
+        mistakes_into(output, &pipeline("SELECT id, price, 1 + 1, provider AS contry, \"Cost Total $\" AS \"total cost\" FROM input"));
     let expected = [
         "result column `price` is double, out.avsc wants decimal(10,2) (hint: CAST(price AS DECIMAL(10,2)) AS price)",
         "result column `contry` is not in out.avsc; did you mean `country`?",
@@ -203,7 +216,11 @@ fn a_lookup_file_that_cannot_be_used_is_explained() {
         ("code,name\n1,a\n2,b\n1,c\n2,d\n", &["code"][..], "lookup[0].key: `code` is not unique: `1` (lines 2 and 4), `2` (lines 3 and 5)"),
         ("a,b\n1,1\n1,2\n1,1\n", &["a", "b"], "lookup[0].key: `a` and `b` is not unique: `1`, `1` (lines 2 and 4)"),
         ("code,name\n1,a\n,b\n", &["code"], "lookup[0].key: `code` is empty in line 3; every row needs its key"),
-        ("code,name\n1,a\n", &["cod"], "lookup[0].key: no column `cod` in l.csv; did you mean `code`? (hint: its columns are `code` and `name`)"),
+        (
+            "code,name\n1,a\n",
+            &["cod"],
+            "lookup[0].key: no column `cod` in l.csv; did you mean `code`? (hint: its columns are `code` and `name`)",
+        ),
         ("code,name\n1,a,x\n", &["code"], "lookup[0].file: line 2 of l.csv has 3 cells, the header has 2"),
         ("code,code\n1,a\n", &["code"], "lookup[0].file: the header line of l.csv has `code` twice"),
         ("code,\n1,a\n", &["code"], "lookup[0].file: column 2 of l.csv has no name in the header line"),

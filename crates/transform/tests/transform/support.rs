@@ -54,7 +54,9 @@ pub(crate) fn joining(mut pipeline: Pipeline, folder: &Path, name: &str, key: &[
 
 /// A schema of `(name, type, nullable)`.
 pub(crate) fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {
-    Arc::new(Schema::new(fields.iter().map(|(name, data_type, nullable)| Field::new(*name, data_type.clone(), *nullable)).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        fields.iter().map(|(name, data_type, nullable)| Field::new(*name, data_type.clone(), *nullable)).collect::<Vec<_>>(),
+    ))
 }
 
 /// A batch of these columns.

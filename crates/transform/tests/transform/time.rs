@@ -10,12 +10,20 @@ const SECOND: i64 = 1_000_000;
 const START: i64 = 1_700_000_000 * SECOND;
 
 /// Calls by their true length in microseconds and their stated one in seconds.
-const CALLS: [(i64, i32); 7] =
-    [(60 * SECOND, 60), (60 * SECOND + SECOND / 2, 60), (61 * SECOND, 60), (86_400 * SECOND, 86_400), (60 * SECOND + 1, 60), (-5 * SECOND, -5), (0, 0)];
+const CALLS: [(i64, i32); 7] = [
+    (60 * SECOND, 60),
+    (60 * SECOND + SECOND / 2, 60),
+    (61 * SECOND, 60),
+    (86_400 * SECOND, 86_400),
+    (60 * SECOND + 1, 60),
+    (-5 * SECOND, -5),
+    (0, 0),
+];
 
 /// The calls for which `rule` is true.
 fn refused_by(rule: &str) -> Vec<u32> {
-    let input = schema(&[("start_datetime", micros(), false), ("end_datetime", micros(), false), ("call_duration", DataType::Int32, false)]);
+    let input =
+        schema(&[("start_datetime", micros(), false), ("end_datetime", micros(), false), ("call_duration", DataType::Int32, false)]);
     let starts: TimestampMicrosecondArray = CALLS.iter().map(|_| Some(START)).collect();
     let ends: TimestampMicrosecondArray = CALLS.iter().map(|(length, _)| Some(START + length)).collect();
     let durations: Int32Array = CALLS.iter().map(|(_, stated)| Some(*stated)).collect();
