@@ -32,7 +32,8 @@
 //! 9. **Records below the position are stale and dropped; above it there may be gaps**, since control records and compaction take
 //!    offsets. (`StaleRecordsAdmitted`)
 //! 10. **Loss halts.** A position outside the log, or an empty ledger although the output already holds data, halts that partition and
-//!     names the range; the others go on. (`LossJumpedOver`; unit tests `loss_*`)
+//!     names the range; the others go on. An empty ledger is asked twice, since a successor may have written between the two looks.
+//!     (`LossJumpedOver`; unit tests `loss_*`)
 //!
 //! # How a service runs it
 //!
@@ -95,9 +96,17 @@ enum Phase {
 #[derive(Debug)]
 enum Slot {
     /// To be fenced and read.
-    Sought,
+    Sought {
+        /// The ledger was found empty, the output not. Somebody else may have committed between the two looks (this worker may have lost
+        /// the partition without knowing), so the ledger is asked once more: what was in the output before must be in it now.
+        doubtful: bool,
+    },
     Held(Position),
     Halted(Halt),
+}
+
+impl Slot {
+    const SOUGHT: Slot = Slot::Sought { doubtful: false };
 }
 
 #[derive(Debug)]
@@ -130,7 +139,7 @@ impl Worker {
     /// Takes note of what happened. Answers to commands of an earlier term are ignored.
     pub fn handle(&mut self, event: Event) {
         match event {
-            Event::Assigned(partitions) => self.rebalance(|slots| slots.extend(partitions.into_iter().map(|p| (p, Slot::Sought)))),
+            Event::Assigned(partitions) => self.rebalance(|slots| slots.extend(partitions.into_iter().map(|p| (p, Slot::SOUGHT)))),
             Event::Revoked(partitions) => self.rebalance(|slots| slots.retain(|p, _| !partitions.contains(p))),
             Event::Recycled => self.recycle = false,
             Event::Acquired { term, found } if term == self.term => self.place(found),
@@ -247,7 +256,7 @@ impl Worker {
 
     fn rebalance(&mut self, change: impl FnOnce(&mut BTreeMap<Partition, Slot>)) {
         change(&mut self.slots);
-        self.slots.values_mut().for_each(|slot| *slot = Slot::Sought);
+        self.slots.values_mut().for_each(|slot| *slot = Slot::SOUGHT);
         self.halts.clear();
         self.end_term();
     }
@@ -257,7 +266,7 @@ impl Worker {
         self.term = Term(self.term.0 + 1);
         self.phase = Phase::Acquiring;
         for slot in self.slots.values_mut().filter(|slot| matches!(slot, Slot::Held(_))) {
-            *slot = Slot::Sought;
+            *slot = Slot::SOUGHT;
         }
         if !self.slots.is_empty() && self.sought().is_empty() {
             self.phase = Phase::Starting;
@@ -267,8 +276,12 @@ impl Worker {
     fn place(&mut self, found: Vec<Found>) {
         for found in found {
             let partition = found.standing.partition;
-            let Some(slot @ Slot::Sought) = self.slots.get_mut(&partition) else { continue };
-            *slot = judge(found);
+            let Some(slot) = self.slots.get_mut(&partition) else { continue };
+            let Slot::Sought { doubtful } = *slot else { continue };
+            *slot = match judge(found) {
+                Slot::Halted(Halt::Forgotten) if !doubtful => Slot::Sought { doubtful: true },
+                judged => judged,
+            };
             if let Slot::Halted(halt) = slot {
                 self.halts.push_back((partition, *halt));
             }
@@ -305,7 +318,7 @@ impl Worker {
     }
 
     fn sought(&self) -> Vec<Partition> {
-        self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Sought)).map(|(&partition, _)| partition).collect()
+        self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Sought { .. })).map(|(&partition, _)| partition).collect()
     }
 
     fn positions(&self) -> impl Iterator<Item = (Partition, &Position)> {

@@ -255,7 +255,17 @@ fn loss_of_the_ledger_is_no_first_start() {
     let mut worker = Worker::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
     acquire(&mut worker, vec![Found { traces: true, ..found(0, None) }]);
+    acquire(&mut worker, vec![Found { traces: true, ..found(0, None) }]);
     assert_eq!(worker.next_command(), Some(Command::Halt { partition: 0, halt: Halt::Forgotten }));
+}
+
+#[test]
+fn data_of_a_successor_is_not_taken_for_a_lost_ledger() {
+    let mut worker = Worker::new(Fencing::PerPartition);
+    worker.handle(Event::Assigned(vec![0]));
+    acquire(&mut worker, vec![Found { traces: true, ..found(0, None) }]);
+    acquire(&mut worker, vec![Found { traces: true, ..found(0, Some(5)) }]);
+    assert_eq!(start(&mut worker), [(0, 5)]);
 }
 
 #[test]

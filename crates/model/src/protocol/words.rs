@@ -73,7 +73,7 @@ pub struct Found {
     /// The offset after the log's last (high watermark); `Offset::MAX` for sources without an end.
     pub high: Offset,
     /// Whether the place this worker writes to already holds data of this pipeline from this partition, which an empty ledger contradicts.
-    /// Looked at only when `standing.next` is `None`; `false` where the ledger cannot be lost without the data (position rows).
+    /// Looked at only when `standing.next` is `None` (and then the machine has the partition acquired once more before it halts); `false` where the ledger cannot be lost without the data (position rows).
     pub traces: bool,
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn run_with_retention(seed: u64, mutant: Option<Mutant>) -> Result<Ev
 
 fn run_with(mut world: World, seed: u64) -> Result<Evidence, Failure> {
     let mut actors = cast(&world);
-    while world.failure.is_none() && !(!world.turmoil && world.step % 32 == 0 && drained(&mut world, &actors)) {
+    while world.failure.is_none() && !(!world.turmoil && world.step.is_multiple_of(32) && drained(&mut world, &actors)) {
         step(&mut world, &mut actors);
         if world.step > PATIENCE {
             let judgement = verdict::judge(&mut world).err().unwrap_or("all is well otherwise".into());
@@ -85,7 +85,7 @@ fn step(world: &mut World, actors: &mut [Actor]) {
     if world.turmoil && world.retention && world.dice.chance(10) {
         world.expire_records();
     }
-    if world.step % 16 == 0 {
+    if world.step.is_multiple_of(16) {
         world.housekeeping();
     }
     if !world.net.is_empty() && world.dice.chance(500) {
