@@ -1,7 +1,7 @@
 //! A backlog of call records in the output topic, drained into PostgreSQL by one `weir-sink` process: rows per second, CPU, memory.
 //!
-//! `cargo build -p weir-sink --bins --examples`, then `weir-stack exec -- target/debug/examples/drain_bench [records] [rate]`; with a rate
-//! it shows latency instead.
+//! `cargo build -p weir-sink --bins --examples`, then `weir-stack exec -- target/debug/examples/drain_bench [records] [rate] [batch]`; with
+//! a rate it shows latency instead.
 
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -20,7 +20,7 @@ const CHUNK: i64 = 10_000;
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: i64| arguments.next().map_or(Ok(default), |text| text.parse::<i64>());
-    let (records, rate) = (number(1_000_000)?, number(0)?);
+    let (records, rate, batch) = (number(1_000_000)?, number(0)?, number(50_000)?);
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let name = format!("drain-{}", std::process::id());
     let text = std::fs::read_to_string(root.join("deploy/pipelines/telecom.toml"))?
@@ -31,7 +31,7 @@ async fn main() -> Result<()> {
         .replace("\"../../schemas", &format!("\"{}/schemas", root.display()));
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("telecom.toml");
-    std::fs::write(&file, text)?;
+    std::fs::write(&file, format!("{text}\n[batch]\nrecords = {batch}\n"))?;
     let pipeline = Pipeline::load(&file)?;
     let mistakes = admin::ensure(&pipeline.kafka, &admin::topics(&pipeline))?;
     anyhow::ensure!(mistakes.is_empty(), "{mistakes:?}");

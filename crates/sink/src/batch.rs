@@ -14,7 +14,7 @@ use weir_store::Letter;
 pub struct Batch {
     /// As they came from the topic.
     pub records: Records,
-    /// Exactly the output schema.
+    /// Exactly the output schema; empty once they are in the target's form.
     pub rows: RecordBatch,
     /// For each row its record.
     pub origins: Vec<u32>,
@@ -48,6 +48,11 @@ impl Batch {
             }
             Err(error) => Err((records, error)),
         }
+    }
+
+    /// Lets go of the rows, once they are in the target's form: two batches are alive at a time, and memory is promised to stay flat.
+    pub(crate) fn forget_rows(&mut self) {
+        self.rows = RecordBatch::new_empty(self.rows.schema());
     }
 
     /// What the batch adds to the books of each partition: its rows are written, its faults dead.

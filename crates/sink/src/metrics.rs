@@ -1,12 +1,12 @@
 //! What a sink counts. Records are counted after their transaction was committed; those of one sink carry its name as a label when
 //! the instance runs several.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use weir_kafka::Records;
 use weir_model::progress::Counters;
 use weir_model::protocol::Partition;
 use weir_service::Metrics;
-use weir_service::metrics::{Dead, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
+use weir_service::metrics::{Dead, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, observe_ages};
 
 /// The sink's metrics; clones count together.
 #[derive(Clone)]
@@ -80,20 +80,8 @@ impl Meters {
         self.unaccounted.add(i64::try_from(landed.counters.unaccounted()).unwrap_or(i64::MAX));
         self.batch.observe(landed.counters.read as f64);
         self.transaction.observe(landed.took.as_secs_f64());
-        self.latencies(landed.records, landed.at);
-    }
-
-    /// One observation per record, gathered locally: the shared histogram is touched once per batch.
-    fn latencies(&self, records: &Records, at: SystemTime) {
-        let now = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-        let local = self.latency.local();
-        for record in 0..records.len() {
-            let stamp = records.timestamp_ms(record);
-            if stamp >= 0 {
-                local.observe((now - stamp).max(0) as f64 / 1000.0);
-            }
-        }
-        local.flush();
+        let stamps = (0..landed.records.len()).map(|i| landed.records.timestamp_ms(i));
+        observe_ages(&self.latency, landed.at, stamps);
     }
 
     /// How far behind a partition is, in offsets.

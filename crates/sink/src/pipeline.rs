@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use weir_codec::Decoder;
 use weir_kafka::{Consumer, Records};
 use weir_model::fault::Class;
-use weir_model::pipeline::{Kafka, Pipeline};
+use weir_model::pipeline::{self, Kafka, Pipeline};
 use weir_model::progress::Counters;
 use weir_model::protocol::{self, Event, Offset, Outcome, Partition, Term};
 use weir_service::{CancellationToken, Failure, Health, Heartbeat};
@@ -28,6 +28,10 @@ mod hands;
 const GLANCE: Duration = Duration::from_millis(100);
 /// Between two looks at lag and at dependencies.
 const ROUND: Duration = Duration::from_secs(5);
+
+/// Records in one transaction, whatever `batch.records` allows: a larger one is no faster here, it only takes more memory (two batches
+/// are alive at a time) and longer to do again. Measured with `examples/drain_bench.rs`.
+const ENOUGH: usize = 20_000;
 
 /// What all workers of a sink share.
 pub(crate) struct Shared<T> {
@@ -45,6 +49,7 @@ pub(crate) struct Worker<T> {
     shared: Arc<Shared<T>>,
     name: String,
     consumer: Consumer,
+    limits: pipeline::Batch,
     decoder: Decoder,
     machine: protocol::Worker,
     flight: Option<Flight>,
@@ -63,12 +68,13 @@ pub(crate) struct Worker<T> {
 
 impl<T: Target> Worker<T> {
     pub(crate) fn join(shared: Arc<Shared<T>>, name: &str, decoder: Decoder) -> Result<Worker<T>, Error> {
-        let Shared { pipeline, sink, health, .. } = &*shared;
-        let kafka: &Kafka = &pipeline.kafka;
+        let Shared { pipeline: file, sink, health, .. } = &*shared;
+        let kafka: &Kafka = &file.kafka;
         Ok(Worker {
-            consumer: Consumer::join(kafka, &pipeline.sink_group(sink), &pipeline.output.topic, name)?,
+            consumer: Consumer::join(kafka, &file.sink_group(sink), &file.output.topic, name)?,
             troubles: Troubles::new(health, sink, shared.target.kind()),
             machine: protocol::Worker::new(protocol::Fencing::PerPartition),
+            limits: pipeline::Batch { records: file.batch.records.min(ENOUGH), ..file.batch.clone() },
             shared,
             name: name.into(),
             decoder,
@@ -101,8 +107,9 @@ impl<T: Target> Worker<T> {
     /// The path of a batch.
     fn batch(&mut self, term: Term) -> Result<(), Error> {
         let Some(records) = self.collect()? else { return Ok(()) };
-        let Some(batch) = self.decode(records, term)? else { return Ok(()) };
+        let Some(mut batch) = self.decode(records, term)? else { return Ok(()) };
         let form = self.shared.target.encode(&batch)?;
+        batch.forget_rows();
         self.land()?;
         self.send(term, batch, form)
     }
@@ -110,7 +117,7 @@ impl<T: Target> Worker<T> {
     /// Records of the partitions held, in order and each once.
     fn collect(&mut self) -> Result<Option<Records>, Error> {
         let mut records = self.spare.pop().unwrap_or_default();
-        if let Err(error) = self.consumer.collect(&mut records, &self.shared.pipeline.batch, GLANCE) {
+        if let Err(error) = self.consumer.collect(&mut records, &self.limits, GLANCE) {
             self.spare.push(records);
             self.reading_failed(error)?;
             return Ok(None);

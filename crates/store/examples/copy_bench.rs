@@ -40,7 +40,7 @@ async fn main() -> Result<()> {
             rate(ours),
             bare.as_secs_f64() / ours.as_secs_f64(),
             per_batch as f64 / encoding.as_secs_f64() / 1e6,
-            encoded.bytes() / per_batch,
+            encoded.bytes().len() / per_batch,
         );
     }
     Ok(())
@@ -93,7 +93,7 @@ async fn table(store: &Store, url: &str, name: &str, batch: &RecordBatch) -> Res
 /// One COPY of all batches: what `\copy … (FORMAT binary)` does.
 async fn bare(url: &str, name: &str, store: &Store, batch: &RecordBatch, batches: usize) -> Result<Duration> {
     let layout = table(store, url, name, batch).await?;
-    let encoded = layout.encode(batch, ORIGINS)?.to_bytes();
+    let encoded = layout.encode(batch, ORIGINS)?.bytes().clone();
     let rows = encoded.slice(19..encoded.len() - 2);
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);

@@ -25,43 +25,72 @@ pub struct Origins<'a> {
     pub offsets: &'a [i64],
 }
 
-/// A batch ready for the server.
+/// A batch ready for the server: the bytes of a whole COPY, and nothing else that would take memory while it is on its way.
 #[derive(Debug)]
 pub struct Encoded {
-    /// In the table's types, so that a part of it can be encoded again.
-    batch: RecordBatch,
-    /// For each row of `batch`, its row in the batch that was given.
-    rows: Option<Vec<u32>>,
-    /// All of `batch`.
-    pub(crate) bytes: Bytes,
-    /// Rows with values that PostgreSQL cannot hold; they are not in `batch`.
+    bytes: Bytes,
+    rows: usize,
+    /// For each row its row in the batch that was given; `None` = the same.
+    origins: Option<Vec<u32>>,
+    /// Rows with values that PostgreSQL cannot hold; they are not in `bytes`.
     pub(crate) refused: Vec<Refusal>,
 }
 
 impl Encoded {
     /// Rows meant for the table.
     pub fn len(&self) -> usize {
-        self.batch.num_rows()
+        self.rows
     }
 
     /// Whether there is nothing for the table.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.rows == 0
     }
 
-    /// Bytes on their way to the server.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The bytes themselves, a whole COPY with header and trailer.
-    pub fn to_bytes(&self) -> Bytes {
-        self.bytes.clone()
+    /// The COPY with header and trailer.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
     }
 
     /// The row of the batch that was given, for row `row` of this.
     pub(crate) fn origin(&self, row: usize) -> usize {
-        self.rows.as_ref().map_or(row, |rows| rows[row] as usize)
+        self.origins.as_ref().map_or(row, |rows| rows[row] as usize)
+    }
+
+    /// Where each row begins, and the last one ends: rows say themselves how long they are.
+    pub(crate) fn boundaries(&self) -> Vec<usize> {
+        let mut boundaries = Vec::with_capacity(self.rows + 1);
+        let mut at = HEADER;
+        for _ in 0..self.rows {
+            boundaries.push(at);
+            let fields = number(&self.bytes[at..at + 2]);
+            at += 2;
+            for _ in 0..fields {
+                // A null has the length -1 and no bytes.
+                at += 4 + number(&self.bytes[at..at + 4]).max(0) as usize;
+            }
+        }
+        boundaries.push(at);
+        boundaries
+    }
+
+    /// The COPY of a part of the rows, in pieces that share this one's memory. `boundaries` are those of [`Encoded::boundaries`].
+    pub(crate) fn part(&self, boundaries: &[usize], range: Range<usize>) -> [Bytes; 3] {
+        let rows = self.bytes.slice(boundaries[range.start]..boundaries[range.end]);
+        [self.bytes.slice(..HEADER), rows, self.bytes.slice(self.bytes.len() - TRAILER..)]
+    }
+}
+
+/// Signature, flags and length of the extension.
+const HEADER: usize = 19;
+/// -1 as 16 bits.
+const TRAILER: usize = 2;
+
+fn number(bytes: &[u8]) -> i32 {
+    match *bytes {
+        [a, b] => i16::from_be_bytes([a, b]).into(),
+        [a, b, c, d] => i32::from_be_bytes([a, b, c, d]),
+        _ => 0,
     }
 }
 
@@ -80,14 +109,8 @@ impl Layout {
             columns.push(Arc::new(Int32Array::from_iter_values(0..batch.num_rows() as i32)));
         }
         let whole = RecordBatch::try_new(self.output.clone(), columns).map_err(|e| Error::Batch(e.to_string()))?;
-        let (batch, rows) = without(whole, &refused)?;
-        let bytes = self.bytes(&batch)?;
-        Ok(Encoded { batch, rows, bytes, refused })
-    }
-
-    /// The bytes of some of the rows, for bisecting.
-    pub(crate) fn part(&self, encoded: &Encoded, range: Range<usize>) -> Result<Bytes, Error> {
-        self.bytes(&encoded.batch.slice(range.start, range.len()))
+        let (batch, origins) = without(whole, &refused)?;
+        Ok(Encoded { bytes: self.bytes(&batch)?, rows: batch.num_rows(), origins, refused })
     }
 
     fn column(&self, batch: &RecordBatch, origins: &Origins<'_>, column: &layout::Column) -> Result<ArrayRef, Error> {
@@ -171,4 +194,49 @@ fn without(batch: RecordBatch, refused: &[Refusal]) -> Result<(RecordBatch, Opti
     let rows: Vec<u32> = (0..batch.num_rows() as u32).filter(|row| bad.next_if_eq(row).is_none()).collect();
     let kept = take_record_batch(&batch, &UInt32Array::from(rows.clone())).map_err(|e| Error::Batch(e.to_string()))?;
     Ok((kept, Some(rows)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Wire;
+    use weir_model::pipeline::Mode;
+
+    fn layout(input: &RecordBatch) -> Layout {
+        let fields = input.schema();
+        let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| layout::Column {
+            name: field.name().clone(),
+            source: Source::Field(i),
+            wire: Wire { arrow: field.data_type().clone(), jsonb: false },
+        };
+        let columns = fields.fields().iter().enumerate().map(column).collect();
+        Layout::new("s", "t", fields.clone(), columns, &Mode::Append).unwrap()
+    }
+
+    const NOWHERE: Origins<'static> = Origins { topic: "", partitions: &[], offsets: &[] };
+
+    #[test]
+    fn a_part_of_the_bytes_is_the_copy_of_those_rows() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some(""), Some("four")]));
+        let number: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(2), None, Some(4)]));
+        let batch = RecordBatch::try_from_iter([("text", text), ("number", number)]).unwrap();
+        let layout = layout(&batch);
+        let whole = layout.encode(&batch, NOWHERE).unwrap();
+        let boundaries = whole.boundaries();
+        for (start, end) in [(0, 4), (0, 1), (1, 3), (3, 4), (2, 2)] {
+            let part = whole.part(&boundaries, start..end).concat();
+            let alone = layout.encode(&batch.slice(start, end - start), NOWHERE).unwrap();
+            assert_eq!(part, alone.bytes().as_ref(), "{start}..{end}");
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_the_range_takes_its_row_out() {
+        let times = vec![Some(i64::MIN), Some(0), None, Some(i64::MAX)];
+        let batch =
+            RecordBatch::try_from_iter([("at", Arc::new(arrow::array::TimestampMicrosecondArray::from(times)) as ArrayRef)]).unwrap();
+        let encoded = layout(&batch).encode(&batch, NOWHERE).unwrap();
+        assert_eq!(encoded.refused.iter().map(|r| r.row).collect::<Vec<_>>(), [0, 3]);
+        assert_eq!((encoded.len(), encoded.origin(0), encoded.origin(1)), (2, 1, 2));
+    }
 }

@@ -41,9 +41,13 @@ impl Store {
             transaction.batch_execute(&upsert.stage).await.map_err(|e| self.error(e))?;
         }
         let mut todo = vec![0..rows.len()];
+        let mut boundaries = None;
         while let Some(range) = todo.pop() {
-            let bytes = if range.len() == rows.len() { rows.bytes.clone() } else { layout.part(rows, range.clone())? };
-            match self.attempt(transaction, layout, bytes).await? {
+            let pieces = match range.len() == rows.len() {
+                true => vec![rows.bytes().clone()],
+                false => rows.part(boundaries.get_or_insert_with(|| rows.boundaries()), range.clone()).into(),
+            };
+            match self.attempt(transaction, layout, pieces).await? {
                 None => {}
                 Some(report) if range.len() == 1 => refused.push(refusal(rows.origin(range.start), &report)),
                 Some(report) => cut(range, report.row, &mut todo),
@@ -54,9 +58,9 @@ impl Store {
     }
 
     /// One COPY under a savepoint. `Some` when the table refused a value: then nothing of it happened.
-    async fn attempt(&self, transaction: &mut Transaction<'_>, layout: &Layout, bytes: Bytes) -> Result<Option<Box<Report>>, Error> {
+    async fn attempt(&self, transaction: &mut Transaction<'_>, layout: &Layout, pieces: Vec<Bytes>) -> Result<Option<Box<Report>>, Error> {
         let savepoint = transaction.savepoint("weir_rows").await.map_err(|e| self.error(e))?;
-        match self.copy(&savepoint, layout, bytes).await {
+        match self.copy(&savepoint, layout, pieces).await {
             Ok(()) => savepoint.commit().await.map(|()| None).map_err(|e| self.error(e)),
             Err(Error::Database { report, .. }) if report.class() == Class::Record => {
                 savepoint.rollback().await.map_err(|e| self.error(e))?;
@@ -66,14 +70,16 @@ impl Store {
         }
     }
 
-    async fn copy(&self, transaction: &Transaction<'_>, layout: &Layout, mut bytes: Bytes) -> Result<(), Error> {
+    async fn copy(&self, transaction: &Transaction<'_>, layout: &Layout, pieces: Vec<Bytes>) -> Result<(), Error> {
         let fail = |e| self.error(e);
         let statement = transaction.prepare_cached(&layout.copy).await.map_err(fail)?;
         let sink = transaction.copy_in(&statement).await.map_err(fail)?;
         tokio::pin!(sink);
-        while !bytes.is_empty() {
-            let chunk = bytes.split_to(bytes.len().min(CHUNK));
-            sink.feed(chunk).await.map_err(fail)?;
+        for mut piece in pieces {
+            while !piece.is_empty() {
+                let chunk = piece.split_to(piece.len().min(CHUNK));
+                sink.feed(chunk).await.map_err(fail)?;
+            }
         }
         sink.as_mut().finish().await.map_err(fail)?;
         if let Some(upsert) = &layout.upsert {

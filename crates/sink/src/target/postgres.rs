@@ -113,7 +113,7 @@ impl Target for Postgres {
         let write = Write { ledger: &self.ledger, claims, layout: &form.layout, rows: &form.rows, letters: &letters, origin: &origin };
         let written = self.store.write(write).await?;
         let refused = written.refused.into_iter().map(|r| (origin.partition(r.row), r.fault.reason)).collect();
-        Ok(Written { outcome: written.outcome, refused, bytes: form.rows.bytes() })
+        Ok(Written { outcome: written.outcome, refused, bytes: form.rows.bytes().len() })
     }
 }
 
