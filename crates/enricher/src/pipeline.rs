@@ -130,7 +130,7 @@ impl Worker {
         books.deltas.values().for_each(|delta| counters += delta.counters);
         let bytes_written = (0..enriched.rows.len()).map(|row| enriched.rows.get(row).len()).sum();
         let reasons = enriched.faults.iter().map(|fault| fault.reason.as_str());
-        self.shared.meters.landed(&Landed { counters, bytes_read: self.records.bytes(), bytes_written, took }, reasons);
+        self.shared.meters.landed(&Landed { counters, records: &self.records, bytes_written, took }, reasons);
         self.shared.meters.lag_seconds.set(self.age_of_last());
         self.shared.status.landed(counters.read);
         for (record, fate) in self.records.iter().zip(&enriched.fates).rev().filter(|(_, fate)| matches!(fate, Fate::Dead(_))).take(3) {

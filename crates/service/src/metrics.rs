@@ -7,6 +7,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// From a millisecond to a minute, dense around the goals (300 ms and 1 s).
 const SECONDS: &[f64] = &[
@@ -164,6 +165,17 @@ impl Metrics {
         }
         metric
     }
+}
+
+/// Observes how old each record was `at` the moment of its commit, given the records' Kafka timestamps in milliseconds since 1970;
+/// records without one (negative) are left out. Gathered locally: the shared histogram is touched once per batch.
+pub fn observe_ages(latency: &Histogram, at: SystemTime, timestamps_ms: impl Iterator<Item = i64>) {
+    let now = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+    let local = latency.local();
+    for stamp in timestamps_ms.filter(|stamp| *stamp >= 0) {
+        local.observe((now - stamp).max(0) as f64 / 1000.0);
+    }
+    local.flush();
 }
 
 /// `weir_records_dead_total{reason}` with a bound on the number of reasons.

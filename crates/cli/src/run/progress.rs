@@ -46,7 +46,10 @@ impl Progress {
     }
 
     /// Leaves the last state standing; without bars it says it once.
-    pub(crate) fn finish(self, hops: &[(&Gauge, Totals)]) {
+    pub(crate) fn finish(mut self, hops: &[(&Gauge, Totals)]) {
+        // What was seen of the lag a moment ago is over.
+        let hops: Vec<(&Gauge, Totals)> = hops.iter().map(|&(hop, totals)| (hop, Totals { lag: 0, ..totals })).collect();
+        self.show(&hops, None);
         match self {
             Progress::Bars { all, bars } => {
                 bars.iter().for_each(ProgressBar::abandon);
