@@ -31,7 +31,8 @@ pub(crate) fn compile(input: SchemaRef, output: SchemaRef, pipeline: &Pipeline) 
     // Without the columns of a lookup that could not be read, every use of them would be reported as a mistake of its own.
     let parts = transform.filter(|_| all_loaded).and_then(|t| {
         let (scope, joins) = keep(scope(&catalog, &t, &tables), &mut mistakes)?;
-        Some(Parts::plan(&scope, joins, &t, &conditions, &Target { schema: &output, pipeline }, &mut mistakes))
+        let target = Target { schema: &output, pipeline };
+        Some(Parts::plan(&scope, joins, &Parsed { transform: &t, conditions: &conditions, target }, &mut mistakes))
     });
     match parts {
         Some(parts) if mistakes.is_empty() => parts.assemble(input, output, pipeline),
@@ -88,6 +89,14 @@ struct Target<'a> {
     pipeline: &'a Pipeline,
 }
 
+/// What the pipeline file asks for, parsed.
+struct Parsed<'a> {
+    transform: &'a Transform,
+    /// Per rule; none when it is a mistake.
+    conditions: &'a [Option<ast::Expr>],
+    target: Target<'a>,
+}
+
 /// Everything planned, nothing compiled yet: only now is it known which columns are read at all.
 struct Parts {
     joins: Vec<Join>,
@@ -99,24 +108,17 @@ struct Parts {
 }
 
 impl Parts {
-    fn plan(
-        scope: &Scope<'_>,
-        joins: Vec<Join>,
-        transform: &Transform,
-        conditions: &[Option<ast::Expr>],
-        target: &Target<'_>,
-        mistakes: &mut Vec<Mistake>,
-    ) -> Parts {
+    fn plan(scope: &Scope<'_>, joins: Vec<Join>, parsed: &Parsed<'_>, mistakes: &mut Vec<Mistake>) -> Parts {
         let mut rules = Vec::new();
-        for (place, condition) in conditions.iter().enumerate() {
+        for (place, condition) in parsed.conditions.iter().enumerate() {
             let Some(condition) = condition else { continue };
             rules.extend(keep(plan_condition(scope, &rule_key(place), condition), mistakes));
         }
-        let filter = transform.filter.as_ref().and_then(|filter| {
+        let filter = parsed.transform.filter.as_ref().and_then(|filter| {
             let refused = check(SQL, filter, scope.catalog());
             if refused.is_empty() { keep(plan_condition(scope, SQL, filter), mistakes) } else { keep(Err(refused), mistakes) }
         });
-        let columns = keep(plan_columns(scope, transform, target), mistakes).unwrap_or_default();
+        let columns = keep(plan_columns(scope, parsed.transform, &parsed.target), mistakes).unwrap_or_default();
         let mut view = |expressions: Vec<&Expr>| keep(scope.view(expressions).map_err(|e| vec![planning_mistake(SQL, &e)]), mistakes);
         let before = view(rules.iter().chain(&filter).map(|p| &p.expr).collect());
         let after = view(columns.iter().map(|(planned, _)| &planned.expr).collect());
@@ -163,8 +165,10 @@ fn needed(joins: &[Join], before: &View, after: &View) -> Vec<bool> {
     let mut needed: Vec<bool> = joins.iter().map(|join| join.inner).collect();
     before.joins().chain(after.joins()).for_each(|join| needed[join] = true);
     // A join can only read from those before it.
-    for join in (0..joins.len()).rev().filter(|&join| needed[join]).collect::<Vec<_>>() {
-        joins[join].view.joins().for_each(|read| needed[read] = true);
+    for (join, read_by) in joins.iter().enumerate().rev() {
+        if needed[join] {
+            read_by.view.joins().for_each(|read| needed[read] = true);
+        }
     }
     needed
 }
@@ -173,7 +177,7 @@ fn plan_condition(scope: &Scope<'_>, key: &str, condition: &ast::Expr) -> Result
     let mistake = |what: String| vec![Mistake::new(key, what)];
     let mut planned = scope.plan(key, SelectItem::UnnamedExpr(condition.clone()))?;
     match planned.pop() {
-        Some(planned) if matches!(planned.data_type, DataType::Boolean | DataType::Null) => Ok(planned),
+        Some(planned) if planned.data_type == DataType::Boolean => Ok(planned),
         Some(planned) => Err(mistake(format!("`{condition}` is {}, not a condition", type_name(&planned.data_type)))),
         None => Err(mistake("is empty".into())),
     }
@@ -188,19 +192,22 @@ struct ResultColumn {
 fn plan_columns(scope: &Scope<'_>, transform: &Transform, target: &Target<'_>) -> Result<Vec<(Planned, Fit)>, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let mut results: Vec<ResultColumn> = Vec::new();
+    let mut unplanned = Vec::new();
     for item in &transform.items {
         match plan_item(scope, item) {
             Ok(columns) => results.extend(columns),
-            Err(more) => mistakes.extend(more),
+            Err(more) => {
+                mistakes.extend(more);
+                unplanned.push(result_name(item));
+            }
         }
-    }
-    // With an item that could not be planned, its column would also be reported as missing.
-    if !mistakes.is_empty() {
-        return Err(mistakes);
     }
     mistakes.extend(surplus(&results, target));
     let mut columns = Vec::new();
-    for field in target.schema.fields() {
+    // The column of an item that could not be planned is not missing as well; an item without a name could be any of them.
+    let planned = |name: &String| results.iter().any(|r| r.planned.name == *name);
+    let excused = |name: &String| !planned(name) && unplanned.iter().any(|u| u.as_ref().is_none_or(|u| u == name));
+    for field in target.schema.fields().iter().filter(|f| !excused(f.name())) {
         match fitting(&results, field, target) {
             Ok(column) => columns.push(column),
             Err(mistake) => mistakes.push(*mistake),
@@ -224,6 +231,16 @@ fn plan_item(scope: &Scope<'_>, item: &SelectItem) -> Result<Vec<ResultColumn>, 
         .into_iter()
         .map(|planned| ResultColumn { text: text.clone().unwrap_or_else(|| identifier(&planned.name)), planned })
         .collect())
+}
+
+/// The name of an item's result column, as far as it can be told without planning it.
+fn result_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => Some(name.value.clone()),
+        SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(names)) => names.last().map(|name| name.value.clone()),
+        _ => None,
+    }
 }
 
 /// Result columns that the output schema does not have, or that come twice.

@@ -71,7 +71,7 @@ impl Table {
         self.data.column(column)
     }
 
-    /// Names of the key's columns, in the order of the pipeline file.
+    /// Names of the key's columns, in the order of the pipeline file; none when the key was a mistake.
     pub(crate) fn key_names(&self) -> Vec<&str> {
         self.key.iter().map(|&column| self.data.schema_ref().field(column).name().as_str()).collect()
     }
@@ -111,8 +111,10 @@ impl Table {
     }
 }
 
+/// The key's columns; none when any of them is a mistake.
 fn key_columns(lookup: &Lookup, place: usize, cells: &Cells, mistakes: &mut Vec<Mistake>) -> Vec<usize> {
     let mut key = Vec::new();
+    let before = mistakes.len();
     if lookup.key.is_empty() {
         mistakes.push(Mistake::new(format!("lookup[{place}].key"), "names no column; a lookup needs a unique key"));
     }
@@ -127,7 +129,7 @@ fn key_columns(lookup: &Lookup, place: usize, cells: &Cells, mistakes: &mut Vec<
             }
         }
     }
-    key
+    if mistakes.len() > before { Vec::new() } else { key }
 }
 
 fn typed(cells: &Cells) -> Result<RecordBatch, String> {

@@ -11,7 +11,7 @@ use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result, 
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::utils::split_conjunction_owned;
-use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
@@ -69,7 +69,8 @@ impl<'a> Scope<'a> {
         let mut joins = Vec::new();
         let mut mistakes = Vec::new();
         for (source, &inner) in sources.iter().filter(|s| s.is_lookup).zip(&transform.inner) {
-            let Some(table) = tables.iter().find(|t| t.name() == source.table) else { continue };
+            // A table without a usable key has its own mistake; how it is joined cannot be judged.
+            let Some(table) = tables.iter().find(|t| t.name() == source.table && !t.key_names().is_empty()) else { continue };
             match scope.join(source, table, inner) {
                 Ok(join) => joins.push(join),
                 Err(mistake) => mistakes.push(*mistake),
@@ -127,35 +128,23 @@ impl<'a> Scope<'a> {
     }
 
     fn join(&self, source: &Source, table: &Arc<Table>, inner: bool) -> Result<Join, Box<Mistake>> {
-        let mistake = |what: String| Box::new(Mistake::new(SQL, what));
-        let unfit = || {
-            let on = |k: &&str| format!("{} = {}.{}", "…", source.alias, identifier(k));
-            let on: Vec<String> = table.key_names().iter().map(on).collect();
-            let what =
-                format!("`{}` must be joined by equality on its whole key, {}, and on nothing else", table.name(), list(table.key_names()));
-            Box::new(Mistake::new(SQL, what).hint(format!("LEFT JOIN {} {} ON {}", table.name(), source.alias, on.join(" AND "))))
-        };
-        let pairs = source.pairs.iter().map(|pair| source.sides(pair)).collect::<Option<Vec<_>>>().ok_or_else(unfit)?;
-        let mut joined: Vec<&str> = pairs.iter().map(|(column, _)| column.as_str()).collect();
-        let mut wanted = table.key_names();
-        (joined.sort_unstable(), wanted.sort_unstable());
-        if joined != wanted {
-            return Err(unfit());
-        }
         let failed = |e: DataFusionError| Box::new(planning_mistake(SQL, &e));
-        let keys = pairs.iter().map(|(column, key)| self.bind(column.clone(), key.clone())).collect::<Result<Vec<_>>>().map_err(failed)?;
-        let view = self.view(keys.iter().map(|k| &k.expr)).map_err(failed)?;
-        let mut types = Vec::new();
-        for key in &keys {
-            let unusable = || mistake(format!("`{}` is joined by a {}, which is no key", table.name(), type_name(&key.data_type)));
-            types.push(key_type(&key.data_type).ok_or_else(unusable)?);
-        }
+        let pairs = source.key_pairs(table)?;
+        let keys = pairs.into_iter().map(|(column, key)| self.bind(column, key)).collect::<Result<Vec<_>>>().map_err(failed)?;
+        let types = keys.iter().map(|key| comparable(key, table)).collect::<Result<Vec<_>, _>>()?;
         let columns: Vec<usize> = keys.iter().filter_map(|k| table.schema().index_of(&k.name).ok()).collect();
         let index = Index::build(table, &columns, &types).map_err(|what| Box::new(Mistake::new(table.mistake_key("key"), what)))?;
-        let cast = |(key, to): (&Planned, DataType)| view.compile(&Expr::Cast(datafusion_expr::Cast::new(Box::new(key.expr.clone()), to)));
-        let keys = keys.iter().zip(types).map(cast).collect::<Result<_>>().map_err(failed)?;
+        let view = self.view(keys.iter().map(|k| &k.expr)).map_err(failed)?;
+        let cast = |(key, to): (Planned, DataType)| view.compile(&Expr::Cast(Cast::new(Box::new(key.expr), to)));
+        let keys = keys.into_iter().zip(types).map(cast).collect::<Result<_>>().map_err(failed)?;
         Ok(Join { table: table.clone(), index, view, keys, inner })
     }
+}
+
+/// The type in which the record's side of a key is compared with the table's.
+fn comparable(key: &Planned, table: &Table) -> Result<DataType, Box<Mistake>> {
+    let unusable = || format!("`{}` is joined by a {}, which is no key", table.name(), type_name(&key.data_type));
+    key_type(&key.data_type).ok_or_else(|| Box::new(Mistake::new(SQL, unusable())))
 }
 
 /// One table of FROM.
@@ -169,6 +158,24 @@ struct Source {
 }
 
 impl Source {
+    /// For each column of the table's key, the record's side; a mistake unless the join is by the whole key and nothing else.
+    fn key_pairs(&self, table: &Table) -> Result<Vec<(String, Expr)>, Box<Mistake>> {
+        let pairs: Option<Vec<(String, Expr)>> = self.pairs.iter().map(|pair| self.sides(pair)).collect();
+        let mut wanted = table.key_names();
+        wanted.sort_unstable();
+        let is_key = |pairs: &Vec<(String, Expr)>| {
+            let mut joined: Vec<&str> = pairs.iter().map(|(column, _)| column.as_str()).collect();
+            joined.sort_unstable();
+            joined == wanted
+        };
+        pairs.filter(is_key).ok_or_else(|| {
+            let key = list(table.key_names());
+            let what = format!("`{}` must be joined by equality on its whole key, {key}, and on nothing else", table.name());
+            let on: Vec<String> = table.key_names().iter().map(|k| format!("… = {}.{}", self.alias, identifier(k))).collect();
+            Box::new(Mistake::new(SQL, what).hint(format!("LEFT JOIN {} {} ON {}", table.name(), self.alias, on.join(" AND "))))
+        })
+    }
+
     /// The lookup's column and the record's expression of one equality.
     fn sides(&self, pair: &Expr) -> Option<(String, Expr)> {
         let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = pair else { return None };

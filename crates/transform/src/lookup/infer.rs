@@ -9,9 +9,11 @@ use std::sync::Arc;
 /// Whole numbers of more digits are not exact as doubles.
 const EXACT_DIGITS: usize = 15;
 
+type IsKind = fn(&str) -> bool;
+
 /// The column with the narrowest type that all its cells have: long, double, boolean, date or string.
 pub(super) fn typed(text: &StringArray) -> ArrayRef {
-    let kinds: [(fn(&str) -> bool, DataType); 4] =
+    let kinds: [(IsKind, DataType); 4] =
         [(is_long, DataType::Int64), (is_double, DataType::Float64), (is_boolean, DataType::Boolean), (is_date, DataType::Date32)];
     let same = || Arc::new(text.clone()) as ArrayRef;
     if text.null_count() == text.len() {

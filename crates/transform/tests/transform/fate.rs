@@ -288,6 +288,18 @@ fn keys_may_have_several_columns_other_types_expressions_and_other_lookups() {
 }
 
 #[test]
+fn a_lookup_that_only_leads_to_another_is_joined_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = schema(&[("id", DataType::Int64, false), ("end", DataType::Utf8, true)]);
+    let sql =
+        "SELECT id, c.next AS end FROM input LEFT JOIN a ON text = a.code LEFT JOIN b ON a.next = b.code LEFT JOIN c ON b.next = c.code";
+    let chain = [("a", "code,next\nx,y\nv,w\n"), ("b", "code,next\ny,z\n"), ("c", "code,next\nz,found\n")];
+    let joined = chain.iter().fold(pipeline(sql), |p, (name, csv)| joining(p, folder.path(), name, &["code"], csv));
+    let done = compile(&output, &joined).apply(&records(&[(1, None, Some("x")), (2, None, Some("v")), (3, None, None)]), 0).unwrap();
+    assert_eq!(texts(&done, "end"), [Some("found".to_string()), None, None]);
+}
+
+#[test]
 fn a_numeric_looking_key_is_compared_as_what_the_record_says() {
     let folder = tempfile::tempdir().unwrap();
     let output = schema(&[("id", DataType::Int64, false), ("name", DataType::Utf8, true)]);

@@ -161,6 +161,7 @@ fn mistakes_in_names_types_and_grammar_are_explained() {
             &["`provider` is a column of several tables"],
         ),
         ("SELECT id FROM inputs", &["FROM begins with `inputs`"]),
+        ("SELECT id FROM input WHERE NULL", &["`NULL` is null, not a condition"]),
         ("SELECT id FROM input WHERE id", &["`id` is long, not a condition"]),
         ("SELECT id FROM input WHERE provider + 1 > at", &["transform.sql"]),
         ("SELECT id, id FROM input", &["transform.sql", "`id`"]),
@@ -201,12 +202,16 @@ fn result_columns_must_be_those_of_the_output_schema() {
 
 #[test]
 fn all_mistakes_are_reported_at_once() {
-    let (folder, pipeline) = with_lookup("SELECT i.idd, p.contry FROM input i LEFT JOIN providers p USING (provider) WHERE amonut > 0");
+    let (folder, pipeline) =
+        with_lookup("SELECT i.idd AS id, p.contry FROM input i LEFT JOIN providers p USING (provider) WHERE amonut > 0");
     let pipeline = joining(pipeline, folder.path(), "doubled", &["code"], "code,x\n1,a\n2,b\n1,c\n");
     let pipeline = rejecting(pipeline, &[("a", "amonut < 0"), ("b", "i.id > 1"), ("c", "p.country <")]);
-    let found = mistakes(&pipeline);
+    let wanted = schema(&[("id", DataType::Int64, false), ("contry", DataType::Utf8, true), ("missing", DataType::Utf8, true)]);
+    let found = mistakes_into(wanted, &pipeline);
     let keys: Vec<&str> = found.iter().filter_map(|m| m.split(": ").next()).collect();
-    let expected = ["lookup[1].key", "reject[2].when", "reject[0].when", "transform.sql", "transform.sql", "transform.sql"];
+    let expected =
+        ["lookup[1].key", "reject[2].when", "reject[0].when", "transform.sql", "transform.sql", "transform.sql", "transform.sql"];
+    assert!(found[6].contains("no column `missing`"), "a column whose expression is a mistake is not missing as well: {found:#?}");
     assert_eq!(keys, expected, "{found:#?}");
 }
 
