@@ -173,16 +173,18 @@ fn a_bad_cast_costs_its_record() {
     assert_eq!(done.rows, [0, 2]);
 }
 
+/// A value as text, or reason and detail of its fault.
+type Converted = Result<String, (String, String)>;
+
 /// The output of `expression` of type `to` for each n, or the reason it was refused.
-fn converted(expression: &str, to: DataType, nullable: bool, numbers: &[Option<i32>]) -> Vec<Result<String, (String, String)>> {
+fn converted(expression: &str, to: DataType, nullable: bool, numbers: &[Option<i32>]) -> Vec<Converted> {
     let output = schema(&[("id", DataType::Int64, false), ("x", to, nullable)]);
     let plan = compile(&output, &pipeline(&format!("SELECT id, {expression} AS x FROM input")));
     let rows: Vec<_> = numbers.iter().enumerate().map(|(i, n)| (i as i64, *n, None)).collect();
     let done = plan.apply(&records(&rows), 0).unwrap();
     let format = arrow::util::display::FormatOptions::new().with_null("null");
     let shown = arrow::util::display::ArrayFormatter::try_new(done.output.column(1), &format).unwrap();
-    let mut results: Vec<(u32, Result<String, (String, String)>)> =
-        done.rows.iter().enumerate().map(|(i, row)| (*row, Ok(shown.value(i).to_string()))).collect();
+    let mut results: Vec<(u32, Converted)> = done.rows.iter().enumerate().map(|(i, row)| (*row, Ok(shown.value(i).to_string()))).collect();
     results.extend(done.faults.iter().map(|(row, f)| (*row, Err((f.reason.clone(), f.detail.clone())))));
     results.sort_by_key(|(row, _)| *row);
     results.into_iter().map(|(_, result)| result).collect()
