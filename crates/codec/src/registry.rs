@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep};
 
 /// How long "no such id" is believed without asking again.
 pub const MISSING_FOR: Duration = Duration::from_secs(10);
-/// Pauses between the questions for an id that seems to be missing: it may have been registered a moment ago, on another node.
+/// Pauses before an answer that others may just be changing is asked for again: an id that was registered a moment ago on another node,
+/// a subject that somebody else is creating.
 const ASK_AGAIN: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
 /// Schema texts, and missing ids, kept at most.
 const MAX_CACHED: usize = 1024;
@@ -74,8 +75,20 @@ impl Registry {
         Schema::parse(&document).map_err(|e| Error::Invalid { what: format!("schema {id}"), why: e.to_string() })
     }
 
-    /// Registers `schema` under `subject` and returns its id; the same schema again gets the same id.
+    /// Registers `schema` under `subject` and returns its id; the same schema again gets the same id. Safe to call by many at once:
+    /// a registry may refuse the second of two first registrations that cross (Apicurio says 409, "already exists"), so a refusal is
+    /// believed only when the registry's compatibility rule stands behind it, or when it stays.
     pub async fn register(&self, subject: &str, schema: &Schema) -> Result<u32, Error> {
+        for pause in ASK_AGAIN {
+            match self.register_once(subject, schema).await {
+                Err(Error::Refused { .. }) if self.compatible(subject, schema).await?.is_empty() => sleep(pause).await,
+                answer => return answer,
+            }
+        }
+        self.register_once(subject, schema).await
+    }
+
+    async fn register_once(&self, subject: &str, schema: &Schema) -> Result<u32, Error> {
         #[derive(Deserialize)]
         struct Registered {
             id: u32,

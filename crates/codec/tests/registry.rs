@@ -44,6 +44,18 @@ async fn a_registered_schema_comes_back_by_id_and_as_the_latest() {
     assert_eq!((latest, version, schema.arrow()), (id, 1, first().arrow()));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_start_together_register_the_same_subject_once() {
+    let (registry, subject) = (registry(), subject());
+    let mut registrations = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (registry, subject) = (registry.clone(), subject.clone());
+        registrations.spawn(async move { registry.register(&subject, &first()).await });
+    }
+    let ids: std::collections::BTreeSet<u32> = registrations.join_all().await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
 #[tokio::test]
 async fn the_rule_of_a_subject_decides_what_may_follow() {
     let (registry, subject) = (registry(), subject());
