@@ -79,7 +79,7 @@ mod tests {
         match n {
             0 => Fate::Filtered,
             1 => Fate::Dead(0),
-            _ => Fate::Emitted(0),
+            _ => Fate::emitted(),
         }
     }
 

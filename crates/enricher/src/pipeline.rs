@@ -97,7 +97,7 @@ impl Worker {
                     topic: &pipeline.output.topic,
                     partition: Some(record.partition()),
                     key: record.key(),
-                    value: Some(enriched.rows.get(row as usize)),
+                    value: Some(enriched.row(row)),
                     timestamp_ms: Some(record.timestamp_ms()),
                     headers: &[(lineage::HEADER, Some(&lineage.encode()))],
                 })?,
@@ -128,9 +128,8 @@ impl Worker {
         self.setbacks.reset();
         let mut counters = Counters::default();
         books.deltas.values().for_each(|delta| counters += delta.counters);
-        let bytes_written = (0..enriched.rows.len()).map(|row| enriched.rows.get(row).len()).sum();
         let reasons = enriched.faults.iter().map(|fault| fault.reason.as_str());
-        self.shared.meters.landed(&Landed { counters, records: &self.records, bytes_written, took }, reasons);
+        self.shared.meters.landed(&Landed { counters, records: &self.records, bytes_written: enriched.bytes(), took }, reasons);
         self.shared.meters.lag_seconds.set(self.age_of_last());
         self.shared.status.landed(counters.read);
         for (record, fate) in self.records.iter().zip(&enriched.fates).rev().filter(|(_, fate)| matches!(fate, Fate::Dead(_))).take(3) {

@@ -6,7 +6,7 @@ use crate::enrich::Enricher;
 use crate::error::Error;
 use crate::metrics::Meters;
 use crate::status::Status;
-use crate::worker::{Shared, Worker};
+use crate::worker::{Shared, Views, Worker};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -83,18 +83,20 @@ async fn admin_pages(shared: &Arc<Shared>, options: &Options, stop: &Cancellatio
 async fn work(shared: &Arc<Shared>, options: &Options, stop: &CancellationToken) -> Result<(), Error> {
     let pipeline = &shared.job.pipeline;
     let registry = Registry::new(&pipeline.registry)?;
+    // From the start, so that the instance is not ready before each of its workers is.
+    let views: Vec<Views> = (0..pipeline.workers.enricher).map(|_| Views::new(&shared.health)).collect();
     if !ensure_topics(shared, stop).await? {
         return Ok(());
     }
     let Some(schema_id) = register(shared, &registry, stop).await? else { return Ok(()) };
     let mut workers = Workers::new(&shared.health, stop);
-    for number in 0..pipeline.workers.enricher {
+    for (number, views) in views.into_iter().enumerate() {
         let name = format!("{}-{number}", options.settings.instance);
         let id = format!("weir.{}.enricher.{}.{number}", pipeline.name, options.settings.instance);
         let limit = unit::record_limit(&shared.kafka);
         let enricher = Enricher::new(shared.job.clone(), registry.clone(), Handle::current(), schema_id, limit)?;
         let (shared, stop, member) = (shared.clone(), stop.clone(), name.clone());
-        let work = move |heartbeat| Worker::join(number, shared, enricher, &member, &id)?.run(&heartbeat, &stop);
+        let work = move |heartbeat| Worker::join(number, shared, enricher, views, &member, &id)?.run(&heartbeat, &stop);
         workers.spawn(&name, work).map_err(Error::from)?;
     }
     Ok(workers.join().await?)

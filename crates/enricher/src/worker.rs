@@ -54,11 +54,30 @@ impl Shared {
     }
 }
 
+/// A worker's views of what it depends on.
+pub(crate) struct Views {
+    broker: Waiting,
+    registry: Waiting,
+}
+
+impl Views {
+    pub(crate) fn new(health: &Health) -> Views {
+        Views { broker: Waiting::new(health.dependency("kafka")), registry: Waiting::new(health.dependency("registry")) }
+    }
+}
+
 impl Worker {
     /// Joins the group; partitions come later.
-    pub(crate) fn join(number: usize, shared: Arc<Shared>, enricher: Enricher, member: &str, id: &str) -> Result<Worker, Error> {
+    pub(crate) fn join(
+        number: usize,
+        shared: Arc<Shared>,
+        enricher: Enricher,
+        views: Views,
+        member: &str,
+        id: &str,
+    ) -> Result<Worker, Error> {
         let pipeline = &shared.job.pipeline;
-        let mut registry = Waiting::new(shared.health.dependency("registry"));
+        let Views { broker, mut registry } = views;
         // The schemas were registered a moment ago.
         registry.answered();
         Ok(Worker {
@@ -68,7 +87,7 @@ impl Worker {
             unit: Unit::new(&shared.kafka, id),
             enricher,
             records: Records::new(),
-            broker: Waiting::new(shared.health.dependency("kafka")),
+            broker,
             registry,
             setbacks: Backoff::default(),
             halted: BTreeSet::new(),

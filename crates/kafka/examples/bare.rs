@@ -7,7 +7,7 @@
 //! bare read    BROKERS FROM COUNT                     consumes only
 //! ```
 //!
-//! BATCH is the number of records in a transaction. Prints one line of JSON: {"records", "seconds", "cpu_seconds", "max_rss"}, the last
+//! BATCH is the number of records in a transaction. Target topics are created when missing, with as many partitions as FROM, or 3. Prints one line of JSON: {"records", "seconds", "cpu_seconds", "max_rss"}, the last
 //! in bytes.
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +20,8 @@ use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use weir_kafka::admin;
+use weir_model::pipeline::Kafka;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SAMPLE: usize = 200_000;
@@ -29,20 +31,43 @@ fn main() -> Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let (records, seconds, cpu) = match args[..] {
         ["fill", brokers, topic, count, bytes, batch] => {
+            create(brokers, topic, 3)?;
             let samples = arbitrary(bytes.parse()?);
             measured(|| produce(brokers, topic, &samples, count.parse()?, batch.parse()?))?
         }
         ["produce", brokers, from, to, count, batch] => {
+            create_like(brokers, from, to)?;
             let samples = sample(brokers, from)?;
             measured(|| produce(brokers, to, &samples, count.parse()?, batch.parse()?))?
         }
-        ["pass", brokers, from, to, count, batch] => measured(|| pass(brokers, from, to, count.parse()?, batch.parse()?))?,
+        ["pass", brokers, from, to, count, batch] => {
+            create_like(brokers, from, to)?;
+            measured(|| pass(brokers, from, to, count.parse()?, batch.parse()?))?
+        }
         ["read", brokers, from, count] => measured(|| read(brokers, from, count.parse()?))?,
         _ => bail!("usage: bare fill|produce|pass|read BROKERS …; see the head of examples/bare.rs"),
     };
     let report = serde_json::json!({ "records": records, "seconds": seconds, "cpu_seconds": cpu, "max_rss": max_rss()? });
     println!("{report}");
     Ok(())
+}
+
+fn create_like(brokers: &str, from: &str, to: &str) -> Result<()> {
+    let partitions = admin::partitions(&kafka(brokers), from)?.with_context(|| format!("no topic {from}"))?;
+    create(brokers, to, partitions.len() as i32)
+}
+
+/// The one thing that is taken from weir, and not measured.
+fn create(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
+    let topic = admin::Topic { key: "output.topic", name: topic.into(), partitions, keep: admin::Keep::Default };
+    let mistakes = admin::ensure(&kafka(brokers), &[topic])?;
+    anyhow::ensure!(mistakes.is_empty(), "{}", mistakes[0].what);
+    Ok(())
+}
+
+fn kafka(brokers: &str) -> Kafka {
+    let (session_timeout, transaction_timeout) = (PATIENCE, PATIENCE);
+    Kafka { brokers: brokers.into(), properties: BTreeMap::new(), replication: 1, session_timeout, transaction_timeout }
 }
 
 struct Sample {

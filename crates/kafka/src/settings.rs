@@ -77,8 +77,8 @@ const READING: [(&str, &str); 5] = [
     ("fetch.wait.max.ms", "100"),
     // The default of a second stalls a fast reader whenever its queue was full.
     ("fetch.queue.backoff.ms", "10"),
-    ("queued.min.messages", "20000"),
-    ("queued.max.messages.kbytes", "16384"),
+    ("queued.min.messages", "10000"),
+    ("queued.max.messages.kbytes", "8192"),
 ];
 
 fn reading(kafka: &Kafka) -> ClientConfig {
@@ -97,8 +97,8 @@ const WRITING: [(&str, &str); 6] = [
     ("batch.size", "1000000"),
     ("batch.num.messages", "20000"),
     ("compression.type", "lz4"),
-    ("queue.buffering.max.messages", "100000"),
-    ("queue.buffering.max.kbytes", "32768"),
+    ("queue.buffering.max.messages", "50000"),
+    ("queue.buffering.max.kbytes", "16384"),
 ];
 
 /// How long a producer waits before it repeats a request: long enough to tell a repeated one from a slow one.

@@ -60,7 +60,8 @@ fn a_transaction_that_is_fenced_is_read_again() {
         pipeline.wait_done();
     }
     assert_eq!(pipeline.audit(), expected(0..3000));
-    assert!(enricher.metric("weir_producer_recycles_total", "").unwrap() >= 4.0, "one at the start and one per twin");
+    let recycles = enricher.metric("weir_producer_recycles_total", "").unwrap();
+    assert!(recycles >= 4.0, "{recycles}: one at the start and one per twin");
 }
 
 #[test]
