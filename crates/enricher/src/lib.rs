@@ -7,7 +7,7 @@
 //!
 //! [`pipeline`] is the path of a batch on one screen.
 
-pub mod breaker;
+pub use weir_model::breaker;
 mod chain;
 pub mod config;
 mod enrich;

@@ -35,19 +35,15 @@ pub(crate) struct OutOfOrder {
 }
 
 impl Batch {
-    /// Decodes `records`. A record without lineage did not come through the enricher and is a fault.
+    /// Decodes `records` and takes them. A record without lineage did not come through the enricher and is a fault.
     ///
     /// # Errors
-    /// The registry is away; the records come back, to be tried again.
-    pub(crate) fn decode(records: Records, decoder: &mut Decoder) -> Result<Batch, (Records, weir_codec::Error)> {
+    /// The registry is away; `records` are untouched, to be tried again.
+    pub(crate) fn decode(records: &mut Records, decoder: &mut Decoder) -> Result<Batch, weir_codec::Error> {
         let values: Vec<Option<&[u8]>> = records.iter().map(|r| r.lineage().and(r.value())).collect();
-        match decoder.decode(&values) {
-            Ok(Decoded { batch, rows, faults }) => {
-                let faults = faults.into_iter().map(|(index, fault)| (index, here(&records, index, fault))).collect();
-                Ok(Batch { records, rows: batch, origins: rows, faults })
-            }
-            Err(error) => Err((records, error)),
-        }
+        let Decoded { batch, rows, faults } = decoder.decode(&values)?;
+        let faults = faults.into_iter().map(|(index, fault)| (index, here(records, index, fault))).collect();
+        Ok(Batch { records: std::mem::take(records), rows: batch, origins: rows, faults })
     }
 
     /// Lets go of the rows, once they are in the target's form: two batches are alive at a time, and memory is promised to stay flat.

@@ -11,11 +11,12 @@ use crate::status::Status;
 use crate::target::{Target, Written};
 use crate::troubles::Troubles;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use weir_codec::Decoder;
 use weir_kafka::{Consumer, Records};
+use weir_model::breaker::Breaker;
 use weir_model::fault::Class;
 use weir_model::pipeline::{self, Kafka, Pipeline};
 use weir_model::progress::Counters;
@@ -41,7 +42,14 @@ pub(crate) struct Shared<T> {
     pub(crate) meters: Meters,
     pub(crate) status: Status,
     pub(crate) health: Health,
+    pub(crate) breaker: Mutex<Breaker>,
     pub(crate) runtime: Handle,
+}
+
+impl<T> Shared<T> {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One thread: a member of the sink's group, and the partitions that fall to it.
@@ -95,6 +103,7 @@ impl<T: Target> Worker<T> {
             self.rebalances();
             match (self.machine.next_command(), self.machine.term()) {
                 _ if self.unfit => self.repair()?,
+                _ if self.tripped() => self.stand_by()?,
                 (Some(command), _) => self.obey(command)?,
                 (None, Some(term)) => self.batch(term)?,
                 (None, None) => self.stand_by()?,
@@ -142,13 +151,12 @@ impl<T: Target> Worker<T> {
     /// Waits for the registry as long as it takes, unless the batch goes stale meanwhile.
     fn decode(&mut self, mut records: Records, term: Term) -> Result<Option<Batch>, Error> {
         loop {
-            match Batch::decode(records, &mut self.decoder) {
+            match Batch::decode(&mut records, &mut self.decoder) {
                 Ok(batch) => {
                     self.troubles.registry_answered();
                     return Ok(Some(batch));
                 }
-                Err((back, error)) if error.class() == Class::Environment => {
-                    records = back;
+                Err(error) if error.class() == Class::Environment => {
                     self.pause(&error.into());
                     self.rebalances();
                     if self.machine.term() != Some(term) {
@@ -156,7 +164,7 @@ impl<T: Target> Worker<T> {
                         return Ok(None);
                     }
                 }
-                Err((_, error)) => return Err(error.into()),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -227,9 +235,19 @@ impl<T: Target> Worker<T> {
         dead.extend(written.refused.iter().map(|(_, reason)| reason.clone()));
         let (read, dead_count) = (records.len() as u64, dead.len() as u64);
         let counters = Counters { read, written: read - dead_count, filtered: 0, dead: dead_count };
+        self.shared.breaker().note(read, dead_count, Instant::now());
         let (bytes, took, at) = (written.bytes, landing.took, landing.at);
         self.shared.meters.landed(&Landed { counters, dead: &dead, records, bytes, took, at });
         self.behind = Some(records.timestamp_ms(records.len() - 1));
+    }
+
+    /// Whether too much died for too long. Nothing is read from then on until a restart.
+    fn tripped(&mut self) -> bool {
+        let reason = self.shared.breaker().tripped().map(str::to_owned);
+        reason.is_some_and(|reason| {
+            self.troubles.halt(&reason);
+            true
+        })
     }
 
     fn out_of_order(&mut self, disorder: &OutOfOrder) -> Result<(), Error> {

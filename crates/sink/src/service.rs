@@ -7,12 +7,13 @@ use crate::pipeline::{Shared, Worker};
 use crate::status::Status;
 use crate::target::{Postgres, Target};
 use serde_json::json;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::Instrument;
 use weir_codec::{Decoder, Registry, Schema};
 use weir_kafka::admin;
+use weir_model::breaker::Breaker;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{self, Pipeline, Sink};
@@ -124,6 +125,7 @@ impl Instance {
             meters: Meters::new(&metrics),
             status: self.status.clone(),
             health: self.health.clone(),
+            breaker: Mutex::new(Breaker::new(&self.pipeline.dead_letters)),
             runtime: Handle::current(),
         });
         for number in 0..self.pipeline.workers.sink {

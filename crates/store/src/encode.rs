@@ -3,9 +3,7 @@
 use crate::layout::{Layout, Source};
 use crate::place::Refusal;
 use crate::{Error, layout};
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Int32Array, Int64Array, PrimitiveArray, RecordBatch, StringArray, UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, ArrowNumericType, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options, max, min, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Schema, TimeUnit, TimestampMicrosecondType};
 use bytes::{Bytes, BytesMut};
@@ -161,11 +159,9 @@ const TIMESTAMPS: Range<i64> = -210_866_803_200_000_000..i64::MAX;
 /// 4713-11-24 BC to the end of 5874897 AD, days since 1970.
 const DATES: Range<i32> = -2_440_588..2_145_042_541;
 
-fn beyond<T: ArrowPrimitiveType>(array: &ArrayRef, range: Range<T::Native>, column: &str, refused: &mut Vec<Refusal>)
+fn beyond<T>(array: &ArrayRef, range: Range<T::Native>, column: &str, refused: &mut Vec<Refusal>)
 where
-    T::Native: PartialOrd + std::fmt::Display,
-    PrimitiveArray<T>: Clone,
-    T: arrow::datatypes::ArrowNumericType,
+    T: ArrowNumericType<Native: PartialOrd + std::fmt::Display>,
 {
     let array = array.as_primitive::<T>();
     let within = |value: Option<T::Native>| value.is_none_or(|v| range.contains(&v));

@@ -40,7 +40,7 @@ impl Store {
         if let Some(upsert) = &layout.upsert {
             transaction.batch_execute(&upsert.stage).await.map_err(|e| self.error(e))?;
         }
-        let mut todo = vec![0..rows.len()];
+        let mut todo: Vec<Range<usize>> = std::iter::once(0..rows.len()).collect();
         let mut boundaries = None;
         while let Some(range) = todo.pop() {
             let pieces = match range.len() == rows.len() {
@@ -147,7 +147,7 @@ mod tests {
     /// Runs the bisecting against a table that refuses `bad`, naming the row or not; returns what was singled out and placed.
     fn run(rows: usize, bad: &[usize], named: impl Fn(usize, usize) -> Option<usize>) -> (Vec<usize>, Vec<usize>, usize) {
         let (mut refused, mut placed, mut attempts) = (Vec::new(), Vec::new(), 0);
-        let mut todo = vec![0..rows];
+        let mut todo: Vec<Range<usize>> = std::iter::once(0..rows).collect();
         while let Some(range) = todo.pop() {
             attempts += 1;
             match bad.iter().find(|b| range.contains(b)) {

@@ -138,6 +138,17 @@ async fn a_hand_in_the_position_row_stops_its_partition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_not_drained_into_the_dead_letters() {
+    let mut world = World::new(&format!("{NAMES}[dead_letters]\nhalt_after = \"1s\"\n"));
+    world.feed((0..20_000).map(|id| (id, "every name is too long for the column")));
+    let sink = world.start();
+    sink.wait_until_it_says("went to the dead letters");
+    sink.stop().await.unwrap();
+    assert!(world.number("SELECT count(*) FROM weir.dead_letters") < 10_000);
+    assert_eq!(world.number("SELECT sum(dead) FROM weir.positions"), world.number("SELECT count(*) FROM weir.dead_letters"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upsert_ends_with_the_last_record_of_each_key() {
     let mut world = World::new("mode = \"upsert\"\nkey = [\"id\"]\n");
     let sink = world.start();

@@ -1,8 +1,8 @@
-//! The breaker: when too many records die for too long, the mistake is in a schema or a rule, and the topic must not drain into the dead
+//! The breaker: when too many records die for too long, the mistake is in a schema, a rule or a table, and the topic must not drain into the dead
 //! letters.
 
+use crate::pipeline::DeadLetters;
 use std::time::{Duration, Instant};
-use weir_model::pipeline::DeadLetters;
 
 /// Fewer records than this prove nothing.
 const PROOF: u64 = 1000;
@@ -43,7 +43,7 @@ impl Breaker {
             let percent = 100.0 * dead as f64 / read as f64;
             self.tripped = Some(format!(
                 "{dead} of the last {read} records ({percent:.0} %) went to the dead letters, for longer than dead_letters.halt_after; \
-                 look at their reasons, mend the schema or the rule, and restart"
+                 look at their reasons, mend the schema, the rule or the table, and restart"
             ));
         }
         self.streak = Some(streak);
