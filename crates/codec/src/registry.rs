@@ -1,8 +1,8 @@
 //! The Schema Registry, through Confluent's REST interface.
 //!
 //! Successes are cached, since what an id means never changes. Errors are not, with one exception: that an id does not exist is
-//! believed for [`MISSING_FOR`], after it was asked for repeatedly, so that a topic full of foreign bytes does not become a storm of
-//! requests. A plain 404 is not such an answer: a wrong path or a gateway says 404 as well, and no record may be lost to that.
+//! believed for [`MISSING_FOR`], the first time after it was asked for repeatedly, so that a topic full of foreign bytes becomes neither
+//! a storm of requests nor a row of pauses. A plain 404 is not such an answer: a wrong path or a gateway says 404 as well, and no record may be lost to that.
 
 mod error;
 mod http;
@@ -163,6 +163,9 @@ impl Registry {
                 };
             }
             open.retain(|id| matches!(answers.get(id), Some(Err(Error::NotFound { .. }))) && !self.is_missing(*id));
+            // An id that was missing before is asked for once: it had all the time in between, and the batch's neighbours wait.
+            let again: Vec<u32> = open.extract_if(.., |id| self.was_missing(*id)).collect();
+            self.believe_missing(&again);
             match pauses.next() {
                 Some(pause) if !open.is_empty() => sleep(*pause).await,
                 _ => break,
@@ -243,6 +246,10 @@ impl Registry {
 
     fn is_missing(&self, id: u32) -> bool {
         self.cache().missing.get(&id).is_some_and(|until| Instant::now() < *until)
+    }
+
+    fn was_missing(&self, id: u32) -> bool {
+        self.cache().missing.contains_key(&id)
     }
 
     fn believe_missing(&self, ids: &[u32]) {

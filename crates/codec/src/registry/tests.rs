@@ -117,6 +117,16 @@ async fn a_missing_id_is_asked_for_a_few_times_and_then_believed_for_a_while() {
 }
 
 #[tokio::test]
+async fn an_id_that_was_missing_before_is_asked_for_once_and_not_waited_for() {
+    let stub = Stub::new(|_, _| missing());
+    let registry = stub.registry();
+    registry.cache().missing.insert(1, Instant::now());
+    assert!(matches!(registry.documents(&[1]).await.unwrap()[..], [Err(Error::NotFound { .. })]));
+    assert_eq!(stub.asked(), 1);
+    assert!(registry.is_missing(1), "and believed for a while again");
+}
+
+#[tokio::test]
 async fn schemas_of_other_kinds_are_invalid() {
     let stub = Stub::new(|_, _| (200, json!({"schema": "{}", "schemaType": "JSON"}).to_string()));
     let error = stub.registry().documents(&[1]).await.unwrap().remove(0).unwrap_err();
