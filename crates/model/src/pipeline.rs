@@ -190,7 +190,7 @@ pub struct DeadLetters {
     pub topic: String,
     /// `halt_share`: breaker: a share of dead letters above this, 0.0–1.0 …
     pub halt_share: f64,
-    /// `halt_after`: … for at least this long (and at least 1,000 records) halts the enricher.
+    /// `halt_after`: … for at least this long (and at least 1,000 records) halts the enricher, or the sink.
     pub halt_after: Duration,
 }
 

@@ -125,7 +125,7 @@ keys! {
 
     TOPIC_DEAD = "topic" Text(names::topic), Means("the input topic's name + `.dead-letters`"), "", "Records that were refused, with their original bytes.";
     HALT_SHARE = "halt_share" Share, Is("0.5"), "", "A share of dead letters above this, 0.0–1.0 …";
-    HALT_AFTER = "halt_after" Duration(SECOND, 24 * HOUR), Is("60s"), "", "… for at least this long and at least 1,000 records halts the enricher; 1.0 above never does.";
+    HALT_AFTER = "halt_after" Duration(SECOND, 24 * HOUR), Is("60s"), "", "… for at least this long and at least 1,000 records halts the enricher, or the sink; 1.0 above never does.";
 
     NAME_SINK = "name" Text(names::name), Refused, "", "Part of the consumer group and of the books' key: never change it while the pipeline has data in flight.";
     TYPE_SINK = "type" Choice(&["postgres"]), Refused, "", "Kind of target.";
