@@ -4,6 +4,7 @@ use crate::Flow;
 use crate::flow::root;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use weir_codec::Schema;
 use weir_model::fault::Stage;
 use weir_producer::synthetic::{Expected, Oracle, Record};
@@ -12,6 +13,9 @@ use weir_producer::synthetic::{Expected, Oracle, Record};
 pub const COLUMNS: &str = "caller_name, receiver_name, caller_id, receiver_id, \
     (extract(epoch FROM start_datetime) * 1000000)::bigint, (extract(epoch FROM end_datetime) * 1000000)::bigint, \
     call_duration, network_provider, (total_amount * 100)::bigint, country, network_type, (rate_per_minute * 10000)::bigint";
+
+/// Stands between the values of a row: ASCII's unit separator, which no value holds.
+pub const BETWEEN: &str = "\u{1f}";
 
 /// An invalid record: stage and reason of its dead letter, and its value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +33,7 @@ pub struct Dead {
 pub struct Expectation {
     /// Values of the input topic.
     pub input: Vec<Vec<u8>>,
-    /// Rows of the table, values joined by tabs in the order of [`COLUMNS`].
+    /// Rows of the table, values joined by [`BETWEEN`] in the order of [`COLUMNS`].
     pub rows: Vec<String>,
     /// Letters in the dead-letter topic.
     pub topic_letters: Vec<Dead>,
@@ -109,11 +113,21 @@ fn row(call: &Record, providers: &BTreeMap<String, (String, String)>) -> Result<
     ensure!(seconds > 0, "a generated call lasts");
     // Ten-thousandths per minute, half up: cents · 100 · 60 / seconds.
     let rate = (call.total_amount_cents * 12_000 + seconds) / (2 * seconds);
-    let Record { caller_name, receiver_name, caller_id, receiver_id, start_micros, end_micros, .. } = call;
-    Ok(format!(
-        "{caller_name}\t{receiver_name}\t{caller_id}\t{receiver_id}\t{start_micros}\t{end_micros}\t{seconds}\t{provider}\t{}\t{country}\t{network_type}\t{rate}",
-        call.total_amount_cents
-    ))
+    let values: [&dyn Display; 12] = [
+        &call.caller_name,
+        &call.receiver_name,
+        &call.caller_id,
+        &call.receiver_id,
+        &call.start_micros,
+        &call.end_micros,
+        &seconds,
+        &provider,
+        &call.total_amount_cents,
+        country,
+        network_type,
+        &rate,
+    ];
+    Ok(values.map(ToString::to_string).join(BETWEEN))
 }
 
 /// Provider → country, network type.

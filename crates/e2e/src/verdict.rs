@@ -1,7 +1,7 @@
 //! The verdict over a pipeline at rest: every place holds exactly what the oracle says, nothing lost, nothing doubled, nothing changed.
 
 use crate::Flow;
-use crate::expectation::{COLUMNS, Dead, Expectation};
+use crate::expectation::{BETWEEN, COLUMNS, Dead, Expectation};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -68,11 +68,17 @@ fn check_lineage(input: &BTreeMap<Coordinates, Record>, output: &[Record], lette
     same("lineage", named, &input.keys().copied().collect::<Vec<_>>())
 }
 
+/// The rows of the flow's table are exactly these; `expected` is sorted.
+pub fn check_rows(flow: &Flow, expected: &[String]) -> Result<()> {
+    let rows = flow.fresh_database()?.texts(&format!("SELECT {COLUMNS} FROM telecom.telecom_data"))?;
+    let join =
+        |row: Vec<Option<String>>| row.into_iter().map(|text| text.unwrap_or_else(|| "NULL".into())).collect::<Vec<_>>().join(BETWEEN);
+    same("table", sorted(rows.into_iter().map(join).collect()), expected)
+}
+
 fn check_table(flow: &Flow, expected: &Expectation) -> Result<()> {
+    check_rows(flow, &expected.rows)?;
     let database = flow.fresh_database()?;
-    let rows = database.texts(&format!("SELECT {COLUMNS} FROM telecom.telecom_data"))?;
-    let join = |row: Vec<Option<String>>| row.into_iter().map(|text| text.unwrap_or_else(|| "NULL".into())).collect::<Vec<_>>().join("\t");
-    same("table", sorted(rows.into_iter().map(join).collect()), &expected.rows)?;
     let odd = "SELECT count(*) FROM telecom.telecom_data WHERE processing_timestamp IS NULL \
         OR processing_timestamp NOT BETWEEN (now() AT TIME ZONE 'UTC') - interval '1 hour' AND now() AT TIME ZONE 'UTC'";
     ensure!(database.number(odd)? == 0, "rows were not processed in the last hour");

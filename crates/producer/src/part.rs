@@ -46,12 +46,15 @@ pub(crate) enum Turn {
     Worked,
     /// Nothing to do for so long.
     Rest(Duration),
+    /// A transaction was not committed: hear the group and the broker before anything else is tried.
+    Doubt,
 }
 
 impl Turn {
     /// What two partitions' turns come to together.
     pub(crate) fn and(self, other: Turn) -> Turn {
         match (self, other) {
+            (Turn::Doubt, _) | (_, Turn::Doubt) => Turn::Doubt,
             (Turn::Rest(a), Turn::Rest(b)) => Turn::Rest(a.min(b)),
             _ => Turn::Worked,
         }
@@ -161,8 +164,11 @@ impl Part {
             tracing::info!(partition = self.number, "the source is at its end");
         }
         self.show(shared);
-        // After a failure, first hear what the group has to say: the partition may belong to somebody else by now.
-        Ok(if committed && !chunk.is_empty() { Turn::Worked } else { Turn::Rest(REST) })
+        Ok(match committed {
+            true if chunk.is_empty() => Turn::Rest(REST),
+            true => Turn::Worked,
+            false => Turn::Doubt,
+        })
     }
 
     /// Records, dead letters and position in one transaction. Anything but a definite success makes the protocol ask for the ledger

@@ -162,11 +162,15 @@ impl Worker {
         Ok(())
     }
 
-    /// One step of every partition.
+    /// One step of every partition; after a failed transaction the others wait, for it may be the broker that failed, or the group may
+    /// have given the partitions to somebody else.
     fn turn(&mut self) -> Result<Turn, Error> {
         let mut all = Turn::Rest(GLANCE);
         for part in self.parts.values_mut() {
             all = all.and(part.turn(&self.shared, &mut self.encoding)?);
+            if matches!(all, Turn::Doubt) {
+                break;
+            }
         }
         Ok(all)
     }
@@ -215,6 +219,7 @@ impl Outages {
             Turn::Worked => Duration::from_millis(1),
             Turn::Rest(rest) if self.confirmed.is_some_and(|at| at.elapsed() < CONFIRM) => return Ok(rest),
             Turn::Rest(rest) => membership.ping().map(|()| rest)?,
+            Turn::Doubt => membership.ping().map(|()| GLANCE)?,
         };
         self.confirmed = Some(Instant::now());
         self.kafka.answered();

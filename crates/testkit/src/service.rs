@@ -158,3 +158,13 @@ impl Service {
         self.process.expect_running()
     }
 }
+
+/// A failing test shows what its services had to say.
+impl Drop for Service {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let state = ["/ready", "/status"].map(|path| self.get(path).map_or_else(|error| error.to_string(), |answer| answer.body));
+            eprintln!("--- {} ({})\n{}\n{}", self.name, self.id(), self.process.tail(), state.join("\n"));
+        }
+    }
+}

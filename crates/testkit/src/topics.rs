@@ -4,16 +4,19 @@ use crate::wait::try_wait_until;
 use anyhow::{Context, Result, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
+const NO_GROUP: &str = "reads-without-a-group";
+const STABLE: &str = "read_committed";
 
 /// A record, to write or as read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,15 +47,16 @@ impl Record {
     }
 }
 
-/// The topics of one cluster.
+/// The topics of one cluster. Clients are kept, because tests ask often.
 pub struct Topics {
     brokers: String,
+    clients: Mutex<BTreeMap<(String, &'static str), Arc<BaseConsumer>>>,
 }
 
 impl Topics {
     /// Of the cluster with this bootstrap list.
     pub fn new(brokers: &str) -> Topics {
-        Topics { brokers: brokers.into() }
+        Topics { brokers: brokers.into(), clients: Mutex::default() }
     }
 
     /// Creates a topic with replication factor 1.
@@ -79,9 +83,12 @@ impl Topics {
             out.key = record.key.as_deref();
             out.payload = record.value.as_deref();
             out.timestamp = (record.timestamp != 0).then_some(record.timestamp);
-            out.headers = Some(record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header { key, value: value.as_ref() })
-            }));
+            out.headers = Some(
+                record
+                    .headers
+                    .iter()
+                    .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_ref() })),
+            );
             while let Err((error, back)) = producer.send(out) {
                 if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
                     bail!("write to {topic}: {error}");
@@ -117,7 +124,7 @@ impl Topics {
             list.add_partition_offset(topic, i32::try_from(partition)?, Offset::Beginning)?;
         }
         let mut open: BTreeSet<i32> = list.elements().iter().map(|element| element.partition()).collect();
-        let consumer = self.reader("read_committed")?;
+        let consumer = self.reader(NO_GROUP, STABLE)?;
         consumer.assign(&list)?;
         let mut deadline = Instant::now() + LIMIT;
         while !open.is_empty() {
@@ -139,7 +146,7 @@ impl Topics {
 
     /// Number of partitions.
     pub fn partitions(&self, topic: &str) -> Result<i32> {
-        let metadata = self.reader("read_committed")?.fetch_metadata(Some(topic), Duration::from_secs(10))?;
+        let metadata = self.asker(NO_GROUP, STABLE)?.fetch_metadata(Some(topic), Duration::from_secs(10))?;
         let found = metadata.topics().iter().find(|t| t.name() == topic && t.error().is_none());
         Ok(i32::try_from(found.with_context(|| format!("no topic {topic}"))?.partitions().len())?)
     }
@@ -148,22 +155,21 @@ impl Topics {
     pub fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<(i64, String)>>> {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(topic, 0, self.partitions(topic)? - 1);
-        let consumer: BaseConsumer = self.client().set("group.id", group).create()?;
-        let committed = consumer.committed_offsets(list, Duration::from_secs(10))?;
+        let committed = self.asker(group, STABLE)?.committed_offsets(list, Duration::from_secs(10))?;
         let of = |offset: Offset, metadata: &str| Some((offset.to_raw().filter(|&offset| offset >= 0)?, metadata.to_string()));
         Ok(committed.elements().iter().map(|element| of(element.offset(), element.metadata())).collect())
     }
 
     /// The end of every partition: records, and the markers of transactions, open ones included.
     pub fn ends(&self, topic: &str) -> Result<Vec<i64>> {
-        let reader = self.reader("read_uncommitted")?;
+        let reader = self.asker(NO_GROUP, "read_uncommitted")?;
         let end = |partition| Ok(reader.fetch_watermarks(topic, partition, Duration::from_secs(10))?.1);
         (0..self.partitions(topic)?).map(end).collect()
     }
 
     /// The end of every partition; `None` while a transaction is open on one.
     fn settled_ends(&self, topic: &str) -> Result<Option<Vec<i64>>> {
-        let (ends, stable) = (self.ends(topic)?, self.reader("read_committed")?);
+        let (ends, stable) = (self.ends(topic)?, self.asker(NO_GROUP, STABLE)?);
         for (partition, end) in (0..).zip(&ends) {
             let (_, last_stable) = stable.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
             if last_stable < *end {
@@ -173,15 +179,28 @@ impl Topics {
         Ok(Some(ends))
     }
 
-    fn reader(&self, isolation: &str) -> Result<BaseConsumer> {
+    /// A client that only asks, never reads.
+    fn asker(&self, group: &str, isolation: &'static str) -> Result<Arc<BaseConsumer>> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (group.to_string(), isolation);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = Arc::new(self.reader(group, isolation)?);
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn reader(&self, group: &str, isolation: &str) -> Result<BaseConsumer> {
         let mut config = self.client();
-        config.set("group.id", "reads-without-a-group").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        config.set("group.id", group).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
         Ok(config.set("isolation.level", isolation).set("fetch.queue.backoff.ms", "10").create()?)
     }
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers);
+        // Brokers that are away are the business of these tests; what matters comes as the error of a call.
+        config.set("bootstrap.servers", &self.brokers).set("reconnect.backoff.max.ms", "500").set_log_level(RDKafkaLogLevel::Emerg);
         config
     }
 }

@@ -1,6 +1,7 @@
 //! One process under measurement: what it has done, the CPU it took and the memory it held, sampled from outside.
 
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -215,25 +216,33 @@ fn sum(page: &str, name: &str) -> f64 {
     page.lines().filter_map(of).sum()
 }
 
-/// The value below which `share` of a histogram's observations lie, interpolated within its bucket.
-pub(crate) fn quantile(page: &str, name: &str, share: f64) -> Option<f64> {
-    let prefix = format!("{name}_bucket{{");
-    let mut buckets: std::collections::BTreeMap<u64, (f64, f64)> = Default::default();
-    for line in page.lines().filter(|l| l.starts_with(&prefix)) {
-        let bound = line.split("le=\"").nth(1)?.split('"').next()?;
-        let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
-        let count: f64 = line.rsplit(' ').next()?.parse().ok()?;
-        let entry = buckets.entry(bound.to_bits()).or_insert((bound, 0.0));
-        entry.1 += count;
-    }
-    let total = buckets.values().last()?.1;
+/// The value below which `share` of a histogram's observations lie that came between two pages, interpolated within its bucket.
+pub(crate) fn quantile(before: &str, after: &str, name: &str, share: f64) -> Option<f64> {
+    let earlier = buckets(before, name);
+    let counts: Vec<(f64, f64)> =
+        buckets(after, name).into_iter().map(|(bits, count)| (f64::from_bits(bits), count - earlier.get(&bits).unwrap_or(&0.0))).collect();
+    let total = counts.last()?.1;
     let (mut lower, mut below) = (0.0, 0.0);
-    for (bound, count) in buckets.into_values() {
-        if count >= share * total && total > 0.0 {
-            let width = if bound.is_finite() { bound - lower } else { return Some(f64::INFINITY) };
-            return Some(lower + width * (share * total - below) / (count - below).max(1.0));
+    for (bound, count) in counts {
+        if total > 0.0 && count >= share * total {
+            return Some(if bound.is_finite() { lower + (bound - lower) * (share * total - below) / (count - below).max(1.0) } else { bound });
         }
         (lower, below) = (bound, count);
     }
     None
+}
+
+/// Upper bound (as bits, which order like the positive numbers they are) → cumulated count, summed over all series.
+fn buckets(page: &str, name: &str) -> BTreeMap<u64, f64> {
+    let prefix = format!("{name}_bucket{{");
+    let mut buckets = BTreeMap::new();
+    for line in page.lines().filter(|l| l.starts_with(&prefix)) {
+        let bound = line.split("le=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let bound = bound.and_then(|bound| if bound == "+Inf" { Some(f64::INFINITY) } else { bound.parse::<f64>().ok() });
+        let count = line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok());
+        if let (Some(bound), Some(count)) = (bound, count) {
+            *buckets.entry(bound.to_bits()).or_default() += count;
+        }
+    }
+    buckets
 }

@@ -1,4 +1,4 @@
-"""Reads committed records of a topic with Confluent's AvroDeserializer and prints each as a line of values, joined by tabs.
+"""Reads committed records of a topic with Confluent's AvroDeserializer and prints each as a line of values, with ASCII's unit separator between them.
 
 usage: client.py BROKERS REGISTRY TOPIC RECORDS
 """
@@ -39,7 +39,7 @@ def main(brokers, registry, topic, records):
         if message is None or message.error():
             sys.exit(f"expected a record: {message and message.error()}")
         record = deserialize(message.value(), context)
-        print("\t".join(text(field, value) for field, value in record.items() if field != "processing_timestamp"))
+        print("\x1f".join(text(field, value) for field, value in record.items() if field != "processing_timestamp"))
     if consumer.poll(1) is not None:
         sys.exit("more records than expected")
     consumer.close()

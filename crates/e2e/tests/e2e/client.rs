@@ -22,7 +22,7 @@ fn a_stock_consumer_reads_the_same_rows_as_the_table() {
     let arguments =
         [script, &flow.env["WEIR_KAFKA"], &flow.env["WEIR_REGISTRY"], &flow.pipeline.output.topic, &expected.rows.len().to_string()];
     let printed = run(Command::new(python.unwrap().join("bin/python")).args(arguments));
-    let mut rows: Vec<_> = printed.lines().collect();
+    let mut rows: Vec<_> = printed.split_terminator('\n').collect();
     rows.sort_unstable();
     assert_eq!(rows.len(), expected.rows.len());
     let differing = rows.iter().zip(&expected.rows).find(|(found, expected)| *found != expected);

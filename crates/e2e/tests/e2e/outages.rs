@@ -29,9 +29,9 @@ fn a_broker_that_restarts_costs_seconds_and_no_record() {
     let flow = Flow::new(&STACK, &SETTINGS).unwrap();
     let services = start_all(&flow);
     reach(&flow, 10_000);
-    STACK.kill(Component::Broker(0)).unwrap();
+    let away = Away::kill(Component::Broker(0));
     services.iter().for_each(|service| waits_for(service, "kafka"));
-    STACK.resume(Component::Broker(0)).unwrap();
+    drop(away);
     resumes(&flow, &services);
     STACK.restart(Component::Broker(0)).unwrap();
     resumes(&flow, &services);
@@ -64,9 +64,9 @@ fn a_database_that_restarts_or_drops_a_copy_costs_seconds_and_no_record() {
     let flow = Flow::new(&STACK, &SETTINGS).unwrap();
     let services = start_all(&flow);
     reach(&flow, 10_000);
-    STACK.kill(Component::Postgres).unwrap();
+    let away = Away::kill(Component::Postgres);
     waits_for(&services[2], "postgres");
-    STACK.resume(Component::Postgres).unwrap();
+    drop(away);
     resumes(&flow, &services);
     STACK.restart(Component::Postgres).unwrap();
     resumes(&flow, &services);
@@ -77,10 +77,26 @@ fn a_database_that_restarts_or_drops_a_copy_costs_seconds_and_no_record() {
     let end_copies = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
         WHERE datname = current_database() AND query ILIKE 'copy %' AND wait_event_type = 'Lock'";
     wait_until("a COPY to end", NOTICED_WITHIN, || (killer.number(end_copies).unwrap() >= 1).then_some(()));
-    waits_for(&services[2], "postgres");
+    wait_until("the sink to notice", NOTICED_WITHIN, || services[2].log().contains("57P01").then_some(()));
     holder.execute("COMMIT").unwrap();
     resumes(&flow, &services);
     finish(&flow, services);
+}
+
+/// A component that was killed and comes back when this is dropped, also for the tests after one that failed.
+struct Away(Component);
+
+impl Away {
+    fn kill(component: Component) -> Away {
+        STACK.kill(component).unwrap();
+        Away(component)
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        STACK.resume(self.0).unwrap();
+    }
 }
 
 fn reach(flow: &Flow, records: u64) {

@@ -25,7 +25,9 @@ fn outlived(service: &'static str, others: &[&'static str], fenced: &str) {
     let pair: Vec<Service> = (0..2).map(|slot| flow.program(service, slot).start().unwrap()).collect();
     for round in 0..ROUNDS {
         let (zombie, heir) = (&pair[round % 2], &pair[(round + 1) % 2]);
-        wait_until("both have partitions", SOON, || (held(zombie) >= 1 && held(heir) >= 1).then_some(()));
+        wait_until(&format!("both have partitions: {:?}", [zombie.status(), heir.status()]), SOON, || {
+            (held(zombie) >= 1 && held(heir) >= 1).then_some(())
+        });
         let before = flow.progress(service);
         wait_until("work under way", SOON, || (flow.progress(service) > before).then_some(()));
         let noticed = || zombie.metric("weir_rebalances_total", "").unwrap() + zombie.metric(fenced, "").unwrap();
