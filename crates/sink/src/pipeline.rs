@@ -30,9 +30,9 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// Between two looks at lag and at dependencies.
 const ROUND: Duration = Duration::from_secs(5);
 
-/// Records in one transaction, whatever `batch.records` allows: a larger one is no faster here, it only takes more memory (two batches
-/// are alive at a time) and longer to do again. Measured with `examples/drain_bench.rs`.
-const ENOUGH: usize = 20_000;
+/// Records in one transaction, whatever `batch.records` allows. Larger ones gain little speed, while each 10,000 records take 15 MiB, since
+/// two batches are alive at a time, and longer to do again. Measured with `examples/drain_bench.rs`.
+const ENOUGH: usize = 30_000;
 
 /// What all workers of a sink share.
 pub(crate) struct Shared<T> {
