@@ -106,7 +106,11 @@ impl Error {
             let what = if value.is_empty() { what.clone() } else { what.replace(value.as_str(), "…") };
             return Error::Setting { key: key.clone(), what };
         }
-        let class = error.rdkafka_error_code().map_or(Class::Environment, class);
+        let class = match error {
+            // Settings that contradict one another, a certificate that is not there: waiting does not help.
+            KafkaError::ClientCreation(_) => Class::Configuration,
+            _ => error.rdkafka_error_code().map_or(Class::Environment, class),
+        };
         Error::Call { doing: doing.into(), reason: reason(error), class }
     }
 
