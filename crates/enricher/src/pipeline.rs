@@ -11,8 +11,16 @@ use weir_kafka::{DeadLetter, Outgoing};
 use weir_model::fault::Class;
 use weir_model::lineage;
 use weir_model::progress::Counters;
-use weir_model::protocol::{self, Claim, Event, Outcome, Term};
+use weir_model::protocol::{self, Claim, Event, Found, Outcome, Term};
 use weir_service::{CancellationToken, Failure};
+
+/// A transaction that was sent.
+pub(crate) struct Written {
+    enriched: Enriched,
+    books: Account,
+    claims: Vec<Claim>,
+    took: Duration,
+}
 
 impl Worker {
     /// Collects what there is, enriches it, and commits output, dead letters, offsets and books in one transaction.
@@ -32,9 +40,14 @@ impl Worker {
         let started = Instant::now();
         let outcome = self.write(&enriched, &books, &claims);
         self.machine.handle(Event::Landed(outcome));
+        let written = Written { enriched, books, claims, took: started.elapsed() };
         match outcome {
-            Outcome::Committed => self.landed(&enriched, &books, started.elapsed()),
-            Outcome::Refused | Outcome::Unknown => self.set_back(outcome),
+            Outcome::Committed => self.landed(&written),
+            Outcome::Refused => self.set_back(outcome),
+            Outcome::Unknown => {
+                self.doubt = Some(written);
+                self.set_back(outcome);
+            }
         }
         Ok(())
     }
@@ -122,14 +135,26 @@ impl Worker {
         Ok(())
     }
 
-    /// Counts what is now durable.
-    fn landed(&mut self, enriched: &Enriched, books: &Account, took: Duration) {
+    /// A transaction whose outcome was unknown counts if the ledger shows any of its claims: it holds all of them or none.
+    pub(crate) fn resolve(&mut self, found: &[Found]) {
+        let Some(written) = self.doubt.take() else { return };
+        let shown = |claim: &Claim| found.iter().any(|f| f.standing.partition == claim.partition && f.standing.next == Some(claim.next));
+        let landed = written.claims.iter().any(shown);
+        tracing::info!(landed, "the ledger told the outcome of a transaction");
+        if landed {
+            self.landed(&written);
+        }
+    }
+
+    /// Counts what is now durable. The records are still those of the transaction.
+    fn landed(&mut self, written: &Written) {
         self.broker.answered();
         self.setbacks.reset();
+        let Written { enriched, books, took, .. } = written;
         let mut counters = Counters::default();
         books.deltas.values().for_each(|delta| counters += delta.counters);
         let reasons = enriched.faults.iter().map(|fault| fault.reason.as_str());
-        self.shared.meters.landed(&Landed { counters, records: &self.records, bytes_written: enriched.bytes(), took }, reasons);
+        self.shared.meters.landed(&Landed { counters, records: &self.records, bytes_written: enriched.bytes(), took: *took }, reasons);
         self.shared.meters.lag_seconds.set(self.age_of_last());
         self.shared.status.landed(counters.read);
         for (record, fate) in self.records.iter().zip(&enriched.fates).rev().filter(|(_, fate)| matches!(fate, Fate::Dead(_))).take(3) {

@@ -41,10 +41,12 @@ async fn enrich(pipeline: Arc<Pipeline>, options: Options, shutdown: Cancellatio
         health: Health::new(&options.metrics),
         job,
     });
+    // Before the pages are, so that the instance is not ready before each of its workers is.
+    let views: Vec<Views> = (0..pipeline.workers.enricher).map(|_| Views::new(&shared.health)).collect();
     // Also cancelled when a worker fails.
     let stop = shutdown.child_token();
     let pages = admin_pages(&shared, &options, &stop).await?;
-    let ended = signals::drain(&shutdown, signals::DRAIN, work(&shared, &options, &stop)).await;
+    let ended = signals::drain(&shutdown, signals::DRAIN, work(&shared, &options, views, &stop)).await;
     stop.cancel();
     // The pages end with the token; they have nothing to say about how the work ended.
     pages.await.ok();
@@ -80,11 +82,9 @@ async fn admin_pages(shared: &Arc<Shared>, options: &Options, stop: &Cancellatio
     Ok(tokio::spawn(serve(listener, surface, stop.clone())))
 }
 
-async fn work(shared: &Arc<Shared>, options: &Options, stop: &CancellationToken) -> Result<(), Error> {
+async fn work(shared: &Arc<Shared>, options: &Options, views: Vec<Views>, stop: &CancellationToken) -> Result<(), Error> {
     let pipeline = &shared.job.pipeline;
     let registry = Registry::new(&pipeline.registry)?;
-    // From the start, so that the instance is not ready before each of its workers is.
-    let views: Vec<Views> = (0..pipeline.workers.enricher).map(|_| Views::new(&shared.health)).collect();
     if !ensure_topics(shared, stop).await? {
         return Ok(());
     }

@@ -6,6 +6,7 @@ use crate::config::Job;
 use crate::enrich::Enricher;
 use crate::error::Error;
 use crate::metrics::Meters;
+use crate::pipeline::Written;
 use crate::status::{Snapshot, Status};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) registry: Waiting,
     /// Between transactions that did not come about.
     pub(crate) setbacks: Backoff,
+    /// The last transaction, while nobody knows whether it was committed.
+    pub(crate) doubt: Option<Written>,
     /// Partitions that `/ready` shows as halted.
     halted: BTreeSet<Partition>,
     lag_asked: Instant,
@@ -90,6 +93,7 @@ impl Worker {
             broker,
             registry,
             setbacks: Backoff::default(),
+            doubt: None,
             halted: BTreeSet::new(),
             lag_asked: Instant::now(),
             shared,
@@ -152,7 +156,10 @@ impl Worker {
                 self.shared.meters.recycles.inc();
                 Event::Recycled
             }),
-            Command::Acquire { term, partitions } => self.find(&partitions).map(|found| Event::Acquired { term, found }),
+            Command::Acquire { term, partitions } => self.find(&partitions).map(|found| {
+                self.resolve(&found);
+                Event::Acquired { term, found }
+            }),
             Command::Start { term, positions } => self.consumer.start(&positions).map(|()| {
                 tracing::info!(worker = self.number, ?positions, "reading");
                 Event::Started { term }

@@ -264,6 +264,8 @@ impl Unit {
     fn drain(&self, producer: &BaseProducer<Context>, deadline: Instant) -> Result<(), Failure> {
         let doing = || format!("writing the records of {}", self.id);
         while producer.in_flight_count() > 0 {
+            // Each call ends the linger for those broker threads that notice; it answers at once that it is not done, and no more.
+            producer.flush(Duration::ZERO).ok();
             serve_a_while(producer);
             if Instant::now() >= deadline {
                 return Err((Outcome::Refused, Error::waiting(doing(), "the broker did not take all of them in time")));

@@ -61,7 +61,7 @@ fn a_transaction_that_is_fenced_is_read_again() {
     }
     assert_eq!(pipeline.audit(), expected(0..3000));
     let recycles = enricher.metric("weir_producer_recycles_total", "").unwrap();
-    assert!(recycles >= 4.0, "{recycles}: one at the start and one per twin");
+    assert!(recycles >= 4.0, "{recycles}, but one at the start and one per twin:\n{}", enricher.log());
 }
 
 #[test]
