@@ -5,14 +5,14 @@ set -euo pipefail
 
 declare -A package=(
   [cc]=gcc [c++]=g++ [make]=make [pkg-config]=pkg-config [perl]=perl [openssl-headers]=libssl-dev
-  [java]=openjdk-17-jre-headless [mvn]=maven [npm]=npm [python3-venv]=python3-venv [psql]=postgresql-client [setpriv]=util-linux
+  [java]=openjdk-17-jre-headless [mvn]=maven [npm]=npm [python3-venv]=python3-venv [psql]=postgresql-client [tar]=tar [xz]=xz-utils
 )
 
 need=(cargo)
 for group in "$@"; do
   case "$group" in
     build) need+=(cc c++ make pkg-config perl openssl-headers) ;;
-    stack) need+=(java mvn setpriv) ;;
+    stack) need+=(java mvn tar xz) ;;
     data) need+=(npm) ;;
     client) need+=(python3-venv) ;;
     bench) need+=(psql) ;;

@@ -194,7 +194,7 @@ impl Topics {
     fn reader(&self, group: &str, isolation: &str) -> Result<BaseConsumer> {
         let mut config = self.client();
         config.set("group.id", group).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-        Ok(config.set("isolation.level", isolation).set("fetch.queue.backoff.ms", "10").create()?)
+        Ok(config.set("isolation.level", isolation).set("fetch.queue.backoff.ms", "10").set("fetch.wait.max.ms", "10").create()?)
     }
 
     fn client(&self) -> ClientConfig {

@@ -6,6 +6,7 @@ mod kills;
 mod oracle;
 mod outages;
 mod refusals;
+mod verdict;
 mod zombies;
 
 use serde_json::Value;
