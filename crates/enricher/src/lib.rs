@@ -15,6 +15,7 @@ pub mod error;
 pub mod metrics;
 pub mod pipeline;
 mod run;
+mod sent;
 mod status;
 mod worker;
 

@@ -1,8 +1,7 @@
 //! What an enricher counts. Records are counted after their transaction was committed.
 
+use crate::sent::Sent;
 use std::time::{Duration, SystemTime};
-use weir_kafka::Records;
-use weir_model::progress::Counters;
 use weir_service::Metrics;
 use weir_service::metrics::{Dead, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, observe_ages};
 
@@ -39,14 +38,6 @@ pub struct Meters {
     pub(crate) rebalances: IntCounter,
 }
 
-/// What one transaction held.
-pub(crate) struct Landed<'a> {
-    pub(crate) counters: Counters,
-    pub(crate) records: &'a Records,
-    pub(crate) bytes_written: usize,
-    pub(crate) took: Duration,
-}
-
 impl Meters {
     /// Declares them in `metrics`.
     pub fn new(metrics: &Metrics) -> Meters {
@@ -68,19 +59,18 @@ impl Meters {
         }
     }
 
-    /// `reasons` has one entry per dead letter.
-    pub(crate) fn landed<'a>(&self, landed: &Landed<'_>, reasons: impl Iterator<Item = &'a str>) {
-        let counters = &landed.counters;
+    /// A transaction is durable, `took` after it began.
+    pub(crate) fn landed(&self, sent: &Sent, took: Duration) {
+        let counters = sent.books.counters();
         self.read.inc_by(counters.read);
         self.written.inc_by(counters.written);
         self.filtered.inc_by(counters.filtered);
-        reasons.for_each(|reason| self.dead.add(reason, 1));
-        self.bytes_read.inc_by(landed.records.bytes() as u64);
-        self.bytes_written.inc_by(landed.bytes_written as u64);
+        sent.reasons.iter().for_each(|(reason, records)| self.dead.add(reason, *records));
+        self.bytes_read.inc_by(sent.bytes_read as u64);
+        self.bytes_written.inc_by(sent.bytes_written as u64);
         self.unaccounted.add(i64::try_from(counters.unaccounted()).unwrap_or(i64::MAX));
         self.batch.observe(counters.read as f64);
-        self.transaction.observe(landed.took.as_secs_f64());
-        let stamps = (0..landed.records.len()).map(|i| landed.records.timestamp_ms(i));
-        observe_ages(&self.latency, SystemTime::now(), stamps);
+        self.transaction.observe(took.as_secs_f64());
+        observe_ages(&self.latency, SystemTime::now(), sent.timestamps_ms.iter().copied());
     }
 }

@@ -1,76 +1,92 @@
-//! The path of a batch, top to bottom.
+//! The path of the records, top to bottom. A transaction is filled part by part, so that the client sends one part while the next is
+//! decoded, and memory does not grow with the transaction.
 
-use crate::chain::{Account, account};
 use crate::enrich::{Enriched, Fate};
 use crate::error::Error;
-use crate::metrics::Landed;
+use crate::sent::Sent;
 use crate::worker::{GLANCE, Worker, now_micros};
 use std::time::{Duration, Instant};
 use weir_kafka::letter::Origin;
 use weir_kafka::{DeadLetter, Outgoing};
 use weir_model::fault::Class;
-use weir_model::lineage;
-use weir_model::progress::Counters;
+use weir_model::lineage::{self, Lineage};
+use weir_model::pipeline::Batch;
 use weir_model::protocol::{self, Claim, Event, Found, Outcome, Term};
 use weir_service::{CancellationToken, Failure};
 
+/// Records that go through Arrow at once: their columns stay in the processor's cache.
+const PART: usize = 8192;
+
 /// A transaction that was sent.
 pub(crate) struct Written {
-    enriched: Enriched,
-    books: Account,
+    sent: Sent,
     claims: Vec<Claim>,
     took: Duration,
 }
 
 impl Worker {
-    /// Collects what there is, enriches it, and commits output, dead letters, offsets and books in one transaction.
+    /// Takes what there is, enriches it, and commits output, dead letters, offsets and books in one transaction.
     pub(crate) fn batch(&mut self, term: Term, stop: &CancellationToken) -> Result<(), Error> {
-        self.collect()?;
-        if self.records.is_empty() {
+        let mut sent = Sent::default();
+        let mut sound = true;
+        let mut started = Instant::now();
+        while sound && self.collect(term, &sent)? {
+            if sent.books.is_empty() {
+                started = Instant::now();
+            }
+            let Some(enriched) = self.enrich(term, &sent, stop)? else { break };
+            sound = self.write(enriched, &mut sent);
+        }
+        if sent.books.is_empty() {
             return Ok(());
         }
-        let Some(enriched) = self.enrich(term, stop)? else { return Ok(()) };
-        let records = self.records.iter().map(|record| (record.partition(), record.offset()));
-        let books = account(records, &enriched.fates, |partition| self.machine.progress(partition));
-        let claims = match self.machine.claim(term, &books.deltas) {
+        self.hear();
+        let claims = match self.machine.claim(term, &sent.books.deltas()) {
             Ok(claims) => claims,
-            Err(protocol::Error::Stale) => return Ok(()),
+            Err(protocol::Error::Stale) => return self.give_up(),
             Err(error) => return Err(error.into()),
         };
-        let started = Instant::now();
-        let outcome = self.write(&enriched, &books, &claims);
+        let outcome = if sound { self.unit.commit(Some((&self.consumer, &claims))) } else { Outcome::Refused };
         self.machine.handle(Event::Landed(outcome));
-        let written = Written { enriched, books, claims, took: started.elapsed() };
-        match outcome {
-            Outcome::Committed => self.landed(&written),
-            Outcome::Refused => self.set_back(outcome),
-            Outcome::Unknown => {
-                self.doubt = Some(written);
-                self.set_back(outcome);
-            }
-        }
+        self.settle(outcome, Written { sent, claims, took: started.elapsed() });
         Ok(())
     }
 
-    /// Topic → records, without those that were read before.
-    fn collect(&mut self) -> Result<(), Error> {
-        let limits = &self.shared.job.pipeline.batch;
-        match self.consumer.collect(&mut self.records, limits, GLANCE) {
-            Ok(()) if self.broker.away_for().is_some() && self.records.is_empty() => self.ask_broker(),
-            Ok(()) => {
-                let machine = &mut self.machine;
-                self.records.retain(|partition, offset| machine.admit(partition, offset));
-            }
+    /// Topic → the next part of the transaction in `self.records`; false when the transaction is full or the topic has no more to give.
+    fn collect(&mut self, term: Term, sent: &Sent) -> Result<bool, Error> {
+        if self.kept.take() == Some(term) {
+            return Ok(true);
+        }
+        let first = sent.records == 0;
+        if let Some(error) = self.trouble.take_if(|_| first) {
+            self.bear(error)?;
+            return Ok(false);
+        }
+        let Some(limits) = self.limits(sent) else { return Ok(false) };
+        match self.consumer.collect(&mut self.records, &limits, if first { GLANCE } else { Duration::ZERO }) {
+            Ok(()) if first && self.records.is_empty() && self.broker.away_for().is_some() => self.ask_broker(),
+            Ok(()) => {}
             Err(error) => {
                 self.records.clear();
-                self.bear(error)?;
+                self.trouble = Some(error);
             }
         }
-        Ok(())
+        Ok(!self.records.is_empty())
     }
 
-    /// Records → what becomes of each. Waits for the registry; `None` when the records went to somebody else meanwhile.
-    fn enrich(&mut self, term: Term, stop: &CancellationToken) -> Result<Option<Enriched>, Error> {
+    /// What the next part may hold. Only after a full part is there more to expect at once; a first part waits for company.
+    fn limits(&self, sent: &Sent) -> Option<Batch> {
+        let batch = &self.shared.job.pipeline.batch;
+        let records = batch.records.saturating_sub(sent.records).min(PART);
+        let bytes = batch.bytes.saturating_sub(sent.bytes_read);
+        let first = sent.records == 0;
+        let goes_on = first || (records > 0 && bytes > 0 && self.records.len() == PART);
+        goes_on.then(|| Batch { records, bytes, linger: if first { batch.linger } else { Duration::ZERO } })
+    }
+
+    /// Records → what becomes of each. `None` when they are not for now: the registry is away, and either there is a transaction to
+    /// commit first, or the records went to somebody else while we waited.
+    fn enrich(&mut self, term: Term, sent: &Sent, stop: &CancellationToken) -> Result<Option<Enriched>, Error> {
         loop {
             match self.enricher.enrich(&self.records, now_micros()) {
                 Ok(enriched) => {
@@ -79,6 +95,10 @@ impl Worker {
                 }
                 Err(error) if error.class() == Class::Environment => {
                     let pause = self.registry.failed(&error);
+                    if !sent.books.is_empty() {
+                        self.kept = Some(term);
+                        return Ok(None);
+                    }
                     self.consumer.idle(pause);
                     self.hear();
                     if self.machine.term() != Some(term) || stop.is_cancelled() {
@@ -90,27 +110,42 @@ impl Worker {
         }
     }
 
-    /// One transaction: output and dead letters in the partitions of their input, each with its link of the chain; offsets and books.
-    fn write(&mut self, enriched: &Enriched, books: &Account, claims: &[Claim]) -> Outcome {
-        if let Err(error) = self.unit.begin().and_then(|()| self.send(enriched, books)) {
-            tracing::info!(%error, "transaction given up");
-            self.unit.abort();
-            return Outcome::Refused;
+    /// Enters a part into the books and sends it; false when the transaction cannot be committed any more.
+    fn write(&mut self, mut enriched: Enriched, sent: &mut Sent) -> bool {
+        for (record, fate) in self.records.iter().zip(&mut enriched.fates) {
+            if !self.machine.admit(record.partition(), record.offset()) {
+                *fate = Fate::Stale;
+            }
         }
-        self.unit.commit(Some((&self.consumer, claims)))
+        let records = self.records.iter().map(|record| (record.partition(), record.offset()));
+        let begun = !sent.books.is_empty();
+        let lineages = sent.books.enter(records, &enriched.fates, |partition| self.machine.progress(partition));
+        sent.note(&self.records, &enriched);
+        if sent.books.is_empty() {
+            return true;
+        }
+        let begin = if begun { Ok(()) } else { self.unit.begin() };
+        match begin.and_then(|()| self.send(&enriched, &lineages)) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::info!(%error, "transaction given up");
+                self.unit.abort();
+                false
+            }
+        }
     }
 
-    fn send(&mut self, enriched: &Enriched, books: &Account) -> weir_kafka::Result<()> {
+    /// Output and dead letters go to the partition of their input, each with its link of the chain.
+    fn send(&mut self, enriched: &Enriched, lineages: &[Lineage]) -> weir_kafka::Result<()> {
         let pipeline = &self.shared.job.pipeline;
-        for (i, (record, fate)) in self.records.iter().zip(&enriched.fates).enumerate() {
-            let lineage = books.lineages[i];
+        for ((record, fate), lineage) in self.records.iter().zip(&enriched.fates).zip(lineages) {
             match *fate {
-                Fate::Filtered => {}
+                Fate::Filtered | Fate::Stale => {}
                 Fate::Emitted(row) => self.unit.send(&Outgoing {
                     topic: &pipeline.output.topic,
                     partition: Some(record.partition()),
                     key: record.key(),
-                    value: Some(enriched.row(row)),
+                    value: Some(enriched.rows.get(row as usize)),
                     timestamp_ms: Some(record.timestamp_ms()),
                     headers: &[(lineage::HEADER, Some(&lineage.encode()))],
                 })?,
@@ -127,12 +162,32 @@ impl Worker {
                     value: record.value(),
                     headers: &record.headers().collect::<Vec<_>>(),
                     fault: &enriched.faults[fault as usize],
-                    lineage: Some(lineage),
+                    lineage: Some(*lineage),
                 }
                 .send(&mut self.unit)?,
             }
         }
         Ok(())
+    }
+
+    /// The partitions went away while the transaction was filled.
+    fn give_up(&mut self) -> Result<(), Error> {
+        self.kept = None;
+        self.unit.abort();
+        Ok(())
+    }
+
+    /// Only a definite success counts. After anything else the machine asks for a new producer and for the ledger, and what was not
+    /// committed is read again.
+    fn settle(&mut self, outcome: Outcome, written: Written) {
+        match outcome {
+            Outcome::Committed => return self.landed(&written),
+            Outcome::Refused => {}
+            Outcome::Unknown => self.doubt = Some(written),
+        }
+        let reason = self.unit.fault().map_or_else(|| "given up".into(), |error| error.to_string());
+        tracing::info!(?outcome, reason, "transaction not committed");
+        self.consumer.idle(self.setbacks.next_wait());
     }
 
     /// A transaction whose outcome was unknown counts if the ledger shows any of its claims: it holds all of them or none.
@@ -146,36 +201,17 @@ impl Worker {
         }
     }
 
-    /// Counts what is now durable. The records are still those of the transaction.
-    fn landed(&mut self, written: &Written) {
+    /// Counts what is now durable.
+    fn landed(&mut self, Written { sent, took, .. }: &Written) {
         self.broker.answered();
         self.setbacks.reset();
-        let Written { enriched, books, took, .. } = written;
-        let mut counters = Counters::default();
-        books.deltas.values().for_each(|delta| counters += delta.counters);
-        let reasons = enriched.faults.iter().map(|fault| fault.reason.as_str());
-        self.shared.meters.landed(&Landed { counters, records: &self.records, bytes_written: enriched.bytes(), took: *took }, reasons);
-        self.shared.meters.lag_seconds.set(self.age_of_last());
-        self.shared.status.landed(counters.read);
-        for (record, fate) in self.records.iter().zip(&enriched.fates).rev().filter(|(_, fate)| matches!(fate, Fate::Dead(_))).take(3) {
-            if let Fate::Dead(fault) = fate {
-                self.shared.status.fault(record.partition(), record.offset(), &enriched.faults[*fault as usize]);
-            }
-        }
-        self.shared.breaker().note(counters.read, counters.dead, Instant::now());
+        let (shared, counters) = (&self.shared, sent.books.counters());
+        shared.meters.landed(sent, *took);
+        let last = sent.timestamps_ms.last().copied().filter(|last| *last >= 0);
+        shared.meters.lag_seconds.set(last.map_or(0.0, |last| (now_micros() / 1000 - last).max(0) as f64 / 1000.0));
+        shared.status.landed(counters.read);
+        sent.faults.iter().for_each(|(partition, offset, fault)| shared.status.fault(*partition, *offset, fault));
+        shared.breaker().note(counters.read, counters.dead, Instant::now());
         self.show();
-    }
-
-    /// Nothing advanced: the machine asks for a new producer and the ledger next, and everything is read again.
-    fn set_back(&mut self, outcome: Outcome) {
-        let reason = self.unit.fault().map_or_else(|| "given up".into(), |error| error.to_string());
-        tracing::info!(?outcome, reason, "transaction not committed, its records are read again");
-        self.consumer.idle(self.setbacks.next_wait());
-    }
-
-    /// Seconds between the timestamp of the record read last and now.
-    fn age_of_last(&self) -> f64 {
-        let last = self.records.len().checked_sub(1).map_or(-1, |i| self.records.timestamp_ms(i));
-        if last < 0 { 0.0 } else { (now_micros() / 1000 - last).max(0) as f64 / 1000.0 }
     }
 }

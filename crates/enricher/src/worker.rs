@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_kafka::{Consumer, Rebalance, Records, Unit, admin};
 use weir_model::fault::Class;
 use weir_model::pipeline::Kafka;
-use weir_model::protocol::{self, Command, Event, Fencing, Found, Halt, Partition};
+use weir_model::protocol::{self, Command, Event, Fencing, Found, Halt, Partition, Term};
 use weir_service::{Backoff, CancellationToken, Health, Heartbeat, Waiting};
 
 /// The longest a worker looks away from its group and from `stop`.
@@ -44,6 +44,10 @@ pub(crate) struct Worker {
     pub(crate) registry: Waiting,
     /// Between transactions that did not come about.
     pub(crate) setbacks: Backoff,
+    /// The term of the records that are still in `records`, because the registry was away when it was their turn.
+    pub(crate) kept: Option<Term>,
+    /// What the consumer reported while a transaction was open; its turn comes after it.
+    pub(crate) trouble: Option<weir_kafka::Error>,
     /// The last transaction, while nobody knows whether it was committed.
     pub(crate) doubt: Option<Written>,
     /// Partitions that `/ready` shows as halted.
@@ -93,6 +97,8 @@ impl Worker {
             broker,
             registry,
             setbacks: Backoff::default(),
+            kept: None,
+            trouble: None,
             doubt: None,
             halted: BTreeSet::new(),
             lag_asked: Instant::now(),
