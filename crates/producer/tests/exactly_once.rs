@@ -160,10 +160,10 @@ fn every_record_arrives_once_and_the_books_say_so() {
 
 #[test]
 fn a_producer_that_is_stopped_again_and_again_neither_loses_nor_repeats() {
-    let pipeline = calls(60_000, 2, 20_000);
+    let pipeline = calls(150_000, 2, 20_000);
     for _ in 0..4 {
         let running = Running::start(&pipeline, true);
-        wait_until("some records", LONG, || (running.written() > 4_000).then_some(()));
+        wait_until("some records", LONG, || (running.written() > 4_000 || running.thread.is_finished()).then_some(()));
         running.stop();
     }
     Running::start(&pipeline, true).end().unwrap();
@@ -204,7 +204,7 @@ fn a_fenced_zombie_writes_nothing_that_counts() {
 
 #[test]
 fn a_producer_that_is_fenced_while_it_works_goes_on_from_the_ledger() {
-    let pipeline = calls(60_000, 1, 15_000);
+    let pipeline = calls(200_000, 1, 15_000);
     let running = Running::start(&pipeline, true);
     for more in [10_000, 25_000, 40_000] {
         wait_until("some records", LONG, || (running.written() > more).then_some(()));
@@ -239,6 +239,27 @@ fn malformed_lines_are_dead_letters_in_the_same_transaction() {
     assert_eq!(letters[0].0.detail, "a.csv line 3, column `Miles (stat.)`: `twelve` is not a whole number");
     let counters = books(&pipeline)[&0].progress.counters;
     assert_eq!((counters.read, counters.written, counters.dead), (4, 2, 2));
+}
+
+#[test]
+fn a_record_that_is_too_large_for_the_broker_is_a_dead_letter_and_its_neighbours_land() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("flight.avsc"), FLIGHT).unwrap();
+    let long = "x".repeat(1_020_000);
+    std::fs::write(folder.path().join("a.csv"), format!("code,miles stat\nAA,1\n{long},2\nCC,3\n")).unwrap();
+    let source = format!("type = \"file\"\npath = \"{}/*.csv\"", folder.path().display());
+    let input = format!("schema = \"{}/flight.avsc\"\npartitions = 1", folder.path().display());
+    let pipeline = pipeline(&source, &input);
+    Running::start(&pipeline, true).end().unwrap();
+    assert_eq!(rows(&pipeline, &pipeline.input.topic).len(), 2);
+    let mut letters = Vec::new();
+    scan(&pipeline.kafka, &pipeline.dead_letters.topic, &[Span::all(0)], |record| {
+        letters.push(Letter::read(record).unwrap());
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!((letters.len(), letters[0].reason.as_str(), letters[0].offset), (1, "record_too_large", 3));
+    assert!(letters[0].truncated.unwrap() > 1_020_000);
 }
 
 const FLIGHT: &str = r#"{"type":"record","name":"Flight","fields":[{"name":"code","type":"string"},{"name":"miles_stat","type":"int"}]}"#;

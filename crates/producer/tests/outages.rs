@@ -1,0 +1,98 @@
+//! What is away costs time and no record. These tests stop things, so they have a stack of their own.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use weir_kafka::reader::Span;
+use weir_kafka::scan;
+use weir_model::pipeline::Pipeline;
+use weir_producer::{Options, run};
+use weir_service::{CancellationToken, Metrics, Settings};
+use weir_testkit::{Component, Stack, random_name, wait_until};
+
+const LONG: Duration = Duration::from_secs(90);
+const RECORDS: usize = 80_000;
+
+fn pipeline(stack: &Stack) -> Arc<Pipeline> {
+    let text = format!(
+        r#"
+        name = "outage"
+        [kafka]
+        brokers = "{}"
+        [registry]
+        url = "{}"
+        [source]
+        type = "synthetic"
+        generator = "call_records"
+        records = {RECORDS}
+        rate = 10000
+        partitions = 2
+        [input]
+        topic = "outage"
+        schema = "call.avsc"
+        key = "caller_id"
+        [transform]
+        sql = "SELECT * FROM input"
+        [output]
+        topic = "outage-out"
+        schema = "call.avsc"
+        [[sink]]
+        name = "none"
+        type = "postgres"
+        url = "postgres://nobody@localhost/none"
+        table = "none"
+        "#,
+        stack.kafka(),
+        stack.registry()
+    );
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom/test.toml");
+    Arc::new(Pipeline::parse(&text, &file, &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes}")))
+}
+
+fn metric(metrics: &Metrics, name: &str) -> f64 {
+    let page = String::from_utf8(metrics.render().unwrap()).unwrap();
+    page.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn registry_and_broker_may_go_and_come_back() {
+    let stack = Stack::start(weir_testkit::Options::default()).unwrap();
+    let pipeline = pipeline(&stack);
+    let metrics = Metrics::new("producer", &pipeline.name);
+    let settings = Settings { listen: ([127, 0, 0, 1], 0).into(), instance: random_name("producer"), stable: false };
+    let options = Options { settings, metrics: metrics.clone(), exit_when_done: true };
+    stack.stop(Component::Registry).unwrap();
+    let producer = std::thread::spawn({
+        let pipeline = pipeline.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(run(pipeline, options, CancellationToken::new()))
+        }
+    });
+    let up = |name: &str| metric(&metrics, &format!("weir_dependency_up{{dependency=\"{name}\"")) == 1.0;
+    wait_until("the registry to be missed", LONG, || metrics_has(&metrics, "registry").then_some(()));
+    assert!(!up("registry") && metric(&metrics, "weir_records_written_total") == 0.0);
+    stack.resume(Component::Registry).unwrap();
+    wait_until("records", LONG, || (metric(&metrics, "weir_records_written_total") > 10_000.0).then_some(()));
+    assert!(up("registry"));
+    stack.kill(Component::Broker(0)).unwrap();
+    wait_until("the broker to be missed", LONG, || (!up("kafka")).then_some(()));
+    stack.resume(Component::Broker(0)).unwrap();
+    producer.join().unwrap().unwrap();
+
+    let mut keys = 0;
+    let spans: Vec<_> = (0..3).map(Span::all).collect();
+    let mut values = std::collections::HashSet::new();
+    scan(&pipeline.kafka, &pipeline.input.topic, &spans, |record| {
+        keys += 1;
+        values.insert(record.value().unwrap().to_vec());
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!((keys, values.len()), (RECORDS, RECORDS), "records and different records");
+}
+
+fn metrics_has(metrics: &Metrics, dependency: &str) -> bool {
+    String::from_utf8(metrics.render().unwrap()).unwrap().contains(&format!("dependency=\"{dependency}\""))
+}
