@@ -45,12 +45,15 @@ pub struct Job {
 /// # Errors
 /// All that is wrong with the schemas, the lookups, the rules and the SQL.
 pub fn check(pipeline: Arc<Pipeline>) -> Result<Job, Vec<Mistake>> {
-    let load = |key: &str, path| Schema::load(path).map_err(|error| Mistake::new(key, error.to_string()));
-    match (load("input.schema", &pipeline.input.schema), load("output.schema", &pipeline.output.schema)) {
+    let mistake = |key: &str, error: weir_codec::Error| Mistake::new(key, error.to_string());
+    match (Schema::load(&pipeline.input.schema), Schema::load(&pipeline.output.schema)) {
         (Ok(input), Ok(output)) => {
             let plan = Plan::compile(input.arrow(), output.arrow(), &pipeline)?;
             Ok(Job { pipeline, input, output, plan })
         }
-        (input, output) => Err(input.err().into_iter().chain(output.err()).collect()),
+        (input, output) => {
+            let input = input.err().map(|error| mistake("input.schema", error));
+            Err(input.into_iter().chain(output.err().map(|error| mistake("output.schema", error))).collect())
+        }
     }
 }

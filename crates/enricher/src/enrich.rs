@@ -7,6 +7,9 @@ use weir_codec::{Decoder, Encoded, Encoder, Registry};
 use weir_kafka::Records;
 use weir_model::fault::{Fault, Stage};
 
+/// What the lineage header adds to a record, at most.
+const LINEAGE_BYTES: usize = 64;
+
 /// What became of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -35,7 +38,7 @@ pub(crate) struct Enricher {
     job: Arc<Job>,
     decoder: Decoder,
     encoder: Encoder,
-    /// Bytes of key and value that the broker takes in one record.
+    /// Bytes that the broker takes in one record.
     limit: usize,
 }
 
@@ -77,7 +80,7 @@ impl Enricher {
 
 impl Enriched {
     fn emit(&mut self, record: usize, row: u32, records: &Records, limit: usize) {
-        let bytes = self.rows.get(row as usize).len() + records.key(record).map_or(0, <[u8]>::len);
+        let bytes = self.rows.get(row as usize).len() + records.key(record).map_or(0, <[u8]>::len) + LINEAGE_BYTES;
         if bytes <= limit {
             self.fates[record] = Fate::Emitted(row);
             return;

@@ -81,7 +81,7 @@ impl Worker {
         let bytes = batch.bytes.saturating_sub(sent.bytes_read);
         let first = sent.records == 0;
         let goes_on = first || (records > 0 && bytes > 0 && self.records.len() == PART);
-        goes_on.then(|| Batch { records, bytes, linger: if first { batch.linger } else { Duration::ZERO } })
+        goes_on.then_some(Batch { records, bytes, linger: if first { batch.linger } else { Duration::ZERO } })
     }
 
     /// Records → what becomes of each. `None` when they are not for now: the registry is away, and either there is a transaction to

@@ -1,5 +1,7 @@
 //! The crate's promises, held against real processes on a real broker and registry.
 
+#![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
+
 #[path = "enricher/outages.rs"]
 mod outages;
 #[path = "enricher/records.rs"]

@@ -209,8 +209,8 @@ fn consumer(brokers: &str, topic: &str) -> Result<BaseConsumer> {
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")
         .set("fetch.queue.backoff.ms", "10")
-        .set("queued.min.messages", "20000")
-        .set("queued.max.messages.kbytes", "16384")
+        .set("queued.min.messages", "10000")
+        .set("queued.max.messages.kbytes", "8192")
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
     let mut list = TopicPartitionList::new();
@@ -229,13 +229,13 @@ fn producer(brokers: &str) -> Result<BaseProducer> {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("transactional.id", format!("bare.{}", std::process::id()))
-        .set("linger.ms", "5")
+        .set("linger.ms", "10")
         .set("batch.size", "1000000")
         .set("batch.num.messages", "20000")
         .set("compression.type", "lz4")
         .set("delivery.report.only.error", "true")
-        .set("queue.buffering.max.messages", "100000")
-        .set("queue.buffering.max.kbytes", "32768")
+        .set("queue.buffering.max.messages", "50000")
+        .set("queue.buffering.max.kbytes", "16384")
         .create()?;
     producer.init_transactions(PATIENCE)?;
     Ok(producer)

@@ -37,7 +37,7 @@ pub enum Error {
     TooLarge {
         /// Its topic.
         topic: String,
-        /// Bytes of key and value.
+        /// Bytes of key, value and headers.
         bytes: usize,
     },
     /// Bytes in a topic of weir's own that weir did not write.

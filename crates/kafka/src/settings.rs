@@ -93,7 +93,7 @@ fn reading(kafka: &Kafka) -> ClientConfig {
 
 /// Large batches for throughput; the queue is short, because a full one makes `send` wait instead of taking memory.
 const WRITING: [(&str, &str); 6] = [
-    ("linger.ms", "50"),
+    ("linger.ms", "10"),
     ("batch.size", "1000000"),
     ("batch.num.messages", "20000"),
     ("compression.type", "lz4"),

@@ -21,14 +21,18 @@ use weir_model::protocol::{Claim, Outcome};
 mod verdict;
 use verdict::{Step, Tempo, Verdict};
 
+/// Length fields of a header, at most.
+const HEADER_BYTES: usize = 10;
 /// How long `recycle` waits for the coordinator before it returns, so that the worker can poll its consumer and ask again.
 const INIT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the broker may take to add offsets to a transaction; to give up is safe, for recycling undoes it.
+const OFFSETS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an abort may take; recycling does the same, with more effort.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 /// Events of the client are served once in so many records.
 const SERVE_EVERY: u32 = 1000;
 
-/// Bytes of key and value that a unit takes in one record: `message.max.bytes`, a million unless `[kafka] properties` sets it. The topic's
+/// Bytes that a unit takes in one record (see [`Outgoing::bytes`]): `message.max.bytes`, a million unless `[kafka] properties` sets it. The topic's
 /// own `max.message.bytes` must not be smaller.
 pub fn record_limit(kafka: &Kafka) -> usize {
     kafka.properties.get("message.max.bytes").and_then(|text| text.expose().parse().ok()).unwrap_or(1_000_000)
@@ -54,9 +58,19 @@ pub struct Outgoing<'a> {
     pub headers: &'a [Header<'a>],
 }
 
+impl Outgoing<'_> {
+    /// Bytes of key, value and headers, with what Kafka adds to each header.
+    pub fn bytes(&self) -> usize {
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + length(*value) + HEADER_BYTES).sum();
+        length(self.key) + length(self.value) + headers
+    }
+}
+
 /// See the module. Lives on its worker's thread.
 pub struct Unit {
     kafka: Kafka,
+    limit: usize,
     id: String,
     state: State,
     fault: Option<Error>,
@@ -90,7 +104,15 @@ impl Unit {
 
     /// A unit that has not talked to the broker yet: [`Unit::recycle`] has to succeed before [`Unit::begin`] can.
     pub fn new(kafka: &Kafka, transactional_id: &str) -> Unit {
-        Unit { kafka: kafka.clone(), id: transactional_id.into(), state: State::Spoiled, fault: None, recycles: 0, unserved: 0 }
+        Unit {
+            kafka: kafka.clone(),
+            limit: record_limit(kafka),
+            id: transactional_id.into(),
+            state: State::Spoiled,
+            fault: None,
+            recycles: 0,
+            unserved: 0,
+        }
     }
 
     /// The transactional id.
@@ -164,6 +186,10 @@ impl Unit {
     /// Errors: [`Error::TooLarge`] leaves the transaction as it was, without the record; after any other it can only be aborted.
     pub fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
         let State::Open(producer) = &self.state else { return Err(self.not_ready()) };
+        // librdkafka does not count headers; the broker does, and would refuse the whole transaction.
+        if record.bytes() > self.limit {
+            return Err(too_large(record));
+        }
         self.unserved += 1;
         if self.unserved >= SERVE_EVERY {
             self.unserved = 0;
@@ -254,8 +280,10 @@ impl Unit {
         for (element, claim) in list.elements().iter_mut().zip(claims) {
             element.set_metadata(claim.progress.to_string());
         }
+        // Without a limit librdkafka would try for as long as the broker is away, and the worker could not say that it waits.
+        let deadline = deadline.min(Instant::now() + OFFSETS_PATIENCE);
         self.persist(Step::Offsets, deadline, || match consumer.membership() {
-            Some(membership) => producer.send_offsets_to_transaction(&list, &membership, Timeout::Never),
+            Some(membership) => producer.send_offsets_to_transaction(&list, &membership, OFFSETS_PATIENCE),
             None => Err(KafkaError::Rebalance(Code::RebalanceInProgress)),
         })
     }
@@ -316,8 +344,7 @@ fn native<'a>(record: &Outgoing<'a>) -> BaseRecord<'a, [u8], [u8]> {
 }
 
 fn too_large(record: &Outgoing<'_>) -> Error {
-    let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-    Error::TooLarge { topic: record.topic.into(), bytes }
+    Error::TooLarge { topic: record.topic.into(), bytes: record.bytes() }
 }
 
 /// Remembers the first record that could not be written.

@@ -1,5 +1,7 @@
 //! The crate's promises against a real broker.
 
+#![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
+
 #[path = "broker/consumer.rs"]
 mod consumer;
 #[path = "broker/support.rs"]

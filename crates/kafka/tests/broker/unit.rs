@@ -1,8 +1,11 @@
 //! What a transaction holds becomes visible together or not at all, and a predecessor cannot interfere.
 
 use crate::support::*;
-use weir_kafka::{Error, Unit, positions};
-use weir_model::fault::Class;
+use std::ops::ControlFlow;
+use weir_kafka::letter::Origin;
+use weir_kafka::reader::Span;
+use weir_kafka::{DeadLetter, Error, Header, Letter, Unit, positions, scan};
+use weir_model::fault::{Class, Fault, Stage};
 use weir_model::protocol::Outcome;
 use weir_testkit::random_name;
 
@@ -61,6 +64,36 @@ fn a_record_above_the_brokers_limit_leaves_the_transaction_whole() {
     unit.send(&record(&topic, 0, b"small")).unwrap();
     assert_eq!(unit.commit(None), Outcome::Committed);
     assert_eq!(values(&topic), ["small"]);
+}
+
+#[test]
+fn a_letter_above_the_limit_is_cut_and_says_so() {
+    let topic = topic(1);
+    let (value, header) = (vec![b'v'; 600_000], vec![b'h'; 600_000]);
+    let headers: [Header<'_>; 1] = [("huge", Some(&header))];
+    let fault = Fault { stage: Stage::Decode, reason: "truncated".into(), detail: "cut off".into() };
+    let origin = Origin { topic: "input", partition: 0, offset: 7, timestamp_ms: -1 };
+    let letter = DeadLetter {
+        topic: &topic,
+        partition: Some(0),
+        origin,
+        key: None,
+        value: Some(&value),
+        headers: &headers,
+        fault: &fault,
+        lineage: None,
+    };
+    let mut unit = Unit::open(&kafka(), &random_name("unit")).unwrap();
+    unit.begin().unwrap();
+    letter.send(&mut unit).unwrap();
+    assert_eq!(unit.commit(None), Outcome::Committed);
+    scan(&kafka(), &topic, &[Span::all(0)], |record| {
+        let read = Letter::read(record).unwrap();
+        assert_eq!((read.truncated, read.offset), (Some(600_000), 7));
+        assert!(value.starts_with(record.value().unwrap()) && Letter::original_headers(record).is_empty());
+        ControlFlow::Continue(())
+    })
+    .unwrap();
 }
 
 #[test]
