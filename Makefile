@@ -24,6 +24,7 @@ build: ## build the services and tools
 demo: ## the main job on real components: records through Kafka into PostgreSQL, with the audit (PIPELINE=telecom|flights, RECORDS=n)
 	@deploy/setup.sh $(NEED)
 	@cargo build --workspace --bins
+	@echo " ✔ tools       $$(cargo --version | cut -d' ' -f1,2) · $$(java -version 2>&1 | head -n 1) · $$(mvn -v 2>/dev/null | head -n 1 | tr -d '\033' | sed 's/\[[0-9]*m//g' | cut -d' ' -f2,3)"
 	@$(STACK) exec $(if $(filter data,$(NEED)),--data) -- env WEIR_LOG=$${WEIR_LOG:-warn} $(BIN)/weir run $(FILE) --until-done $(if $(RECORDS),--records $(RECORDS),$(if $(filter telecom,$(PIPELINE)),--records 1000000)) --rate 0
 
 run: ## keep the pipeline running at its configured rate until Ctrl-C

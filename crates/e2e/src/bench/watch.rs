@@ -225,7 +225,11 @@ pub(crate) fn quantile(before: &str, after: &str, name: &str, share: f64) -> Opt
     let (mut lower, mut below) = (0.0, 0.0);
     for (bound, count) in counts {
         if total > 0.0 && count >= share * total {
-            return Some(if bound.is_finite() { lower + (bound - lower) * (share * total - below) / (count - below).max(1.0) } else { bound });
+            return Some(if bound.is_finite() {
+                lower + (bound - lower) * (share * total - below) / (count - below).max(1.0)
+            } else {
+                bound
+            });
         }
         (lower, below) = (bound, count);
     }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use weir_testkit::{Options, Stack, cache};
 
@@ -90,7 +91,13 @@ async fn up(brokers: usize, env_file: Option<&Path>, until_eof: bool) -> Result<
 
 async fn exec(brokers: usize, data: bool, command: &[String]) -> Result<ExitCode> {
     let data = data.then(cache::data).transpose()?;
+    let started = Instant::now();
     let stack = start(brokers).await?;
+    let registry = stack.registry().split('/').nth(2).unwrap_or_default();
+    let postgres = stack.postgres().rsplit('@').next().and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let seconds = started.elapsed().as_secs_f64();
+    // Not on standard output: that is the command's.
+    eprintln!(" ✔ stack       kafka {} · registry {registry} · postgres {postgres}   up in {seconds:.1} s", stack.kafka());
     let (program, arguments) = command.split_first().context("no command")?;
     // A terminal's Ctrl-C reaches the command as well; it decides when to end, and then we do.
     let mut interrupt = signal(SignalKind::interrupt())?;
