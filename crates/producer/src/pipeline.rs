@@ -154,6 +154,7 @@ impl Worker {
         while !stop.is_cancelled() && !self.finished() {
             heartbeat.beat();
             self.follow(membership.changes()?);
+            outages.kafka.asking();
             let turned = self.turn().and_then(|turn| outages.confirm(turn, &membership));
             let rest = turned.or_else(|error| outages.wait(error))?;
             membership.idle(rest);
@@ -217,7 +218,10 @@ impl Outages {
     fn confirm(&mut self, turn: Turn, membership: &Membership) -> Result<Duration, Error> {
         let rest = match turn {
             Turn::Worked => Duration::from_millis(1),
-            Turn::Rest(rest) if self.confirmed.is_some_and(|at| at.elapsed() < CONFIRM) => return Ok(rest),
+            Turn::Rest(rest) if self.confirmed.is_some_and(|at| at.elapsed() < CONFIRM) => {
+                self.kafka.answered();
+                return Ok(rest);
+            }
             Turn::Rest(rest) => membership.ping().map(|()| rest)?,
             Turn::Doubt => membership.ping().map(|()| GLANCE)?,
         };
@@ -230,7 +234,10 @@ impl Outages {
     fn wait(&mut self, error: Error) -> Result<Duration, Error> {
         self.confirmed = None;
         match error.class() {
-            Class::Environment if matches!(error, Error::Source(_)) => Ok(self.source.failed(&error)),
+            Class::Environment if matches!(error, Error::Source(_)) => {
+                self.kafka.answered();
+                Ok(self.source.failed(&error))
+            }
             Class::Environment => Ok(self.kafka.failed(&error)),
             _ => Err(error),
         }

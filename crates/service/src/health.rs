@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A dependency that was asked something and has not answered for so long is away.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Health of one service instance; clones share it.
 #[derive(Clone)]
 pub struct Health {
@@ -20,10 +23,27 @@ struct Inner {
 
 #[derive(Default)]
 struct Board {
-    dependencies: BTreeMap<String, BTreeMap<u64, Option<Trouble>>>,
+    dependencies: BTreeMap<String, Handles>,
     halts: BTreeMap<String, String>,
     workers: Vec<Arc<Pulse>>,
     handles: u64,
+}
+
+type Handles = BTreeMap<u64, View>;
+
+/// What one handle knows of its dependency.
+#[derive(Default)]
+struct View {
+    trouble: Option<Trouble>,
+    /// Since when an answer is awaited.
+    asked: Option<Instant>,
+}
+
+impl View {
+    fn trouble(&self) -> Option<Trouble> {
+        let silent = self.asked.filter(|asked| asked.elapsed() > PATIENCE);
+        self.trouble.clone().or_else(|| silent.map(|since| Trouble { reason: "no answer".into(), since }))
+    }
 }
 
 #[derive(Clone)]
@@ -65,7 +85,7 @@ impl Health {
         board.handles += 1;
         let dependency = Dependency { health: self.clone(), name: name.into(), handle: board.handles };
         let trouble = Trouble { reason: "not asked yet".into(), since: Instant::now() };
-        board.dependencies.entry(name.into()).or_default().insert(dependency.handle, Some(trouble));
+        board.dependencies.entry(name.into()).or_default().insert(dependency.handle, View { trouble: Some(trouble), asked: None });
         drop(board);
         self.inner.up.with_label_values(&[name]).set(0);
         dependency
@@ -87,7 +107,10 @@ impl Health {
     /// Whether this instance does its work at the moment.
     pub fn readiness(&self) -> Readiness {
         let board = self.board();
-        let state = |handles: &BTreeMap<u64, Option<Trouble>>| match worst(handles) {
+        for (name, handles) in &board.dependencies {
+            self.inner.up.with_label_values(&[name]).set(i64::from(worst(handles).is_none()));
+        }
+        let state = |handles: &Handles| match worst(handles) {
             None => "ok".to_string(),
             Some(trouble) => format!("{} for {}", trouble.reason, spell(trouble.since.elapsed())),
         };
@@ -111,11 +134,17 @@ impl Health {
     fn set(&self, dependency: &Dependency, reason: Option<String>) {
         let mut board = self.board();
         let handles = board.dependencies.entry(dependency.name.clone()).or_default();
-        let since = handles.get(&dependency.handle).and_then(Option::as_ref).map_or_else(Instant::now, |t| t.since);
-        handles.insert(dependency.handle, reason.map(|reason| Trouble { reason, since }));
+        let since = handles.get(&dependency.handle).and_then(View::trouble).map_or_else(Instant::now, |t| t.since);
+        handles.insert(dependency.handle, View { trouble: reason.map(|reason| Trouble { reason, since }), asked: None });
         let up = worst(handles).is_none();
         drop(board);
         self.inner.up.with_label_values(&[&dependency.name]).set(i64::from(up));
+    }
+
+    fn asking(&self, dependency: &Dependency) {
+        let mut board = self.board();
+        let view = board.dependencies.entry(dependency.name.clone()).or_default().entry(dependency.handle).or_default();
+        view.asked.get_or_insert_with(Instant::now);
     }
 
     fn forget(&self, dependency: &Dependency) {
@@ -134,8 +163,8 @@ impl Health {
 }
 
 /// The oldest trouble among the handles of one dependency.
-fn worst(handles: &BTreeMap<u64, Option<Trouble>>) -> Option<&Trouble> {
-    handles.values().flatten().min_by_key(|t| t.since)
+fn worst(handles: &Handles) -> Option<Trouble> {
+    handles.values().filter_map(View::trouble).min_by_key(|t| t.since)
 }
 
 /// One user's view of a dependency; gone from `/ready` when dropped.
@@ -149,6 +178,12 @@ impl Dependency {
     /// The dependency's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// It is asked something now that may take long: unless [`Dependency::ok`] or [`Dependency::away`] follows within three seconds, it
+    /// counts as away, for as long as the call takes.
+    pub fn asking(&self) {
+        self.health.asking(self);
     }
 
     /// It answers.
@@ -233,6 +268,21 @@ mod tests {
         kafka.away("timed out");
         assert_eq!(since(&health), first);
         assert!(health.readiness().dependencies["kafka"].starts_with("timed out"));
+    }
+
+    #[test]
+    fn a_call_without_an_answer_makes_the_instance_unready_while_it_lasts() {
+        let health = health();
+        let kafka = health.dependency("kafka");
+        kafka.ok();
+        kafka.asking();
+        assert!(health.readiness().ready, "a moment is no outage");
+        let past = Instant::now() - PATIENCE - Duration::from_secs(2);
+        health.board().dependencies.get_mut("kafka").unwrap().values_mut().for_each(|view| view.asked = Some(past));
+        assert_eq!(health.readiness().dependencies["kafka"], "no answer for 5 s");
+        assert_eq!(health.inner.up.with_label_values(&["kafka"]).get(), 0);
+        kafka.ok();
+        assert!(health.readiness().ready);
     }
 
     #[test]

@@ -59,6 +59,8 @@ impl Surface {
         if let Some((_, text)) = page.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(text.clone());
         }
+        // Brings `weir_dependency_up` up to date: silence becomes an outage by time alone.
+        self.health.readiness();
         let text = self.metrics.render()?;
         *page = Some((Instant::now(), text.clone()));
         Ok(text)

@@ -34,6 +34,13 @@ impl Waiting {
         Waiting { dependency, backoff: Backoff::default(), since: None, said: None, known: false }
     }
 
+    /// It is asked something now that may take long; silence of three seconds counts as away, until [`Waiting::answered`] or
+    /// [`Waiting::failed`].
+    pub fn asking(&mut self) {
+        self.known = false;
+        self.dependency.asking();
+    }
+
     /// It failed for `reason`: `/ready` says so from now on. Returns how long to pause before the next attempt.
     pub fn failed(&mut self, reason: &dyn Display) -> Duration {
         let now = Instant::now();
