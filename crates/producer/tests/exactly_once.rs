@@ -1,5 +1,7 @@
 //! The promise of the producer, against a real Kafka: what is in the input topic is what the source holds, each record once.
 
+#![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! What is away costs time and no record. These tests stop things, so they have a stack of their own.
 
+#![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;

@@ -38,9 +38,11 @@ pub struct Surface {
     health: Health,
     metrics: Metrics,
     status: Status,
-    page: Arc<Mutex<Option<(Instant, Vec<u8>)>>>,
+    page: Arc<Mutex<Option<Page>>>,
 }
 
+/// When `/metrics` was rendered last, and its text.
+type Page = (Instant, Vec<u8>);
 type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 impl Surface {

@@ -21,18 +21,17 @@ const QUEUE: usize = 4096;
 
 /// Keeps the log going; dropping it writes what is still in the queue.
 pub struct Logs {
-    _queue: Option<SyncSender<String>>,
+    queue: Option<SyncSender<String>>,
     written: Option<Receiver<()>>,
 }
 
 impl Drop for Logs {
     fn drop(&mut self) {
         // The subscriber lives as long as the process and keeps a sender, so the end of the queue is asked for by an empty line.
-        if let (Some(queue), Some(written)) = (self._queue.take(), self.written.take()) {
-            if queue.try_send(String::new()).is_ok() {
-                // A stalled reader must not keep the process alive.
-                written.recv_timeout(Duration::from_secs(1)).ok();
-            }
+        let (Some(queue), Some(written)) = (self.queue.take(), self.written.take()) else { return };
+        if queue.try_send(String::new()).is_ok() {
+            // A stalled reader must not keep the process alive.
+            written.recv_timeout(Duration::from_secs(1)).ok();
         }
     }
 }
@@ -45,11 +44,11 @@ pub fn install() -> Logs {
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let layer = Lines { form, to: Queue { tx: queue_tx.clone(), dropped: dropped.clone() } };
     if tracing_subscriber::registry().with(filter).with(layer).try_init().is_err() {
-        return Logs { _queue: None, written: None };
+        return Logs { queue: None, written: None };
     }
     let (done_tx, done_rx) = sync_channel(1);
     let writer = std::thread::Builder::new().name("log".into()).spawn(move || write(&queue_rx, &done_tx, &dropped));
-    Logs { _queue: Some(queue_tx), written: writer.ok().map(|_| done_rx) }
+    Logs { queue: Some(queue_tx), written: writer.ok().map(|_| done_rx) }
 }
 
 fn write(queue: &Receiver<String>, done: &SyncSender<()>, dropped: &AtomicU64) {
@@ -136,8 +135,7 @@ fn capture_as(form: Form, work: impl FnOnce()) -> Vec<String> {
     let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
     let subscriber = tracing_subscriber::registry().with(Lines { form, to: Collected(lines.clone()) });
     tracing::subscriber::with_default(subscriber, work);
-    let lines = lines.lock().unwrap().clone();
-    lines
+    std::mem::take(&mut *lines.lock().unwrap())
 }
 
 #[cfg(test)]

@@ -184,7 +184,12 @@ mod tests {
     async fn a_panicking_worker_ends_the_service_and_liveness() {
         let (health, stop, mut workers) = workers();
         let other = stop.clone();
-        workers.spawn("sink-0", move |_| Ok(until(&other))).unwrap();
+        workers
+            .spawn("sink-0", move |_| {
+                until(&other);
+                Ok(())
+            })
+            .unwrap();
         workers.spawn("sink-1", |_| panic!("a fault in the code")).unwrap();
         let error = workers.join().await.unwrap_err();
         assert_eq!(error.to_string(), "worker sink-1 panicked: a fault in the code");
@@ -214,7 +219,8 @@ mod tests {
         workers
             .spawn("sink-0", move |heartbeat| {
                 heartbeat.beat();
-                Ok(until(&other))
+                until(&other);
+                Ok(())
             })
             .unwrap();
         stop.cancel();

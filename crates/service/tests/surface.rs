@@ -1,5 +1,7 @@
 //! The admin pages as a client sees them.
 
+#![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
+
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

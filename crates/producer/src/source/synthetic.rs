@@ -50,7 +50,7 @@ impl Synthetic {
         if config.generator != GENERATOR {
             mistakes.push(Mistake::new("source.generator", format!("unknown generator; there is `{GENERATOR}`")));
         }
-        let invalid = Invalid::new(config).map_err(|m| mistakes.push(m)).ok();
+        let invalid = Invalid::new(config).map_err(|m| mistakes.push(*m)).ok();
         let columns = Columns::new(schema).map_err(|m| mistakes.extend(m)).ok();
         match (invalid, columns) {
             (Some(invalid), Some(columns)) if mistakes.is_empty() => {

@@ -131,9 +131,9 @@ fn person(seed: u64, id: u32) -> Person {
 fn duration(bits: u32) -> i32 {
     let (at, within) = ((bits >> 26) as usize, u64::from(bits & 0x03ff_ffff));
     // The last 64th reaches to three hours; its cube keeps most of it short.
-    let within = if at == 63 { (within * within >> 26) * within >> 26 } else { within };
+    let within = if at == 63 { (((within * within) >> 26) * within) >> 26 } else { within };
     let (low, high) = (DURATIONS[at], DURATIONS[at + 1]);
-    (low + ((high - low) * within >> 26)) as i32
+    (low + (((high - low) * within) >> 26)) as i32
 }
 
 fn price(caller: &Person, receiver: &Person, seconds: i32) -> i64 {

@@ -134,7 +134,7 @@ pub(super) struct Invalid {
 }
 
 impl Invalid {
-    pub(super) fn new(config: &Synthetic) -> Result<Invalid, Mistake> {
+    pub(super) fn new(config: &Synthetic) -> Result<Invalid, Box<Mistake>> {
         let kinds = config.invalid_kinds.iter().map(|name| parse(name)).collect::<Result<Vec<_>, _>>()?;
         let kinds = if kinds.is_empty() { Kind::ALL.into() } else { kinds };
         // 2^64 is exact as a float; the share is clamped so that no cast can surprise.
@@ -152,8 +152,10 @@ impl Invalid {
     }
 }
 
-fn parse(name: &str) -> Result<Kind, Mistake> {
+fn parse(name: &str) -> Result<Kind, Box<Mistake>> {
     let names = || Kind::ALL.map(Kind::name).join(", ");
     let known = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-    known.ok_or_else(|| Mistake::new("source.invalid_kinds", format!("unknown kind `{name}`")).hint(format!("there are {}", names())))
+    known.ok_or_else(|| {
+        Box::new(Mistake::new("source.invalid_kinds", format!("unknown kind `{name}`")).hint(format!("there are {}", names())))
+    })
 }

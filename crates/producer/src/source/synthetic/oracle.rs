@@ -37,11 +37,12 @@ impl Oracle {
     ///
     /// # Errors
     /// An unknown kind, or a schema that is not the plain one of call records (nine fields in any order, none of them optional).
-    pub fn new(config: &pipeline::Synthetic, schema: &Schema, schema_id: u32) -> Result<Oracle, Mistake> {
+    pub fn new(config: &pipeline::Synthetic, schema: &Schema, schema_id: u32) -> Result<Oracle, Box<Mistake>> {
         let generator = Generator { seed: config.seed, invalid: Invalid::new(config)? };
         let arrow = schema.arrow();
         if let Some(field) = arrow.fields().iter().find(|f| f.is_nullable()) {
-            return Err(Mistake::new("input.schema", format!("the oracle knows no optional field; `{}` is one", field.name())));
+            let what = format!("the oracle knows no optional field; `{}` is one", field.name());
+            return Err(Box::new(Mistake::new("input.schema", what)));
         }
         let fields = arrow.fields().iter().map(|f| f.name().clone()).collect();
         Ok(Oracle { generator, partitions: config.partitions, fields, schema_id })
