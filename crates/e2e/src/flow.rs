@@ -171,7 +171,7 @@ fn pipeline_file(settings: &Settings) -> Result<String> {
     file.insert("name".into(), name.clone().into());
     let kafka = table(&mut file, "kafka")?;
     kafka.insert("session_timeout".into(), "2s".into());
-    kafka.insert("transaction_timeout".into(), "20s".into());
+    kafka.insert("transaction_timeout".into(), "10s".into());
     let source = table(&mut file, "source")?;
     source.insert("records".into(), i64::try_from(settings.records)?.into());
     source.insert("rate".into(), i64::try_from(settings.rate)?.into());

@@ -1,7 +1,15 @@
 //! Small blocking HTTP calls for tests: admin pages of services, the registry.
 
 use anyhow::{Context, Result, bail};
+use reqwest::Client;
+use std::sync::LazyLock;
 use std::time::Duration;
+
+/// No connection is kept: the services of tests come and go.
+static CLIENT: LazyLock<Client> = LazyLock::new(|| {
+    let client = Client::builder().timeout(Duration::from_secs(5)).pool_max_idle_per_host(0).build();
+    client.expect("a client without certificates of its own has nothing to fail at")
+});
 
 /// Answer to an HTTP request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +36,7 @@ pub fn send(method: &str, url: &str, body: &serde_json::Value) -> Result<serde_j
 
 fn call(method: reqwest::Method, url: &str, body: Option<&serde_json::Value>) -> Result<Answer> {
     crate::database::block(async {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
-        let request = client.request(method, url);
+        let request = CLIENT.request(method, url);
         let request = match body {
             Some(body) => request.json(body),
             None => request,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-const STEP: Duration = Duration::from_millis(20);
+const STEP: Duration = Duration::from_millis(50);
 
 /// Calls `probe` until it gives a value, and returns that value.
 ///

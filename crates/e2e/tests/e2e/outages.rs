@@ -1,6 +1,7 @@
 use crate::{finish, start_all, turn};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+use weir_e2e::flow::SERVICES;
 use weir_e2e::{Flow, Settings};
 use weir_testkit::proxy::Mode;
 use weir_testkit::{Component, Options, Proxy, Service, Stack, wait_until};
@@ -44,14 +45,16 @@ fn a_registry_that_is_away_at_start_and_midway_costs_no_record() {
     let (proxy, url) = Proxy::in_front_of(STACK.registry()).unwrap();
     let flow = Flow::new(&STACK, &Settings { registry: Some(url), ..SETTINGS }).unwrap();
     proxy.set(Mode::Refuse);
-    let services = start_all(&flow);
+    let mut services = start_all(&flow);
     services.iter().for_each(|service| waits_for(service, "registry"));
     proxy.set(Mode::Pass);
     resumes(&flow, &services);
     reach(&flow, 10_000);
 
     proxy.set(Mode::Refuse);
-    // Known schemas are known; the next record with an unknown one has to ask.
+    // Those that know their schemas go on; an enricher that begins now has to ask.
+    services.remove(1).kill().unwrap();
+    services.insert(1, flow.program(SERVICES[1], 0).start().unwrap());
     waits_for(&services[1], "registry");
     proxy.set(Mode::Pass);
     resumes(&flow, &services);
