@@ -1,5 +1,7 @@
 //! The stack itself: it comes up, keeps its data over restarts, and leaves nothing behind, however its owner ends.
 
+#![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
