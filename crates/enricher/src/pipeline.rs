@@ -46,6 +46,8 @@ impl Worker {
             Err(protocol::Error::Stale) => return self.give_up(),
             Err(error) => return Err(error.into()),
         };
+        // A broker that is away holds the commit up until the transaction's timeout; people should know before.
+        self.broker.asking();
         let outcome = if sound { self.unit.commit(Some((&self.consumer, &claims))) } else { Outcome::Refused };
         self.machine.handle(Event::Landed(outcome));
         self.settle(outcome, Written { sent, claims, took: started.elapsed() });

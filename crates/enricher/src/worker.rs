@@ -157,6 +157,9 @@ impl Worker {
     }
 
     fn obey(&mut self, command: Command) -> Result<(), Error> {
+        if !matches!(command, Command::Halt { .. }) {
+            self.broker.asking();
+        }
         let done = match command {
             Command::Recycle => self.unit.recycle().map(|()| {
                 self.shared.meters.recycles.inc();
