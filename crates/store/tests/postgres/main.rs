@@ -1,5 +1,7 @@
 //! The store against a real PostgreSQL.
 
+#![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
+
 mod fit;
 mod ground;
 mod ledger;
