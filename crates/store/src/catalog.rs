@@ -2,7 +2,8 @@
 
 use crate::kind::PgType;
 use crate::{Error, Store};
-use tokio_postgres::Row;
+use deadpool_postgres::Transaction;
+use tokio_postgres::{IsolationLevel, Row};
 
 /// Everything about a table that matters to a sink.
 #[derive(Debug, Clone)]
@@ -49,44 +50,15 @@ pub(crate) struct Rights {
 }
 
 impl Store {
-    pub(crate) async fn rights(&self, schema: &str) -> Result<Rights, Error> {
-        let client = self.client().await?;
-        let row = client.query_one(RIGHTS, &[&schema]).await.map_err(|e| self.error(e))?;
-        let read = |row: &Row| {
-            Ok(Rights {
-                role: row.try_get(0)?,
-                database: row.try_get(1)?,
-                schema_exists: row.try_get(2)?,
-                create_schema: row.try_get(3)?,
-                create_table: row.try_get(4)?,
-                use_schema: row.try_get(5)?,
-                prepared: row.try_get(6)?,
-                ledger: row.try_get(7)?,
-            })
+    /// The rights of the role in `schema`, and the table in it when there is one: both as of one moment, because a sink that starts at
+    /// the same time may be making them.
+    pub(crate) async fn standing(&self, schema: &str, table: &str) -> Result<(Rights, Option<Table>), Error> {
+        let mut client = self.client().await?;
+        let look = async {
+            let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+            Ok((rights(&snapshot, schema).await?, find(&snapshot, schema, table).await?))
         };
-        read(&row).map_err(|e| self.error(e))
-    }
-
-    pub(crate) async fn table(&self, schema: &str, table: &str) -> Result<Option<Table>, Error> {
-        let client = self.client().await?;
-        let Some(row) = client.query_opt(TABLE, &[&schema, &table]).await.map_err(|e| self.error(e))? else {
-            return Ok(None);
-        };
-        let oid: u32 = row.get(0);
-        let columns = client.query(COLUMNS, &[&oid]).await.map_err(|e| self.error(e))?;
-        let unique = client.query(UNIQUE, &[&oid]).await.map_err(|e| self.error(e))?;
-        let read = || {
-            Ok(Table {
-                kind: row.try_get::<_, String>(1)?.chars().next().unwrap_or('?'),
-                owned: row.try_get(2)?,
-                insert: row.try_get(3)?,
-                update: row.try_get(4)?,
-                row_security: row.try_get(5)?,
-                columns: columns.iter().map(column).collect::<Result<_, _>>()?,
-                unique: unique.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?,
-            })
-        };
-        read().map(Some).map_err(|e| self.error(e))
+        look.await.map_err(|e| self.error(e))
     }
 
     /// The type that `text` names, `None` when there is none.
@@ -101,6 +73,36 @@ impl Store {
             },
         }
     }
+}
+
+async fn rights(snapshot: &Transaction<'_>, schema: &str) -> Result<Rights, tokio_postgres::Error> {
+    let row = snapshot.query_one(RIGHTS, &[&schema]).await?;
+    Ok(Rights {
+        role: row.try_get(0)?,
+        database: row.try_get(1)?,
+        schema_exists: row.try_get(2)?,
+        create_schema: row.try_get(3)?,
+        create_table: row.try_get(4)?,
+        use_schema: row.try_get(5)?,
+        prepared: row.try_get(6)?,
+        ledger: row.try_get(7)?,
+    })
+}
+
+async fn find(snapshot: &Transaction<'_>, schema: &str, table: &str) -> Result<Option<Table>, tokio_postgres::Error> {
+    let Some(row) = snapshot.query_opt(TABLE, &[&schema, &table]).await? else { return Ok(None) };
+    let oid: u32 = row.try_get(0)?;
+    let columns = snapshot.query(COLUMNS, &[&oid]).await?;
+    let unique = snapshot.query(UNIQUE, &[&oid]).await?;
+    Ok(Some(Table {
+        kind: row.try_get::<_, String>(1)?.chars().next().unwrap_or('?'),
+        owned: row.try_get(2)?,
+        insert: row.try_get(3)?,
+        update: row.try_get(4)?,
+        row_security: row.try_get(5)?,
+        columns: columns.iter().map(column).collect::<Result<_, _>>()?,
+        unique: unique.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?,
+    }))
 }
 
 const RIGHTS: &str = "SELECT current_user::text, current_database()::text, n.oid IS NOT NULL, \

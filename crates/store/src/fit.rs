@@ -43,8 +43,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked; what does not fit is in [`Fit::mistakes`].
     pub async fn fit(&self, sink: &str, target: &Postgres, schema: &SchemaRef) -> Result<Fit, Error> {
-        let rights = self.rights(&target.schema).await?;
-        let table = self.table(&target.schema, &target.table).await?;
+        let (rights, table) = self.standing(&target.schema, &target.table).await?;
         let mut named = BTreeMap::new();
         for (column, text) in &target.columns {
             named.insert(column.clone(), self.named_type(text).await?);
