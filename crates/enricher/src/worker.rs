@@ -213,11 +213,7 @@ impl Worker {
     }
 
     fn halt(&mut self, partition: Partition, halt: Halt) {
-        let remedy = match halt {
-            Halt::Forgotten => "; put the group's offsets back, or empty the output topic and the target to begin anew",
-            Halt::Expired { .. } | Halt::Truncated { .. } => "; set the group's offset to where reading may go on",
-        };
-        let reason = format!("{halt}{remedy}");
+        let reason = format!("{halt}; {}", halt.remedy());
         tracing::error!(partition, reason, "partition halted");
         self.shared.health.halt(&self.place(partition), &reason);
         self.halted.insert(partition);

@@ -149,6 +149,14 @@ pub fn standings(kafka: &Kafka, group: &str, topic: &str, partitions: &[Partitio
     consumer::stable(&asker(kafka, group)?, topic, partitions)
 }
 
+/// The client ids of a group's members that are alive, or were a session timeout ago; none when there is no such group.
+pub fn members(kafka: &Kafka, group: &str) -> Result<Vec<String>> {
+    let listed = asker(kafka, group)?.fetch_group_list(Some(group), PATIENCE);
+    let listed = listed.map_err(|e| Error::call(format!("asking for the members of group {group}"), &e))?;
+    let members = listed.groups().iter().filter(|found| found.name() == group).flat_map(|found| found.members());
+    Ok(members.map(|member| member.client_id().to_owned()).collect())
+}
+
 /// Those of `partitions` in which `topic` holds a record with weir's lineage: there an enricher has been at work.
 pub fn traces(kafka: &Kafka, topic: &str, partitions: &[Partition]) -> Result<Vec<Partition>> {
     let Some(extents) = describe(kafka, topic)? else { return Ok(Vec::new()) };

@@ -6,6 +6,7 @@
 //!
 //! Everything here blocks; a worker is one thread. Nothing here prints a client's settings, because they may hold passwords.
 
+pub mod acceptances;
 pub mod admin;
 pub mod consumer;
 pub mod error;

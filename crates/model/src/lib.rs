@@ -1,6 +1,7 @@
 //! What every crate of weir agrees on, without IO and without async: the pipeline file, the protocol that decides who may
 //! write what, and the small facts that travel beside the records (lineage, counters, positions, fault classes).
 
+pub mod acceptance;
 pub mod breaker;
 pub mod fault;
 pub mod lineage;

@@ -331,19 +331,17 @@ impl Worker {
 
 /// Where reading goes on, or why it must not.
 fn judge(found: Found) -> Slot {
-    let Found { standing, low, high, traces } = found;
-    match standing.next {
-        None if traces => Slot::Halted(Halt::Forgotten),
-        Some(next) if next < low => Slot::Halted(Halt::Expired { from: next, to: low }),
-        Some(next) if next > high => Slot::Halted(Halt::Truncated { end: high, next }),
-        next => Slot::Held(Position {
-            fence: standing.fence,
-            committed: next,
-            progress: standing.progress,
-            read: next.unwrap_or(low),
-            admitted: 0,
-        }),
+    if let Some(halt) = found.halt() {
+        return Slot::Halted(halt);
     }
+    let Found { standing, low, .. } = found;
+    Slot::Held(Position {
+        fence: standing.fence,
+        committed: standing.next,
+        progress: standing.progress,
+        read: standing.next.unwrap_or(low),
+        admitted: 0,
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition, Standing};
 
 /// Any number will do, as long as it is always the same: it serialises first starts.
-const PREPARE_LOCK: i64 = 0x7765_6972;
+pub(crate) const PREPARE_LOCK: i64 = 0x7765_6972;
 
 /// A predecessor that drains needs less; one that hangs in the middle of a COPY would keep its row locks for as long as it hangs,
 /// because the server cannot cancel a COPY that waits for data, only end its connection.

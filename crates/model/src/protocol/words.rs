@@ -77,6 +77,19 @@ pub struct Found {
     pub traces: bool,
 }
 
+impl Found {
+    /// Why the partition must stand still, if it must.
+    pub fn halt(&self) -> Option<Halt> {
+        let Found { standing, low, high, traces } = self;
+        match standing.next {
+            None if *traces => Some(Halt::Forgotten),
+            Some(next) if next < *low => Some(Halt::Expired { from: next, to: *low }),
+            Some(next) if next > *high => Some(Halt::Truncated { end: *high, next }),
+            _ => None,
+        }
+    }
+}
+
 /// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -152,6 +165,16 @@ pub enum Halt {
     },
     /// The ledger is empty, but the output holds data of this pipeline: the ledger expired or was deleted, this is no first start.
     Forgotten,
+}
+
+impl Halt {
+    /// What a person can do about it, to follow its text.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Halt::Expired { .. } | Halt::Truncated { .. } => "`weir skip FILE` shows what is lost and accepts it",
+            Halt::Forgotten => "`weir skip FILE` finds the position again from what the output holds",
+        }
+    }
 }
 
 impl fmt::Display for Halt {

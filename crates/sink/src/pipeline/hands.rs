@@ -67,7 +67,9 @@ impl<T: Target> Worker<T> {
                 }
                 Err(error) => self.pause(&error.into()),
             },
-            Command::Halt { partition, halt } => self.shared.health.halt(&self.called(partition), &halt.to_string()),
+            Command::Halt { partition, halt } => {
+                self.shared.health.halt(&self.called(partition), &format!("{halt}; {}", halt.remedy()));
+            }
             // Each partition has a fence of its own; there is no producer to rebuild.
             Command::Recycle => self.machine.handle(Event::Recycled),
         }
