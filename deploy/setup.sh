@@ -20,8 +20,12 @@ for group in "$@"; do
   esac
 done
 
+# The workspace says which Rust it needs, as 1.N.
+rust=$(sed -n 's/^rust-version = "1\.\([0-9]*\).*/\1/p' "$(dirname "$0")/../Cargo.toml")
+
 has() {
   case "$1" in
+    cargo) [[ $(cargo --version 2>/dev/null) =~ ^cargo\ 1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= rust)) ;;
     openssl-headers) pkg-config --exists openssl 2>/dev/null ;;
     python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
     java) java -version 2>&1 | grep -qE '"(1[7-9]|[2-9][0-9])[."]' ;;
@@ -29,10 +33,14 @@ has() {
   esac
 }
 
-missing=()
-for tool in "${need[@]}"; do has "$tool" || missing+=("$tool"); done
-if ((${#missing[@]})) && [[ " ${missing[*]} " == *" cargo "* ]]; then
-  echo "A Rust toolchain is missing (cargo): install Rust 1.95 or later with rustup, then run this again." >&2
+look() {
+  missing=()
+  for tool in "${need[@]}"; do has "$tool" || missing+=("$tool"); done
+}
+
+look
+if [[ " ${missing[*]} " == *" cargo "* ]]; then
+  echo "Rust 1.$rust or later is missing ($(cargo --version 2>/dev/null || echo no cargo)): install it with rustup, then run this again." >&2
   exit 1
 fi
 if ((${#missing[@]})); then
@@ -46,6 +54,11 @@ if ((${#missing[@]})); then
       exit 1
     fi
     rm -f "$log"
+    look
+    if ((${#missing[@]})); then
+      echo "Installed ${wanted[*]}, but still missing: ${missing[*]}. Is an older one first in PATH?" >&2
+      exit 1
+    fi
   else
     echo "Missing: ${missing[*]}. On Debian: apt-get install ${wanted[*]}" >&2
     exit 1
