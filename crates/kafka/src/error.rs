@@ -29,6 +29,12 @@ pub enum Error {
         /// The disposition.
         class: Class,
     },
+    /// A producer can do nothing any more: another one with its transactional id was started, or the broker gave its transaction up.
+    #[error("producer {id} is fenced: another one of this name has begun since, or its transaction took too long")]
+    Fenced {
+        /// The transactional id.
+        id: String,
+    },
     /// The log no longer holds what comes next.
     #[error("{0}")]
     Loss(Loss),
@@ -95,6 +101,8 @@ impl Error {
         match self {
             Error::Setting { .. } | Error::Foreign { .. } => Class::Configuration,
             Error::Call { class, .. } => *class,
+            // Those who work in shifts start anew.
+            Error::Fenced { .. } => Class::Environment,
             Error::Loss(_) => Class::Loss,
             Error::TooLarge { .. } => Class::Record,
         }

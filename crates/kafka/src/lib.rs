@@ -14,6 +14,7 @@ pub mod letter;
 pub mod positions;
 pub mod reader;
 pub mod records;
+pub mod replay;
 mod settings;
 pub mod unit;
 

@@ -50,23 +50,30 @@ pub fn write(unit: &mut Unit, pipeline: &str, source: &str, source_partition: u3
 /// Reads where the given source partitions stand; those without an entry were never begun. To be called after the unit that writes them
 /// was opened, so that nothing can still arrive. Reads to the real end of the log, behind transactions of other pipelines that are open.
 pub fn read(kafka: &Kafka, pipeline: &str, source: &str, source_partitions: &[u32]) -> Result<BTreeMap<u32, Position>> {
-    let wanted: BTreeMap<String, u32> = source_partitions.iter().map(|sp| (key(pipeline, source, *sp), *sp)).collect();
-    let mut partitions: Vec<Partition> = source_partitions.iter().map(|sp| partition(*sp)).collect();
+    let mut found = read_all(kafka, pipeline, &[(source, source_partitions)])?;
+    Ok(found.pop().unwrap_or_default())
+}
+
+/// The same for several sources of a pipeline, in their order, in one reading.
+pub fn read_all(kafka: &Kafka, pipeline: &str, sources: &[(&str, &[u32])]) -> Result<Vec<BTreeMap<u32, Position>>> {
+    let all = || sources.iter().enumerate().flat_map(|(place, (source, sps))| sps.iter().map(move |sp| (place, *source, *sp)));
+    let wanted: BTreeMap<String, (usize, u32)> = all().map(|(place, source, sp)| (key(pipeline, source, sp), (place, sp))).collect();
+    let mut partitions: Vec<Partition> = all().map(|(_, _, sp)| partition(sp)).collect();
     partitions.sort_unstable();
     partitions.dedup();
     let spans: Vec<Span> = partitions.into_iter().map(Span::all).collect();
-    let mut found = BTreeMap::new();
+    let mut found = vec![BTreeMap::new(); sources.len()];
     let mut foreign = None;
     scan(kafka, TOPIC, &spans, |record| {
         let known = record.key().and_then(|k| std::str::from_utf8(k).ok()).and_then(|k| wanted.get(k));
-        let Some(source_partition) = known else { return ControlFlow::Continue(()) };
+        let Some((place, source_partition)) = known else { return ControlFlow::Continue(()) };
         let Some(value) = record.value() else {
-            found.remove(source_partition);
+            found[*place].remove(source_partition);
             return ControlFlow::Continue(());
         };
         match serde_json::from_slice::<Position>(value) {
             Ok(position) => {
-                found.insert(*source_partition, position);
+                found[*place].insert(*source_partition, position);
                 ControlFlow::Continue(())
             }
             Err(error) => {

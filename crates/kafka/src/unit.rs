@@ -205,7 +205,7 @@ impl Unit {
                     serve_a_while(producer);
                 }
                 Some(Code::MessageSizeTooLarge) => return Err(too_large(record)),
-                _ => return Err(Error::call(format!("writing to {}", record.topic), &error)),
+                _ => return Err(self.fenced(producer).unwrap_or_else(|| Error::call(format!("writing to {}", record.topic), &error))),
             }
             next = back;
         }
@@ -224,6 +224,7 @@ impl Unit {
                 Outcome::Committed
             }
             Err((outcome, error)) => {
+                let error = self.fenced(&producer).unwrap_or(error);
                 tracing::debug!(id = self.id, ?outcome, %error, "transaction not committed");
                 self.fault = Some(error);
                 outcome
@@ -314,6 +315,12 @@ impl Unit {
             };
             return Err((outcome, Error::call(format!("{} of {}", step.name(), self.id), &error)));
         }
+    }
+
+    /// What the error of a call often does not say: that the producer has a successor.
+    fn fenced(&self, producer: &BaseProducer<Context>) -> Option<Error> {
+        let (code, _) = producer.client().fatal_error()?;
+        (code == Code::Fenced).then(|| Error::Fenced { id: self.id.clone() })
     }
 
     fn not_ready(&self) -> Error {

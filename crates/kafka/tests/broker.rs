@@ -4,6 +4,8 @@
 
 #[path = "broker/consumer.rs"]
 mod consumer;
+#[path = "broker/replay.rs"]
+mod replay;
 #[path = "broker/support.rs"]
 mod support;
 #[path = "broker/topics.rs"]

@@ -1,0 +1,251 @@
+//! Records that come back from the dead letters to the input topic. One transaction holds a batch of them, a mark for each and the running
+//! counts, so a record comes back once, however often it is asked for and wherever the asking was interrupted.
+//!
+//! Marks and counts lie in the compacted topic `weir.positions`, beside the producers' positions: the mark of a record under
+//! `pipeline/replay/topic/partition@offset`, the count of a partition as the position of a source named `replay`.
+
+use crate::error::{Error, Result};
+use crate::positions::{self, Position};
+use crate::reader::{Span, scan};
+use crate::records::{Record, Records};
+use crate::unit::{Header, Outgoing, Unit};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+use std::time::{SystemTime, UNIX_EPOCH};
+use weir_model::pipeline::Pipeline;
+use weir_model::progress::{Counters, Progress};
+use weir_model::protocol::{Offset, Outcome, Partition};
+
+/// `weir-replay`: how often the record came back, as text.
+pub const TIMES: &str = "weir-replay";
+/// `weir-replay-of`: where it was before, `topic[partition]@offset`.
+pub const OF: &str = "weir-replay-of";
+/// The name under which the counts lie in the ledger.
+pub const SOURCE: &str = "replay";
+
+/// The records of the input topic that came back already, by partition and offset.
+pub type Marks = HashSet<(Partition, Offset)>;
+
+/// How often a record with these headers came back; 0 for one that never was a dead letter.
+pub fn times<'a>(headers: impl IntoIterator<Item = Header<'a>>) -> u32 {
+    let said = headers.into_iter().filter(|(name, _)| *name == TIMES).last();
+    said.and_then(|(_, value)| std::str::from_utf8(value?).ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// Copies a record to `into` as it is to come back: under the coordinates that its mark will have, with its own headers, and one more
+/// that counts.
+pub fn prepare(into: &mut Records, record: Record<'_>, headers: &[Header<'_>], topic: &str, (partition, offset): (Partition, Offset)) {
+    into.push_parts(partition, offset, record.timestamp_ms(), record.key(), record.value());
+    let own = headers.iter().filter(|(name, _)| ![TIMES, OF].contains(name));
+    own.for_each(|(name, value)| into.push_header(name, *value));
+    let count = times(headers.iter().copied()).saturating_add(1).to_string();
+    into.push_header(TIMES, Some(count.as_bytes()));
+    into.push_header(OF, Some(format!("{topic}[{partition}]@{offset}").as_bytes()));
+}
+
+/// Reads the marks of a pipeline, to the real end of the log.
+pub fn marks(pipeline: &Pipeline) -> Result<Marks> {
+    let mut marks = Marks::new();
+    if crate::admin::partitions(&pipeline.kafka, positions::TOPIC)?.is_none() {
+        return Ok(marks);
+    }
+    let prefix = prefix(pipeline);
+    let mut partitions: Vec<Partition> = sources(pipeline).map(positions::partition).collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    let spans: Vec<Span> = partitions.into_iter().map(Span::all).collect();
+    scan(&pipeline.kafka, positions::TOPIC, &spans, |record| {
+        let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
+        let place = key.and_then(|key| key.strip_prefix(&prefix)).and_then(|rest| rest.split_once('@'));
+        if let Some((Ok(partition), Ok(offset))) = place.map(|(partition, offset)| (partition.parse(), offset.parse())) {
+            match record.value() {
+                Some(_) => marks.insert((partition, offset)),
+                None => marks.remove(&(partition, offset)),
+            };
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(marks)
+}
+
+/// What became of a batch.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// Records that came back.
+    pub replayed: u64,
+    /// Records that somebody else had brought back meanwhile.
+    pub already: Vec<(Partition, Offset)>,
+    /// Records that the broker does not take, with its reason; they are not marked.
+    pub refused: Vec<((Partition, Offset), String)>,
+}
+
+/// The one who replays. There is one per pipeline: a second one fences the first.
+pub struct Replayer {
+    pipeline: Pipeline,
+    unit: Unit,
+    marks: Marks,
+    counts: BTreeMap<u32, Position>,
+}
+
+impl Replayer {
+    /// Ends what another replayer of the pipeline has under way, then reads marks and counts.
+    ///
+    /// # Errors
+    /// Environment when the broker does not answer.
+    pub fn open(pipeline: &Pipeline) -> Result<Replayer> {
+        let unit = Unit::open(&pipeline.kafka, &format!("weir.{}.replay", pipeline.name))?;
+        let mut replayer = Replayer { pipeline: pipeline.clone(), unit, marks: Marks::new(), counts: BTreeMap::new() };
+        replayer.read()?;
+        Ok(replayer)
+    }
+
+    /// What came back already.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    fn read(&mut self) -> Result<()> {
+        self.marks = marks(&self.pipeline)?;
+        let sources: Vec<u32> = sources(&self.pipeline).collect();
+        self.counts = positions::read(&self.pipeline.kafka, &self.pipeline.name, SOURCE, &sources)?;
+        Ok(())
+    }
+
+    /// Brings a batch made by [`prepare`] back to the input topic, each record to its own partition.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] when another replayer has begun since; environment when the broker does not answer. Nothing of the batch came
+    /// back then, or all of it: the marks tell, and the next replayer reads them.
+    pub fn put(&mut self, batch: &Records) -> Result<Put> {
+        let mut put = Put::default();
+        let fresh = batch.iter().filter(|record| {
+            let known = self.marks.contains(&place(*record));
+            put.already.extend(known.then(|| place(*record)));
+            !known
+        });
+        let fresh: Vec<Record<'_>> = fresh.collect();
+        if fresh.is_empty() {
+            return Ok(put);
+        }
+        self.unit.begin()?;
+        let (marks, counts) = match self.send(&fresh, &mut put) {
+            Ok(sent) => sent,
+            Err(error) => {
+                self.unit.abort();
+                return Err(error);
+            }
+        };
+        self.commit(&marks)?;
+        put.replayed = marks.len() as u64;
+        self.marks.extend(marks);
+        self.counts.extend(counts);
+        Ok(put)
+    }
+
+    /// Records, marks and counts into the open transaction.
+    fn send(&mut self, records: &[Record<'_>], put: &mut Put) -> Result<(Vec<(Partition, Offset)>, BTreeMap<u32, Position>)> {
+        let mut marks = Vec::with_capacity(records.len());
+        let mut counts: BTreeMap<u32, Position> = BTreeMap::new();
+        for record in records {
+            let headers: Vec<Header<'_>> = record.headers().collect();
+            match self.unit.send(&outgoing(&self.pipeline.input.topic, *record, &headers)) {
+                Ok(()) => {}
+                Err(error @ Error::TooLarge { .. }) => {
+                    put.refused.push((place(*record), error.to_string()));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            self.mark(place(*record))?;
+            marks.push(place(*record));
+            let source = record.partition().unsigned_abs();
+            let count = counts.entry(source).or_insert_with(|| self.counts.get(&source).cloned().unwrap_or_else(nothing));
+            count.progress.counters += Counters { read: 1, written: 1, ..Counters::default() };
+        }
+        for (source, position) in &counts {
+            positions::write(&mut self.unit, &self.pipeline.name, SOURCE, *source, position)?;
+        }
+        Ok((marks, counts))
+    }
+
+    fn mark(&mut self, (partition, offset): (Partition, Offset)) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        self.unit.send(&Outgoing {
+            topic: positions::TOPIC,
+            partition: Some(positions::partition(partition.unsigned_abs())),
+            key: Some(format!("{}{partition}@{offset}", prefix(&self.pipeline)).as_bytes()),
+            value: Some(format!("{{\"replayed_ms\":{now}}}").as_bytes()),
+            timestamp_ms: None,
+            headers: &[],
+        })
+    }
+
+    /// Ends the transaction; whether one of unknown outcome came about is told by its marks.
+    fn commit(&mut self, marks: &[(Partition, Offset)]) -> Result<()> {
+        let outcome = self.unit.commit(None);
+        let failed = |fault: Option<Error>| Err(fault.unwrap_or_else(|| Error::waiting("replaying", "the transaction was not committed")));
+        match (outcome, self.unit.fault()) {
+            (Outcome::Committed, _) => Ok(()),
+            // To recycle now would fence whoever has taken over.
+            (_, fault @ Some(Error::Fenced { .. })) => failed(fault),
+            (_, fault) => {
+                self.unit.recycle()?;
+                self.read()?;
+                if marks.iter().all(|mark| self.marks.contains(mark)) { Ok(()) } else { failed(fault) }
+            }
+        }
+    }
+}
+
+/// The record as a new one: a timestamp of the past would put it within reach of the topic's retention at once.
+fn outgoing<'a>(topic: &'a str, record: Record<'a>, headers: &'a [Header<'a>]) -> Outgoing<'a> {
+    Outgoing { topic, partition: Some(record.partition()), key: record.key(), value: record.value(), timestamp_ms: None, headers }
+}
+
+fn place(record: Record<'_>) -> (Partition, Offset) {
+    (record.partition(), record.offset())
+}
+
+fn nothing() -> Position {
+    Position { position: serde_json::Value::Null, progress: Progress::default() }
+}
+
+fn prefix(pipeline: &Pipeline) -> String {
+    format!("{}/{SOURCE}/{}/", pipeline.name, pipeline.input.topic)
+}
+
+/// The input's partitions, as the ledger counts them.
+fn sources(pipeline: &Pipeline) -> impl Iterator<Item = u32> {
+    0..pipeline.input.partitions.unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(records: &Records) -> Vec<(&str, &str)> {
+        records.headers(0).map(|(name, value)| (name, std::str::from_utf8(value.unwrap()).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_record_that_comes_back_says_how_often_and_from_where() {
+        let mut letters = Records::new();
+        letters.push_parts(0, 7, 5, Some(b"key"), Some(b"value"));
+        let mut once = Records::new();
+        prepare(&mut once, letters.get(0), &[("trace", Some(b"x"))], "calls", (2, 41));
+        assert_eq!((once.partition(0), once.offset(0), once.key(0), once.value(0)), (2, 41, Some(&b"key"[..]), Some(&b"value"[..])));
+        assert_eq!(headers(&once), [("trace", "x"), (TIMES, "1"), (OF, "calls[2]@41")]);
+
+        let mut twice = Records::new();
+        let before: Vec<Header<'_>> = once.headers(0).collect();
+        prepare(&mut twice, once.get(0), &before, "calls", (2, 99));
+        assert_eq!(headers(&twice), [("trace", "x"), (TIMES, "2"), (OF, "calls[2]@99")]);
+    }
+
+    #[test]
+    fn a_header_that_is_no_count_counts_nothing() {
+        let times = |value: Option<&'static [u8]>| times([("other", Some(&b"9"[..])), (TIMES, value)]);
+        assert_eq!((times(Some(b"3")), times(Some(b"many")), times(Some(b"-1")), times(None)), (3, 0, 0, 0));
+        assert_eq!(super::times([]), 0);
+    }
+}
