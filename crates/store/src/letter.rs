@@ -6,6 +6,9 @@ use std::time::{Duration, SystemTime};
 use weir_model::fault::Fault;
 use weir_model::protocol::{Offset, Partition};
 
+mod stored;
+pub use stored::{Content, Stored};
+
 /// Letters in one statement: bounds its size, not their number.
 const CHUNK: usize = 500;
 
@@ -146,6 +149,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: u8| char::from(c).to_digit(16).map(|n| n as u8);
+    text.as_bytes().chunks(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +164,7 @@ mod tests {
             [("weir-reason".to_owned(), Some(b"late".to_vec())), ("trace".to_owned(), Some(vec![0, 255])), ("empty".to_owned(), None)];
         let wanted = serde_json::json!([{"name": "weir-reason", "text": "late"}, {"name": "trace", "hex": "00ff"}, {"name": "empty"}]);
         assert_eq!(headers(&given), wanted);
+        assert_eq!(stored::parse(&wanted), given);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use error::Error;
 pub use fit::Fit;
 pub use layout::Layout;
 pub use ledger::{Book, Ledger};
-pub use letter::Letter;
+pub use letter::{Content, Letter, Stored};
 pub use look::{Reason, Sample};
 pub use loss::Move;
 pub use place::Refusal;
