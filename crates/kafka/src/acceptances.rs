@@ -8,8 +8,8 @@ use crate::unit::{Outgoing, Unit};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_model::acceptance::Acceptance;
-use weir_model::pipeline::Kafka;
-use weir_model::protocol::Partition;
+use weir_model::pipeline::{Kafka, Pipeline};
+use weir_model::protocol::{Offset, Partition};
 
 /// They are few: one partition keeps them all.
 const PARTITION: Partition = 0;
@@ -61,6 +61,23 @@ pub fn read(kafka: &Kafka, pipeline: &str) -> Result<Vec<Acceptance>> {
     foreign.map_or_else(|| Ok(found.into_values().collect()), Err)
 }
 
+/// Whether the record at `offset` of the output topic is the first that was emitted after an operator let the enricher begin anew in that
+/// partition, in an input log that was truncated or created anew.
+pub fn begins_anew(pipeline: &Pipeline, partition: Partition, offset: Offset) -> Result<bool> {
+    let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
+    let skips: Vec<_> = read(kafka, &pipeline.name)?.into_iter().flat_map(|acceptance| acceptance.skips).collect();
+    let ends = skips.iter().filter(|skip| skip.partition == partition && skip.restarts()).filter_map(|skip| skip.output_end);
+    let Some(end) = ends.filter(|end| *end <= offset).max() else { return Ok(false) };
+    let extents = crate::admin::describe(kafka, topic)?.unwrap_or_default();
+    let first = extents.iter().find(|extent| extent.partition == partition).map_or(end, |extent| extent.first);
+    let mut between = false;
+    scan(kafka, topic, &[Span { partition, from: Some(end.max(first)), until: Some(offset) }], |_| {
+        between = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(!between)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,7 +88,7 @@ mod tests {
         let act = |at: &str| Acceptance {
             hop: "enricher".into(),
             topic: "calls".into(),
-            skips: vec![Skip { partition: 2, from: Some(10), to: 500 }],
+            skips: vec![Skip { partition: 2, from: Some(10), to: 500, output_end: None }],
             records: Some(1),
             reason: String::new(),
             at: at.into(),

@@ -31,6 +31,9 @@ pub struct Skip {
     pub from: Option<Offset>,
     /// The position after.
     pub to: Offset,
+    /// Where the output of this partition ended at that time (enricher only): what comes after it comes from after the skip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_end: Option<Offset>,
 }
 
 impl Skip {
@@ -43,7 +46,7 @@ impl Skip {
 /// `[2] 10..500`; after a truncation `[2] 500 back to 0`; for a position that was found again `[2] at 37`.
 impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Skip { partition, from, to } = self;
+        let Skip { partition, from, to, .. } = self;
         match from {
             None => write!(f, "[{partition}] at {to}"),
             Some(from) if self.restarts() => write!(f, "[{partition}] {from} back to {to}"),
@@ -72,12 +75,10 @@ mod tests {
 
     #[test]
     fn an_accepted_loss_reads_as_a_sentence() {
-        let skips = vec![Skip { partition: 2, from: Some(10), to: 500 }, Skip { partition: 3, from: Some(70), to: 0 }];
+        let skip = |partition, from, to| Skip { partition, from: Some(from), to, output_end: None };
+        let skips = vec![skip(2, 10, 500), skip(3, 70, 0)];
         let (hop, topic, reason, at) = ("enricher".into(), "calls".into(), "old".into(), "2026-01-31T12:00:00Z".into());
         let acceptance = Acceptance { hop, topic, skips, records: Some(123), reason, at };
-        assert_eq!(
-            acceptance.to_string(),
-            "enricher calls[2] 10..500, [3] 70 back to 0: 123 records, \"old\", 2026-01-31T12:00:00Z"
-        );
+        assert_eq!(acceptance.to_string(), "enricher calls[2] 10..500, [3] 70 back to 0: 123 records, \"old\", 2026-01-31T12:00:00Z");
     }
 }

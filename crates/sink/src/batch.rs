@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use weir_codec::{Decoded, Decoder};
 use weir_kafka::{Records, letter};
 use weir_model::fault::{Fault, Stage};
-use weir_model::lineage::Lineage;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
 use weir_store::Letter;
@@ -89,18 +88,21 @@ impl Batch {
     }
 }
 
-/// Whether the source offsets rise strictly within each partition, from where `last` says it stood. Offsets begin anew when the input log
-/// was truncated or created anew and an operator let the enricher go on: such a record names a predecessor that does not lie before it, which
-/// one that comes twice never does.
-pub(crate) fn in_order(records: &Records, last: impl Fn(Partition) -> Option<Offset>) -> Result<(), OutOfOrder> {
+/// Whether the source offsets rise strictly within each partition, from where `last` says it stood, but for the records of `anew` (partition
+/// and offset), with which they begin anew.
+pub(crate) fn in_order(
+    records: &Records,
+    anew: &[(Partition, Offset)],
+    last: impl Fn(Partition) -> Option<Offset>,
+) -> Result<(), OutOfOrder> {
     let mut lasts: BTreeMap<Partition, Option<Offset>> = BTreeMap::new();
     for run in runs(records) {
         let partition = records.partition(run.start);
         let seen = lasts.entry(partition).or_insert_with(|| last(partition));
         for i in run {
-            let Some(Lineage { source, previous, .. }) = records.lineage(i) else { continue };
+            let Some(source) = records.lineage(i).map(|l| l.source) else { continue };
             match *seen {
-                Some(last) if source <= last && previous < last => {
+                Some(last) if source <= last && !anew.contains(&(partition, records.offset(i))) => {
                     return Err(OutOfOrder { partition, offset: records.offset(i), source_offset: source, last });
                 }
                 _ => *seen = Some(source),
@@ -132,7 +134,7 @@ fn here(records: &Records, index: u32, fault: Fault) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_model::lineage::HEADER;
+    use weir_model::lineage::{HEADER, Lineage};
 
     fn records(list: &[(Partition, Offset, Option<Offset>)]) -> Records {
         let mut records = Records::new();
@@ -163,25 +165,17 @@ mod tests {
     #[test]
     fn a_record_that_comes_twice_is_noticed() {
         let twice = records(&[(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, Some(50))]);
-        let error = in_order(&twice, |_| None).unwrap_err();
+        let error = in_order(&twice, &[], |_| None).unwrap_err();
         assert_eq!((error.partition, error.offset, error.source_offset, error.last), (0, 6, 50, 50));
-        assert!(in_order(&records(&[(0, 5, Some(50))]), |_| Some(50)).is_err(), "also when it came in an earlier batch");
-        assert!(in_order(&records(&[(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, None), (0, 7, Some(53))]), |_| Some(49)).is_ok());
+        assert!(in_order(&records(&[(0, 5, Some(50))]), &[], |_| Some(50)).is_err(), "also when it came in an earlier batch");
+        assert!(in_order(&records(&[(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, None), (0, 7, Some(53))]), &[], |_| Some(49)).is_ok());
     }
 
     #[test]
-    fn offsets_may_begin_anew_where_the_chain_says_so() {
-        let restarted = |previous| {
-            let mut records = Records::new();
-            for (offset, lineage) in [(7, Lineage { source: 0, previous, filtered: 0 }), (8, Lineage { source: 1, previous: 0, filtered: 0 })] {
-                records.push_parts(0, offset, 0, None, Some(b"value"));
-                records.push_header(HEADER, Some(&lineage.encode()));
-            }
-            in_order(&records, |_| Some(50))
-        };
-        assert!(restarted(50).is_ok());
-        assert!(restarted(52).is_ok(), "the two before went to the dead letters");
-        assert!(restarted(-1).is_err(), "nobody accepted that");
-        assert!(restarted(49).is_err());
+    fn offsets_begin_anew_at_the_given_record_only() {
+        let restarted = records(&[(0, 7, Some(50)), (0, 9, Some(1)), (0, 10, Some(2))]);
+        assert_eq!(in_order(&restarted, &[], |_| None).unwrap_err().offset, 9);
+        assert!(in_order(&restarted, &[(0, 9)], |_| None).is_ok());
+        assert!(in_order(&restarted, &[(1, 9), (0, 10)], |_| None).is_err());
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use weir_codec::Decoder;
-use weir_kafka::{Consumer, Records};
+use weir_kafka::{Consumer, Records, acceptances};
 use weir_model::breaker::Breaker;
 use weir_model::fault::Class;
 use weir_model::pipeline::{self, Kafka, Pipeline};
@@ -139,10 +139,8 @@ impl<T: Target> Worker<T> {
             return Ok(None);
         }
         self.troubles.kafka_answered();
-        let last = |partition| self.machine.progress(partition).and_then(|books| books.last);
-        if let Err(disorder) = batch::in_order(&records, last) {
+        if !self.in_order(&records)? {
             self.spare.push(records);
-            self.out_of_order(&disorder)?;
             return Ok(None);
         }
         Ok(Some(records))
@@ -248,6 +246,28 @@ impl<T: Target> Worker<T> {
             self.troubles.halt(&reason);
             true
         })
+    }
+
+    /// Whether each record comes once and after the one before it; if not, its partition is read no further. Input offsets may begin anew
+    /// only where an operator accepted that: rare enough to be asked for when it happens.
+    fn in_order(&mut self, records: &Records) -> Result<bool, Error> {
+        let term = self.machine.term();
+        let mut anew = Vec::new();
+        loop {
+            let last = |partition| self.machine.progress(partition).and_then(|books| books.last);
+            let Err(disorder) = batch::in_order(records, &anew, last) else { return Ok(true) };
+            match acceptances::begins_anew(&self.shared.pipeline, disorder.partition, disorder.offset) {
+                Ok(true) => anew.push((disorder.partition, disorder.offset)),
+                Ok(false) => return self.out_of_order(&disorder).map(|()| false),
+                Err(error) => {
+                    self.pause(&error.into());
+                    self.rebalances();
+                    if self.machine.term() != term {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
     }
 
     fn out_of_order(&mut self, disorder: &OutOfOrder) -> Result<(), Error> {

@@ -51,10 +51,7 @@ impl Store {
             return Ok(false);
         }
         let records = i64::try_from(to.records).unwrap_or(i64::MAX);
-        transaction
-            .execute(RECORD, &[pipeline, sink, topic, &to.partition, &to.from, &to.to, &records, &reason])
-            .await
-            .map_err(fail)?;
+        transaction.execute(RECORD, &[pipeline, sink, topic, &to.partition, &to.from, &to.to, &records, &reason]).await.map_err(fail)?;
         transaction.commit().await.map_err(fail)?;
         Ok(true)
     }
@@ -78,7 +75,7 @@ fn acceptance(row: &Row) -> Result<Acceptance, tokio_postgres::Error> {
     Ok(Acceptance {
         hop: row.try_get(0)?,
         topic: row.try_get(1)?,
-        skips: vec![Skip { partition: row.try_get(2)?, from: row.try_get(3)?, to: row.try_get(4)? }],
+        skips: vec![Skip { partition: row.try_get(2)?, from: row.try_get(3)?, to: row.try_get(4)?, output_end: None }],
         records: Some(row.try_get::<_, i64>(5)?.unsigned_abs()),
         reason: row.try_get(6)?,
         at: row.try_get(7)?,

@@ -75,6 +75,33 @@ impl Topics {
         try_wait_until(LIMIT, || (self.partitions(topic).ok()? == partitions).then_some(())).context("the topic does not appear")
     }
 
+    /// Removes a topic with all its records, and waits until it is gone.
+    pub fn delete(&self, topic: &str) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        for result in crate::database::block(async { admin.delete_topics(&[topic], &AdminOptions::new()).await })? {
+            result.map_err(|(topic, code)| anyhow::anyhow!("delete topic {topic}: {code}"))?;
+        }
+        try_wait_until(LIMIT, || self.partitions(topic).is_err().then_some(())).context("the topic does not disappear")
+    }
+
+    /// Removes the records of a partition below `offset`, as retention does.
+    pub fn delete_records(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        let done = crate::database::block(async { admin.delete_records(&before, &AdminOptions::new()).await })?;
+        done.elements().iter().try_for_each(|element| element.error()).with_context(|| format!("delete records of {topic}"))
+    }
+
+    /// Removes a group with all its offsets; it must have no members.
+    pub fn delete_group(&self, group: &str) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        for result in crate::database::block(async { admin.delete_groups(&[group], &AdminOptions::new()).await })? {
+            result.map_err(|(group, code)| anyhow::anyhow!("delete group {group}: {code}"))?;
+        }
+        Ok(())
+    }
+
     /// Writes records outside any transaction and waits until the brokers have them.
     pub fn write(&self, topic: &str, records: &[Record]) -> Result<()> {
         let producer: BaseProducer = self.client().set("acks", "all").set("linger.ms", "5").create()?;
