@@ -1,6 +1,6 @@
 //! What can go wrong with a schema, an encoder or a whole batch. A single record's fault is not an error: see [`crate::Decoded`].
 
-use crate::registry;
+use crate::registry::error as registry;
 use std::path::PathBuf;
 use weir_model::fault::Class;
 

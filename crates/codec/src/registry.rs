@@ -4,7 +4,7 @@
 //! believed for [`MISSING_FOR`], the first time after it was asked for repeatedly, so that a topic full of foreign bytes becomes neither
 //! a storm of requests nor a row of pauses. A plain 404 is not such an answer: a wrong path or a gateway says 404 as well, and no record may be lost to that.
 
-mod error;
+pub(crate) mod error;
 mod http;
 
 pub use error::Error;

@@ -83,7 +83,9 @@ fn pair(folder: &Path, records: u64) -> Result<()> {
     backlog(&file, records)?;
     let mut enricher = Watched::start("weir-enricher", &[&file])?;
     let mut sink = Watched::start("weir-sink", &[&file])?;
+    let deadline = Instant::now() + LIMIT;
     while sink.sample(&[READ])? < records {
+        anyhow::ensure!(Instant::now() < deadline, "the backlog was not drained within {LIMIT:?}");
         enricher.sample(&[READ])?;
         std::thread::sleep(Duration::from_millis(20));
     }

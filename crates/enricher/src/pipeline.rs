@@ -3,7 +3,7 @@
 
 use crate::enrich::{Enriched, Fate};
 use crate::error::Error;
-use crate::sent::Sent;
+use crate::sent::{Sent, Written};
 use crate::worker::{GLANCE, Worker, now_micros};
 use std::time::{Duration, Instant};
 use weir_kafka::letter::Origin;
@@ -16,13 +16,6 @@ use weir_service::{CancellationToken, Failure};
 
 /// Records that go through Arrow at once: their columns stay in the processor's cache.
 const PART: usize = 8192;
-
-/// A transaction that was sent.
-pub(crate) struct Written {
-    sent: Sent,
-    claims: Vec<Claim>,
-    took: Duration,
-}
 
 impl Worker {
     /// Takes what there is, enriches it, and commits output, dead letters, offsets and books in one transaction.

@@ -17,7 +17,7 @@ use weir_kafka::{admin, unit};
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Kafka, Pipeline};
-use weir_service::{CancellationToken, Health, Surface, Waiting, Workers, serve, signals};
+use weir_service::{CancellationToken, Health, Surface, Waiting, Workers, blocking, host};
 
 /// Without a stable name nobody comes back to end what a dead instance left open, and readers wait for the broker to do it.
 const UNSTABLE_TRANSACTION: Duration = Duration::from_secs(10);
@@ -43,14 +43,8 @@ async fn enrich(pipeline: Arc<Pipeline>, options: Options, shutdown: Cancellatio
     });
     // Before the pages are, so that the instance is not ready before each of its workers is.
     let views: Vec<Views> = (0..pipeline.workers.enricher).map(|_| Views::new(&shared.health)).collect();
-    // Also cancelled when a worker fails.
-    let stop = shutdown.child_token();
-    let pages = admin_pages(&shared, &options, &stop).await?;
-    let ended = signals::drain(&shutdown, signals::DRAIN, work(&shared, &options, views, &stop)).await;
-    stop.cancel();
-    // The pages end with the token; they have nothing to say about how the work ended.
-    pages.await.ok();
-    ended?
+    let surface = surface(&shared, &options);
+    host(&options.settings, surface, &shutdown, |stop| work(&shared, &options, views, stop)).await
 }
 
 fn kafka(kafka: &Kafka, stable: bool) -> Kafka {
@@ -61,12 +55,7 @@ fn kafka(kafka: &Kafka, stable: bool) -> Kafka {
     kafka
 }
 
-async fn admin_pages(shared: &Arc<Shared>, options: &Options, stop: &CancellationToken) -> Result<tokio::task::JoinHandle<()>, Error> {
-    let address = options.settings.listen;
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, instance = options.settings.instance, "enricher up: /live /ready /metrics /status");
-    }
+fn surface(shared: &Shared, options: &Options) -> Surface {
     let pipeline = &shared.job.pipeline;
     let about = json!({
         "service": "enricher",
@@ -78,18 +67,15 @@ async fn admin_pages(shared: &Arc<Shared>, options: &Options, stop: &Cancellatio
     });
     let (status, lag) = (shared.status.clone(), shared.meters.lag_records.clone());
     let lag = move |partition: i32| lag.get_metric_with_label_values(&[&partition.to_string()]).ok().map(|gauge| gauge.get());
-    let surface = Surface::new(&shared.health, &options.metrics, move || status.page(&about, &lag));
-    Ok(tokio::spawn(serve(listener, surface, stop.clone())))
+    Surface::new(&shared.health, &options.metrics, move || status.page(&about, &lag))
 }
 
-async fn work(shared: &Arc<Shared>, options: &Options, views: Vec<Views>, stop: &CancellationToken) -> Result<(), Error> {
+async fn work(shared: &Arc<Shared>, options: &Options, views: Vec<Views>, stop: CancellationToken) -> Result<(), Error> {
     let pipeline = &shared.job.pipeline;
     let registry = Registry::new(&pipeline.registry)?;
-    if !ensure_topics(shared, stop).await? {
-        return Ok(());
-    }
-    let Some(schema_id) = register(shared, &registry, stop).await? else { return Ok(()) };
-    let mut workers = Workers::new(&shared.health, stop);
+    let Some(()) = ensure_topics(shared, &stop).await? else { return Ok(()) };
+    let Some(schema_id) = register(shared, &registry, &stop).await? else { return Ok(()) };
+    let mut workers = Workers::new(&shared.health, &stop);
     for (number, views) in views.into_iter().enumerate() {
         let name = format!("{}-{number}", options.settings.instance);
         let id = format!("weir.{}.enricher.{}.{number}", pipeline.name, options.settings.instance);
@@ -97,31 +83,22 @@ async fn work(shared: &Arc<Shared>, options: &Options, views: Vec<Views>, stop: 
         let enricher = Enricher::new(shared.job.clone(), registry.clone(), Handle::current(), schema_id, limit)?;
         let (shared, stop, member) = (shared.clone(), stop.clone(), name.clone());
         let work = move |heartbeat| Worker::join(number, shared, enricher, views, &member, &id)?.run(&heartbeat, &stop);
-        workers.spawn(&name, work).map_err(Error::from)?;
+        workers.spawn(&name, work)?;
     }
-    Ok(workers.join().await?)
+    workers.join().await
 }
 
-/// Creates the topics that are missing, however long that takes; false when told to stop before.
-async fn ensure_topics(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<bool, Error> {
+/// Creates the topics that are missing, however long that takes; `None` when told to stop before.
+async fn ensure_topics(shared: &Shared, stop: &CancellationToken) -> Result<Option<()>, Error> {
+    let pipeline = &shared.job.pipeline;
     let mut waiting = Waiting::new(shared.health.dependency("kafka"));
-    loop {
-        let asked = shared.clone();
-        let ensure = move || admin::ensure(&asked.kafka, &admin::topics(&asked.job.pipeline));
-        let ensured = tokio::task::spawn_blocking(ensure).await.map_err(|e| Error::Worker(e.to_string()))?;
-        match ensured {
-            Ok(mistakes) if mistakes.is_empty() => {
-                waiting.answered();
-                return Ok(true);
-            }
-            Ok(mistakes) => return Err(shared.job.pipeline.mistakes(mistakes).into()),
-            Err(error) if error.class() == Class::Environment => {
-                if !pause(waiting.failed(&error), stop).await {
-                    return Ok(false);
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
+    let ensured = waiting.until(stop, || {
+        let (kafka, topics) = (shared.kafka.clone(), admin::topics(pipeline));
+        async { Ok::<_, Error>(blocking("creating topics", move || admin::ensure(&kafka, &topics)).await??) }
+    });
+    match ensured.await? {
+        Some(mistakes) if !mistakes.is_empty() => Err(pipeline.mistakes(mistakes).into()),
+        ensured => Ok(ensured.map(|_| ())),
     }
 }
 
@@ -130,25 +107,16 @@ async fn ensure_topics(shared: &Arc<Shared>, stop: &CancellationToken) -> Result
 async fn register(shared: &Shared, registry: &Registry, stop: &CancellationToken) -> Result<Option<u32>, Error> {
     let (job, pipeline) = (&shared.job, &shared.job.pipeline);
     let mut waiting = Waiting::new(shared.health.dependency("registry"));
-    loop {
-        let (subject, key, error) = match register_input(registry, &pipeline.input_subject(), &job.input).await {
-            Err(error) => (pipeline.input_subject(), "input.schema", error),
-            Ok(()) => match registry.register(&pipeline.output_subject(), &job.output).await {
-                Err(error) => (pipeline.output_subject(), "output.schema", error),
-                Ok(id) => {
-                    waiting.answered();
-                    return Ok(Some(id));
-                }
-            },
-        };
-        if error.class() != Class::Environment {
-            let mistake = Mistake::new(key, format!("the registry refuses it as a version of {subject}: {error}"));
-            return Err(pipeline.mistakes(vec![mistake]).into());
-        }
-        if !pause(waiting.failed(&error), stop).await {
-            return Ok(None);
-        }
-    }
+    let (input, output) = (&pipeline.input_subject(), &pipeline.output_subject());
+    let refused = |key, subject: &str, error: registry::Error| match error.class() {
+        Class::Environment => Error::from(error),
+        _ => pipeline.mistakes(vec![Mistake::new(key, format!("the registry refuses it as a version of {subject}: {error}"))]).into(),
+    };
+    let register = || async {
+        register_input(registry, input, &job.input).await.map_err(|error| refused("input.schema", input, error))?;
+        registry.register(output, &job.output).await.map_err(|error| refused("output.schema", output, error))
+    };
+    waiting.until(stop, register).await
 }
 
 /// Whoever writes the input registers what it writes; only a subject that nobody has begun gets the schema that is read here.
@@ -159,8 +127,4 @@ async fn register_input(registry: &Registry, subject: &str, schema: &Schema) -> 
         Ok(Some(_)) | Err(registry::Error::Invalid { .. }) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-async fn pause(duration: Duration, stop: &CancellationToken) -> bool {
-    tokio::time::timeout(duration, stop.cancelled()).await.is_err()
 }

@@ -3,9 +3,10 @@
 use crate::chain::Books;
 use crate::enrich::{Enriched, Fate};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use weir_kafka::Records;
 use weir_model::fault::Fault;
-use weir_model::protocol::{Offset, Partition};
+use weir_model::protocol::{Claim, Offset, Partition};
 
 /// So many faults of a transaction are shown.
 const FAULTS: usize = 3;
@@ -23,6 +24,14 @@ pub(crate) struct Sent {
     pub(crate) reasons: BTreeMap<String, u64>,
     /// The first few faults.
     pub(crate) faults: Vec<(Partition, Offset, Fault)>,
+}
+
+/// A transaction that was sent.
+pub(crate) struct Written {
+    pub(crate) sent: Sent,
+    pub(crate) claims: Vec<Claim>,
+    /// From its first record to the outcome.
+    pub(crate) took: Duration,
 }
 
 impl Sent {

@@ -6,7 +6,7 @@ use crate::config::Job;
 use crate::enrich::Enricher;
 use crate::error::Error;
 use crate::metrics::Meters;
-use crate::pipeline::Written;
+use crate::sent::Written;
 use crate::status::{Snapshot, Status};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -285,6 +285,7 @@ impl Pipeline {
         let folder = path.parent().unwrap_or(Path::new(""));
         let reader = reader::Reader::new(expand::Surroundings { folder, env }, &places);
         let pipeline = assemble::pipeline(path, &document, &reader, &places);
+        rules::check(&pipeline, &reader);
         let mistakes = reader.into_mistakes();
         if mistakes.is_empty() { Ok(pipeline) } else { Err(Mistakes::new(path, mistakes)) }
     }

@@ -1,10 +1,9 @@
 //! Why a producer ends.
 
 use crate::source;
-use std::net::SocketAddr;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistakes;
-use weir_service::{Failure, signals, workers};
+use weir_service::Failure;
 
 /// The end of a producer, or the failure of one step.
 #[derive(Debug, thiserror::Error)]
@@ -27,20 +26,9 @@ pub enum Error {
     /// A claim that does not add up: a fault in weir. Nothing was written.
     #[error("the books do not balance, so nothing was written: {0}")]
     Protocol(#[from] weir_model::protocol::Error),
-    /// The admin pages have no address.
-    #[error("cannot listen on {address}: {source}; set WEIR_LISTEN to a free address")]
-    Listen {
-        /// What was asked for.
-        address: SocketAddr,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// A worker panicked or could not be started.
-    #[error("{0}")]
-    Worker(String),
-    /// The drain took too long.
+    /// The instance itself: its pages, its threads, its drain.
     #[error(transparent)]
-    NotDrained(#[from] signals::NotDrained),
+    Service(#[from] weir_service::Error),
 }
 
 impl Failure for Error {
@@ -51,18 +39,7 @@ impl Failure for Error {
             Error::Registry(error) => error.class(),
             Error::Source(source::Error::Lost(_)) | Error::Protocol(_) => Class::Loss,
             Error::Source(source::Error::Unfit(_)) | Error::Codec(_) => Class::Configuration,
-            Error::Source(source::Error::Away { .. }) | Error::Listen { .. } | Error::Worker(_) | Error::NotDrained(_) => {
-                Class::Environment
-            }
-        }
-    }
-}
-
-impl From<workers::Error<Error>> for Error {
-    fn from(error: workers::Error<Error>) -> Error {
-        match error {
-            workers::Error::Failed(error) => error,
-            other => Error::Worker(other.to_string()),
+            Error::Source(source::Error::Away { .. }) | Error::Service(_) => Class::Environment,
         }
     }
 }

@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
-use weir_codec::{Registry, Schema};
+use weir_codec::{Registry, Schema, registry};
 use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::Pipeline;
-use weir_service::{CancellationToken, Failure, Health, Heartbeat, Surface, Waiting, Workers, serve, signals};
+use weir_service::{CancellationToken, Failure, Health, Heartbeat, Surface, Waiting, Workers, blocking, host};
 
 /// The longest a worker looks away from its group.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -43,32 +43,12 @@ async fn produce(pipeline: Arc<Pipeline>, options: Options, shutdown: Cancellati
     let source = source::build(&pipeline, &schema).map_err(|mistakes| pipeline.mistakes(mistakes))?;
     let health = Health::new(&options.metrics);
     let status = Status::default();
-    // Also cancelled when a worker fails or, if so asked, when the source is exhausted.
-    let stop = shutdown.child_token();
-    let pages = admin_pages(&pipeline, &options, &health, &status, &stop).await?;
-
-    let meters = Meters::new(&options.metrics);
-    let shared = Arc::new(Shared { pipeline, source: source.into(), meters, status, health });
-    let work = work(shared, schema, &options, &stop);
-    let ended = signals::drain(&shutdown, signals::DRAIN, work).await;
-    stop.cancel();
-    // The pages end with the token; they have nothing to say about how the work ended.
-    pages.await.ok();
-    ended?
+    let surface = surface(&pipeline, &options, &health, &status);
+    let shared = Arc::new(Shared { pipeline, source: source.into(), meters: Meters::new(&options.metrics), status, health });
+    host(&options.settings, surface, &shutdown, |stop| work(shared, schema, &options, stop)).await
 }
 
-async fn admin_pages(
-    pipeline: &Pipeline,
-    options: &Options,
-    health: &Health,
-    status: &Status,
-    stop: &CancellationToken,
-) -> Result<tokio::task::JoinHandle<()>, Error> {
-    let address = options.settings.listen;
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, instance = options.settings.instance, "producer up: /live /ready /metrics /status");
-    }
+fn surface(pipeline: &Pipeline, options: &Options, health: &Health, status: &Status) -> Surface {
     let about = json!({
         "service": "producer",
         "instance": options.settings.instance,
@@ -77,66 +57,47 @@ async fn admin_pages(
         "topic": pipeline.input.topic,
     });
     let status = status.clone();
-    let surface = Surface::new(health, &options.metrics, move || status.page(&about));
-    Ok(tokio::spawn(serve(listener, surface, stop.clone())))
+    Surface::new(health, &options.metrics, move || status.page(&about))
 }
 
-async fn work(shared: Arc<Shared>, schema: Schema, options: &Options, stop: &CancellationToken) -> Result<(), Error> {
+async fn work(shared: Arc<Shared>, schema: Schema, options: &Options, stop: CancellationToken) -> Result<(), Error> {
     // Kept although it is needed at the start only: `/ready` shows every dependency.
     let mut registry = Waiting::new(shared.health.dependency("registry"));
-    let Some(id) = prepare(&shared, &schema, &mut registry, stop).await? else { return Ok(()) };
-    let mut workers = Workers::new(&shared.health, stop);
+    let Some(id) = prepare(&shared, &schema, &mut registry, &stop).await? else { return Ok(()) };
+    let mut workers = Workers::new(&shared.health, &stop);
     for number in 0..shared.pipeline.workers.producer {
         let encoding = Encoding::new(&schema, id, shared.pipeline.input.key.as_deref())?;
         let name = format!("{}-{number}", options.settings.instance);
         let worker = Worker { shared: shared.clone(), encoding, parts: BTreeMap::new(), exit_when_done: options.exit_when_done };
         let (stop, member) = (stop.clone(), name.clone());
-        workers.spawn(&name, move |heartbeat| worker.run(&member, &heartbeat, &stop)).map_err(Error::from)?;
+        workers.spawn(&name, move |heartbeat| worker.run(&member, &heartbeat, &stop))?;
     }
-    Ok(workers.join().await?)
+    workers.join().await
 }
 
 /// Creates the topics that are missing and registers the schema, however long that takes; `None` when told to stop before.
 async fn prepare(shared: &Arc<Shared>, schema: &Schema, waiting: &mut Waiting, stop: &CancellationToken) -> Result<Option<u32>, Error> {
     let pipeline = &shared.pipeline;
     let registry = Registry::new(&pipeline.registry)?;
-    let subject = pipeline.input_subject();
     let mut kafka = Waiting::new(shared.health.dependency("kafka"));
-    loop {
+    let ensured = kafka.until(stop, || {
         let asked = pipeline.clone();
-        let ensured = tokio::task::spawn_blocking(move || admin::ensure(&asked.kafka, &admin::topics(&asked))).await;
-        match ensured.map_err(|e| Error::Worker(e.to_string()))? {
-            Ok(mistakes) if mistakes.is_empty() => break kafka.answered(),
-            Ok(mistakes) => return Err(pipeline.mistakes(mistakes).into()),
-            Err(error) if error.class() == Class::Environment => {
-                if !pause(kafka.failed(&error), stop).await {
-                    return Ok(None);
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
+        async { Ok::<_, Error>(blocking("creating topics", move || admin::ensure(&asked.kafka, &admin::topics(&asked))).await??) }
+    });
+    match ensured.await? {
+        None => return Ok(None),
+        Some(mistakes) if !mistakes.is_empty() => return Err(pipeline.mistakes(mistakes).into()),
+        Some(_) => {}
     }
-    loop {
-        match registry.register(&subject, schema).await {
-            Ok(id) => {
-                waiting.answered();
-                return Ok(Some(id));
-            }
-            Err(error) if error.class() == Class::Environment => {
-                if !pause(waiting.failed(&error), stop).await {
-                    return Ok(None);
-                }
-            }
-            Err(error) => {
-                let mistake = Mistake::new("input.schema", format!("the registry refuses it as a version of {subject}: {error}"));
-                return Err(pipeline.mistakes(vec![mistake]).into());
-            }
+    let subject = pipeline.input_subject();
+    let refused = |error: registry::Error| match error.class() {
+        Class::Environment => Error::from(error),
+        _ => {
+            let mistake = Mistake::new("input.schema", format!("the registry refuses it as a version of {subject}: {error}"));
+            pipeline.mistakes(vec![mistake]).into()
         }
-    }
-}
-
-async fn pause(duration: Duration, stop: &CancellationToken) -> bool {
-    tokio::time::timeout(duration, stop.cancelled()).await.is_err()
+    };
+    waiting.until(stop, || async { registry.register(&subject, schema).await.map_err(refused) }).await
 }
 
 /// One thread: a member of the group, and the source partitions that fall to it.

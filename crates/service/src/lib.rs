@@ -6,22 +6,27 @@
 //! (`tests/surface.rs`, `workers::tests`).
 
 pub mod backoff;
+pub mod error;
 pub mod health;
 pub mod http;
 pub mod logs;
 pub mod metrics;
+pub mod pulse;
 pub mod settings;
 pub mod signals;
+pub mod spell;
 pub mod start;
 pub mod waiting;
 pub mod workers;
 
 pub use backoff::Backoff;
+pub use error::Error;
 pub use health::{Dependency, Health};
 pub use http::{Surface, serve};
 pub use metrics::Metrics;
+pub use pulse::Heartbeat;
 pub use settings::Settings;
-pub use start::{Failure, start};
+pub use start::{Failure, host, start};
 pub use tokio_util::sync::CancellationToken;
 pub use waiting::Waiting;
-pub use workers::{Heartbeat, Workers};
+pub use workers::{Workers, blocking};

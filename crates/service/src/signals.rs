@@ -1,5 +1,6 @@
 //! SIGTERM and SIGINT, and how long the work has to end after them.
 
+use crate::error::Error;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -33,16 +34,11 @@ async fn next(term: &mut Signal, int: &mut Signal) -> &'static str {
     }
 }
 
-/// The work was still going on when its time was over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the work did not end within {}s of the signal; what was not committed is read again at the next start", .0.as_secs())]
-pub struct NotDrained(Duration);
-
 /// Waits for `work`; from the moment that `stop` is cancelled for at most `deadline`.
 ///
 /// # Errors
-/// [`NotDrained`] when the deadline passed.
-pub async fn drain<T>(stop: &CancellationToken, deadline: Duration, work: impl Future<Output = T>) -> Result<T, NotDrained> {
+/// [`Error::NotDrained`] when the deadline passed.
+pub async fn drain<T>(stop: &CancellationToken, deadline: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
     let late = async {
         stop.cancelled().await;
         tokio::time::sleep(deadline).await;
@@ -50,7 +46,7 @@ pub async fn drain<T>(stop: &CancellationToken, deadline: Duration, work: impl F
     tokio::select! {
         biased;
         done = work => Ok(done),
-        () = late => Err(NotDrained(deadline)),
+        () = late => Err(Error::NotDrained(deadline)),
     }
 }
 
@@ -61,13 +57,13 @@ mod tests {
     #[tokio::test]
     async fn work_that_ends_in_time_is_drained() {
         let stop = CancellationToken::new();
-        assert_eq!(drain(&stop, Duration::ZERO, async { 7 }).await, Ok(7));
+        assert_eq!(drain(&stop, Duration::ZERO, async { 7 }).await.unwrap(), 7);
         stop.cancel();
         let work = async {
             tokio::task::yield_now().await;
             8
         };
-        assert_eq!(drain(&stop, Duration::from_secs(60), work).await, Ok(8));
+        assert_eq!(drain(&stop, Duration::from_secs(60), work).await.unwrap(), 8);
     }
 
     #[tokio::test]
@@ -75,6 +71,6 @@ mod tests {
         let stop = CancellationToken::new();
         stop.cancel();
         let deadline = Duration::from_millis(1);
-        assert_eq!(drain(&stop, deadline, std::future::pending::<()>()).await, Err(NotDrained(deadline)));
+        assert!(matches!(drain(&stop, deadline, std::future::pending::<()>()).await, Err(Error::NotDrained(d)) if d == deadline));
     }
 }

@@ -1,8 +1,11 @@
 //! The frame of a service's `main`: runtime, logs, signals, and what the exit code says.
 
+use crate::error::Error;
+use crate::http::{Surface, serve};
 use crate::settings::Settings;
 use crate::{logs, signals};
 use std::process::ExitCode;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use weir_model::fault::Class;
 
@@ -35,6 +38,31 @@ where
         Ok(Err(error)) => fail(service, &error),
         Err(error) => fail(service, &error),
     }
+}
+
+/// Runs one instance: its admin pages and, beside them, `work`, which gets a token that is cancelled when the instance shall end
+/// (by `shutdown`; work may cancel it as well) and has [`signals::DRAIN`] to do so.
+///
+/// # Errors
+/// What `work` ended with, [`Error::Listen`] or [`Error::NotDrained`].
+pub async fn host<E: From<Error>, F: Future<Output = Result<(), E>>>(
+    settings: &Settings,
+    surface: Surface,
+    shutdown: &CancellationToken,
+    work: impl FnOnce(CancellationToken) -> F,
+) -> Result<(), E> {
+    let address = settings.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, instance = settings.instance, "up: /live /ready /metrics /status");
+    }
+    let stop = shutdown.child_token();
+    let pages = tokio::spawn(serve(listener, surface, stop.clone()));
+    let ended = signals::drain(shutdown, signals::DRAIN, work(stop.clone())).await;
+    stop.cancel();
+    // The pages end with the token; they have nothing to say about how the work ended.
+    pages.await.ok();
+    ended?
 }
 
 fn refuse(error: &dyn std::error::Error) -> ExitCode {

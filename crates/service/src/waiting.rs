@@ -1,9 +1,13 @@
 //! Waiting for something that is away: says so, once in a while, and says when it is over.
 
 use crate::backoff::Backoff;
-use crate::health::{Dependency, spell};
+use crate::health::Dependency;
+use crate::spell::spell;
+use crate::start::Failure;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use weir_model::fault::Class;
 
 /// At most one line in so long says that the wait goes on.
 const EVERY: Duration = Duration::from_secs(5);
@@ -71,6 +75,30 @@ impl Waiting {
         }
     }
 
+    /// Repeats `call` for as long as it fails for a reason of the environment; `None` when told to stop before it was answered.
+    ///
+    /// # Errors
+    /// Any other failure.
+    pub async fn until<T, E: Failure, F: Future<Output = Result<T, E>>>(
+        &mut self,
+        stop: &CancellationToken,
+        mut call: impl FnMut() -> F,
+    ) -> Result<Option<T>, E> {
+        loop {
+            let pause = match call().await {
+                Ok(answer) => {
+                    self.answered();
+                    return Ok(Some(answer));
+                }
+                Err(error) if error.class() == Class::Environment => self.failed(&error),
+                Err(error) => return Err(error),
+            };
+            if tokio::time::timeout(pause, stop.cancelled()).await.is_ok() {
+                return Ok(None);
+            }
+        }
+    }
+
     /// For how long it has been away; `None` when it is not.
     pub fn away_for(&self) -> Option<Duration> {
         self.since.map(|since| since.elapsed())
@@ -109,5 +137,31 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("waiting for postgres (connection refused, 0 ms) · nothing is lost"), "{lines:?}");
         assert!(lines[1].contains("postgres is back: resumed after"), "{lines:?}");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0:?}")]
+    struct Trouble(Class);
+
+    impl Failure for Trouble {
+        fn class(&self) -> Class {
+            self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_environment_is_waited_for() {
+        let health = Health::new(&Metrics::new("sink", "telecom"));
+        let (mut waiting, stop) = (Waiting::new(health.dependency("postgres")), CancellationToken::new());
+        let mut troubles = vec![Trouble(Class::Environment), Trouble(Class::Environment)];
+        let answer = waiting.until(&stop, || std::future::ready(troubles.pop().map_or(Ok(7), Err))).await.unwrap();
+        assert_eq!(answer, Some(7));
+        assert!(health.readiness().ready);
+        let refused = waiting.until(&stop, || std::future::ready(Err::<(), _>(Trouble(Class::Configuration)))).await.unwrap_err();
+        assert_eq!(refused.class(), Class::Configuration);
+        stop.cancel();
+        let stopped = waiting.until(&stop, || std::future::ready(Err::<(), _>(Trouble(Class::Environment)))).await.unwrap();
+        assert_eq!(stopped, None);
+        assert!(!health.readiness().ready);
     }
 }

@@ -1,14 +1,11 @@
 //! Worker threads that cannot die unseen.
 
-use crate::health::{Health, spell};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use crate::error::Error;
+use crate::health::Health;
+use crate::pulse::{Heartbeat, Pulse};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// A worker that has not come round its loop for so long hangs. Every wait of a worker is shorter: transactions and calls have timeouts.
-const STALLED: Duration = Duration::from_secs(300);
 
 /// The worker threads of one service. When one of them ends with an error or a panic, the others are told to stop and the service ends
 /// with that error: a process with a dead worker would hold its partitions and do nothing.
@@ -26,31 +23,7 @@ enum Ended<E> {
     Panicked(String),
 }
 
-/// Why a service's workers ended before they were told to.
-#[derive(Debug, thiserror::Error)]
-pub enum Error<E> {
-    /// A worker gave up with this error.
-    #[error(transparent)]
-    Failed(E),
-    /// A worker panicked: a fault in weir.
-    #[error("worker {worker} panicked: {message}")]
-    Panicked {
-        /// The thread's name.
-        worker: String,
-        /// What the panic said.
-        message: String,
-    },
-    /// The operating system gave no thread.
-    #[error("cannot start worker {worker}: {source}")]
-    Spawn {
-        /// The thread's name.
-        worker: String,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-}
-
-impl<E: Send + 'static> Workers<E> {
+impl<E: From<Error> + Send + 'static> Workers<E> {
     /// No workers yet; `stop` is cancelled when one of them fails.
     pub fn new(health: &Health, stop: &CancellationToken) -> Workers<E> {
         let (ended_tx, ended_rx) = mpsc::unbounded_channel();
@@ -62,20 +35,19 @@ impl<E: Send + 'static> Workers<E> {
     ///
     /// # Errors
     /// [`Error::Spawn`].
-    pub fn spawn(&mut self, name: &str, work: impl FnOnce(Heartbeat) -> Result<(), E> + Send + 'static) -> Result<(), Error<E>> {
+    pub fn spawn(&mut self, name: &str, work: impl FnOnce(Heartbeat) -> Result<(), E> + Send + 'static) -> Result<(), Error> {
         let pulse = Arc::new(Pulse::new(name));
-        let heartbeat = Heartbeat { pulse: pulse.clone() };
+        let (heartbeat, seen) = (Heartbeat::new(&pulse), pulse.clone());
         let (ended_tx, worker, span) = (self.ended_tx.clone(), name.to_string(), tracing::Span::current());
         let body = move || {
             let _entered = span.enter();
-            let pulse = heartbeat.pulse.clone();
             // Nothing of the worker is used after a panic; the process ends.
             let ended = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(heartbeat))) {
                 Ok(Ok(())) => Ended::Well,
                 Ok(Err(error)) => Ended::Failed(error),
                 Err(panic) => Ended::Panicked(message(&*panic)),
             };
-            pulse.end(!matches!(ended, Ended::Well));
+            seen.end(!matches!(ended, Ended::Well));
             // The receiver is gone only when the whole service is.
             ended_tx.send((worker, ended)).ok();
         };
@@ -88,16 +60,16 @@ impl<E: Send + 'static> Workers<E> {
     /// Waits for all workers; the first failure stops the others and is the result.
     ///
     /// # Errors
-    /// What the first failing worker ended with.
-    pub async fn join(mut self) -> Result<(), Error<E>> {
+    /// What the first failing worker ended with; [`Error::Panicked`] when it panicked.
+    pub async fn join(mut self) -> Result<(), E> {
         let mut result = Ok(());
         while self.running > 0 {
             let Some((worker, ended)) = self.ended_rx.recv().await else { break };
             self.running -= 1;
             let failure = match ended {
                 Ended::Well => continue,
-                Ended::Failed(error) => Error::Failed(error),
-                Ended::Panicked(message) => Error::Panicked { worker, message },
+                Ended::Failed(error) => error,
+                Ended::Panicked(message) => Error::Panicked { thread: format!("worker {worker}"), message }.into(),
             };
             self.stop.cancel();
             result = result.and(Err(failure));
@@ -106,60 +78,18 @@ impl<E: Send + 'static> Workers<E> {
     }
 }
 
+/// Runs what blocks beside the runtime.
+///
+/// # Errors
+/// [`Error::Panicked`], with `doing` in its text.
+pub async fn blocking<T: Send + 'static>(doing: &str, call: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(call).await;
+    done.map_err(|error| Error::Panicked { thread: doing.into(), message: error.to_string() })
+}
+
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| s.to_string());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
-}
-
-/// A worker's sign of life.
-pub struct Heartbeat {
-    pulse: Arc<Pulse>,
-}
-
-impl Heartbeat {
-    /// Another round of the loop begins.
-    pub fn beat(&self) {
-        self.pulse.beats.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// What is seen of a worker from outside.
-pub(crate) struct Pulse {
-    pub(crate) name: String,
-    beats: AtomicU64,
-    ended: AtomicBool,
-    failed: AtomicBool,
-    seen: Mutex<(u64, Instant)>,
-}
-
-impl Pulse {
-    fn new(name: &str) -> Pulse {
-        let seen = Mutex::new((0, Instant::now()));
-        Pulse { name: name.into(), beats: AtomicU64::new(0), ended: AtomicBool::new(false), failed: AtomicBool::new(false), seen }
-    }
-
-    fn end(&self, failed: bool) {
-        self.failed.store(failed, Ordering::Relaxed);
-        self.ended.store(true, Ordering::Release);
-    }
-
-    /// `None` when all is well. Looks at the clock only here, when somebody asks, so that a beat costs nothing.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble_after(STALLED)
-    }
-
-    fn trouble_after(&self, limit: Duration) -> Option<String> {
-        if self.ended.load(Ordering::Acquire) {
-            return self.failed.load(Ordering::Relaxed).then(|| "ended with an error".into());
-        }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let beats = self.beats.load(Ordering::Relaxed);
-        if beats != seen.0 {
-            *seen = (beats, Instant::now());
-        }
-        let still = seen.1.elapsed();
-        (still > limit).then(|| format!("has not come round its loop for {}", spell(still)))
-    }
 }
 
 #[cfg(test)]
@@ -167,7 +97,7 @@ mod tests {
     use super::*;
     use crate::Metrics;
 
-    fn workers() -> (Health, CancellationToken, Workers<String>) {
+    fn workers() -> (Health, CancellationToken, Workers<Box<dyn std::error::Error + Send + Sync>>) {
         let (health, stop) = (Health::new(&Metrics::new("sink", "telecom")), CancellationToken::new());
         let workers = Workers::new(&health, &stop);
         (health, stop, workers)
@@ -226,14 +156,5 @@ mod tests {
         stop.cancel();
         assert!(workers.join().await.is_ok());
         assert!(health.liveness().live);
-    }
-
-    #[test]
-    fn a_worker_that_hangs_is_seen() {
-        let pulse = Pulse::new("sink-0");
-        assert_eq!(pulse.trouble_after(STALLED), None);
-        assert!(pulse.trouble_after(Duration::ZERO).unwrap().starts_with("has not come round its loop for"));
-        pulse.beats.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(pulse.trouble_after(STALLED), None);
     }
 }

@@ -51,8 +51,8 @@ async fn an_outage_makes_the_instance_unready_and_leaves_it_alive() {
 #[tokio::test]
 async fn a_dead_worker_ends_liveness() {
     let pages = Pages::open().await;
-    let mut workers = weir_service::Workers::<std::io::Error>::new(&pages.health, &pages.stop.child_token());
-    workers.spawn("sink-0", |_| Err(std::io::Error::other("gave up"))).unwrap();
+    let mut workers = weir_service::Workers::<Box<dyn std::error::Error + Send + Sync>>::new(&pages.health, &pages.stop.child_token());
+    workers.spawn("sink-0", |_| Err("gave up".into())).unwrap();
     assert!(workers.join().await.is_err());
     assert_eq!(pages.get("/live").await, (503, r#"{"live":false,"workers":{"sink-0":"ended with an error"}}"#.into()));
 }

@@ -1,9 +1,8 @@
 //! Why a sink ends, or what one step of it failed with.
 
-use std::net::SocketAddr;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistakes;
-use weir_service::{Failure, signals, workers};
+use weir_service::Failure;
 
 /// The end of a sink, or the failure of one step.
 #[derive(Debug, thiserror::Error)]
@@ -29,20 +28,9 @@ pub enum Error {
     /// A claim that does not add up: a fault in weir. Nothing was written.
     #[error("the books do not balance, so nothing was written: {0}")]
     Protocol(#[from] weir_model::protocol::Error),
-    /// The admin pages have no address.
-    #[error("cannot listen on {address}: {source}; set WEIR_LISTEN to a free address")]
-    Listen {
-        /// What was asked for.
-        address: SocketAddr,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// A worker panicked or could not be started.
-    #[error("{0}")]
-    Worker(String),
-    /// The drain took too long.
+    /// The instance itself: its pages, its threads, its drain.
     #[error(transparent)]
-    NotDrained(#[from] signals::NotDrained),
+    Service(#[from] weir_service::Error),
 }
 
 impl Failure for Error {
@@ -53,16 +41,7 @@ impl Failure for Error {
             Error::Registry(error) => error.class(),
             Error::Store(error) => error.class(),
             Error::Configuration(_) | Error::Unfit(_) | Error::Protocol(_) => Class::Configuration,
-            Error::Listen { .. } | Error::Worker(_) | Error::NotDrained(_) => Class::Environment,
-        }
-    }
-}
-
-impl From<workers::Error<Error>> for Error {
-    fn from(error: workers::Error<Error>) -> Error {
-        match error {
-            workers::Error::Failed(error) => error,
-            other => Error::Worker(other.to_string()),
+            Error::Service(_) => Class::Environment,
         }
     }
 }

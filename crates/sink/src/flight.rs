@@ -48,7 +48,9 @@ impl Flight {
         match self.arrival.recv_timeout(patience) {
             Ok(landing) => Ok(Some(landing)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(Error::Worker("a write ended without an outcome".into())),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(weir_service::Error::Panicked { thread: "a write".into(), message: "it ended without an outcome".into() }.into())
+            }
         }
     }
 }

@@ -8,16 +8,14 @@ use crate::status::Status;
 use crate::target::{Postgres, Target};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::Instrument;
 use weir_codec::{Decoder, Registry, Schema};
 use weir_kafka::admin;
 use weir_model::breaker::Breaker;
-use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{self, Pipeline, Sink};
-use weir_service::{CancellationToken, Failure, Health, Surface, Waiting, Workers, serve, signals};
+use weir_service::{CancellationToken, Health, Surface, Waiting, Workers, blocking, host};
 
 /// Runs the sinks of a pipeline until `shutdown` is cancelled.
 ///
@@ -34,30 +32,13 @@ async fn sink(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationT
         return Err(pipeline.mistakes(mistakes).into());
     }
     let schema = Schema::load(&pipeline.output.schema)?;
-    // Also cancelled when a worker fails.
-    let stop = shutdown.child_token();
     let (health, status) = (Health::new(&options.metrics), Status::default());
-    let pages = admin_pages(&pipeline, &options, &health, &status, &stop).await?;
-    let instance = Instance { pipeline, options, schema, health, status, stop: stop.clone() };
-    let ended = signals::drain(&shutdown, signals::DRAIN, instance.work()).await;
-    stop.cancel();
-    // The pages end with the token; they have nothing to say about how the work ended.
-    pages.await.ok();
-    ended?
+    let surface = surface(&pipeline, &options, &health, &status);
+    let settings = options.settings.clone();
+    host(&settings, surface, &shutdown, |stop| Instance { pipeline, options, schema, health, status, stop }.work()).await
 }
 
-async fn admin_pages(
-    pipeline: &Pipeline,
-    options: &Options,
-    health: &Health,
-    status: &Status,
-    stop: &CancellationToken,
-) -> Result<tokio::task::JoinHandle<()>, Error> {
-    let address = options.settings.listen;
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, instance = options.settings.instance, "sink up: /live /ready /metrics /status");
-    }
+fn surface(pipeline: &Pipeline, options: &Options, health: &Health, status: &Status) -> Surface {
     let about = json!({
         "service": "sink",
         "instance": options.settings.instance,
@@ -66,12 +47,8 @@ async fn admin_pages(
         "sinks": config::chosen(pipeline, options.only.as_deref()).iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
     });
     let status = status.clone();
-    let surface = Surface::new(health, &options.metrics, move || status.page(&about));
-    Ok(tokio::spawn(serve(listener, surface, stop.clone())))
+    Surface::new(health, &options.metrics, move || status.page(&about))
 }
-
-/// Told to stop before everything was ready.
-struct Stopped;
 
 struct Instance {
     pipeline: Arc<Pipeline>,
@@ -84,8 +61,8 @@ struct Instance {
 
 impl Instance {
     async fn work(self) -> Result<(), Error> {
-        let Ok(cluster) = self.kafka().await? else { return Ok(()) };
-        let Ok(registry) = self.registry().await? else { return Ok(()) };
+        let Some(cluster) = self.kafka().await? else { return Ok(()) };
+        let Some(registry) = self.registry().await? else { return Ok(()) };
         let mut workers = Workers::new(&self.health, &self.stop);
         let sinks: Vec<Sink> = config::chosen(&self.pipeline, self.options.only.as_deref()).into_iter().cloned().collect();
         let mut mistakes = Vec::new();
@@ -94,7 +71,7 @@ impl Instance {
             match &sink.target {
                 pipeline::Target::Postgres(table) => {
                     let target = Arc::new(Postgres::new(&self.pipeline, &sink.name, table, self.schema.arrow(), &cluster)?);
-                    let Ok(found) = self.target(&*target).await? else { return Ok(()) };
+                    let Some(found) = self.target(&*target).await? else { return Ok(()) };
                     mistakes.extend(found);
                     ready.push((sink, target));
                 }
@@ -106,7 +83,7 @@ impl Instance {
         for (sink, target) in ready {
             self.spawn(&mut workers, &sink.name, target, &registry, sinks.len() > 1)?;
         }
-        Ok(workers.join().await?)
+        workers.join().await
     }
 
     fn spawn<T: Target>(
@@ -135,64 +112,37 @@ impl Instance {
             };
             let decoder = Decoder::new(self.schema.clone(), registry.clone(), Handle::current())?;
             let (shared, stop, member) = (shared.clone(), self.stop.clone(), name.clone());
-            workers.spawn(&name, move |heartbeat| Worker::join(shared, &member, decoder)?.run(&heartbeat, &stop)).map_err(Error::from)?;
+            workers.spawn(&name, move |heartbeat| Worker::join(shared, &member, decoder)?.run(&heartbeat, &stop))?;
         }
         Ok(())
     }
 
-    /// Creates the topics that are missing, however long that takes; the cluster's id.
-    async fn kafka(&self) -> Result<Result<String, Stopped>, Error> {
+    /// Creates the topics that are missing, however long that takes; the cluster's id. `None`, here and below: told to stop before.
+    async fn kafka(&self) -> Result<Option<String>, Error> {
         let mut waiting = Waiting::new(self.health.dependency("kafka"));
-        loop {
+        let asked = waiting.until(&self.stop, || {
             let pipeline = self.pipeline.clone();
-            let asked = tokio::task::spawn_blocking(move || {
+            let ask = move || {
                 let mistakes = admin::ensure(&pipeline.kafka, &admin::topics(&pipeline))?;
-                Ok((mistakes, admin::cluster_id(&pipeline.kafka)?))
-            });
-            match asked.await.map_err(|e| Error::Worker(e.to_string()))? {
-                Ok((mistakes, cluster)) if mistakes.is_empty() => return Ok(Ok(cluster)),
-                Ok((mistakes, _)) => return Err(self.pipeline.mistakes(mistakes).into()),
-                Err(error) => {
-                    let error: weir_kafka::Error = error;
-                    if !self.again(&mut waiting, error.into()).await? {
-                        return Ok(Err(Stopped));
-                    }
-                }
-            }
+                Ok::<_, weir_kafka::Error>((mistakes, admin::cluster_id(&pipeline.kafka)?))
+            };
+            async { Ok::<_, Error>(blocking("creating topics", ask).await??) }
+        });
+        match asked.await? {
+            Some((mistakes, _)) if !mistakes.is_empty() => Err(self.pipeline.mistakes(mistakes).into()),
+            asked => Ok(asked.map(|(_, cluster)| cluster)),
         }
     }
 
-    async fn registry(&self) -> Result<Result<Registry, Stopped>, Error> {
+    async fn registry(&self) -> Result<Option<Registry>, Error> {
         let registry = Registry::new(&self.pipeline.registry)?;
         let mut waiting = Waiting::new(self.health.dependency("registry"));
-        while let Err(error) = registry.ping().await {
-            if !self.again(&mut waiting, error.into()).await? {
-                return Ok(Err(Stopped));
-            }
-        }
-        Ok(Ok(registry))
+        let asked = waiting.until(&self.stop, || async { registry.ping().await.map_err(Error::from) }).await?;
+        Ok(asked.map(|()| registry))
     }
 
-    async fn target<T: Target>(&self, target: &T) -> Result<Result<Vec<Mistake>, Stopped>, Error> {
+    async fn target<T: Target>(&self, target: &T) -> Result<Option<Vec<Mistake>>, Error> {
         let mut waiting = Waiting::new(self.health.dependency(target.kind()));
-        loop {
-            match target.prepare().await {
-                Ok(mistakes) => return Ok(Ok(mistakes)),
-                Err(error) => {
-                    if !self.again(&mut waiting, error).await? {
-                        return Ok(Err(Stopped));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits after a failure of the environment; `false` when told to stop. Any other failure is the result.
-    async fn again(&self, waiting: &mut Waiting, error: Error) -> Result<bool, Error> {
-        if error.class() != Class::Environment {
-            return Err(error);
-        }
-        let pause: Duration = waiting.failed(&error);
-        Ok(tokio::time::timeout(pause, self.stop.cancelled()).await.is_err())
+        waiting.until(&self.stop, || target.prepare()).await
     }
 }

@@ -1,7 +1,7 @@
 //! Arrow batch → COPY BINARY bytes. Pure computation: it runs on the worker's thread while the server takes the batch before.
 
 use crate::layout::{Layout, Source};
-use crate::place::Refusal;
+use crate::refusal::Refusal;
 use crate::{Error, layout};
 use arrow::array::{Array, ArrayRef, ArrowNumericType, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options, max, min, take_record_batch};

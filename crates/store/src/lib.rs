@@ -22,6 +22,7 @@ mod look;
 mod loss;
 mod place;
 mod pool;
+mod refusal;
 mod sql;
 mod write;
 
@@ -33,6 +34,6 @@ pub use ledger::{Book, Ledger};
 pub use letter::{Content, Letter, Stored};
 pub use look::{Reason, Sample};
 pub use loss::Move;
-pub use place::Refusal;
 pub use pool::Store;
+pub use refusal::Refusal;
 pub use write::{Origin, Write, Written};

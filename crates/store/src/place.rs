@@ -4,28 +4,16 @@
 use crate::encode::Encoded;
 use crate::error::Report;
 use crate::layout::Layout;
+use crate::refusal::Refusal;
 use crate::{Error, Store};
 use bytes::Bytes;
 use deadpool_postgres::Transaction;
 use futures_util::SinkExt;
 use std::ops::Range;
-use weir_model::fault::{Class, Fault, Stage};
+use weir_model::fault::Class;
 
 /// Bytes per message of the COPY: large enough to be cheap, small enough that the server works while the rest is on its way.
 const CHUNK: usize = 128 * 1024;
-
-/// A row that cannot be in the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its row in the batch that was given to [`Layout::encode`].
-    pub row: usize,
-    /// Why.
-    pub fault: Fault,
-    /// The column, where it is known.
-    pub column: Option<String>,
-    /// PostgreSQL's error code.
-    pub sqlstate: String,
-}
 
 impl Store {
     /// Puts all rows of `rows` that the table takes into it and returns the others.
@@ -49,7 +37,7 @@ impl Store {
             };
             match self.attempt(transaction, layout, pieces).await? {
                 None => {}
-                Some(report) if range.len() == 1 => refused.push(refusal(rows.origin(range.start), &report)),
+                Some(report) if range.len() == 1 => refused.push(Refusal::by_server(rows.origin(range.start), &report)),
                 Some(report) => cut(range, report.row, &mut todo),
             }
         }
@@ -105,39 +93,6 @@ fn cut(range: Range<usize>, named: Option<usize>, todo: &mut Vec<Range<usize>>) 
         }
     };
     todo.extend(parts.into_iter().rev().filter(|part| !part.is_empty()));
-}
-
-fn refusal(row: usize, report: &Report) -> Refusal {
-    let column = report.column.as_ref().map(|c| format!("column {c}: ")).unwrap_or_default();
-    let constraint = report.constraint.as_ref().map(|c| format!(" (constraint {c})")).unwrap_or_default();
-    Refusal {
-        row,
-        fault: Fault {
-            stage: Stage::Sink,
-            reason: reason(&report.sqlstate).into(),
-            detail: format!("{column}{}{constraint}", report.message),
-        },
-        column: report.column.clone(),
-        sqlstate: report.sqlstate.clone(),
-    }
-}
-
-/// A bounded set, because reasons become labels.
-fn reason(sqlstate: &str) -> &'static str {
-    match sqlstate {
-        "22001" => "value_too_long",
-        "22003" => "number_out_of_range",
-        "22007" | "22008" => "datetime_out_of_range",
-        "22021" | "22P05" => "character_not_storable",
-        "22P02" => "invalid_text",
-        "23502" => "null_not_allowed",
-        "23503" => "foreign_key",
-        "23505" => "duplicate_key",
-        "23514" => "check_failed",
-        "23P01" => "exclusion",
-        "54000" => "limit_exceeded",
-        _ => "refused_by_table",
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! From a TOML document to a [`Pipeline`]: one function per section, then the rules between keys.
+//! From a TOML document to a [`Pipeline`]: one function per section.
 
 use super::keys::{self, SECTIONS};
 use super::places::{Places, line_at};
 use super::reader::{Reader, Table};
 use super::{
     Batch, DeadLetters, FileFormat, FileSource, Input, Kafka, Lookup, Mode, Output, Pipeline, Postgres, Registry, Reject, Sink, Source,
-    Synthetic, Target, Transform, Workers, names, rules,
+    Synthetic, Target, Transform, Workers, names,
 };
 use crate::mistake::Mistake;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(super) fn pipeline(file: &Path, document: &Spanned<DeTable<'_>>, reader: &Re
     let sections: Vec<&str> = SECTIONS.iter().map(|s| s.name).filter(|n| !n.is_empty()).collect();
     root.only(&keys::TOP, &sections);
     let input = input(&root);
-    let pipeline = Pipeline {
+    Pipeline {
         file: file.to_owned(),
         name: root.text(&keys::NAME),
         description: root.text(&keys::DESCRIPTION),
@@ -41,9 +41,7 @@ pub(super) fn pipeline(file: &Path, document: &Spanned<DeTable<'_>>, reader: &Re
         workers: workers(&root),
         input,
         places: places.clone(),
-    };
-    rules::check(&pipeline, reader);
-    pipeline
+    }
 }
 
 fn required<'a>(root: &Table<'a>, section: &keys::Section) -> Table<'a> {
