@@ -121,7 +121,8 @@ fn person(seed: u64, id: u32) -> Person {
     let names = draw.bits();
     let rest = draw.bits();
     let provider = &PROVIDERS[usize::from(SUBSCRIBERS[scale(rest as u32, 100) as usize])];
-    let pick = |list: &[&'static str], bits: u32| list[scale(bits, list.len() as u32) as usize];
+    // The lists of the library have a blank or a tab at the end of some names.
+    let pick = |list: &[&'static str], bits: u32| list[scale(bits, list.len() as u32) as usize].trim();
     let (first, last) = (pick(provider.names.first, (names >> 32) as u32), pick(provider.names.last, names as u32));
     // 20 bits of the id and the rest drawn: no two subscribers of a provider are likely to share a number.
     let number = ((rest >> 32) << 20 | u64::from(id)) % 10u64.pow(provider.digits);

@@ -188,6 +188,15 @@ fn every_name_fits_the_table() {
 }
 
 #[test]
+fn names_have_no_blanks_around_them() {
+    for call in (0..50_000).map(|sequence| record(42, sequence)) {
+        for name in [&call.caller_name, &call.receiver_name] {
+            assert!(name == name.trim() && !name.contains(['\t', '\n']) && !name.contains("  "), "{name:?}");
+        }
+    }
+}
+
+#[test]
 fn calls_are_plausible() {
     let mut seconds: Vec<_> = (0..100_000).map(|s| record(42, s).call_duration).collect();
     seconds.sort_unstable();
