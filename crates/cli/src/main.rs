@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod dead;
 mod run;
 mod schema;
 mod topics;
@@ -33,6 +34,8 @@ enum Command {
     Audit(audit::Args),
     /// Show what the topics hold and how far each service is behind.
     Topics(topics::Args),
+    /// List, show and replay the records that could not be processed.
+    Dead(dead::Args),
     /// Run all services of one pipeline in this process.
     Run(run::Args),
     /// Register the pipeline's schemas, ask for compatibility, show differences.
@@ -45,6 +48,7 @@ async fn main() -> ExitCode {
         Command::Check(args) => check::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Topics(args) => topics::run(args).await,
+        Command::Dead(args) => dead::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Schema(args) => schema::run(args).await,
     };

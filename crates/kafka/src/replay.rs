@@ -2,7 +2,7 @@
 //! counts, so a record comes back once, however often it is asked for and wherever the asking was interrupted.
 //!
 //! Marks and counts lie in the compacted topic `weir.positions`, beside the producers' positions: the mark of a record under
-//! `pipeline/replay/topic/partition@offset`, the count of a partition as the position of a source named `replay`.
+//! `pipeline/replay/topic/partition@offset/timestamp`, the count of a partition as the position of a source named `replay`.
 
 use crate::error::{Error, Result};
 use crate::positions::{self, Position};
@@ -10,6 +10,7 @@ use crate::reader::{Span, scan};
 use crate::records::{Record, Records};
 use crate::unit::{Header, Outgoing, Unit};
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::ops::ControlFlow;
 use std::time::{SystemTime, UNIX_EPOCH};
 use weir_model::pipeline::Pipeline;
@@ -23,8 +24,19 @@ pub const OF: &str = "weir-replay-of";
 /// The name under which the counts lie in the ledger.
 pub const SOURCE: &str = "replay";
 
-/// The records of the input topic that came back already, by partition and offset.
-pub type Marks = HashSet<(Partition, Offset)>;
+/// What names a record of the input topic. The timestamp keeps it apart from the one that takes its place in a topic created anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mark {
+    /// Its partition.
+    pub partition: Partition,
+    /// Its offset.
+    pub offset: Offset,
+    /// Its Kafka timestamp in milliseconds since 1970.
+    pub timestamp_ms: i64,
+}
+
+/// The records that came back already.
+pub type Marks = HashSet<Mark>;
 
 /// How often a record with these headers came back; 0 for one that never was a dead letter.
 pub fn times<'a>(headers: impl IntoIterator<Item = Header<'a>>) -> u32 {
@@ -32,10 +44,10 @@ pub fn times<'a>(headers: impl IntoIterator<Item = Header<'a>>) -> u32 {
     said.and_then(|(_, value)| std::str::from_utf8(value?).ok()?.parse().ok()).unwrap_or(0)
 }
 
-/// Copies a record to `into` as it is to come back: under the coordinates that its mark will have, with its own headers, and one more
-/// that counts.
-pub fn prepare(into: &mut Records, record: Record<'_>, headers: &[Header<'_>], topic: &str, (partition, offset): (Partition, Offset)) {
-    into.push_parts(partition, offset, record.timestamp_ms(), record.key(), record.value());
+/// Copies a record to `into` as it is to come back: under the name that its mark will have, with its own headers, and one more that counts.
+pub fn prepare(into: &mut Records, record: Record<'_>, headers: &[Header<'_>], topic: &str, mark: Mark) {
+    let Mark { partition, offset, timestamp_ms } = mark;
+    into.push_parts(partition, offset, timestamp_ms, record.key(), record.value());
     let own = headers.iter().filter(|(name, _)| ![TIMES, OF].contains(name));
     own.for_each(|(name, value)| into.push_header(name, *value));
     let count = times(headers.iter().copied()).saturating_add(1).to_string();
@@ -56,11 +68,10 @@ pub fn marks(pipeline: &Pipeline) -> Result<Marks> {
     let spans: Vec<Span> = partitions.into_iter().map(Span::all).collect();
     scan(&pipeline.kafka, positions::TOPIC, &spans, |record| {
         let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
-        let place = key.and_then(|key| key.strip_prefix(&prefix)).and_then(|rest| rest.split_once('@'));
-        if let Some((Ok(partition), Ok(offset))) = place.map(|(partition, offset)| (partition.parse(), offset.parse())) {
+        if let Some(mark) = key.and_then(|key| key.strip_prefix(&prefix)).and_then(Mark::parse) {
             match record.value() {
-                Some(_) => marks.insert((partition, offset)),
-                None => marks.remove(&(partition, offset)),
+                Some(_) => marks.insert(mark),
+                None => marks.remove(&mark),
             };
         }
         ControlFlow::Continue(())
@@ -74,9 +85,9 @@ pub struct Put {
     /// Records that came back.
     pub replayed: u64,
     /// Records that somebody else had brought back meanwhile.
-    pub already: Vec<(Partition, Offset)>,
+    pub already: Vec<Mark>,
     /// Records that the broker does not take, with its reason; they are not marked.
-    pub refused: Vec<((Partition, Offset), String)>,
+    pub refused: Vec<(Mark, String)>,
 }
 
 /// The one who replays. There is one per pipeline: a second one fences the first.
@@ -119,8 +130,8 @@ impl Replayer {
     pub fn put(&mut self, batch: &Records) -> Result<Put> {
         let mut put = Put::default();
         let fresh = batch.iter().filter(|record| {
-            let known = self.marks.contains(&place(*record));
-            put.already.extend(known.then(|| place(*record)));
+            let known = self.marks.contains(&Mark::of(*record));
+            put.already.extend(known.then(|| Mark::of(*record)));
             !known
         });
         let fresh: Vec<Record<'_>> = fresh.collect();
@@ -143,7 +154,7 @@ impl Replayer {
     }
 
     /// Records, marks and counts into the open transaction.
-    fn send(&mut self, records: &[Record<'_>], put: &mut Put) -> Result<(Vec<(Partition, Offset)>, BTreeMap<u32, Position>)> {
+    fn send(&mut self, records: &[Record<'_>], put: &mut Put) -> Result<(Vec<Mark>, BTreeMap<u32, Position>)> {
         let mut marks = Vec::with_capacity(records.len());
         let mut counts: BTreeMap<u32, Position> = BTreeMap::new();
         for record in records {
@@ -151,13 +162,13 @@ impl Replayer {
             match self.unit.send(&outgoing(&self.pipeline.input.topic, *record, &headers)) {
                 Ok(()) => {}
                 Err(error @ Error::TooLarge { .. }) => {
-                    put.refused.push((place(*record), error.to_string()));
+                    put.refused.push((Mark::of(*record), error.to_string()));
                     continue;
                 }
                 Err(error) => return Err(error),
             }
-            self.mark(place(*record))?;
-            marks.push(place(*record));
+            self.mark(Mark::of(*record))?;
+            marks.push(Mark::of(*record));
             let source = record.partition().unsigned_abs();
             let count = counts.entry(source).or_insert_with(|| self.counts.get(&source).cloned().unwrap_or_else(nothing));
             count.progress.counters += Counters { read: 1, written: 1, ..Counters::default() };
@@ -168,12 +179,12 @@ impl Replayer {
         Ok((marks, counts))
     }
 
-    fn mark(&mut self, (partition, offset): (Partition, Offset)) -> Result<()> {
+    fn mark(&mut self, mark: Mark) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         self.unit.send(&Outgoing {
             topic: positions::TOPIC,
-            partition: Some(positions::partition(partition.unsigned_abs())),
-            key: Some(format!("{}{partition}@{offset}", prefix(&self.pipeline)).as_bytes()),
+            partition: Some(positions::partition(mark.partition.unsigned_abs())),
+            key: Some(format!("{}{mark}", prefix(&self.pipeline)).as_bytes()),
             value: Some(format!("{{\"replayed_ms\":{now}}}").as_bytes()),
             timestamp_ms: None,
             headers: &[],
@@ -181,7 +192,7 @@ impl Replayer {
     }
 
     /// Ends the transaction; whether one of unknown outcome came about is told by its marks.
-    fn commit(&mut self, marks: &[(Partition, Offset)]) -> Result<()> {
+    fn commit(&mut self, marks: &[Mark]) -> Result<()> {
         let outcome = self.unit.commit(None);
         let failed = |fault: Option<Error>| Err(fault.unwrap_or_else(|| Error::waiting("replaying", "the transaction was not committed")));
         match (outcome, self.unit.fault()) {
@@ -202,8 +213,24 @@ fn outgoing<'a>(topic: &'a str, record: Record<'a>, headers: &'a [Header<'a>]) -
     Outgoing { topic, partition: Some(record.partition()), key: record.key(), value: record.value(), timestamp_ms: None, headers }
 }
 
-fn place(record: Record<'_>) -> (Partition, Offset) {
-    (record.partition(), record.offset())
+impl Mark {
+    /// Of a record of the input topic, or of one made by [`prepare`].
+    pub fn of(record: Record<'_>) -> Mark {
+        Mark { partition: record.partition(), offset: record.offset(), timestamp_ms: record.timestamp_ms() }
+    }
+
+    fn parse(text: &str) -> Option<Mark> {
+        let (partition, rest) = text.split_once('@')?;
+        let (offset, timestamp) = rest.split_once('/')?;
+        Some(Mark { partition: partition.parse().ok()?, offset: offset.parse().ok()?, timestamp_ms: timestamp.parse().ok()? })
+    }
+}
+
+/// The end of the mark's key.
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}/{}", self.partition, self.offset, self.timestamp_ms)
+    }
 }
 
 fn nothing() -> Position {
@@ -232,14 +259,23 @@ mod tests {
         let mut letters = Records::new();
         letters.push_parts(0, 7, 5, Some(b"key"), Some(b"value"));
         let mut once = Records::new();
-        prepare(&mut once, letters.get(0), &[("trace", Some(b"x"))], "calls", (2, 41));
+        prepare(&mut once, letters.get(0), &[("trace", Some(b"x"))], "calls", Mark { partition: 2, offset: 41, timestamp_ms: 5 });
         assert_eq!((once.partition(0), once.offset(0), once.key(0), once.value(0)), (2, 41, Some(&b"key"[..]), Some(&b"value"[..])));
         assert_eq!(headers(&once), [("trace", "x"), (TIMES, "1"), (OF, "calls[2]@41")]);
 
         let mut twice = Records::new();
         let before: Vec<Header<'_>> = once.headers(0).collect();
-        prepare(&mut twice, once.get(0), &before, "calls", (2, 99));
+        prepare(&mut twice, once.get(0), &before, "calls", Mark { partition: 2, offset: 99, timestamp_ms: 6 });
         assert_eq!(headers(&twice), [("trace", "x"), (TIMES, "2"), (OF, "calls[2]@99")]);
+    }
+
+    #[test]
+    fn a_mark_can_be_read_back() {
+        let mark = Mark { partition: 2, offset: 41, timestamp_ms: -1 };
+        assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+        for text in ["", "3", "2@41", "2/41@5", "x@41/5"] {
+            assert_eq!(Mark::parse(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{admin, positions};
+use weir_kafka::{admin, positions, replay};
 use weir_model::pipeline::{Pipeline, Sink, Target};
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
@@ -18,6 +18,8 @@ type Ledger = BTreeMap<Partition, (Option<Offset>, Progress)>;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Books {
     producer: Option<Counters>,
+    /// Records that came back from the dead letters to the input topic.
+    replay: Counters,
     enricher: Ledger,
     sinks: Vec<(String, Ledger)>,
 }
@@ -28,14 +30,18 @@ pub(crate) async fn take(pipeline: &Pipeline) -> Result<Books> {
     for sink in &pipeline.sinks {
         sinks.push((sink.name.clone(), sink_ledger(pipeline, sink).await?));
     }
-    tokio::task::block_in_place(|| Ok(Books { enricher: enricher(pipeline)?, producer: producer(pipeline)?, sinks }))
+    tokio::task::block_in_place(|| {
+        let enricher = enricher(pipeline)?;
+        let (producer, replay) = producer_and_replay(pipeline)?;
+        Ok(Books { producer, replay, enricher, sinks })
+    })
 }
 
 impl Books {
     /// Whether each hop has read what the one before it wrote.
     pub(crate) fn arrived(&self) -> bool {
         let enricher = total(&self.enricher);
-        self.producer.is_none_or(|producer| producer.written == enricher.read)
+        self.producer.is_none_or(|producer| producer.written + self.replay.written == enricher.read)
             && self.sinks.iter().all(|(_, ledger)| total(ledger).read == enricher.written)
     }
 
@@ -46,10 +52,12 @@ impl Books {
                 let waiting = Some(waiting(pipeline, topic, ledger)?);
                 Ok(verdict::Books { name: name.into(), counters: total(ledger), waiting })
             };
-            let producer = self.producer.map(|counters| verdict::Books { name: "producer".into(), counters, waiting: None });
+            let upstream = |name: &str, counters| verdict::Books { name: name.into(), counters, waiting: None };
+            let producer = self.producer.map(|counters| upstream("producer", counters));
+            let replay = (self.replay != Counters::default()).then(|| upstream("replay", self.replay));
             let enricher = hop("enricher", &pipeline.input.topic, &self.enricher)?;
             let sinks = self.sinks.iter().map(|(name, ledger)| hop(name, &pipeline.output.topic, ledger)).collect::<Result<_>>()?;
-            Ok(Verdict::new(&pipeline.name, producer, enricher, sinks))
+            Ok(Verdict::new(&pipeline.name, producer, replay, enricher, sinks))
         })
     }
 }
@@ -61,16 +69,25 @@ fn total(ledger: &Ledger) -> Counters {
     })
 }
 
-fn producer(pipeline: &Pipeline) -> Result<Option<Counters>> {
-    let Some(source) = &pipeline.source else { return Ok(None) };
-    let mut sum = Counters::default();
+/// What was written to the input topic; the producer's share only when the pipeline has one.
+fn producer_and_replay(pipeline: &Pipeline) -> Result<(Option<Counters>, Counters)> {
+    let (kind, produced) = pipeline.source.as_ref().map_or(("", 0), |source| (source.kind(), source.partitions()));
+    let mut sums = [Counters::default(); 2];
     if admin::partitions(&pipeline.kafka, positions::TOPIC)?.is_some() {
-        let partitions: Vec<u32> = (0..source.partitions()).collect();
-        for position in positions::read(&pipeline.kafka, &pipeline.name, source.kind(), &partitions)?.values() {
-            sum += position.progress.counters;
+        let produced: Vec<u32> = (0..produced).collect();
+        let replayed: Vec<u32> = (0..pipeline.input.partitions.unsigned_abs()).collect();
+        let sources: [(&str, &[u32]); 2] = [(kind, &produced), (replay::SOURCE, &replayed)];
+        let found = positions::read_all(&pipeline.kafka, &pipeline.name, &sources)?;
+        for (sum, positions) in sums.iter_mut().zip(found) {
+            positions.values().for_each(|position| *sum += position.progress.counters);
         }
     }
-    Ok(Some(sum))
+    Ok((pipeline.source.is_some().then_some(sums[0]), sums[1]))
+}
+
+/// What the books say about records that came back from the dead letters.
+pub(super) fn take_replay(pipeline: &Pipeline) -> Result<Counters> {
+    producer_and_replay(pipeline).map(|(_, replay)| replay)
 }
 
 fn enricher(pipeline: &Pipeline) -> Result<Ledger> {

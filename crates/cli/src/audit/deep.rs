@@ -1,11 +1,12 @@
 //! `weir audit --deep`: what topics and targets themselves say, without believing any counter.
 
+use super::books;
 use super::verdict::grouped;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{Letter, admin};
+use weir_kafka::{Letter, admin, replay};
 use weir_model::fault::Stage;
 use weir_model::lineage::Lineage;
 use weir_model::pipeline::{Mode, Pipeline, Target};
@@ -15,7 +16,11 @@ use weir_store::Store;
 
 /// Everything that contradicts the books; empty when all agrees.
 pub(crate) async fn findings(pipeline: &Pipeline) -> Result<Vec<String>> {
-    let mut findings = tokio::task::block_in_place(|| chains(pipeline))?;
+    let mut findings = tokio::task::block_in_place(|| -> Result<_> {
+        let mut findings = chains(pipeline)?;
+        replays(pipeline, &mut findings)?;
+        Ok(findings)
+    })?;
     for sink in &pipeline.sinks {
         let Target::Postgres(target) = &sink.target;
         let store = Store::new(&target.url, "weir-audit")?;
@@ -38,6 +43,16 @@ fn compare(findings: &mut Vec<String>, what: &str, found: u64, booked: u64) {
     if found != booked {
         findings.push(format!("{what} holds {} rows, the books say {}", grouped(found), grouped(booked)));
     }
+}
+
+/// Each record that came back from the dead letters left a mark.
+fn replays(pipeline: &Pipeline, findings: &mut Vec<String>) -> Result<()> {
+    let marks = replay::marks(pipeline)?.len() as u64;
+    let booked = books::take_replay(pipeline)?.written;
+    if marks != booked {
+        findings.push(format!("{} dead letters are marked as replayed, the books say {}", grouped(marks), grouped(booked)));
+    }
+    Ok(())
 }
 
 /// Follows the lineage through output ∪ dead letters of every partition.

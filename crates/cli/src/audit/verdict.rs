@@ -7,7 +7,7 @@ use weir_model::progress::Counters;
 /// One service's books, summed over its partitions, and what still waits in front of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Hop {
-    /// `producer`, `enricher`, or the sink's name.
+    /// `producer`, `replay`, `enricher`, or the sink's name.
     pub(crate) name: String,
     /// The books.
     #[serde(flatten)]
@@ -36,12 +36,13 @@ pub(crate) struct Books {
 
 impl Verdict {
     /// Compares the books hop by hop: within each, read = written + filtered + dead; between two, what one wrote the next has read or
-    /// still finds in the topic. `sinks` all read what the enricher wrote; `producer` is absent when other programs fill the input topic.
-    pub(crate) fn new(pipeline: &str, producer: Option<Books>, enricher: Books, sinks: Vec<Books>) -> Verdict {
+    /// still finds in the topic. `sinks` all read what the enricher wrote; `producer` is absent when other programs fill the input topic,
+    /// `replay` when no dead letter came back to it.
+    pub(crate) fn new(pipeline: &str, producer: Option<Books>, replay: Option<Books>, enricher: Books, sinks: Vec<Books>) -> Verdict {
         let written = |books: &Books| i128::from(books.counters.written);
         let emitted = written(&enricher);
-        let produced = producer.as_ref().map(written);
-        let mut hops: Vec<Hop> = producer.into_iter().map(|books| hop(books, None)).collect();
+        let produced = producer.as_ref().map(|producer| written(producer) + replay.as_ref().map_or(0, written));
+        let mut hops: Vec<Hop> = producer.into_iter().chain(replay).map(|books| hop(books, None)).collect();
         hops.push(hop(enricher, produced));
         hops.extend(sinks.into_iter().map(|books| hop(books, Some(emitted))));
         Verdict { pipeline: pipeline.into(), hops, findings: Vec::new() }
@@ -116,6 +117,7 @@ mod tests {
         let verdict = Verdict::new(
             "telecom",
             Some(books("producer", 100, 100, 0, 0, None)),
+            None,
             books("enricher", 80, 70, 4, 6, Some(20)),
             vec![books("warehouse", 60, 59, 0, 1, Some(10))],
         );
@@ -123,10 +125,23 @@ mod tests {
     }
 
     #[test]
+    fn what_came_back_from_the_dead_letters_is_handed_on_as_well() {
+        let verdict = |replayed| {
+            let producer = Some(books("producer", 100, 100, 0, 0, None));
+            let replay = Some(books("replay", replayed, replayed, 0, 0, None));
+            let enricher = books("enricher", 104, 100, 0, 4, Some(1));
+            Verdict::new("telecom", producer, replay, enricher, vec![books("warehouse", 100, 100, 0, 0, Some(0))])
+        };
+        assert!(verdict(5).clean(), "{}", verdict(5));
+        assert_eq!((verdict(6).hops[2].unaccounted, verdict(4).hops[2].unaccounted), (1, -1));
+    }
+
+    #[test]
     fn a_record_lost_between_two_hops_is_missed() {
         let verdict = Verdict::new(
             "telecom",
             Some(books("producer", 100, 100, 0, 0, None)),
+            None,
             books("enricher", 99, 99, 0, 0, Some(0)),
             vec![books("warehouse", 99, 99, 0, 0, Some(0))],
         );
@@ -136,14 +151,14 @@ mod tests {
 
     #[test]
     fn a_doubled_record_shows_as_negative() {
-        let verdict = Verdict::new("telecom", None, books("enricher", 100, 100, 0, 0, Some(0)), vec![books("w", 101, 101, 0, 0, Some(0))]);
+        let verdict = Verdict::new("telecom", None, None, books("enricher", 100, 100, 0, 0, Some(0)), vec![books("w", 101, 101, 0, 0, Some(0))]);
         assert_eq!(verdict.hops[1].unaccounted, -1);
         assert!(verdict.to_string().contains("−1"), "{verdict}");
     }
 
     #[test]
     fn a_record_lost_within_a_hop_is_missed() {
-        let verdict = Verdict::new("telecom", None, books("enricher", 100, 98, 1, 0, Some(0)), vec![books("w", 98, 98, 0, 0, Some(0))]);
+        let verdict = Verdict::new("telecom", None, None, books("enricher", 100, 98, 1, 0, Some(0)), vec![books("w", 98, 98, 0, 0, Some(0))]);
         assert_eq!(verdict.hops[0].unaccounted, 1);
         assert!(!verdict.clean());
     }

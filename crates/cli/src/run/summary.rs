@@ -34,6 +34,7 @@ pub(crate) async fn print(pipeline: &Pipeline, hops: &[Gauge]) -> Result<()> {
     }
     let file = pipeline.file.display();
     println!("\n next:  make run            keep it flowing at its configured rate");
+    println!("        weir dead list {file}        what could not be processed; weir dead replay brings it back");
     println!("        weir audit {file} --deep     read topics and tables again and recompute");
     println!("        README.md, “A pipeline of your own in five minutes”");
     Ok(())

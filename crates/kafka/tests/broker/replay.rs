@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use std::path::Path;
-use weir_kafka::replay::{self, Replayer};
+use weir_kafka::replay::{self, Mark, Replayer};
 use weir_kafka::{Error, Records, admin, positions};
 use weir_model::pipeline::Pipeline;
 use weir_testkit::{Stack, random_name};
@@ -22,13 +22,17 @@ fn pipeline() -> Pipeline {
     pipeline
 }
 
+fn mark(offset: i64) -> Mark {
+    Mark { partition: 0, offset, timestamp_ms: 1000 + offset }
+}
+
 fn batch(pipeline: &Pipeline, offsets: std::ops::Range<i64>) -> Records {
     let mut letter = Records::new();
     let mut batch = Records::new();
     for offset in offsets {
         letter.clear();
         letter.push_parts(0, 0, 0, None, Some(format!("v{offset}").as_bytes()));
-        replay::prepare(&mut batch, letter.get(0), &[], &pipeline.input.topic, (0, offset));
+        replay::prepare(&mut batch, letter.get(0), &[], &pipeline.input.topic, mark(offset));
     }
     batch
 }
@@ -45,7 +49,7 @@ fn a_record_comes_back_once_however_often_it_is_asked_for() {
     assert_eq!((put.replayed, put.already.len()), (3, 0));
     let mut later = Replayer::open(&pipeline).unwrap();
     let put = later.put(&batch(&pipeline, 0..5)).unwrap();
-    assert_eq!((put.replayed, put.already), (2, vec![(0, 0), (0, 1), (0, 2)]));
+    assert_eq!((put.replayed, put.already), (2, vec![mark(0), mark(1), mark(2)]));
     assert_eq!(later.put(&batch(&pipeline, 0..5)).unwrap().replayed, 0);
     assert_eq!(values(&pipeline.input.topic), ["v0", "v1", "v2", "v3", "v4"]);
     assert_eq!((counted(&pipeline), replay::marks(&pipeline).unwrap().len()), (5, 5));

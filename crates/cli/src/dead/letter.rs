@@ -1,0 +1,236 @@
+//! One letter, wherever it lies, and the reading of all of them.
+
+use super::filter::Filter;
+use super::place::Place;
+use anyhow::Result;
+use serde::Serialize;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use weir_kafka::reader::{Span, scan};
+use weir_kafka::replay::{self, Mark, Marks};
+use weir_kafka::{Record, admin};
+use weir_model::fault::Stage;
+use weir_model::pipeline::{Pipeline, Target};
+use weir_model::protocol::Partition;
+use weir_store::{Store, Stored};
+
+/// Where a letter lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Home {
+    /// In the dead-letter topic.
+    Topic(Place),
+    /// In `weir.dead_letters` of a sink's database.
+    Table {
+        sink: Arc<str>,
+        id: i64,
+        /// The record that the sink read.
+        at: Place,
+    },
+}
+
+/// What a letter says, without the record's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) home: Home,
+    pub(super) stage: Stage,
+    pub(super) reason: String,
+    pub(super) detail: String,
+    /// The record of the input topic that it began as, or the place in the source of what never was one. A sink does not know it of a
+    /// record without lineage.
+    pub(super) origin: Option<Place>,
+    /// The record's Kafka timestamp in milliseconds since 1970; of what never was a record, the letter's own.
+    pub(super) time_ms: i64,
+    /// The record's key, where the letter holds no more than it and a replay has to compare it.
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) schema_id: Option<u32>,
+    /// The letter holds only the beginning of the record.
+    pub(super) cut: bool,
+    /// How often the record came back before; a sink's letter does not tell.
+    pub(super) times: u32,
+    pub(super) column: Option<String>,
+    pub(super) sqlstate: Option<String>,
+}
+
+impl Letter {
+    /// The partition of the input topic, of the source for what never was a record.
+    pub(super) fn partition(&self) -> Partition {
+        match (&self.origin, &self.home) {
+            (Some(origin), _) => origin.partition,
+            (None, Home::Topic(place) | Home::Table { at: place, .. }) => place.partition,
+        }
+    }
+
+    /// The coordinates that people see and type.
+    pub(super) fn coordinates(&self) -> &Place {
+        match (&self.origin, &self.home) {
+            (Some(origin), _) => origin,
+            (None, Home::Topic(place) | Home::Table { at: place, .. }) => place,
+        }
+    }
+
+    /// The sink that refused the record.
+    pub(super) fn sink(&self) -> Option<&str> {
+        match &self.home {
+            Home::Topic(_) => None,
+            Home::Table { sink, .. } => Some(sink),
+        }
+    }
+
+    /// The name of its record in the input topic, for what was one.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        let origin = self.origin.as_ref().filter(|_| self.stage != Stage::Source)?;
+        Some(Mark { partition: origin.partition, offset: origin.offset, timestamp_ms: self.time_ms })
+    }
+
+    /// Whether its record came back already.
+    pub(super) fn is_marked(&self, pipeline: &Pipeline, marks: &Marks) -> bool {
+        let own = self.origin.as_ref().is_some_and(|origin| origin.topic == pipeline.input.topic);
+        own && self.mark().is_some_and(|mark| marks.contains(&mark))
+    }
+
+    /// A record of the dead-letter topic; `None` when it is not a letter of weir's.
+    pub(super) fn of_record(topic: &str, record: Record<'_>) -> Option<Letter> {
+        let letter = weir_kafka::Letter::read(record)?;
+        Some(Letter {
+            home: Home::Topic(Place { topic: topic.into(), partition: record.partition(), offset: record.offset() }),
+            stage: letter.stage,
+            reason: letter.reason,
+            detail: letter.detail,
+            origin: Some(Place { topic: letter.topic, partition: letter.partition, offset: letter.offset }),
+            time_ms: if letter.timestamp_ms >= 0 { letter.timestamp_ms } else { record.timestamp_ms() },
+            key: None,
+            schema_id: letter.schema_id,
+            cut: letter.truncated.is_some(),
+            times: replay::times(weir_kafka::Letter::original_headers(record)),
+            column: None,
+            sqlstate: None,
+        })
+    }
+
+    /// A row of a sink's letters.
+    fn of_row(input: &str, sink: &Arc<str>, row: Stored) -> Letter {
+        let at = Place { topic: row.topic, partition: row.partition, offset: row.offset };
+        Letter {
+            home: Home::Table { sink: sink.clone(), id: row.id, at },
+            stage: row.fault.stage,
+            reason: row.fault.reason,
+            detail: row.fault.detail,
+            origin: row.source.map(|offset| Place { topic: input.into(), partition: row.partition, offset }),
+            time_ms: row.timestamp_ms.unwrap_or(-1),
+            key: row.key,
+            schema_id: row.schema_id,
+            cut: false,
+            times: 0,
+            column: row.column,
+            sqlstate: row.sqlstate,
+        }
+    }
+}
+
+/// As it appears in `--json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Line<'a> {
+    pub(super) letter: &'a Place,
+    pub(super) stage: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sink: Option<&'a str>,
+    pub(super) reason: &'a str,
+    pub(super) detail: &'a str,
+    pub(super) time: String,
+    pub(super) replayed: bool,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn of(letter: &'a Letter, replayed: bool) -> Line<'a> {
+        Line {
+            letter: letter.coordinates(),
+            stage: letter.stage.as_str(),
+            sink: letter.sink(),
+            reason: &letter.reason,
+            detail: &letter.detail,
+            time: super::text::time(letter.time_ms),
+            replayed,
+        }
+    }
+}
+
+/// Shows every letter that the filter takes to `visit`: first those of the topic, then those of each sink.
+///
+/// # Errors
+/// Broker or database away; `visit`'s own.
+pub(super) async fn each(pipeline: &Pipeline, filter: &Filter, mut visit: impl FnMut(Letter)) -> Result<()> {
+    let sinks = filter.sinks(pipeline)?;
+    if filter.topic() {
+        tokio::task::block_in_place(|| {
+            in_topic(pipeline, |letter| {
+                if filter.takes(&letter) {
+                    visit(letter)
+                }
+            })
+        })?;
+    }
+    for sink in sinks {
+        for letter in of_sink(pipeline, &sink.name).await?.into_iter().filter(|letter| filter.takes(letter)) {
+            visit(letter);
+        }
+    }
+    Ok(())
+}
+
+fn in_topic(pipeline: &Pipeline, mut visit: impl FnMut(Letter)) -> Result<()> {
+    let topic = &pipeline.dead_letters.topic;
+    let spans: Vec<Span> = admin::partitions(&pipeline.kafka, topic)?.unwrap_or_default().into_iter().map(Span::all).collect();
+    scan(&pipeline.kafka, topic, &spans, |record| {
+        Letter::of_record(topic, record).into_iter().for_each(&mut visit);
+        ControlFlow::Continue(())
+    })?;
+    Ok(())
+}
+
+/// All letters of one sink.
+///
+/// # Errors
+/// Its database is away.
+pub(super) async fn of_sink(pipeline: &Pipeline, name: &str) -> Result<Vec<Letter>> {
+    let sink: Arc<str> = name.into();
+    let rows = store(pipeline, name)?.letters(&pipeline.name, name).await?;
+    Ok(rows.into_iter().map(|row| Letter::of_row(&pipeline.input.topic, &sink, row)).collect())
+}
+
+/// The database of a sink.
+pub(super) fn store(pipeline: &Pipeline, name: &str) -> Result<Store> {
+    let sink = pipeline.sinks.iter().find(|sink| sink.name == name);
+    let Target::Postgres(target) = &sink.ok_or_else(|| anyhow::anyhow!("no sink `{name}`"))?.target;
+    Ok(Store::new(&target.url, "weir-dead")?)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A letter of the enricher about record 0 of the input topic `calls`.
+    pub(crate) fn of_topic(stage: Stage, reason: &str, offset: i64) -> Letter {
+        let place = |topic: &str| Place { topic: topic.into(), partition: 0, offset };
+        Letter {
+            home: Home::Topic(place("calls.dead-letters")),
+            stage,
+            reason: reason.into(),
+            detail: String::new(),
+            origin: Some(place("calls")),
+            time_ms: 5,
+            key: None,
+            schema_id: None,
+            cut: false,
+            times: 0,
+            column: None,
+            sqlstate: None,
+        }
+    }
+
+    /// A letter of a sink about the record that began as this one of `calls`.
+    pub(crate) fn of_sink(sink: &str, source: Option<i64>) -> Letter {
+        let at = Place { topic: "calls-out".into(), partition: 0, offset: 100 };
+        let origin = source.map(|offset| Place { topic: "calls".into(), partition: 0, offset });
+        Letter { home: Home::Table { sink: sink.into(), id: 1, at }, origin, ..of_topic(Stage::Sink, "value_too_long", 0) }
+    }
+}
