@@ -1,6 +1,7 @@
 //! `weir audit`: one table, hop by hop, from counters that every service commits together with its data.
 
-mod books;
+pub(crate) mod books;
+pub(crate) mod chain;
 mod deep;
 mod verdict;
 
@@ -39,7 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let mut verdict = verdict(&pipeline).await?;
     if args.deep {
-        verdict.findings = deep::findings(&pipeline).await?;
+        verdict.findings.extend(deep::findings(&pipeline).await?);
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json(&verdict))?);

@@ -5,6 +5,7 @@ mod check;
 mod dead;
 mod run;
 mod schema;
+mod skip;
 mod topics;
 
 use clap::Parser;
@@ -34,6 +35,8 @@ enum Command {
     Audit(audit::Args),
     /// Show what the topics hold and how far each service is behind.
     Topics(topics::Args),
+    /// Show which positions lie outside their log, and accept what is lost there.
+    Skip(skip::Args),
     /// List, show and replay the records that could not be processed.
     Dead(dead::Args),
     /// Run all services of one pipeline in this process.
@@ -48,6 +51,7 @@ async fn main() -> ExitCode {
         Command::Check(args) => check::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Topics(args) => topics::run(args).await,
+        Command::Skip(args) => skip::run(args).await,
         Command::Dead(args) => dead::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Schema(args) => schema::run(args).await,

@@ -66,7 +66,11 @@ pub fn read(kafka: &Kafka, pipeline: &str) -> Result<Vec<Acceptance>> {
 pub fn begins_anew(pipeline: &Pipeline, partition: Partition, offset: Offset) -> Result<bool> {
     let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
     let skips: Vec<_> = read(kafka, &pipeline.name)?.into_iter().flat_map(|acceptance| acceptance.skips).collect();
-    let ends = skips.iter().filter(|skip| skip.partition == partition && skip.restarts()).filter_map(|skip| skip.output_end);
+    let ends = skips
+        .iter()
+        .filter(|skip| skip.partition == partition && skip.restarts())
+        .filter_map(|skip| skip.emitted)
+        .map(|emitted| emitted.output);
     let Some(end) = ends.filter(|end| *end <= offset).max() else { return Ok(false) };
     let extents = crate::admin::describe(kafka, topic)?.unwrap_or_default();
     let first = extents.iter().find(|extent| extent.partition == partition).map_or(end, |extent| extent.first);
@@ -88,7 +92,7 @@ mod tests {
         let act = |at: &str| Acceptance {
             hop: "enricher".into(),
             topic: "calls".into(),
-            skips: vec![Skip { partition: 2, from: Some(10), to: 500, output_end: None }],
+            skips: vec![Skip { partition: 2, from: Some(10), to: 500, emitted: None }],
             records: Some(1),
             reason: String::new(),
             at: at.into(),

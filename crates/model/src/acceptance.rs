@@ -31,9 +31,18 @@ pub struct Skip {
     pub from: Option<Offset>,
     /// The position after.
     pub to: Offset,
-    /// Where the output of this partition ended at that time (enricher only): what comes after it comes from after the skip.
+    /// What the enricher had emitted from this partition by then; `None` for a sink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output_end: Option<Offset>,
+    pub emitted: Option<Emitted>,
+}
+
+/// The ends of a partition of the topics that the enricher writes: what lies behind them was emitted after the skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emitted {
+    /// Of the output topic.
+    pub output: Offset,
+    /// Of the dead letters.
+    pub letters: Offset,
 }
 
 impl Skip {
@@ -75,7 +84,7 @@ mod tests {
 
     #[test]
     fn an_accepted_loss_reads_as_a_sentence() {
-        let skip = |partition, from, to| Skip { partition, from: Some(from), to, output_end: None };
+        let skip = |partition, from, to| Skip { partition, from: Some(from), to, emitted: None };
         let skips = vec![skip(2, 10, 500), skip(3, 70, 0)];
         let (hop, topic, reason, at) = ("enricher".into(), "calls".into(), "old".into(), "2026-01-31T12:00:00Z".into());
         let acceptance = Acceptance { hop, topic, skips, records: Some(123), reason, at };

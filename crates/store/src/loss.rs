@@ -75,7 +75,7 @@ fn acceptance(row: &Row) -> Result<Acceptance, tokio_postgres::Error> {
     Ok(Acceptance {
         hop: row.try_get(0)?,
         topic: row.try_get(1)?,
-        skips: vec![Skip { partition: row.try_get(2)?, from: row.try_get(3)?, to: row.try_get(4)?, output_end: None }],
+        skips: vec![Skip { partition: row.try_get(2)?, from: row.try_get(3)?, to: row.try_get(4)?, emitted: None }],
         records: Some(row.try_get::<_, i64>(5)?.unsigned_abs()),
         reason: row.try_get(6)?,
         at: row.try_get(7)?,

@@ -5,14 +5,15 @@ use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{admin, positions, replay};
+use weir_kafka::{acceptances, admin, positions, replay};
+use weir_model::acceptance::Acceptance;
 use weir_model::pipeline::{Pipeline, Sink, Target};
 use weir_model::progress::{Counters, Progress};
-use weir_model::protocol::{Offset, Partition};
+use weir_model::protocol::{Found, Offset, Partition, Standing};
 use weir_store::Store;
 
 /// Next offset (`None`: nothing was ever committed) and books of each partition.
-type Ledger = BTreeMap<Partition, (Option<Offset>, Progress)>;
+pub(crate) type Ledger = BTreeMap<Partition, (Option<Offset>, Progress)>;
 
 /// All books of one pipeline at about one moment.
 #[derive(Debug, PartialEq)]
@@ -22,18 +23,26 @@ pub(crate) struct Books {
     replay: Counters,
     enricher: Ledger,
     sinks: Vec<(String, Ledger)>,
+    /// Losses that operators accepted.
+    accepted: Vec<Acceptance>,
 }
 
 /// Reads all books, downstream first: what a later hop has read was written before.
 pub(crate) async fn take(pipeline: &Pipeline) -> Result<Books> {
     let mut sinks = Vec::new();
+    let mut accepted = Vec::new();
     for sink in &pipeline.sinks {
         sinks.push((sink.name.clone(), sink_ledger(pipeline, sink).await?));
+        let Target::Postgres(target) = &sink.target;
+        let all = Store::new(&target.url, "weir-audit")?.accepted(&pipeline.name).await?;
+        accepted.extend(all.into_iter().filter(|a| a.hop == sink.name && a.topic == pipeline.output.topic));
     }
     tokio::task::block_in_place(|| {
         let enricher = enricher(pipeline)?;
         let (producer, replay) = producer_and_replay(pipeline)?;
-        Ok(Books { producer, replay, enricher, sinks })
+        let own = acceptances::read(&pipeline.kafka, &pipeline.name)?;
+        accepted.splice(..0, own.into_iter().filter(|a| a.hop == ENRICHER && a.topic == pipeline.input.topic));
+        Ok(Books { producer, replay, enricher, sinks, accepted })
     })
 }
 
@@ -41,25 +50,89 @@ impl Books {
     /// Whether each hop has read what the one before it wrote.
     pub(crate) fn arrived(&self) -> bool {
         let enricher = total(&self.enricher);
-        self.producer.is_none_or(|producer| producer.written + self.replay.written == enricher.read)
-            && self.sinks.iter().all(|(_, ledger)| total(ledger).read == enricher.written)
+        self.producer.is_none_or(|producer| producer.written + self.replay.written == enricher.read + self.given_up(ENRICHER))
+            && self.sinks.iter().all(|(name, ledger)| total(ledger).read + self.given_up(name) == enricher.written)
     }
 
     /// Counts what waits in the topics and compares.
     pub(crate) async fn verdict(&self, pipeline: &Pipeline) -> Result<Verdict> {
         tokio::task::block_in_place(|| {
             let hop = |name: &str, topic: &str, ledger: &Ledger| -> Result<verdict::Books> {
-                let waiting = Some(waiting(pipeline, topic, ledger)?);
-                Ok(verdict::Books { name: name.into(), counters: total(ledger), waiting })
+                let waiting = Some(unread(pipeline, topic, ledger)?.values().sum());
+                Ok(verdict::Books { name: name.into(), counters: total(ledger), waiting, accepted: self.given_up(name) })
             };
-            let upstream = |name: &str, counters| verdict::Books { name: name.into(), counters, waiting: None };
+            let upstream = |name: &str, counters| verdict::Books { name: name.into(), counters, waiting: None, accepted: 0 };
             let producer = self.producer.map(|counters| upstream("producer", counters));
             let replay = (self.replay != Counters::default()).then(|| upstream("replay", self.replay));
-            let enricher = hop("enricher", &pipeline.input.topic, &self.enricher)?;
+            let enricher = hop(ENRICHER, &pipeline.input.topic, &self.enricher)?;
             let sinks = self.sinks.iter().map(|(name, ledger)| hop(name, &pipeline.output.topic, ledger)).collect::<Result<_>>()?;
-            Ok(Verdict::new(&pipeline.name, producer, replay, enricher, sinks))
+            let mut verdict = Verdict::new(&pipeline.name, producer, replay, enricher, sinks);
+            verdict.accepted.clone_from(&self.accepted);
+            self.outside(pipeline, &mut verdict)?;
+            Ok(verdict)
         })
     }
+
+    /// Records that operators gave up at a hop.
+    pub(crate) fn given_up(&self, hop: &str) -> u64 {
+        self.accepted.iter().filter(|a| a.hop == hop).filter_map(|a| a.records).sum()
+    }
+
+    /// The same for one partition of a sink, of which each act concerns one partition.
+    pub(crate) fn given_up_in(&self, hop: &str, partition: Partition) -> u64 {
+        let there = |a: &&Acceptance| a.hop == hop && a.skips.iter().any(|skip| skip.partition == partition);
+        self.accepted.iter().filter(there).filter_map(|a| a.records).sum()
+    }
+
+    /// Losses that operators accepted.
+    pub(crate) fn accepted(&self) -> &[Acceptance] {
+        &self.accepted
+    }
+
+    /// The enricher's books.
+    pub(crate) fn enricher(&self) -> &Ledger {
+        &self.enricher
+    }
+
+    /// A sink's books.
+    pub(crate) fn sink(&self, name: &str) -> Option<&Ledger> {
+        self.sinks.iter().find(|(sink, _)| sink == name).map(|(_, ledger)| ledger)
+    }
+
+    /// Records written to the input topic by the producer and from the dead letters; `None` when other programs write to it as well.
+    pub(crate) fn handed(&self) -> Option<u64> {
+        self.producer.map(|producer| producer.written + self.replay.written)
+    }
+
+    /// Positions outside their log. Where the books miss nothing, only markers of transactions were removed, and that is worth a note.
+    fn outside(&self, pipeline: &Pipeline, verdict: &mut Verdict) -> Result<()> {
+        let enricher = (ENRICHER, &pipeline.input.topic, &self.enricher);
+        let sinks = self.sinks.iter().map(|(name, ledger)| (name.as_str(), &pipeline.output.topic, ledger));
+        for (hop, topic, ledger) in std::iter::once(enricher).chain(sinks) {
+            let missing = verdict.hops.iter().any(|h| h.name == hop && h.unaccounted != 0);
+            let uncounted = hop == ENRICHER && self.handed().is_none();
+            for found in standings(pipeline, topic, ledger)? {
+                let Some(halt) = found.halt() else { continue };
+                let text = format!("{hop} {topic}[{}]: {halt}; {}", found.standing.partition, halt.remedy());
+                if missing || uncounted { verdict.findings.push(text) } else { verdict.notes.push(text) }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of the hop that every pipeline has.
+pub(crate) const ENRICHER: &str = "enricher";
+
+/// Where a hop stands in its log; `traces` are not looked for.
+pub(crate) fn standings(pipeline: &Pipeline, topic: &str, ledger: &Ledger) -> Result<Vec<Found>> {
+    let extents = admin::describe(&pipeline.kafka, topic)?.unwrap_or_default();
+    let found = extents.iter().map(|extent| {
+        let (next, progress) = ledger.get(&extent.partition).copied().unwrap_or_default();
+        let standing = Standing { partition: extent.partition, fence: 0, next, progress };
+        Found { standing, low: extent.first, high: extent.end, traces: false }
+    });
+    Ok(found.collect())
 }
 
 fn total(ledger: &Ledger) -> Counters {
@@ -109,19 +182,18 @@ async fn sink_ledger(pipeline: &Pipeline, sink: &Sink) -> Result<Ledger> {
     Ok(ledger)
 }
 
-/// Data records between the position and the end of the log, counted by reading them: offsets have gaps.
-fn waiting(pipeline: &Pipeline, topic: &str, ledger: &Ledger) -> Result<u64> {
-    let Some(extents) = admin::describe(&pipeline.kafka, topic)? else { return Ok(0) };
-    let spans: Vec<Span> = extents
-        .iter()
-        .map(|extent| {
-            let next = ledger.get(&extent.partition).and_then(|(next, _)| *next);
-            Span { partition: extent.partition, from: Some(next.unwrap_or(extent.first)), until: Some(extent.end) }
-        })
-        .collect();
-    let mut records = 0;
-    scan(&pipeline.kafka, topic, &spans, |_| {
-        records += 1;
+/// Data records of each partition between the position and the end of the log, counted by reading them: offsets have gaps. Where the log
+/// begins after the position, those that are left.
+pub(crate) fn unread(pipeline: &Pipeline, topic: &str, ledger: &Ledger) -> Result<BTreeMap<Partition, u64>> {
+    let extents = admin::describe(&pipeline.kafka, topic)?.unwrap_or_default();
+    let span = |extent: &admin::Extent| {
+        let next = ledger.get(&extent.partition).and_then(|(next, _)| *next);
+        Span { partition: extent.partition, from: Some(next.unwrap_or(extent.first).max(extent.first)), until: Some(extent.end) }
+    };
+    let spans: Vec<Span> = extents.iter().map(span).collect();
+    let mut records: BTreeMap<Partition, u64> = extents.iter().map(|extent| (extent.partition, 0)).collect();
+    scan(&pipeline.kafka, topic, &spans, |record| {
+        *records.entry(record.partition()).or_default() += 1;
         ControlFlow::Continue(())
     })?;
     Ok(records)

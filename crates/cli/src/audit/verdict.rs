@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::fmt;
+use weir_model::acceptance::Acceptance;
 use weir_model::progress::Counters;
 
 /// One service's books, summed over its partitions, and what still waits in front of it.
@@ -14,6 +15,8 @@ pub(crate) struct Hop {
     pub(crate) counters: Counters,
     /// Data records in the topic in front of this hop that it has not read yet; `None` where a source has no count.
     pub(crate) waiting: Option<u64>,
+    /// Records that operators gave up in front of this hop.
+    pub(crate) accepted: u64,
     /// What does not add up: 0, or how many records are missing (positive) or too many (negative).
     pub(crate) unaccounted: i128,
 }
@@ -23,8 +26,13 @@ pub(crate) struct Hop {
 pub(crate) struct Verdict {
     pub(crate) pipeline: String,
     pub(crate) hops: Vec<Hop>,
-    /// What `--deep` found by reading topics and targets again; empty when it was not asked for or found nothing wrong.
+    /// Losses that operators accepted.
+    #[serde(rename = "accepted_losses")]
+    pub(crate) accepted: Vec<Acceptance>,
+    /// Positions outside their log, and what `--deep` found by reading topics and targets again.
     pub(crate) findings: Vec<String>,
+    /// What is worth knowing, but no reason to doubt.
+    pub(crate) notes: Vec<String>,
 }
 
 /// The books of one hop as read from its ledger.
@@ -32,11 +40,13 @@ pub(crate) struct Books {
     pub(crate) name: String,
     pub(crate) counters: Counters,
     pub(crate) waiting: Option<u64>,
+    /// Records that operators gave up in front of it.
+    pub(crate) accepted: u64,
 }
 
 impl Verdict {
     /// Compares the books hop by hop: within each, read = written + filtered + dead; between two, what one wrote the next has read or
-    /// still finds in the topic. `sinks` all read what the enricher wrote; `producer` is absent when other programs fill the input topic,
+    /// still finds in the topic, or what an operator gave up. `sinks` all read what the enricher wrote; `producer` is absent when other programs fill the input topic,
     /// `replay` when no dead letter came back to it.
     pub(crate) fn new(pipeline: &str, producer: Option<Books>, replay: Option<Books>, enricher: Books, sinks: Vec<Books>) -> Verdict {
         let written = |books: &Books| i128::from(books.counters.written);
@@ -45,7 +55,7 @@ impl Verdict {
         let mut hops: Vec<Hop> = producer.into_iter().chain(replay).map(|books| hop(books, None)).collect();
         hops.push(hop(enricher, produced));
         hops.extend(sinks.into_iter().map(|books| hop(books, Some(emitted))));
-        Verdict { pipeline: pipeline.into(), hops, findings: Vec::new() }
+        Verdict { pipeline: pipeline.into(), hops, accepted: Vec::new(), findings: Vec::new(), notes: Vec::new() }
     }
 
     /// Whether no topic holds records that its reader has yet to read.
@@ -60,9 +70,10 @@ impl Verdict {
 }
 
 fn hop(books: Books, handed: Option<i128>) -> Hop {
-    let arrived = i128::from(books.counters.read) + i128::from(books.waiting.unwrap_or(0));
+    let Books { name, counters, waiting, accepted } = books;
+    let arrived = i128::from(counters.read) + i128::from(waiting.unwrap_or(0)) + i128::from(accepted);
     let between = handed.map_or(0, |handed| handed - arrived);
-    Hop { name: books.name, counters: books.counters, waiting: books.waiting, unaccounted: books.counters.unaccounted() + between }
+    Hop { name, counters, waiting, accepted, unaccounted: counters.unaccounted() + between }
 }
 
 /// The table people see.
@@ -80,6 +91,8 @@ impl fmt::Display for Verdict {
             }
             writeln!(f)?;
         }
+        self.accepted.iter().try_for_each(|accepted| writeln!(f, " accepted loss  {accepted}"))?;
+        self.notes.iter().try_for_each(|note| writeln!(f, " · {note}"))?;
         self.findings.iter().try_for_each(|finding| writeln!(f, " ✘ {finding}"))
     }
 }
@@ -109,7 +122,7 @@ mod tests {
     use super::*;
 
     fn books(name: &str, read: u64, written: u64, filtered: u64, dead: u64, waiting: Option<u64>) -> Books {
-        Books { name: name.into(), counters: Counters { read, written, filtered, dead }, waiting }
+        Books { name: name.into(), counters: Counters { read, written, filtered, dead }, waiting, accepted: 0 }
     }
 
     #[test]
@@ -150,15 +163,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_up_is_not_missed_and_nothing_more_than_that() {
+        let verdict = |accepted| {
+            let enricher = Books { accepted, ..books("enricher", 90, 90, 0, 0, Some(3)) };
+            Verdict::new("telecom", Some(books("producer", 100, 100, 0, 0, None)), None, enricher, Vec::new())
+        };
+        assert!(verdict(7).clean(), "{}", verdict(7));
+        assert_eq!((verdict(6).hops[1].unaccounted, verdict(8).hops[1].unaccounted), (1, -1));
+    }
+
+    #[test]
     fn a_doubled_record_shows_as_negative() {
-        let verdict = Verdict::new("telecom", None, None, books("enricher", 100, 100, 0, 0, Some(0)), vec![books("w", 101, 101, 0, 0, Some(0))]);
+        let verdict =
+            Verdict::new("telecom", None, None, books("enricher", 100, 100, 0, 0, Some(0)), vec![books("w", 101, 101, 0, 0, Some(0))]);
         assert_eq!(verdict.hops[1].unaccounted, -1);
         assert!(verdict.to_string().contains("−1"), "{verdict}");
     }
 
     #[test]
     fn a_record_lost_within_a_hop_is_missed() {
-        let verdict = Verdict::new("telecom", None, None, books("enricher", 100, 98, 1, 0, Some(0)), vec![books("w", 98, 98, 0, 0, Some(0))]);
+        let verdict =
+            Verdict::new("telecom", None, None, books("enricher", 100, 98, 1, 0, Some(0)), vec![books("w", 98, 98, 0, 0, Some(0))]);
         assert_eq!(verdict.hops[0].unaccounted, 1);
         assert!(!verdict.clean());
     }

@@ -1,0 +1,151 @@
+//! Records that are gone from a log stop the partition and the audit until somebody accepts it, by name and on record; then everything
+//! goes on and adds up.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+use weir_e2e::{Flow, Settings};
+use weir_testkit::{Service, Stack, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+const REASON: &str = "kept too short";
+
+fn flow(invalid_share: f64) -> Flow {
+    let settings = Settings { records: 3_000, invalid_share, batch: 500, seed: 11, ..Settings::default() };
+    let flow = Flow::new(Stack::shared(), &settings).unwrap();
+    run(&flow, 3_000);
+    flow
+}
+
+/// All services in one process, until all records of the source have arrived; the exit code is the audit's.
+fn run(flow: &Flow, records: u64) -> String {
+    let file = flow.file().to_string_lossy();
+    flow.weir(&["run", &file, "--until-done", "--rate", "0", "--records", &records.to_string()]).unwrap()
+}
+
+/// Has the producer alone go on to `records` in all, until the topic holds `there` of them.
+fn produce(flow: &Flow, records: u64, there: u64) {
+    let text = std::fs::read_to_string(flow.file()).unwrap();
+    std::fs::write(flow.file(), text.replace("records = 3000\n", &format!("records = {records}\n"))).unwrap();
+    let producer = start(flow, "weir-producer");
+    wait_until("the producer", SOON, || (flow.topics.count(&flow.pipeline.input.topic).ok()? >= there).then_some(()));
+    assert!(producer.stop().unwrap().success());
+}
+
+fn start(flow: &Flow, service: &str) -> Service {
+    flow.program(service, 0).start().unwrap()
+}
+
+fn weir(flow: &Flow, command: &str, options: &[&str]) -> Result<String, String> {
+    let file = flow.file().to_string_lossy().into_owned();
+    flow.weir(&[&[command, &file], options].concat()).map_err(|error| error.to_string())
+}
+
+/// Removes the first half of what a reader at `next` has not read of a partition: where the log begins then, and how many that were.
+fn lose(flow: &Flow, topic: &str, partition: i32, next: i64) -> (i64, usize, usize) {
+    let records = flow.topics.read(topic).unwrap();
+    let unread: Vec<i64> = records.iter().filter(|r| r.partition == partition && r.offset >= next).map(|r| r.offset).collect();
+    let lost = unread.len() / 2;
+    assert!(lost > 10, "there is something to lose");
+    flow.topics.delete_records(topic, partition, unread[lost]).unwrap();
+    (unread[lost], lost, unread.len())
+}
+
+fn halts(service: &Service, text: &str) {
+    wait_until(text, SOON, || service.get("/ready").ok().filter(|answer| answer.status != 200 && answer.body.contains(text)));
+    assert!(service.get("/ready").unwrap().body.contains("weir skip FILE"));
+}
+
+/// Nothing is accepted while the reader lives; afterwards it is, and the command has nothing left to show.
+fn accept(flow: &Flow, service: Service) -> String {
+    let accept = ["--accept", "--reason", REASON];
+    let refused = weir(flow, "skip", &accept).unwrap_err();
+    assert!(refused.contains("still has members at work"), "{refused}");
+    assert!(service.stop().unwrap().success());
+    let text = weir(flow, "skip", &accept).unwrap();
+    assert!(weir(flow, "skip", &[]).unwrap().contains("no position is outside its log"));
+    text
+}
+
+fn contains(text: &str, parts: &[&str]) {
+    parts.iter().for_each(|part| assert!(text.contains(part), "`{part}` is not in\n{text}"));
+}
+
+fn given_up(flow: &Flow) -> u64 {
+    let audit: serde_json::Value = serde_json::from_str(&weir(flow, "audit", &["--json"]).unwrap()).unwrap();
+    audit["accepted_losses"].as_array().unwrap().iter().map(|loss| loss["records"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn records_lost_before_the_enricher_are_passed_over_only_by_an_act_on_record() {
+    let flow = flow(0.02);
+    produce(&flow, 6_000, 6_000);
+    let topic = &flow.pipeline.input.topic;
+    let next = flow.topics.committed(&flow.pipeline.enricher_group(), topic).unwrap()[1].as_ref().unwrap().0;
+    let (cut, lost, unread) = lose(&flow, topic, 1, next);
+
+    let enricher = start(&flow, "weir-enricher");
+    halts(&enricher, &format!("offsets {next} to {}", cut - 1));
+    wait_until("the other partitions", SOON, || (flow.enricher_books().ok()?.read == 6_000 - unread as u64).then_some(()));
+    contains(&weir(&flow, "audit", &[]).unwrap_err(), &["NOT everything", &format!("{topic}[1]: offsets {next} to {}", cut - 1)]);
+    contains(&weir(&flow, "skip", &[]).unwrap_err(), &[&format!("{lost} records are unaccounted for"), &format!("go on at {cut}")]);
+
+    let act = format!("accepted loss  enricher {topic}[1] {next}..{cut}: {lost} records, \"{REASON}\"");
+    contains(&accept(&flow, enricher), &[&act]);
+    contains(&run(&flow, 6_000), &["everything is accounted for", &act]);
+    contains(&weir(&flow, "audit", &["--deep"]).unwrap(), &["everything is accounted for", &act]);
+    assert_eq!(given_up(&flow), lost as u64);
+}
+
+#[test]
+fn records_lost_before_the_sink_are_passed_over_only_by_an_act_on_record() {
+    let flow = flow(0.02);
+    produce(&flow, 6_000, 6_000);
+    let enricher = start(&flow, "weir-enricher");
+    wait_until("the enricher", SOON, || (flow.enricher_books().ok()?.read == 6_000).then_some(()));
+    assert!(enricher.stop().unwrap().success());
+    let topic = &flow.pipeline.output.topic;
+    let next = flow.fresh_database().unwrap().number("SELECT next_offset FROM weir.positions WHERE partition = 2").unwrap();
+    let (cut, lost, unread) = lose(&flow, topic, 2, next);
+
+    let sink = start(&flow, "weir-sink");
+    halts(&sink, &format!("offsets {next} to {}", cut - 1));
+    let others = flow.enricher_books().unwrap().written - unread as u64;
+    wait_until("the other partitions", SOON, || (flow.sink_books().ok()?.read == others).then_some(()));
+    contains(&weir(&flow, "audit", &[]).unwrap_err(), &["NOT everything", &format!("{topic}[2]: offsets {next} to {}", cut - 1)]);
+    contains(&weir(&flow, "skip", &[]).unwrap_err(), &[&format!("{lost} records are unaccounted for"), &format!("go on at {cut}")]);
+
+    let act = format!("accepted loss  warehouse {topic}[2] {next}..{cut}: {lost} records, \"{REASON}\"");
+    contains(&accept(&flow, sink), &[&act]);
+    contains(&run(&flow, 6_000), &["everything is accounted for", &act]);
+    contains(&weir(&flow, "audit", &["--deep"]).unwrap(), &["everything is accounted for", &act]);
+    assert_eq!(given_up(&flow), lost as u64);
+}
+
+/// Kafka forgets the group's position together with the topic, so it has to be found again first. Many invalid records, so that some
+/// partition begins anew with dead letters that the sink does not see.
+#[test]
+fn an_input_topic_created_anew_is_read_from_its_beginning() {
+    let flow = flow(0.5);
+    let topic = &flow.pipeline.input.topic;
+    flow.topics.delete(topic).unwrap();
+    flow.topics.create(topic, 3).unwrap();
+    produce(&flow, 4_000, 1_000);
+    let enricher = start(&flow, "weir-enricher");
+    halts(&enricher, "the output holds data of this pipeline");
+    contains(&weir(&flow, "skip", &[]).unwrap_err(), &["go on at 0", "no record is unaccounted for"]);
+    contains(&accept(&flow, enricher), &["back to 0", ": 0 records"]);
+    contains(&run(&flow, 4_000), &["everything is accounted for"]);
+    contains(&weir(&flow, "audit", &["--deep"]).unwrap(), &["everything is accounted for"]);
+}
+
+#[test]
+fn positions_that_were_forgotten_are_found_again_and_nothing_is_given_up() {
+    let flow = flow(0.02);
+    flow.topics.delete_group(&flow.pipeline.enricher_group()).unwrap();
+    let enricher = start(&flow, "weir-enricher");
+    halts(&enricher, "the output holds data of this pipeline");
+    contains(&weir(&flow, "skip", &[]).unwrap_err(), &["nothing is given up"]);
+    contains(&accept(&flow, enricher), &[": 0 records"]);
+    contains(&run(&flow, 4_000), &["everything is accounted for"]);
+    contains(&weir(&flow, "audit", &["--deep"]).unwrap(), &["everything is accounted for"]);
+}
