@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use weir_e2e::{Flow, Settings};
 use weir_testkit::{Stack, service, wait_until};
@@ -73,6 +73,15 @@ fn mend(flow: &Flow) {
     std::fs::write(flow.file(), file.to_string()).unwrap();
 }
 
+/// A replay that takes its time, begun in earnest: more than `before` letters are marked.
+fn begin_slowly(flow: &Flow, before: u64) -> Child {
+    let words = ["dead", "replay", &flow.file().to_string_lossy(), "--rate", "2"];
+    let mut command = Command::new(service::binary("weir").unwrap());
+    let child = command.args(words).envs(&flow.env).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    wait_until("the slow one to begin", SOON, || (replayed(flow) > before).then_some(()));
+    child
+}
+
 #[test]
 fn rejected_records_come_back_once_when_the_rules_are_mended_also_if_two_replay_them() {
     let (flow, dead) = flow("negative_duration");
@@ -88,11 +97,7 @@ fn rejected_records_come_back_once_when_the_rules_are_mended_also_if_two_replay_
 
     contains(&weir(&flow, &["dead", "replay", "--limit", "3"]).unwrap(), &[&format!("\n {}  more than --limit", dead - 3)]);
     // One that takes its time is overtaken by another.
-    let slow = ["dead", "replay", &flow.file().to_string_lossy(), "--rate", "2"];
-    let slow =
-        Command::new(service::binary("weir").unwrap()).args(slow).envs(&flow.env).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let slow = slow.unwrap();
-    wait_until("the slow one to begin", SOON, || (replayed(&flow) > 3).then_some(()));
+    let slow = begin_slowly(&flow, 3);
     weir(&flow, &["dead", "replay", "--rate", "0"]).unwrap();
     let slow = slow.wait_with_output().unwrap();
     assert_eq!(slow.status.code(), Some(1));
@@ -108,9 +113,12 @@ fn rejected_records_come_back_once_when_the_rules_are_mended_also_if_two_replay_
 #[test]
 fn a_record_that_dies_again_stays_dead_until_it_is_asked_for() {
     let (flow, dead) = flow("negative_amount");
+    let mut killed = begin_slowly(&flow, 0);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
     weir(&flow, &["dead", "replay", "--rate", "0"]).unwrap();
     run(&flow);
-    assert_eq!((letters(&flow), replayed(&flow)), (2 * dead, dead));
+    assert_eq!((letters(&flow), replayed(&flow)), (2 * dead, dead), "also those that the killed one brought back died once more");
     let refused = weir(&flow, &["dead", "replay", "--rate", "0"]).unwrap_err();
     contains(
         &refused,

@@ -27,7 +27,7 @@ use weir_model::pipeline::Pipeline;
 pub(super) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,
-    /// Where the record was: topic[partition]@offset.
+    /// Where the record was, `topic[partition]@offset`.
     letter: Place,
     /// Print JSON.
     #[arg(long)]

@@ -19,14 +19,14 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Where records go.
 pub(super) enum Out {
     /// Back.
-    Replayer(Replayer),
+    Replayer(Box<Replayer>),
     /// Nowhere: a dry run only needs to know what came back before.
     Dry(Marks),
 }
 
 impl Out {
     pub(super) fn open(pipeline: &Pipeline, dry_run: bool) -> weir_kafka::Result<Out> {
-        if dry_run { replay::marks(pipeline).map(Out::Dry) } else { Replayer::open(pipeline).map(Out::Replayer) }
+        if dry_run { replay::marks(pipeline).map(Out::Dry) } else { Replayer::open(pipeline).map(Box::new).map(Out::Replayer) }
     }
 
     pub(super) fn marks(&self) -> &Marks {
