@@ -18,7 +18,7 @@ use copy::{Copier, Out};
 use mapping::{Forecast, Repair};
 use report::Report;
 use std::process::ExitCode;
-use weir_kafka::admin;
+use weir_kafka::{admin, positions};
 use weir_model::pipeline::Pipeline;
 
 /// What to do.
@@ -86,8 +86,8 @@ fn open(pipeline: &Pipeline, dry_run: bool) -> Result<Out> {
     let topic = &pipeline.input.topic;
     admin::partitions(&pipeline.kafka, topic)?
         .with_context(|| format!("topic {topic} does not exist: this pipeline has never run here"))?;
-    if !dry_run {
-        // A pipeline that other programs fill may never have needed the topic that the marks go to.
+    // A pipeline that other programs fill may never have needed the topic that the marks go to.
+    if !dry_run && admin::partitions(&pipeline.kafka, positions::TOPIC)?.is_none() {
         let mistakes = admin::ensure(&pipeline.kafka, &admin::topics(pipeline))?;
         anyhow::ensure!(mistakes.is_empty(), pipeline.mistakes(mistakes));
     }

@@ -103,6 +103,9 @@ impl<'a> Copier<'a> {
         wanted: &BTreeMap<At, W>,
         take: impl Fn(&mut Copier<'a>, Record<'_>, &W) -> Result<()>,
     ) -> Result<()> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
         let mut missing: BTreeMap<&At, &W> = wanted.iter().collect();
         let spans = self.spans(topic, wanted)?;
         let mut taken = Ok(());
@@ -121,9 +124,6 @@ impl<'a> Copier<'a> {
     }
 
     fn spans<W>(&self, topic: &str, wanted: &BTreeMap<At, W>) -> Result<Vec<Span>> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut spans = Vec::new();
         for extent in admin::describe(&self.pipeline.kafka, topic)?.unwrap_or_default() {
             let mut here = wanted.range((extent.partition, i64::MIN)..=(extent.partition, i64::MAX)).map(|((_, offset), _)| *offset);
