@@ -40,7 +40,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let mut verdict = verdict(&pipeline).await?;
     if args.deep {
-        verdict.findings.extend(deep::findings(&pipeline).await?);
+        let findings = deep::findings(&pipeline, &verdict.accepted).await?;
+        verdict.findings.extend(findings);
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json(&verdict))?);

@@ -32,10 +32,9 @@ pub(crate) async fn take(pipeline: &Pipeline) -> Result<Books> {
     let mut sinks = Vec::new();
     let mut accepted = Vec::new();
     for sink in &pipeline.sinks {
-        sinks.push((sink.name.clone(), sink_ledger(pipeline, sink).await?));
-        let Target::Postgres(target) = &sink.target;
-        let all = Store::new(&target.url, "weir-audit")?.accepted(&pipeline.name).await?;
-        accepted.extend(all.into_iter().filter(|a| a.hop == sink.name && a.topic == pipeline.output.topic));
+        let (ledger, own) = sink_ledger(pipeline, sink).await?;
+        sinks.push((sink.name.clone(), ledger));
+        accepted.extend(own);
     }
     tokio::task::block_in_place(|| {
         let enricher = enricher(pipeline)?;
@@ -171,15 +170,18 @@ fn enricher(pipeline: &Pipeline) -> Result<Ledger> {
     Ok(standings.into_iter().map(|s| (s.partition, (s.next, s.progress))).collect())
 }
 
-async fn sink_ledger(pipeline: &Pipeline, sink: &Sink) -> Result<Ledger> {
+async fn sink_ledger(pipeline: &Pipeline, sink: &Sink) -> Result<(Ledger, Vec<Acceptance>)> {
     let Target::Postgres(target) = &sink.target;
-    let books = Store::new(&target.url, "weir-audit")?.books(&pipeline.name).await?;
-    let mine = books.into_iter().filter(|book| book.sink == sink.name && book.topic == pipeline.output.topic);
+    let (store, topic) = (Store::new(&target.url, "weir-audit")?, &pipeline.output.topic);
+    let books = store.books(&pipeline.name).await?;
+    let mine = books.into_iter().filter(|book| book.sink == sink.name && book.topic == *topic);
     let mut ledger: Ledger = mine.map(|book| (book.standing.partition, (book.standing.next, book.standing.progress))).collect();
     for partition in 0..pipeline.input.partitions {
         ledger.entry(partition).or_default();
     }
-    Ok(ledger)
+    let mut accepted = store.accepted(&pipeline.name).await?;
+    accepted.retain(|acceptance| acceptance.hop == sink.name && acceptance.topic == *topic);
+    Ok((ledger, accepted))
 }
 
 /// Data records of each partition between the position and the end of the log, counted by reading them: offsets have gaps. Where the log

@@ -33,7 +33,7 @@ pub(crate) struct Chain {
     links: Vec<Link>,
     /// What had been emitted when input offsets began anew, oldest first.
     restarts: Vec<Emitted>,
-    /// Whether records at the beginning of the output or of the dead letters are gone, as they are after their retention.
+    /// Whether records of the output or of the dead letters are gone, as they are after their retention.
     pub(crate) headless: bool,
 }
 
@@ -48,11 +48,16 @@ pub(crate) struct Walk {
     pub(crate) end: Option<Offset>,
 }
 
-/// Reads the chains of all partitions; `accepted` tells where input offsets began anew.
+/// Reads the chains of all partitions; `accepted` tells where offsets began anew.
 pub(crate) fn read(pipeline: &Pipeline, accepted: &[Acceptance]) -> Result<BTreeMap<Partition, Chain>> {
     let mut chains: BTreeMap<Partition, Chain> = BTreeMap::new();
-    for skip in accepted.iter().flat_map(|acceptance| &acceptance.skips).filter(|skip| skip.restarts()) {
-        chains.entry(skip.partition).or_default().restarts.extend(skip.emitted);
+    for acceptance in accepted {
+        for skip in acceptance.skips.iter().filter(|skip| skip.restarts()) {
+            let chain = chains.entry(skip.partition).or_default();
+            chain.restarts.extend(skip.emitted);
+            // An output that a sink found truncated or created anew has lost records.
+            chain.headless |= acceptance.topic == pipeline.output.topic;
+        }
     }
     for (topic, place) in [(&pipeline.output.topic, Place::Output), (&pipeline.dead_letters.topic, Place::Letters)] {
         let extents = admin::describe(&pipeline.kafka, topic)?.unwrap_or_default();

@@ -4,17 +4,18 @@ use super::books;
 use super::chain::{self, Chain, Link, Place};
 use super::verdict::grouped;
 use anyhow::Result;
-use weir_kafka::{acceptances, admin, replay};
+use weir_kafka::{admin, replay};
+use weir_model::acceptance::Acceptance;
 use weir_model::lineage::Lineage;
 use weir_model::pipeline::{Mode, Pipeline, Target};
 use weir_model::progress::Progress;
 use weir_model::protocol::{Offset, Partition};
 use weir_store::Store;
 
-/// Everything that contradicts the books; empty when all agrees.
-pub(crate) async fn findings(pipeline: &Pipeline) -> Result<Vec<String>> {
+/// Everything that contradicts the books; empty when all agrees. `accepted`: losses that operators accepted.
+pub(crate) async fn findings(pipeline: &Pipeline, accepted: &[Acceptance]) -> Result<Vec<String>> {
     let mut findings = tokio::task::block_in_place(|| -> Result<_> {
-        let mut findings = chains(pipeline)?;
+        let mut findings = chains(pipeline, accepted)?;
         replays(pipeline, &mut findings)?;
         Ok(findings)
     })?;
@@ -53,8 +54,8 @@ fn replays(pipeline: &Pipeline, findings: &mut Vec<String>) -> Result<()> {
 }
 
 /// Follows the lineage through output ∪ dead letters of every partition.
-fn chains(pipeline: &Pipeline) -> Result<Vec<String>> {
-    let mut chains = chain::read(pipeline, &acceptances::read(&pipeline.kafka, &pipeline.name)?)?;
+fn chains(pipeline: &Pipeline, accepted: &[Acceptance]) -> Result<Vec<String>> {
+    let mut chains = chain::read(pipeline, accepted)?;
     let standings = admin::standings(
         &pipeline.kafka,
         &pipeline.enricher_group(),

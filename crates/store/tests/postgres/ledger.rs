@@ -2,10 +2,11 @@
 
 use crate::ground::{Ground, batch, claim, ledger, schema, target, write};
 use std::time::Duration;
+use weir_model::acceptance::Skip;
 use weir_model::fault::Class;
 use weir_model::pipeline::Mode;
 use weir_model::protocol::Outcome;
-use weir_store::{Error, Ledger, Store};
+use weir_store::{Error, Ledger, Move, Store};
 use weir_testkit::Database;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +45,25 @@ async fn a_writer_that_was_replaced_writes_nothing() {
     let committed = write(&ground.store, &layout, &claim(&owner[0], 1, 1), &batch(&[(1, "owner")])).await.unwrap();
     assert_eq!(committed.outcome, Outcome::Committed);
     assert_eq!(ground.rows("SELECT name FROM shop.sale"), [[Some("owner".to_owned())]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accepted_loss_and_the_move_of_the_position_happen_together_or_not_at_all() {
+    let ground = Ground::prepared().await;
+    let layout = ground.layout(&target(Mode::Append), &schema()).await;
+    let standing = ground.store.acquire(&ledger(), &[0]).await.unwrap().remove(0);
+    write(&ground.store, &layout, &claim(&standing, 5, 1), &batch(&[(1, "a")])).await.unwrap();
+    let order = Move { partition: 0, fence: standing.fence, from: 5, to: 90, last: Some(70), records: 12 };
+    for stale in [Move { fence: standing.fence - 1, ..order.clone() }, Move { from: 4, ..order.clone() }] {
+        assert!(!ground.store.accept(&ledger(), &stale, "stale").await.unwrap());
+    }
+    assert_eq!(ground.store.accepted("shop").await.unwrap(), []);
+    assert!(ground.store.accept(&ledger(), &order, "disk full").await.unwrap());
+    let moved = ground.store.acquire(&ledger(), &[0]).await.unwrap().remove(0);
+    assert_eq!((moved.next, moved.progress.last, moved.progress.counters.read), (Some(90), Some(70), 1), "the books stay as they were");
+    let accepted = ground.store.accepted("shop").await.unwrap();
+    assert_eq!((accepted.len(), accepted[0].records, accepted[0].reason.as_str()), (1, Some(12), "disk full"));
+    assert_eq!(accepted[0].skips, [Skip { partition: 0, from: Some(5), to: 90, emitted: None }]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
