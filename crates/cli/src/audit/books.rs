@@ -1,6 +1,6 @@
 //! The books of every hop, from the ledgers they are committed to.
 
-use super::verdict::{self, Verdict};
+use super::verdict::{self, Handed, Verdict};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -53,21 +53,24 @@ impl Books {
             && self.sinks.iter().all(|(name, ledger)| total(ledger).read + self.given_up(name) == enricher.written)
     }
 
-    /// Counts what waits in the topics and compares.
+    /// Counts what waits in the topics and compares; a pipeline may run meanwhile.
     pub(crate) async fn verdict(&self, pipeline: &Pipeline) -> Result<Verdict> {
         tokio::task::block_in_place(|| {
-            let hop = |name: &str, topic: &str, ledger: &Ledger| -> Result<verdict::Books> {
-                let waiting = Some(unread(pipeline, topic, ledger)?.values().sum());
+            let (input, output) = (log(pipeline, &pipeline.input.topic)?, log(pipeline, &pipeline.output.topic)?);
+            let hop = |name: &str, log: &Log, ledger: &Ledger| -> Result<verdict::Books> {
+                let waiting = Some(log.unread(pipeline, ledger)?.values().sum());
                 Ok(verdict::Books { name: name.into(), counters: total(ledger), waiting, accepted: self.given_up(name) })
             };
             let upstream = |name: &str, counters| verdict::Books { name: name.into(), counters, waiting: None, accepted: 0 };
             let producer = self.producer.map(|counters| upstream("producer", counters));
             let replay = (self.replay != Counters::default()).then(|| upstream("replay", self.replay));
-            let enricher = hop(ENRICHER, &pipeline.input.topic, &self.enricher)?;
-            let sinks = self.sinks.iter().map(|(name, ledger)| hop(name, &pipeline.output.topic, ledger)).collect::<Result<_>>()?;
-            let mut verdict = Verdict::new(&pipeline.name, producer, replay, enricher, sinks);
+            let enricher = hop(ENRICHER, &input, &self.enricher)?;
+            let sinks = self.sinks.iter().map(|(name, ledger)| hop(name, &output, ledger)).collect::<Result<_>>()?;
+            // After the counting, for everything that was counted had been handed on by now.
+            let later = handed(pipeline)?;
+            let mut verdict = Verdict::new(&pipeline.name, producer, replay, enricher, sinks, later);
             verdict.accepted.clone_from(&self.accepted);
-            self.outside(pipeline, &mut verdict)?;
+            self.outside([&input, &output], &mut verdict);
             Ok(verdict)
         })
     }
@@ -104,34 +107,60 @@ impl Books {
     }
 
     /// Positions outside their log. Where the books miss nothing, only markers of transactions were removed, and that is worth a note.
-    fn outside(&self, pipeline: &Pipeline, verdict: &mut Verdict) -> Result<()> {
-        let enricher = (ENRICHER, &pipeline.input.topic, &self.enricher);
-        let sinks = self.sinks.iter().map(|(name, ledger)| (name.as_str(), &pipeline.output.topic, ledger));
-        for (hop, topic, ledger) in std::iter::once(enricher).chain(sinks) {
+    fn outside(&self, [input, output]: [&Log; 2], verdict: &mut Verdict) {
+        let sinks = self.sinks.iter().map(|(name, ledger)| (name.as_str(), output, ledger));
+        for (hop, log, ledger) in std::iter::once((ENRICHER, input, &self.enricher)).chain(sinks) {
             let missing = verdict.hops.iter().any(|h| h.name == hop && h.unaccounted != 0);
             let uncounted = hop == ENRICHER && self.handed().is_none();
-            for found in standings(pipeline, topic, ledger)? {
+            for found in log.standings(ledger) {
                 let Some(halt) = found.halt() else { continue };
-                let text = format!("{hop} {topic}[{}]: {halt}; {}", found.standing.partition, halt.remedy());
+                let text = format!("{hop} {}[{}]: {halt}; {}", log.topic, found.standing.partition, halt.remedy());
                 if missing || uncounted { verdict.findings.push(text) } else { verdict.notes.push(text) }
             }
         }
-        Ok(())
     }
 }
 
 /// The name of the hop that every pipeline has.
 pub(crate) const ENRICHER: &str = "enricher";
 
-/// Where a hop stands in its log; `traces` are not looked for.
-pub(crate) fn standings(pipeline: &Pipeline, topic: &str, ledger: &Ledger) -> Result<Vec<Found>> {
-    let extents = admin::describe(&pipeline.kafka, topic)?.unwrap_or_default();
-    let found = extents.iter().map(|extent| {
-        let (next, progress) = ledger.get(&extent.partition).copied().unwrap_or_default();
-        let standing = Standing { partition: extent.partition, fence: 0, next, progress };
-        Found { standing, low: extent.first, high: extent.end, traces: false }
-    });
-    Ok(found.collect())
+/// How far a topic reaches.
+pub(crate) struct Log {
+    topic: String,
+    extents: Vec<admin::Extent>,
+}
+
+/// Asks how far a topic reaches now; a missing one has no partitions.
+pub(crate) fn log(pipeline: &Pipeline, topic: &str) -> Result<Log> {
+    Ok(Log { topic: topic.into(), extents: admin::describe(&pipeline.kafka, topic)?.unwrap_or_default() })
+}
+
+impl Log {
+    /// Where a reader stands in it; `traces` are not looked for.
+    pub(crate) fn standings(&self, ledger: &Ledger) -> Vec<Found> {
+        let found = self.extents.iter().map(|extent| {
+            let (next, progress) = ledger.get(&extent.partition).copied().unwrap_or_default();
+            let standing = Standing { partition: extent.partition, fence: 0, next, progress };
+            Found { standing, low: extent.first, high: extent.end, traces: false }
+        });
+        found.collect()
+    }
+
+    /// Data records of each partition between the position and the end of the log, counted by reading them: offsets have gaps. Where the
+    /// log begins after the position, those that are left.
+    pub(crate) fn unread(&self, pipeline: &Pipeline, ledger: &Ledger) -> Result<BTreeMap<Partition, u64>> {
+        let span = |extent: &admin::Extent| {
+            let next = ledger.get(&extent.partition).and_then(|(next, _)| *next);
+            Span { partition: extent.partition, from: Some(next.unwrap_or(extent.first).max(extent.first)), until: Some(extent.end) }
+        };
+        let spans: Vec<Span> = self.extents.iter().map(span).collect();
+        let mut records: BTreeMap<Partition, u64> = self.extents.iter().map(|extent| (extent.partition, 0)).collect();
+        scan(&pipeline.kafka, &self.topic, &spans, |record| {
+            *records.entry(record.partition()).or_default() += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(records)
+    }
 }
 
 fn total(ledger: &Ledger) -> Counters {
@@ -155,6 +184,11 @@ fn producer_and_replay(pipeline: &Pipeline) -> Result<(Option<Counters>, Counter
         }
     }
     Ok((pipeline.source.is_some().then_some(sums[0]), sums[1]))
+}
+
+fn handed(pipeline: &Pipeline) -> Result<Handed> {
+    let (producer, replay) = producer_and_replay(pipeline)?;
+    Ok(Handed { produced: producer.map(|producer| producer.written + replay.written), emitted: total(&enricher(pipeline)?).written })
 }
 
 /// What the books say about records that came back from the dead letters.
@@ -182,21 +216,4 @@ async fn sink_ledger(pipeline: &Pipeline, sink: &Sink) -> Result<(Ledger, Vec<Ac
     let mut accepted = store.accepted(&pipeline.name).await?;
     accepted.retain(|acceptance| acceptance.hop == sink.name && acceptance.topic == *topic);
     Ok((ledger, accepted))
-}
-
-/// Data records of each partition between the position and the end of the log, counted by reading them: offsets have gaps. Where the log
-/// begins after the position, those that are left.
-pub(crate) fn unread(pipeline: &Pipeline, topic: &str, ledger: &Ledger) -> Result<BTreeMap<Partition, u64>> {
-    let extents = admin::describe(&pipeline.kafka, topic)?.unwrap_or_default();
-    let span = |extent: &admin::Extent| {
-        let next = ledger.get(&extent.partition).and_then(|(next, _)| *next);
-        Span { partition: extent.partition, from: Some(next.unwrap_or(extent.first).max(extent.first)), until: Some(extent.end) }
-    };
-    let spans: Vec<Span> = extents.iter().map(span).collect();
-    let mut records: BTreeMap<Partition, u64> = extents.iter().map(|extent| (extent.partition, 0)).collect();
-    scan(&pipeline.kafka, topic, &spans, |record| {
-        *records.entry(record.partition()).or_default() += 1;
-        ControlFlow::Continue(())
-    })?;
-    Ok(records)
 }

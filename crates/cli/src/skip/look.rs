@@ -150,7 +150,7 @@ impl Hop<'_> {
     }
 
     fn halted(&self, pipeline: &Pipeline, books: &Books) -> Result<Vec<(Found, Halt)>> {
-        let mut found = books::standings(pipeline, self.topic(pipeline), self.ledger(books)?)?;
+        let mut found = books::log(pipeline, self.topic(pipeline))?.standings(self.ledger(books)?);
         if matches!(self, Hop::Enricher) {
             mark_traces(pipeline, &mut found)?;
         }
@@ -183,7 +183,7 @@ impl Hop<'_> {
                 ledger.insert(lost.partition, (Some(to), progress));
             }
         }
-        let unread = books::unread(pipeline, self.topic(pipeline), &ledger)?;
+        let unread = books::log(pipeline, self.topic(pipeline))?.unread(pipeline, &ledger)?;
         let read = |partition: &Partition| {
             let (_, progress) = ledger.get(partition).copied().unwrap_or_default();
             i128::from(progress.counters.read) + i128::from(unread.get(partition).copied().unwrap_or_default())
