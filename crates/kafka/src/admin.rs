@@ -112,8 +112,8 @@ fn remedy(topic: &Topic, found: i32) -> String {
 
 /// First offset and end of each partition; `None` when the topic does not exist.
 pub fn describe(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Extent>>> {
-    let Some(partitions) = partitions(kafka, topic)? else { return Ok(None) };
     let client = asker(kafka, "weir.reader")?;
+    let Some(partitions) = listed(&client, topic)? else { return Ok(None) };
     let extent = |partition| {
         let (first, end) = consumer::watermarks(&client, topic, partition)?;
         Ok(Extent { partition, first, end })
@@ -123,8 +123,12 @@ pub fn describe(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Extent>>> {
 
 /// The partitions of a topic, ascending; `None` when it does not exist.
 pub fn partitions(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Partition>>> {
+    listed(&asker(kafka, "weir.reader")?, topic)
+}
+
+fn listed(client: &BaseConsumer<Quiet>, topic: &str) -> Result<Option<Vec<Partition>>> {
     let doing = || format!("asking for the partitions of {topic}");
-    let metadata = asker(kafka, "weir.reader")?.fetch_metadata(Some(topic), PATIENCE).map_err(|e| Error::call(doing(), &e))?;
+    let metadata = client.fetch_metadata(Some(topic), PATIENCE).map_err(|e| Error::call(doing(), &e))?;
     let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
     match found.error().map(Code::from) {
         None => {}
