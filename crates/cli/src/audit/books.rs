@@ -1,6 +1,6 @@
 //! The books of every hop, from the ledgers they are committed to.
 
-use super::verdict::{self, Verdict};
+use super::verdict::{self, Handed, Verdict};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -53,7 +53,7 @@ impl Books {
             && self.sinks.iter().all(|(name, ledger)| total(ledger).read + self.given_up(name) == enricher.written)
     }
 
-    /// Counts what waits in the topics and compares.
+    /// Counts what waits in the topics and compares; a pipeline may run meanwhile.
     pub(crate) async fn verdict(&self, pipeline: &Pipeline) -> Result<Verdict> {
         tokio::task::block_in_place(|| {
             let (input, output) = (log(pipeline, &pipeline.input.topic)?, log(pipeline, &pipeline.output.topic)?);
@@ -66,7 +66,9 @@ impl Books {
             let replay = (self.replay != Counters::default()).then(|| upstream("replay", self.replay));
             let enricher = hop(ENRICHER, &input, &self.enricher)?;
             let sinks = self.sinks.iter().map(|(name, ledger)| hop(name, &output, ledger)).collect::<Result<_>>()?;
-            let mut verdict = Verdict::new(&pipeline.name, producer, replay, enricher, sinks);
+            // After the counting, for everything that was counted had been handed on by now.
+            let later = handed(pipeline)?;
+            let mut verdict = Verdict::new(&pipeline.name, producer, replay, enricher, sinks, later);
             verdict.accepted.clone_from(&self.accepted);
             self.outside([&input, &output], &mut verdict);
             Ok(verdict)
@@ -182,6 +184,11 @@ fn producer_and_replay(pipeline: &Pipeline) -> Result<(Option<Counters>, Counter
         }
     }
     Ok((pipeline.source.is_some().then_some(sums[0]), sums[1]))
+}
+
+fn handed(pipeline: &Pipeline) -> Result<Handed> {
+    let (producer, replay) = producer_and_replay(pipeline)?;
+    Ok(Handed { produced: producer.map(|producer| producer.written + replay.written), emitted: total(&enricher(pipeline)?).written })
 }
 
 /// What the books say about records that came back from the dead letters.
