@@ -111,14 +111,14 @@ pub enum Event {
         /// The command's.
         term: Term,
     },
-    /// The transaction of the last [`Worker::claim`] ended.
+    /// The transaction of the last [`Worker::claim`](super::Worker::claim) ended.
     Landed(Outcome),
     /// The log says that a position is outside of it. Report it after what was collected before has landed: the term ends, and acquiring
     /// again tells which partition is to halt.
     OutOfRange,
 }
 
-/// Something to do. All but `Halt` are repeated by [`Worker::next_command`] until their event is handled.
+/// Something to do. All but `Halt` are repeated by [`Worker::next_command`](super::Worker::next_command) until their event is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Drop the transactional producer and build it anew with the same transactional id (`init_transactions`); then [`Event::Recycled`].
