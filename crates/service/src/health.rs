@@ -96,7 +96,7 @@ impl Health {
     pub fn halt(&self, what: &str, reason: &str) {
         let news = self.board().halts.insert(what.into(), reason.into()).as_deref() != Some(reason);
         if news {
-            tracing::error!(what, reason, "halted: nothing is lost, but somebody has to act");
+            tracing::error!(what, reason, "halted: nothing is passed over; somebody has to act");
         }
     }
 
