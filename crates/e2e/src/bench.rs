@@ -170,14 +170,14 @@ fn backlog(file: &str, records: u64) -> Result<()> {
 }
 
 fn compare(name: &str, floor_name: &str, ours: Measured, floor: Measured) {
-    println!(
-        "  {name:28} {:>11.0}   {:>13.2}   {:>18.2}  {:>5.2}",
-        ours.rate(),
-        ours.micros(),
-        ours.rate() / floor.rate(),
-        floor.micros() / ours.micros()
-    );
-    println!("    {floor_name:26} {:>11.0}   {:>13.2}", floor.rate(), floor.micros());
+    // psql's floor works in the server, so it has no figure of its own.
+    let micros = (floor.cpu > 0.0).then(|| floor.micros());
+    let (of_floor, micros) = match micros {
+        Some(micros) => (format!("{:.2}", micros / ours.micros()), format!("{micros:.2}")),
+        None => ("–".into(), "–".into()),
+    };
+    println!("  {name:28} {:>11.0}   {:>13.2}   {:>18.2}  {of_floor:>5}", ours.rate(), ours.micros(), ours.rate() / floor.rate());
+    println!("    {floor_name:26} {:>11.0}   {micros:>13}", floor.rate());
     println!("    memory: peak {:.0} MiB, at a third {:.0}, at the end {:.0}", ours.peak_mib, ours.third_mib, ours.end_mib);
 }
 
