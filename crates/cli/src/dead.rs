@@ -7,6 +7,7 @@ mod filter;
 mod letter;
 mod list;
 mod place;
+mod read;
 mod replay;
 mod show;
 mod text;

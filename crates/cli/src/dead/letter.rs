@@ -1,18 +1,14 @@
-//! One letter, wherever it lies, and the reading of all of them.
+//! One letter, wherever it lies.
 
-use super::filter::Filter;
 use super::place::Place;
-use anyhow::Result;
 use serde::Serialize;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use weir_kafka::reader::{Span, scan};
+use weir_kafka::Record;
 use weir_kafka::replay::{self, Mark, Marks};
-use weir_kafka::{Record, admin};
 use weir_model::fault::Stage;
-use weir_model::pipeline::{Pipeline, Target};
+use weir_model::pipeline::Pipeline;
 use weir_model::protocol::Partition;
-use weir_store::{Store, Stored};
+use weir_store::Stored;
 
 /// Where a letter lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +104,7 @@ impl Letter {
     }
 
     /// A row of a sink's letters.
-    fn of_row(input: &str, sink: &Arc<str>, row: Stored) -> Letter {
+    pub(super) fn of_row(input: &str, sink: &Arc<str>, row: Stored) -> Letter {
         let at = Place { topic: row.topic, partition: row.partition, offset: row.offset };
         Letter {
             home: Home::Table { sink: sink.clone(), id: row.id, at },
@@ -152,56 +148,6 @@ impl<'a> Line<'a> {
             replayed,
         }
     }
-}
-
-/// Shows every letter that the filter takes to `visit`: first those of the topic, then those of each sink.
-///
-/// # Errors
-/// Broker or database away; `visit`'s own.
-pub(super) async fn each(pipeline: &Pipeline, filter: &Filter, mut visit: impl FnMut(Letter)) -> Result<()> {
-    let sinks = filter.sinks(pipeline)?;
-    if filter.topic() {
-        tokio::task::block_in_place(|| {
-            in_topic(pipeline, |letter| {
-                if filter.takes(&letter) {
-                    visit(letter)
-                }
-            })
-        })?;
-    }
-    for sink in sinks {
-        for letter in of_sink(pipeline, &sink.name).await?.into_iter().filter(|letter| filter.takes(letter)) {
-            visit(letter);
-        }
-    }
-    Ok(())
-}
-
-fn in_topic(pipeline: &Pipeline, mut visit: impl FnMut(Letter)) -> Result<()> {
-    let topic = &pipeline.dead_letters.topic;
-    let spans: Vec<Span> = admin::partitions(&pipeline.kafka, topic)?.unwrap_or_default().into_iter().map(Span::all).collect();
-    scan(&pipeline.kafka, topic, &spans, |record| {
-        Letter::of_record(topic, record).into_iter().for_each(&mut visit);
-        ControlFlow::Continue(())
-    })?;
-    Ok(())
-}
-
-/// All letters of one sink.
-///
-/// # Errors
-/// Its database is away.
-pub(super) async fn of_sink(pipeline: &Pipeline, name: &str) -> Result<Vec<Letter>> {
-    let sink: Arc<str> = name.into();
-    let rows = store(pipeline, name)?.letters(&pipeline.name, name).await?;
-    Ok(rows.into_iter().map(|row| Letter::of_row(&pipeline.input.topic, &sink, row)).collect())
-}
-
-/// The database of a sink.
-pub(super) fn store(pipeline: &Pipeline, name: &str) -> Result<Store> {
-    let sink = pipeline.sinks.iter().find(|sink| sink.name == name);
-    let Target::Postgres(target) = &sink.ok_or_else(|| anyhow::anyhow!("no sink `{name}`"))?.target;
-    Ok(Store::new(&target.url, "weir-dead")?)
 }
 
 #[cfg(test)]

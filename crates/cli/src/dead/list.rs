@@ -1,7 +1,8 @@
 //! `weir dead list`.
 
 use super::filter::Filter;
-use super::letter::{self, Letter, Line};
+use super::letter::{Letter, Line};
+use super::read;
 use super::text;
 use crate::audit::grouped;
 use anyhow::Result;
@@ -65,7 +66,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut groups = Groups::default();
-    letter::each(&pipeline, &args.filter, |letter| groups.add(&letter, letter.is_marked(&pipeline, &marks))).await?;
+    read::each(&pipeline, &args.filter, |letter| groups.add(&letter, letter.is_marked(&pipeline, &marks))).await?;
     let groups = groups.sorted();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&groups)?)
@@ -82,7 +83,7 @@ async fn latest(pipeline: &Pipeline, args: &Args) -> Result<Vec<Letter>> {
         kept.sort_by(|a, b| (a.time_ms, a.coordinates()).cmp(&(b.time_ms, b.coordinates())));
         kept.drain(..kept.len().saturating_sub(args.limit));
     };
-    letter::each(pipeline, &args.filter, |letter| {
+    read::each(pipeline, &args.filter, |letter| {
         kept.push(letter);
         if kept.len() > args.limit * 2 + 1000 {
             keep(&mut kept);

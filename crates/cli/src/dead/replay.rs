@@ -11,7 +11,7 @@ mod pace;
 mod report;
 
 use super::filter::Filter;
-use super::letter;
+use super::read;
 use anyhow::{Context, Result};
 use choice::{Choice, Rules};
 use copy::{Copier, Out};
@@ -99,10 +99,10 @@ async fn choose(pipeline: &Pipeline, args: &Args, out: &Out, report: &mut Report
     let mut rules = Rules::new(pipeline, out.marks(), args.max_replays);
     if pipeline.sinks.len() > 1 {
         for sink in &pipeline.sinks {
-            rules.refused_by(&sink.name, letter::of_sink(pipeline, &sink.name).await?);
+            rules.refused_by(&sink.name, read::of_sink(pipeline, &sink.name).await?);
         }
     }
     let mut choice = Choice::new(args.limit);
-    letter::each(pipeline, &args.filter, |letter| choice.add(&letter, rules.judge(&letter), report)).await?;
+    read::each(pipeline, &args.filter, |letter| choice.add(&letter, rules.judge(&letter), report)).await?;
     Ok(choice)
 }

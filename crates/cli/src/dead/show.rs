@@ -1,8 +1,9 @@
 //! `weir dead show`.
 
 use super::filter::Filter;
-use super::letter::{self, Home, Letter};
+use super::letter::{Home, Letter, Line};
 use super::place::Place;
+use super::read;
 use super::text;
 use anyhow::{Result, bail};
 use arrow::array::RecordBatch;
@@ -79,9 +80,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
 async fn find(pipeline: &Pipeline, place: &Place) -> Result<Vec<Whole>> {
     let mut found = tokio::task::block_in_place(|| in_topic(pipeline, place))?;
     for sink in Filter::default().sinks(pipeline)? {
-        for letter in letter::of_sink(pipeline, &sink.name).await?.into_iter().filter(|letter| is_at(letter, place)) {
+        for letter in read::of_sink(pipeline, &sink.name).await?.into_iter().filter(|letter| is_at(letter, place)) {
             let Home::Table { id, .. } = letter.home else { continue };
-            let content = letter::store(pipeline, &sink.name)?.content(id).await?.unwrap_or_default();
+            let content = read::store(pipeline, &sink.name)?.content(id).await?.unwrap_or_default();
             found.push(Whole { key: letter.key.clone(), value: content.value, headers: content.headers, letter });
         }
     }
@@ -149,7 +150,7 @@ fn row(batch: &RecordBatch) -> Result<Vec<(String, Value)>> {
 }
 
 fn as_json(whole: &Whole, replayed: bool, decoded: Decoded) -> Value {
-    let mut value = json!(letter::Line::of(&whole.letter, replayed));
+    let mut value = json!(Line::of(&whole.letter, replayed));
     let header = |(name, value): &(String, Option<Vec<u8>>)| json!({"name": name, "value": value.as_deref().map(text::bytes)});
     value["key"] = json!(whole.key.as_deref().map(text::bytes));
     value["headers"] = whole.headers.iter().map(header).collect();

@@ -1,0 +1,61 @@
+//! The reading of all letters, wherever they lie.
+
+use super::filter::Filter;
+use super::letter::Letter;
+use anyhow::Result;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use weir_kafka::admin;
+use weir_kafka::reader::{Span, scan};
+use weir_model::pipeline::{Pipeline, Target};
+use weir_store::Store;
+
+/// Shows every letter that the filter takes to `visit`: first those of the topic, then those of each sink.
+///
+/// # Errors
+/// Broker or database away; `visit`'s own.
+pub(super) async fn each(pipeline: &Pipeline, filter: &Filter, mut visit: impl FnMut(Letter)) -> Result<()> {
+    let sinks = filter.sinks(pipeline)?;
+    if filter.topic() {
+        tokio::task::block_in_place(|| {
+            in_topic(pipeline, |letter| {
+                if filter.takes(&letter) {
+                    visit(letter)
+                }
+            })
+        })?;
+    }
+    for sink in sinks {
+        for letter in of_sink(pipeline, &sink.name).await?.into_iter().filter(|letter| filter.takes(letter)) {
+            visit(letter);
+        }
+    }
+    Ok(())
+}
+
+fn in_topic(pipeline: &Pipeline, mut visit: impl FnMut(Letter)) -> Result<()> {
+    let topic = &pipeline.dead_letters.topic;
+    let spans: Vec<Span> = admin::partitions(&pipeline.kafka, topic)?.unwrap_or_default().into_iter().map(Span::all).collect();
+    scan(&pipeline.kafka, topic, &spans, |record| {
+        Letter::of_record(topic, record).into_iter().for_each(&mut visit);
+        ControlFlow::Continue(())
+    })?;
+    Ok(())
+}
+
+/// All letters of one sink.
+///
+/// # Errors
+/// Its database is away.
+pub(super) async fn of_sink(pipeline: &Pipeline, name: &str) -> Result<Vec<Letter>> {
+    let sink: Arc<str> = name.into();
+    let rows = store(pipeline, name)?.letters(&pipeline.name, name).await?;
+    Ok(rows.into_iter().map(|row| Letter::of_row(&pipeline.input.topic, &sink, row)).collect())
+}
+
+/// The database of a sink.
+pub(super) fn store(pipeline: &Pipeline, name: &str) -> Result<Store> {
+    let sink = pipeline.sinks.iter().find(|sink| sink.name == name);
+    let Target::Postgres(target) = &sink.ok_or_else(|| anyhow::anyhow!("no sink `{name}`"))?.target;
+    Ok(Store::new(&target.url, "weir-dead")?)
+}
