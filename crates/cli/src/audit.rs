@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let mut verdict = verdict(&pipeline).await?;
     if args.deep {
-        let findings = deep::findings(&pipeline, &verdict.accepted).await?;
+        let findings = deep::findings(&pipeline, &verdict).await?;
         verdict.findings.extend(findings);
     }
     if args.json {

@@ -6,6 +6,7 @@ mod dead;
 mod run;
 mod schema;
 mod skip;
+mod table;
 mod topics;
 
 use clap::Parser;

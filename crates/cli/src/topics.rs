@@ -1,6 +1,7 @@
 //! `weir topics`: what the pipeline's topics hold and how far each service is behind.
 
 use crate::audit::grouped;
+use crate::table;
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -74,8 +75,7 @@ async fn positions(pipeline: &Pipeline) -> Result<Positions> {
     }
     let enricher = tokio::task::block_in_place(|| -> Result<_> {
         let topic = &pipeline.input.topic;
-        let partitions = admin::partitions(&pipeline.kafka, topic)?.unwrap_or_default();
-        let standings = admin::standings(&pipeline.kafka, &pipeline.enricher_group(), topic, &partitions)?;
+        let standings = admin::standings(&pipeline.kafka, &pipeline.enricher_group(), topic)?.unwrap_or_default();
         Ok(standings.into_iter().filter_map(|s| Some((s.partition, s.next?))).collect())
     })?;
     positions.insert("enricher".into(), (pipeline.input.topic.clone(), enricher));
@@ -118,19 +118,13 @@ fn rows(pipeline: &Pipeline, positions: &Positions) -> Result<Vec<Row>> {
 }
 
 fn print(rows: &[Row]) {
-    let width = rows.iter().map(|row| row.topic.len()).max().unwrap_or(5).max(5);
-    println!("{:width$}  {:>9}  {:>12}  {:>12}  {:>12}  {:>15}  lag", "topic", "partition", "first", "last", "records", "bytes");
-    for row in rows {
+    let cells = |row: &Row| {
         let lag: Vec<String> = row.lag.iter().map(|(name, lag)| format!("{name} {}", grouped(*lag))).collect();
         let last = row.last.map_or("–".into(), |last| grouped(last as u64));
-        println!(
-            "{:width$}  {:>9}  {:>12}  {last:>12}  {:>12}  {:>15}  {}",
-            row.topic,
-            row.partition,
-            grouped(row.first as u64),
-            grouped(row.records),
-            grouped(row.bytes),
-            lag.join(" · ")
-        );
-    }
+        let (records, bytes) = (grouped(row.records), grouped(row.bytes));
+        [row.topic.clone(), row.partition.to_string(), grouped(row.first as u64), last, records, bytes, lag.join(" · ")]
+    };
+    let header = ["topic", "partition", "first", "last", "records", "bytes", "lag"].map(String::from);
+    let rows: Vec<[String; 7]> = std::iter::once(header).chain(rows.iter().map(cells)).collect();
+    table::lines(&rows, |column| (1..6).contains(&column)).iter().for_each(|line| println!("{line}"));
 }

@@ -52,23 +52,22 @@ fn main() -> Result<()> {
 /// Producer, enricher and sink, one after the other, each with the machine to itself and its floor beside it.
 fn services(folder: &Path, records: u64) -> Result<()> {
     let bench = pipeline::write(folder, "services", records, 0, 0.0)?;
-    let file = bench.file();
     println!("one service at a time            records/s   µs CPU/record   of the floor: rate   CPU");
 
-    let mut producer = Watched::start("weir-producer", &[&file])?;
-    let ours = producer.until(&[WRITTEN], records, LIMIT)?;
+    let mut producer = Watched::start("weir-producer", &bench.file)?;
+    let ours = producer.until(WRITTEN, records, LIMIT)?;
     producer.stop()?;
     let floor = bare(&["produce", &brokers()?, &bench.input, &format!("{}-floor", bench.name), &records.to_string(), BATCH])?;
     compare("producer", "bare transactional produce", ours, floor);
 
-    let mut enricher = Watched::start("weir-enricher", &[&file])?;
-    let ours = enricher.until(&[READ], records, LIMIT)?;
+    let mut enricher = Watched::start("weir-enricher", &bench.file)?;
+    let ours = enricher.until(READ, records, LIMIT)?;
     enricher.stop()?;
     let floor = bare(&["pass", &brokers()?, &bench.input, &format!("{}-floor", bench.name), &records.to_string(), BATCH])?;
     compare("enricher", "bare consume and produce", ours, floor);
 
-    let mut sink = Watched::start("weir-sink", &[&file])?;
-    let ours = sink.until(&[READ], records, LIMIT)?;
+    let mut sink = Watched::start("weir-sink", &bench.file)?;
+    let ours = sink.until(READ, records, LIMIT)?;
     sink.stop()?;
     let floor = copy(folder, &bench)?;
     compare("sink", "bare \\copy (FORMAT binary)", ours, floor);
@@ -79,17 +78,14 @@ fn services(folder: &Path, records: u64) -> Result<()> {
 /// Enricher and sink together drain a backlog, with Kafka and PostgreSQL on the same processors.
 fn pair(folder: &Path, records: u64) -> Result<()> {
     let bench = pipeline::write(folder, "pair", records, 0, 0.0)?;
-    let file = bench.file();
-    backlog(&file, records)?;
-    let mut enricher = Watched::start("weir-enricher", &[&file])?;
-    let mut sink = Watched::start("weir-sink", &[&file])?;
-    let deadline = Instant::now() + LIMIT;
-    while sink.sample(&[READ])? < records {
-        anyhow::ensure!(Instant::now() < deadline, "the backlog was not drained within {LIMIT:?}");
-        enricher.sample(&[READ])?;
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    enricher.sample(&[READ])?;
+    backlog(&bench.file, records)?;
+    let mut enricher = Watched::start("weir-enricher", &bench.file)?;
+    let mut sink = Watched::start("weir-sink", &bench.file)?;
+    watch::until(LIMIT, || {
+        enricher.sample(READ)?;
+        Ok(sink.sample(READ)? >= records)
+    })?;
+    enricher.sample(READ)?;
     let (first, second) = (enricher.measured(), sink.measured());
     let floor = copy(folder, &bench)?;
     let seconds = sink.last_at() - enricher.first_at().min(sink.first_at());
@@ -110,11 +106,10 @@ fn pair(folder: &Path, records: u64) -> Result<()> {
 /// Resident memory of each service on a long backlog.
 fn memory(folder: &Path, records: u64) -> Result<()> {
     let bench = pipeline::write(folder, "memory", records, 0, 0.0)?;
-    let file = bench.file();
     println!("memory over {records} records     a third    end      peak (MiB)");
     for service in ["weir-producer", "weir-enricher", "weir-sink"] {
-        let mut watched = Watched::start(service, &[&file])?;
-        let m = watched.until(&[READ], records, LIMIT)?;
+        let mut watched = Watched::start(service, &bench.file)?;
+        let m = watched.until(READ, records, LIMIT)?;
         watched.stop()?;
         println!("  {service:28} {:>8.0} {:>8.0} {:>8.0}", m.third_mib, m.end_mib, m.peak_mib);
     }
@@ -127,21 +122,19 @@ fn memory(folder: &Path, records: u64) -> Result<()> {
 fn latency(folder: &Path, rate: u64, seconds: u64) -> Result<()> {
     let records = rate * seconds;
     let bench = pipeline::write(folder, &format!("latency{rate}"), records, rate, 0.02)?;
-    let file = bench.file();
-    let enricher = Watched::start("weir-enricher", &[&file])?;
-    let sink = Watched::start("weir-sink", &[&file])?;
-    enricher.ready(LIMIT)?;
-    sink.ready(LIMIT)?;
-    let mut producer = Watched::start("weir-producer", &[&file])?;
-    producer.until(&[READ], records / 6, LIMIT)?;
-    let before = sink.metrics().unwrap_or_default();
-    producer.until(&[READ], records, LIMIT)?;
-    let expected = enricher.settled(&[WRITTEN], LIMIT)?;
-    let deadline = Instant::now() + LIMIT;
-    while (sink.metric(READ).unwrap_or(0.0) as u64) < expected && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let page = sink.metrics().context("the sink's metrics page is gone")?;
+    let mut enricher = Watched::start("weir-enricher", &bench.file)?;
+    let mut sink = Watched::start("weir-sink", &bench.file)?;
+    enricher.ready()?;
+    sink.ready()?;
+    let mut producer = Watched::start("weir-producer", &bench.file)?;
+    producer.until(READ, records / 6, LIMIT)?;
+    let before = sink.page()?;
+    producer.until(READ, records, LIMIT)?;
+    let produced = producer.sample(WRITTEN)?;
+    enricher.until(READ, produced, LIMIT)?;
+    let enriched = enricher.sample(WRITTEN)?;
+    sink.until(READ, enriched, LIMIT)?;
+    let page = sink.page()?;
     let at = |share| quantile(&before, &page, LATENCY, share).map_or("?".into(), |s: f64| format!("{:.0} ms", s * 1e3));
     println!("latency at {rate} records/s, Kafka timestamp to COMMIT: p50 {} · p99 {} · p99.9 {}", at(0.5), at(0.99), at(0.999));
     for service in [producer, enricher, sink] {
@@ -163,9 +156,9 @@ fn flights() -> Result<()> {
     Ok(())
 }
 
-fn backlog(file: &str, records: u64) -> Result<()> {
-    let mut producer = Watched::start("weir-producer", &[file])?;
-    producer.until(&[WRITTEN], records, LIMIT)?;
+fn backlog(file: &Path, records: u64) -> Result<()> {
+    let mut producer = Watched::start("weir-producer", file)?;
+    producer.until(WRITTEN, records, LIMIT)?;
     producer.stop()
 }
 

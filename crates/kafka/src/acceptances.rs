@@ -3,16 +3,13 @@
 
 use crate::error::{Error, Result};
 use crate::positions::TOPIC;
-use crate::reader::{Span, scan};
 use crate::unit::{Outgoing, Unit};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use weir_model::acceptance::Acceptance;
-use weir_model::pipeline::{Kafka, Pipeline};
-use weir_model::protocol::{Offset, Partition};
+use weir_model::protocol::Partition;
 
 /// They are few: one partition keeps them all.
-const PARTITION: Partition = 0;
+pub(crate) const PARTITION: Partition = 0;
 
 fn prefix(pipeline: &str) -> String {
     format!("{pipeline}/skipped/")
@@ -36,50 +33,30 @@ pub fn write(unit: &mut Unit, pipeline: &str, acceptance: &Acceptance) -> Result
     })
 }
 
-/// All accepted losses of a pipeline, in the order of their keys: by hop, partition and time. Reads to the real end of the log.
-pub fn read(kafka: &Kafka, pipeline: &str) -> Result<Vec<Acceptance>> {
-    let mut found: BTreeMap<String, Acceptance> = BTreeMap::new();
-    if crate::admin::partitions(kafka, TOPIC)?.is_none() {
-        return Ok(Vec::new());
-    }
-    let prefix = prefix(pipeline);
-    let mut foreign = None;
-    scan(kafka, TOPIC, &[Span::all(PARTITION)], |record| {
-        let key = record.key().and_then(|key| std::str::from_utf8(key).ok()).filter(|key| key.starts_with(&prefix));
-        let Some(key) = key else { return ControlFlow::Continue(()) };
-        match record.value().map(serde_json::from_slice) {
-            None => drop(found.remove(key)),
-            Some(Ok(acceptance)) => drop(found.insert(key.to_owned(), acceptance)),
-            Some(Err(error)) => {
-                let (partition, offset) = (record.partition(), record.offset());
-                foreign = Some(Error::Foreign { topic: TOPIC.into(), partition, offset, what: error.to_string() });
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    foreign.map_or_else(|| Ok(found.into_values().collect()), Err)
+/// The accepted losses of one pipeline, while the topic is read; in the order of their keys: by hop, partition and time.
+pub(crate) struct Sought {
+    prefix: String,
+    found: BTreeMap<String, Acceptance>,
 }
 
-/// Whether the record at `offset` of the output topic is the first that was emitted after an operator let the enricher begin anew in that
-/// partition, in an input log that was truncated or created anew.
-pub fn begins_anew(pipeline: &Pipeline, partition: Partition, offset: Offset) -> Result<bool> {
-    let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
-    let skips: Vec<_> = read(kafka, &pipeline.name)?.into_iter().flat_map(|acceptance| acceptance.skips).collect();
-    let ends = skips
-        .iter()
-        .filter(|skip| skip.partition == partition && skip.restarts())
-        .filter_map(|skip| skip.emitted)
-        .map(|emitted| emitted.output);
-    let Some(end) = ends.filter(|end| *end <= offset).max() else { return Ok(false) };
-    let extents = crate::admin::describe(kafka, topic)?.unwrap_or_default();
-    let first = extents.iter().find(|extent| extent.partition == partition).map_or(end, |extent| extent.first);
-    let mut between = false;
-    scan(kafka, topic, &[Span { partition, from: Some(end.max(first)), until: Some(offset) }], |_| {
-        between = true;
-        ControlFlow::Break(())
-    })?;
-    Ok(!between)
+impl Sought {
+    pub(crate) fn new(pipeline: &str) -> Sought {
+        Sought { prefix: prefix(pipeline), found: BTreeMap::new() }
+    }
+
+    pub(crate) fn take(&mut self, key: &str, value: Option<&[u8]>) -> serde_json::Result<()> {
+        if key.starts_with(&self.prefix) {
+            match value {
+                Some(value) => drop(self.found.insert(key.into(), serde_json::from_slice(value)?)),
+                None => drop(self.found.remove(key)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn found(self) -> Vec<Acceptance> {
+        self.found.into_values().collect()
+    }
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ fn remedy(topic: &Topic, found: i32) -> String {
 /// First offset and end of each partition; `None` when the topic does not exist.
 pub fn describe(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Extent>>> {
     let client = asker(kafka, "weir.reader")?;
-    let Some(partitions) = listed(&client, topic)? else { return Ok(None) };
+    let Some(partitions) = consumer::partitions(&client, topic)? else { return Ok(None) };
     let extent = |partition| {
         let (first, end) = consumer::watermarks(&client, topic, partition)?;
         Ok(Extent { partition, first, end })
@@ -123,23 +123,7 @@ pub fn describe(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Extent>>> {
 
 /// The partitions of a topic, ascending; `None` when it does not exist.
 pub fn partitions(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Partition>>> {
-    listed(&asker(kafka, "weir.reader")?, topic)
-}
-
-fn listed(client: &BaseConsumer<Quiet>, topic: &str) -> Result<Option<Vec<Partition>>> {
-    let doing = || format!("asking for the partitions of {topic}");
-    let metadata = client.fetch_metadata(Some(topic), PATIENCE).map_err(|e| Error::call(doing(), &e))?;
-    let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
-    match found.error().map(Code::from) {
-        None => {}
-        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(None),
-        // Just created: the leaders are not known yet, the partitions are.
-        Some(Code::LeaderNotAvailable) if !found.partitions().is_empty() => {}
-        Some(code) => return Err(Error::call(doing(), &rdkafka::error::KafkaError::MetadataFetch(code))),
-    }
-    let mut partitions: Vec<_> = found.partitions().iter().map(|p| p.id()).collect();
-    partitions.sort_unstable();
-    Ok(Some(partitions))
+    consumer::partitions(&asker(kafka, "weir.reader")?, topic)
 }
 
 /// The cluster's id: part of the sink's ledger, so that positions of one cluster are never taken for those of another.
@@ -148,9 +132,11 @@ pub fn cluster_id(kafka: &Kafka) -> Result<String> {
     client.inner().fetch_cluster_id(PATIENCE).ok_or_else(|| Error::waiting("asking for the cluster id", "no broker answers"))
 }
 
-/// What a group has committed, asked from outside of it.
-pub fn standings(kafka: &Kafka, group: &str, topic: &str, partitions: &[Partition]) -> Result<Vec<Standing>> {
-    consumer::stable(&asker(kafka, group)?, topic, partitions)
+/// What a group has committed in each partition of a topic, asked from outside of it; `None` when there is no such topic.
+pub fn standings(kafka: &Kafka, group: &str, topic: &str) -> Result<Option<Vec<Standing>>> {
+    let client = asker(kafka, group)?;
+    let Some(partitions) = consumer::partitions(&client, topic)? else { return Ok(None) };
+    consumer::stable(&client, topic, &partitions).map(Some)
 }
 
 /// The client ids of a group's members that are alive, or were a session timeout ago; none when there is no such group.

@@ -278,6 +278,23 @@ fn standing(topic: &str, partition: Partition, offset: rdkafka::Offset, metadata
     }
 }
 
+/// The partitions of a topic, ascending; `None` when it does not exist.
+pub(crate) fn partitions<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str) -> Result<Option<Vec<Partition>>> {
+    let doing = || format!("asking for the partitions of {topic}");
+    let metadata = client.fetch_metadata(Some(topic), PATIENCE).map_err(|e| Error::call(doing(), &e))?;
+    let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
+    match found.error().map(Code::from) {
+        None => {}
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(None),
+        // Just created: the leaders are not known yet, the partitions are.
+        Some(Code::LeaderNotAvailable) if !found.partitions().is_empty() => {}
+        Some(code) => return Err(Error::call(doing(), &rdkafka::error::KafkaError::MetadataFetch(code))),
+    }
+    let mut partitions: Vec<_> = found.partitions().iter().map(|p| p.id()).collect();
+    partitions.sort_unstable();
+    Ok(Some(partitions))
+}
+
 pub(crate) fn watermarks<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, partition: Partition) -> Result<(Offset, Offset)> {
     client
         .fetch_watermarks(topic, partition, PATIENCE)

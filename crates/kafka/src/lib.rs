@@ -10,6 +10,7 @@ pub mod acceptances;
 pub mod admin;
 pub mod consumer;
 pub mod error;
+pub mod ledger;
 pub mod letter;
 pub mod positions;
 pub mod reader;

@@ -1,4 +1,4 @@
-//! The producers' ledger: the compacted topic `weir.positions`, written in the same transaction as the records it speaks of.
+//! The producers' positions: the compacted topic `weir.positions`, written in the same transaction as the records it speaks of.
 
 use crate::error::{Error, Result};
 use crate::reader::{Span, scan};
@@ -50,40 +50,58 @@ pub fn write(unit: &mut Unit, pipeline: &str, source: &str, source_partition: u3
 /// Reads where the given source partitions stand; those without an entry were never begun. To be called after the unit that writes them
 /// was opened, so that nothing can still arrive. Reads to the real end of the log, behind transactions of other pipelines that are open.
 pub fn read(kafka: &Kafka, pipeline: &str, source: &str, source_partitions: &[u32]) -> Result<BTreeMap<u32, Position>> {
-    let mut found = read_all(kafka, pipeline, &[(source, source_partitions)])?;
-    Ok(found.pop().unwrap_or_default())
+    let mut sought = Sought::new(pipeline, source, source_partitions);
+    each(kafka, sought.partitions(), |key, value| sought.take(key, value))?;
+    Ok(sought.found)
 }
 
-/// The same for several sources of a pipeline, in their order, in one reading.
-pub fn read_all(kafka: &Kafka, pipeline: &str, sources: &[(&str, &[u32])]) -> Result<Vec<BTreeMap<u32, Position>>> {
-    let all = || sources.iter().enumerate().flat_map(|(place, (source, sps))| sps.iter().map(move |sp| (place, *source, *sp)));
-    let wanted: BTreeMap<String, (usize, u32)> = all().map(|(place, source, sp)| (key(pipeline, source, sp), (place, sp))).collect();
-    let mut partitions: Vec<Partition> = all().map(|(_, _, sp)| partition(sp)).collect();
+/// Shows key and value of every record in these partitions of the topic to `visit`. Whatever `visit` cannot make sense of, weir did not
+/// write: [`Error::Foreign`].
+pub(crate) fn each(
+    kafka: &Kafka,
+    mut partitions: Vec<Partition>,
+    mut visit: impl FnMut(&str, Option<&[u8]>) -> serde_json::Result<()>,
+) -> Result<()> {
     partitions.sort_unstable();
     partitions.dedup();
     let spans: Vec<Span> = partitions.into_iter().map(Span::all).collect();
-    let mut found = vec![BTreeMap::new(); sources.len()];
     let mut foreign = None;
     scan(kafka, TOPIC, &spans, |record| {
-        let known = record.key().and_then(|k| std::str::from_utf8(k).ok()).and_then(|k| wanted.get(k));
-        let Some((place, source_partition)) = known else { return ControlFlow::Continue(()) };
-        let Some(value) = record.value() else {
-            found[*place].remove(source_partition);
-            return ControlFlow::Continue(());
-        };
-        match serde_json::from_slice::<Position>(value) {
-            Ok(position) => {
-                found[*place].insert(*source_partition, position);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                let (partition, offset) = (record.partition(), record.offset());
-                foreign = Some(Error::Foreign { topic: TOPIC.into(), partition, offset, what: error.to_string() });
-                ControlFlow::Break(())
+        let Some(key) = record.key().and_then(|key| std::str::from_utf8(key).ok()) else { return ControlFlow::Continue(()) };
+        let Err(error) = visit(key, record.value()) else { return ControlFlow::Continue(()) };
+        let (partition, offset) = (record.partition(), record.offset());
+        foreign = Some(Error::Foreign { topic: TOPIC.into(), partition, offset, what: error.to_string() });
+        ControlFlow::Break(())
+    })?;
+    foreign.map_or(Ok(()), Err)
+}
+
+/// The positions of one source, while the topic is read.
+pub(crate) struct Sought {
+    wanted: BTreeMap<String, u32>,
+    pub(crate) found: BTreeMap<u32, Position>,
+}
+
+impl Sought {
+    pub(crate) fn new(pipeline: &str, source: &str, source_partitions: &[u32]) -> Sought {
+        let wanted = source_partitions.iter().map(|sp| (key(pipeline, source, *sp), *sp)).collect();
+        Sought { wanted, found: BTreeMap::new() }
+    }
+
+    /// Where they are kept.
+    pub(crate) fn partitions(&self) -> Vec<Partition> {
+        self.wanted.values().map(|sp| partition(*sp)).collect()
+    }
+
+    pub(crate) fn take(&mut self, key: &str, value: Option<&[u8]>) -> serde_json::Result<()> {
+        if let Some(source_partition) = self.wanted.get(key) {
+            match value {
+                Some(value) => drop(self.found.insert(*source_partition, serde_json::from_slice(value)?)),
+                None => drop(self.found.remove(source_partition)),
             }
         }
-    })?;
-    foreign.map_or(Ok(found), Err)
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reading a stretch of a topic without belonging to a group: for ledgers, audits and tests. Only committed records are seen.
 
-use crate::consumer::watermarks;
+use crate::consumer::{partitions, watermarks};
 use crate::error::{Error, Result};
 use crate::records::{Record, Records};
 use crate::settings::{self, Quiet};
@@ -71,6 +71,13 @@ pub fn scan(kafka: &Kafka, topic: &str, spans: &[Span], mut visit: impl FnMut(Re
         }
     }
     Ok(())
+}
+
+/// Shows every committed record that the topic holds now; a topic that does not exist holds none. Errors as for [`scan`].
+pub fn scan_all(kafka: &Kafka, topic: &str, visit: impl FnMut(Record<'_>) -> ControlFlow<()>) -> Result<()> {
+    let client: BaseConsumer<Quiet> = settings::create(&settings::reader(kafka, true), Quiet, &format!("reading {topic}"))?;
+    let partitions = partitions(&client, topic)?.unwrap_or_default();
+    scan(kafka, topic, &partitions.into_iter().map(Span::all).collect::<Vec<_>>(), visit)
 }
 
 /// Assigns the spans that hold anything, and returns where each of them ends.

@@ -6,13 +6,10 @@
 
 use crate::error::{Error, Result};
 use crate::positions::{self, Position};
-use crate::reader::{Span, scan};
 use crate::records::{Record, Records};
 use crate::unit::{Header, Outgoing, Unit};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::ops::ControlFlow;
-use std::time::{SystemTime, UNIX_EPOCH};
 use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Outcome, Partition};
@@ -62,19 +59,14 @@ pub fn marks(pipeline: &Pipeline) -> Result<Marks> {
         return Ok(marks);
     }
     let prefix = prefix(pipeline);
-    let mut partitions: Vec<Partition> = sources(pipeline).map(positions::partition).collect();
-    partitions.sort_unstable();
-    partitions.dedup();
-    let spans: Vec<Span> = partitions.into_iter().map(Span::all).collect();
-    scan(&pipeline.kafka, positions::TOPIC, &spans, |record| {
-        let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
-        if let Some(mark) = key.and_then(|key| key.strip_prefix(&prefix)).and_then(Mark::parse) {
-            match record.value() {
+    positions::each(&pipeline.kafka, sources(pipeline).map(positions::partition).collect(), |key, value| {
+        if let Some(mark) = key.strip_prefix(&prefix).and_then(Mark::parse) {
+            match value {
                 Some(_) => marks.insert(mark),
                 None => marks.remove(&mark),
             };
         }
-        ControlFlow::Continue(())
+        Ok(())
     })?;
     Ok(marks)
 }
@@ -180,12 +172,11 @@ impl Replayer {
     }
 
     fn mark(&mut self, mark: Mark) -> Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         self.unit.send(&Outgoing {
             topic: positions::TOPIC,
             partition: Some(positions::partition(mark.partition.unsigned_abs())),
             key: Some(format!("{}{mark}", prefix(&self.pipeline)).as_bytes()),
-            value: Some(format!("{{\"replayed_ms\":{now}}}").as_bytes()),
+            value: Some(b"replayed"),
             timestamp_ms: None,
             headers: &[],
         })

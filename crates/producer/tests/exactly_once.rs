@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
+#[path = "support/pipeline.rs"]
+mod support;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use weir_codec::{Registry, Schema};
@@ -22,35 +24,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// A pipeline of its own in the shared stack.
 fn pipeline(source: &str, input: &str) -> Arc<Pipeline> {
-    let (stack, name) = (Stack::shared(), random_name("produce"));
-    let text = format!(
-        r#"
-        name = "{name}"
-        [kafka]
-        brokers = "{}"
-        session_timeout = "6s"
-        [registry]
-        url = "{}"
-        [source]
-        {source}
-        [input]
-        topic = "{name}"
-        {input}
-        [transform]
-        sql = "SELECT * FROM input"
-        [output]
-        topic = "{name}-out"
-        schema = "call.avsc"
-        [[sink]]
-        name = "none"
-        type = "postgres"
-        url = "postgres://nobody@localhost/none"
-        table = "none"
-        "#,
-        stack.kafka(),
-        stack.registry()
-    );
-    Arc::new(Pipeline::parse(&text, &schemas().join("test.toml"), &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes}")))
+    support::pipeline(Stack::shared(), source, input)
 }
 
 fn calls(records: u64, partitions: u32, rate: u64) -> Arc<Pipeline> {
@@ -58,10 +32,6 @@ fn calls(records: u64, partitions: u32, rate: u64) -> Arc<Pipeline> {
         "type = \"synthetic\"\ngenerator = \"call_records\"\nseed = 7\nrecords = {records}\npartitions = {partitions}\nrate = {rate}\ninvalid_share = 0.05"
     );
     pipeline(&source, "schema = \"call.avsc\"\nkey = \"caller_id\"\npartitions = 3")
-}
-
-fn schemas() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom")
 }
 
 fn options(pipeline: &Pipeline, exit_when_done: bool) -> Options {

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
+#[path = "support/pipeline.rs"]
+mod support;
+
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_kafka::reader::Span;
@@ -17,39 +19,8 @@ const LONG: Duration = Duration::from_secs(90);
 const RECORDS: usize = 80_000;
 
 fn pipeline(stack: &Stack) -> Arc<Pipeline> {
-    let text = format!(
-        r#"
-        name = "outage"
-        [kafka]
-        brokers = "{}"
-        [registry]
-        url = "{}"
-        [source]
-        type = "synthetic"
-        generator = "call_records"
-        records = {RECORDS}
-        rate = 10000
-        partitions = 2
-        [input]
-        topic = "outage"
-        schema = "call.avsc"
-        key = "caller_id"
-        [transform]
-        sql = "SELECT * FROM input"
-        [output]
-        topic = "outage-out"
-        schema = "call.avsc"
-        [[sink]]
-        name = "none"
-        type = "postgres"
-        url = "postgres://nobody@localhost/none"
-        table = "none"
-        "#,
-        stack.kafka(),
-        stack.registry()
-    );
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom/test.toml");
-    Arc::new(Pipeline::parse(&text, &file, &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes}")))
+    let source = format!("type = \"synthetic\"\ngenerator = \"call_records\"\nrecords = {RECORDS}\nrate = 10000\npartitions = 2");
+    support::pipeline(stack, &source, "schema = \"call.avsc\"\nkey = \"caller_id\"")
 }
 
 fn metric(metrics: &Metrics, name: &str) -> f64 {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use weir_codec::Decoder;
-use weir_kafka::{Consumer, Records, acceptances};
+use weir_kafka::{Consumer, Records, ledger};
 use weir_model::breaker::Breaker;
 use weir_model::fault::Class;
 use weir_model::pipeline::{self, Kafka, Pipeline};
@@ -256,7 +256,7 @@ impl<T: Target> Worker<T> {
         loop {
             let last = |partition| self.machine.progress(partition).and_then(|books| books.last);
             let Err(disorder) = batch::in_order(records, &anew, last) else { return Ok(true) };
-            match acceptances::begins_anew(&self.shared.pipeline, disorder.partition, disorder.offset) {
+            match ledger::begins_anew(&self.shared.pipeline, disorder.partition, disorder.offset) {
                 Ok(true) => anew.push((disorder.partition, disorder.offset)),
                 Ok(false) => return self.out_of_order(&disorder).map(|()| false),
                 Err(error) => {

@@ -43,7 +43,7 @@ pub(crate) struct Rights {
     pub(crate) create_schema: bool,
     pub(crate) create_table: bool,
     pub(crate) use_schema: bool,
-    /// `weir.positions` and `weir.dead_letters` exist.
+    /// weir's own tables exist.
     pub(crate) prepared: bool,
     /// The role may use them.
     pub(crate) ledger: bool,
@@ -107,12 +107,13 @@ async fn find(snapshot: &Transaction<'_>, schema: &str, table: &str) -> Result<O
 
 const RIGHTS: &str = "SELECT current_user::text, current_database()::text, n.oid IS NOT NULL, \
      has_database_privilege(current_database(), 'CREATE'), coalesce(has_schema_privilege(n.oid, 'CREATE'), false), \
-     coalesce(has_schema_privilege(n.oid, 'USAGE'), false), p.oid IS NOT NULL AND d.oid IS NOT NULL, \
+     coalesce(has_schema_privilege(n.oid, 'USAGE'), false), p.oid IS NOT NULL AND d.oid IS NOT NULL AND l.oid IS NOT NULL, \
      coalesce(has_schema_privilege(w.oid, 'USAGE') AND has_table_privilege(p.oid, 'SELECT') AND has_table_privilege(p.oid, 'INSERT') \
        AND has_table_privilege(p.oid, 'UPDATE') AND has_table_privilege(d.oid, 'INSERT'), false) \
      FROM (SELECT $1::text AS wanted) q LEFT JOIN pg_namespace n ON n.nspname = q.wanted LEFT JOIN pg_namespace w ON w.nspname = 'weir' \
      LEFT JOIN pg_class p ON p.relnamespace = w.oid AND p.relname = 'positions' \
-     LEFT JOIN pg_class d ON d.relnamespace = w.oid AND d.relname = 'dead_letters'";
+     LEFT JOIN pg_class d ON d.relnamespace = w.oid AND d.relname = 'dead_letters' \
+     LEFT JOIN pg_class l ON l.relnamespace = w.oid AND l.relname = 'accepted_losses'";
 
 const TABLE: &str = "SELECT c.oid, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), \
      has_table_privilege(c.oid, 'INSERT') OR has_any_column_privilege(c.oid, 'INSERT'), \

@@ -7,7 +7,7 @@ use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition, Standing};
 
 /// Any number will do, as long as it is always the same: it serialises first starts.
-pub(crate) const PREPARE_LOCK: i64 = 0x7765_6972;
+const PREPARE_LOCK: i64 = 0x7765_6972;
 
 /// A predecessor that drains needs less; one that hangs in the middle of a COPY would keep its row locks for as long as it hangs,
 /// because the server cannot cancel a COPY that waits for data, only end its connection.
@@ -150,12 +150,12 @@ const TAKE: &str = "INSERT INTO weir.positions AS p (pipeline, sink, topic, part
 const BOOKS: &str = "SELECT sink, topic, partition, fence, next_offset, read, written, filtered, dead, last_source \
      FROM weir.positions WHERE pipeline = $1 ORDER BY sink, topic, partition";
 
-async fn prepared(client: &deadpool_postgres::Client) -> Result<bool, tokio_postgres::Error> {
-    client
-        .query_one("SELECT to_regclass('weir.positions') IS NOT NULL AND to_regclass('weir.dead_letters') IS NOT NULL", &[])
-        .await?
-        .try_get(0)
+pub(crate) async fn prepared(client: &deadpool_postgres::Client) -> Result<bool, tokio_postgres::Error> {
+    client.query_one(PREPARED, &[]).await?.try_get(0)
 }
+
+const PREPARED: &str = "SELECT bool_and(to_regclass('weir.' || name) IS NOT NULL) \
+     FROM unnest(ARRAY['positions', 'dead_letters', 'accepted_losses']) AS name";
 
 /// Columns from `at`: partition, fence, next_offset, read, written, filtered, dead, last_source.
 fn standing(row: &Row, at: usize) -> Result<Standing, tokio_postgres::Error> {

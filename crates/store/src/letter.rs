@@ -137,21 +137,11 @@ fn headers(headers: &[(String, Option<Vec<u8>>)]) -> serde_json::Value {
         match value.as_deref().map(|v| (std::str::from_utf8(v), v)) {
             None => {}
             Some((Ok(text), _)) if !text.contains('\0') => drop(object.insert("text".into(), text.into())),
-            Some((_, bytes)) => drop(object.insert("hex".into(), hex(bytes).into())),
+            Some((_, bytes)) => drop(object.insert("hex".into(), hex::encode(bytes).into())),
         }
         serde_json::Value::Object(object)
     };
     serde_json::Value::Array(headers.iter().map(one).collect())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |c: u8| char::from(c).to_digit(16).map(|n| n as u8);
-    text.as_bytes().chunks(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! Losses that an operator accepted: the position row moves and the act goes on record in one transaction, or neither happens.
 
-use crate::ledger::{Ledger, PREPARE_LOCK};
+use crate::ledger::{Ledger, prepared};
 use crate::{Error, Store};
 use tokio_postgres::Row;
 use weir_model::acceptance::{Acceptance, Skip};
 use weir_model::protocol::{Offset, Partition};
-
-/// The table is made when the first loss is accepted: hopefully never.
-const TABLE: &str = include_str!("losses.sql");
 
 /// The move of a position row that [`Store::acquire`] has fenced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,11 +33,6 @@ impl Store {
         let fail = |e| self.error(e);
         let mut client = self.client().await?;
         let transaction = client.transaction().await.map_err(fail)?;
-        let there = transaction.query_one(THERE, &[]).await.and_then(|row| row.try_get::<_, bool>(0)).map_err(fail)?;
-        if !there {
-            transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&PREPARE_LOCK]).await.map_err(fail)?;
-            transaction.batch_execute(TABLE).await.map_err(fail)?;
-        }
         let Ledger { pipeline, sink, topic, .. } = ledger;
         let moved = transaction
             .execute(MOVE, &[pipeline, sink, topic, &to.partition, &to.fence, &to.from, &to.to, &to.last])
@@ -63,7 +55,7 @@ impl Store {
     pub async fn accepted(&self, pipeline: &str) -> Result<Vec<Acceptance>, Error> {
         let fail = |e| self.error(e);
         let client = self.client().await?;
-        if !client.query_one(THERE, &[]).await.and_then(|row| row.try_get::<_, bool>(0)).map_err(fail)? {
+        if !prepared(&client).await.map_err(fail)? {
             return Ok(Vec::new());
         }
         let rows = client.query(LIST, &[&pipeline]).await.map_err(fail)?;
@@ -81,8 +73,6 @@ fn acceptance(row: &Row) -> Result<Acceptance, tokio_postgres::Error> {
         at: row.try_get(7)?,
     })
 }
-
-const THERE: &str = "SELECT to_regclass('weir.accepted_losses') IS NOT NULL";
 
 const MOVE: &str = "UPDATE weir.positions SET next_offset = $7, last_source = $8, updated_at = now() \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 AND fence = $5 AND next_offset = $6";

@@ -49,3 +49,19 @@ COMMENT ON TABLE weir.dead_letters IS 'Records that a sink could not write, with
 COMMENT ON COLUMN weir.dead_letters."offset" IS 'In the topic that the sink reads';
 COMMENT ON COLUMN weir.dead_letters.source_offset IS 'In the input topic, from the record''s lineage';
 COMMENT ON COLUMN weir.dead_letters.sqlstate IS 'The error that PostgreSQL refused the row with; null when the record could not be decoded';
+
+CREATE TABLE IF NOT EXISTS weir.accepted_losses (
+    id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline    text        NOT NULL,
+    sink        text        NOT NULL,
+    topic       text        NOT NULL,
+    partition   integer     NOT NULL,
+    from_offset bigint      NOT NULL,
+    to_offset   bigint      NOT NULL,
+    records     bigint      NOT NULL,
+    reason      text        NOT NULL,
+    accepted_at timestamptz NOT NULL DEFAULT now()
+);
+
+COMMENT ON TABLE weir.accepted_losses IS 'Gaps in a topic that an operator let a sink pass (weir skip); written in the transaction that moves the position';
+COMMENT ON COLUMN weir.accepted_losses.records IS 'Records given up; the audit counts with them';

@@ -5,9 +5,9 @@ use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{acceptances, admin, positions, replay};
+use weir_kafka::{admin, ledger, replay};
 use weir_model::acceptance::Acceptance;
-use weir_model::pipeline::{Pipeline, Sink, Target};
+use weir_model::pipeline::{Pipeline, Sink, Source, Target};
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Found, Offset, Partition, Standing};
 use weir_store::Store;
@@ -16,7 +16,7 @@ use weir_store::Store;
 pub(crate) type Ledger = BTreeMap<Partition, (Option<Offset>, Progress)>;
 
 /// All books of one pipeline at about one moment.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Books {
     producer: Option<Counters>,
     /// Records that came back from the dead letters to the input topic.
@@ -38,9 +38,8 @@ pub(crate) async fn take(pipeline: &Pipeline) -> Result<Books> {
     }
     tokio::task::block_in_place(|| {
         let enricher = enricher(pipeline)?;
-        let (producer, replay) = producer_and_replay(pipeline)?;
-        let own = acceptances::read(&pipeline.kafka, &pipeline.name)?;
-        accepted.splice(..0, own.into_iter().filter(|a| a.hop == ENRICHER && a.topic == pipeline.input.topic));
+        let Upstream { producer, replay, accepted: own } = upstream(pipeline)?;
+        accepted.splice(..0, own);
         Ok(Books { producer, replay, enricher, sinks, accepted })
     })
 }
@@ -63,7 +62,7 @@ impl Books {
             };
             let upstream = |name: &str, counters| verdict::Books { name: name.into(), counters, waiting: None, accepted: 0 };
             let producer = self.producer.map(|counters| upstream("producer", counters));
-            let replay = (self.replay != Counters::default()).then(|| upstream("replay", self.replay));
+            let replay = (self.replay != Counters::default()).then(|| upstream(REPLAY, self.replay));
             let enricher = hop(ENRICHER, &input, &self.enricher)?;
             let sinks = self.sinks.iter().map(|(name, ledger)| hop(name, &output, ledger)).collect::<Result<_>>()?;
             // After the counting, for everything that was counted had been handed on by now.
@@ -123,6 +122,8 @@ impl Books {
 
 /// The name of the hop that every pipeline has.
 pub(crate) const ENRICHER: &str = "enricher";
+/// The name under which records that came back from the dead letters are counted.
+pub(crate) const REPLAY: &str = "replay";
 
 /// How far a topic reaches.
 pub(crate) struct Log {
@@ -164,43 +165,49 @@ impl Log {
 }
 
 fn total(ledger: &Ledger) -> Counters {
-    ledger.values().fold(Counters::default(), |mut sum, (_, progress)| {
+    sum(ledger.values().map(|(_, progress)| progress))
+}
+
+fn sum<'a>(books: impl Iterator<Item = &'a Progress>) -> Counters {
+    books.fold(Counters::default(), |mut sum, progress| {
         sum += progress.counters;
         sum
     })
 }
 
-/// What was written to the input topic; the producer's share only when the pipeline has one.
-fn producer_and_replay(pipeline: &Pipeline) -> Result<(Option<Counters>, Counters)> {
-    let (kind, produced) = pipeline.source.as_ref().map_or(("", 0), |source| (source.kind(), source.partitions()));
-    let mut sums = [Counters::default(); 2];
-    if admin::partitions(&pipeline.kafka, positions::TOPIC)?.is_some() {
-        let produced: Vec<u32> = (0..produced).collect();
-        let replayed: Vec<u32> = (0..pipeline.input.partitions.unsigned_abs()).collect();
-        let sources: [(&str, &[u32]); 2] = [(kind, &produced), (replay::SOURCE, &replayed)];
-        let found = positions::read_all(&pipeline.kafka, &pipeline.name, &sources)?;
-        for (sum, positions) in sums.iter_mut().zip(found) {
-            positions.values().for_each(|position| *sum += position.progress.counters);
-        }
-    }
-    Ok((pipeline.source.is_some().then_some(sums[0]), sums[1]))
+/// What `weir.positions` says.
+struct Upstream {
+    /// Written to the input topic by the producer, when the pipeline has one.
+    producer: Option<Counters>,
+    /// Written to the input topic from the dead letters.
+    replay: Counters,
+    /// Losses accepted in front of the enricher.
+    accepted: Vec<Acceptance>,
+}
+
+fn upstream(pipeline: &Pipeline) -> Result<Upstream> {
+    let replayed: Vec<u32> = (0..pipeline.input.partitions.unsigned_abs()).collect();
+    let produced: Vec<u32> = (0..pipeline.source.as_ref().map_or(0, Source::partitions)).collect();
+    let mut sources: Vec<(&str, &[u32])> = vec![(replay::SOURCE, &replayed)];
+    sources.extend(pipeline.source.as_ref().map(|source| (source.kind(), produced.as_slice())));
+    let ledger = ledger::read(&pipeline.kafka, &pipeline.name, &sources)?;
+    let mut sums = ledger.positions.iter().map(|positions| sum(positions.values().map(|position| &position.progress)));
+    let replay = sums.next().unwrap_or_default();
+    let producer = sums.next();
+    let mut accepted = ledger.accepted;
+    accepted.retain(|acceptance| acceptance.hop == ENRICHER && acceptance.topic == pipeline.input.topic);
+    Ok(Upstream { producer, replay, accepted })
 }
 
 fn handed(pipeline: &Pipeline) -> Result<Handed> {
-    let (producer, replay) = producer_and_replay(pipeline)?;
+    let Upstream { producer, replay, .. } = upstream(pipeline)?;
     Ok(Handed { produced: producer.map(|producer| producer.written + replay.written), emitted: total(&enricher(pipeline)?).written })
-}
-
-/// What the books say about records that came back from the dead letters.
-pub(super) fn take_replay(pipeline: &Pipeline) -> Result<Counters> {
-    producer_and_replay(pipeline).map(|(_, replay)| replay)
 }
 
 fn enricher(pipeline: &Pipeline) -> Result<Ledger> {
     let topic = &pipeline.input.topic;
-    let partitions = admin::partitions(&pipeline.kafka, topic)?
+    let standings = admin::standings(&pipeline.kafka, &pipeline.enricher_group(), topic)?
         .with_context(|| format!("topic {topic} does not exist: start the producer or the enricher first, they create it"))?;
-    let standings = admin::standings(&pipeline.kafka, &pipeline.enricher_group(), topic, &partitions)?;
     Ok(standings.into_iter().map(|s| (s.partition, (s.next, s.progress))).collect())
 }
 

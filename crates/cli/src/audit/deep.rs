@@ -1,8 +1,8 @@
 //! `weir audit --deep`: what topics and targets themselves say, without believing any counter.
 
-use super::books;
+use super::books::REPLAY;
 use super::chain::{self, Chain, Link, Place};
-use super::verdict::grouped;
+use super::verdict::{Verdict, grouped};
 use anyhow::Result;
 use weir_kafka::{admin, replay};
 use weir_model::acceptance::Acceptance;
@@ -12,11 +12,11 @@ use weir_model::progress::Progress;
 use weir_model::protocol::{Offset, Partition};
 use weir_store::Store;
 
-/// Everything that contradicts the books; empty when all agrees. `accepted`: losses that operators accepted.
-pub(crate) async fn findings(pipeline: &Pipeline, accepted: &[Acceptance]) -> Result<Vec<String>> {
+/// Everything that contradicts the books, of which `verdict` is made; empty when all agrees.
+pub(crate) async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<Vec<String>> {
     let mut findings = tokio::task::block_in_place(|| -> Result<_> {
-        let mut findings = chains(pipeline, accepted)?;
-        replays(pipeline, &mut findings)?;
+        let mut findings = chains(pipeline, &verdict.accepted)?;
+        replays(pipeline, verdict, &mut findings)?;
         Ok(findings)
     })?;
     for sink in &pipeline.sinks {
@@ -44,9 +44,9 @@ fn compare(findings: &mut Vec<String>, what: &str, found: u64, booked: u64) {
 }
 
 /// Each record that came back from the dead letters left a mark.
-fn replays(pipeline: &Pipeline, findings: &mut Vec<String>) -> Result<()> {
+fn replays(pipeline: &Pipeline, verdict: &Verdict, findings: &mut Vec<String>) -> Result<()> {
     let marks = replay::marks(pipeline)?.len() as u64;
-    let booked = books::take_replay(pipeline)?.written;
+    let booked = verdict.hops.iter().find(|hop| hop.name == REPLAY).map_or(0, |hop| hop.counters.written);
     if marks != booked {
         findings.push(format!("{} dead letters are marked as replayed, the books say {}", grouped(marks), grouped(booked)));
     }
@@ -56,12 +56,7 @@ fn replays(pipeline: &Pipeline, findings: &mut Vec<String>) -> Result<()> {
 /// Follows the lineage through output ∪ dead letters of every partition.
 fn chains(pipeline: &Pipeline, accepted: &[Acceptance]) -> Result<Vec<String>> {
     let mut chains = chain::read(pipeline, accepted)?;
-    let standings = admin::standings(
-        &pipeline.kafka,
-        &pipeline.enricher_group(),
-        &pipeline.input.topic,
-        &admin::partitions(&pipeline.kafka, &pipeline.input.topic)?.unwrap_or_default(),
-    )?;
+    let standings = admin::standings(&pipeline.kafka, &pipeline.enricher_group(), &pipeline.input.topic)?.unwrap_or_default();
     let mut findings = Vec::new();
     for standing in standings {
         let chain = chains.remove(&standing.partition).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! The arithmetic of the audit and its table, without IO.
 
+use crate::table;
 use serde::Serialize;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -109,14 +110,7 @@ impl fmt::Display for Verdict {
         writeln!(f, " audit {:42} {judgement}", self.pipeline)?;
         let header = ["hop", "read", "written", "filtered", "dead", "waiting", "unaccounted"].map(String::from);
         let rows: Vec<[String; 7]> = std::iter::once(header).chain(self.hops.iter().map(cells)).collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        for row in &rows {
-            write!(f, " {:<w$}", row[0], w = width(0))?;
-            for (column, cell) in row.iter().enumerate().skip(1) {
-                write!(f, "  {cell:>w$}", w = width(column))?;
-            }
-            writeln!(f)?;
-        }
+        table::lines(&rows, |column| column > 0).iter().try_for_each(|line| writeln!(f, " {line}"))?;
         self.accepted.iter().try_for_each(|accepted| writeln!(f, " accepted loss  {accepted}"))?;
         self.notes.iter().try_for_each(|note| writeln!(f, " · {note}"))?;
         self.findings.iter().try_for_each(|finding| writeln!(f, " ✘ {finding}"))

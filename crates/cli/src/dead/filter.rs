@@ -1,6 +1,6 @@
 //! Which letters are meant.
 
-use super::letter::{Home, Letter};
+use super::letter::Letter;
 use anyhow::{Result, bail};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use weir_model::fault::Stage;
@@ -35,14 +35,10 @@ pub(super) struct Filter {
 impl Filter {
     /// Whether the letter is meant.
     pub(super) fn takes(&self, letter: &Letter) -> bool {
-        let sink = match &letter.home {
-            Home::Topic(_) => None,
-            Home::Table { sink, .. } => Some(sink.as_ref()),
-        };
         any_of(&self.stage, &letter.stage)
             && any_of(&self.reason, &letter.reason)
             && any_of(&self.partition, &letter.partition())
-            && (self.sink.is_empty() || self.sink.iter().any(|name| Some(name.as_str()) == sink))
+            && (self.sink.is_empty() || self.sink.iter().any(|name| letter.sink() == Some(name)))
             && self.since.is_none_or(|since| letter.time_ms >= since.as_millisecond())
             && self.until.is_none_or(|until| letter.time_ms < until.as_millisecond())
     }

@@ -5,6 +5,7 @@ use super::letter::{Letter, Line};
 use super::read;
 use super::text;
 use crate::audit::grouped;
+use crate::table;
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -135,10 +136,11 @@ fn print_groups(pipeline: &Pipeline, groups: &[Group]) {
             text::printable(&group.example),
         ]
     };
-    let rows: Vec<[String; 7]> = groups.iter().map(row).collect();
+    let header = ["reason", "stage", "count", "replayed", "first", "last", "example"].map(String::from);
+    let rows: Vec<[String; 7]> = std::iter::once(header).chain(groups.iter().map(row)).collect();
     let sum = |count: fn(&Group) -> u64| grouped(groups.iter().map(count).sum());
-    if !rows.is_empty() {
-        print!("{}", text::table(["reason", "stage", "count", "replayed", "first", "last", "example"], &[2, 3], &rows));
+    if !groups.is_empty() {
+        table::lines(&rows, |column| [2, 3].contains(&column)).iter().for_each(|line| println!("{line}"));
     }
     println!("{}: {} dead letters, {} of them replayed", pipeline.name, sum(|group| group.count), sum(|group| group.replayed));
 }
@@ -155,8 +157,9 @@ fn print_lines(lines: &[Line<'_>]) {
             text::shortened(line.detail, 80),
         ]
     };
-    let rows: Vec<[String; 6]> = lines.iter().map(row).collect();
-    print!("{}", text::table(["letter", "time", "stage", "reason", "replayed", "detail"], &[], &rows));
+    let header = ["letter", "time", "stage", "reason", "replayed", "detail"].map(String::from);
+    let rows: Vec<[String; 6]> = std::iter::once(header).chain(lines.iter().map(row)).collect();
+    table::lines(&rows, |_| false).iter().for_each(|line| println!("{line}"));
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use super::letter::Letter;
 use anyhow::Result;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use weir_kafka::admin;
-use weir_kafka::reader::{Span, scan};
+use weir_kafka::Record;
+use weir_kafka::reader::scan_all;
 use weir_model::pipeline::{Pipeline, Target};
 use weir_store::Store;
 
@@ -18,7 +18,7 @@ pub(super) async fn each(pipeline: &Pipeline, filter: &Filter, mut visit: impl F
     let sinks = filter.sinks(pipeline)?;
     if filter.topic() {
         tokio::task::block_in_place(|| {
-            in_topic(pipeline, |letter| {
+            in_topic(pipeline, |letter, _| {
                 if filter.takes(&letter) {
                     visit(letter)
                 }
@@ -33,11 +33,14 @@ pub(super) async fn each(pipeline: &Pipeline, filter: &Filter, mut visit: impl F
     Ok(())
 }
 
-fn in_topic(pipeline: &Pipeline, mut visit: impl FnMut(Letter)) -> Result<()> {
+/// Every letter of the topic, with the record that it is.
+///
+/// # Errors
+/// The broker is away.
+pub(super) fn in_topic(pipeline: &Pipeline, mut visit: impl FnMut(Letter, Record<'_>)) -> Result<()> {
     let topic = &pipeline.dead_letters.topic;
-    let spans: Vec<Span> = admin::partitions(&pipeline.kafka, topic)?.unwrap_or_default().into_iter().map(Span::all).collect();
-    scan(&pipeline.kafka, topic, &spans, |record| {
-        Letter::of_record(topic, record).into_iter().for_each(&mut visit);
+    scan_all(&pipeline.kafka, topic, |record| {
+        Letter::of_record(topic, record).into_iter().for_each(|letter| visit(letter, record));
         ControlFlow::Continue(())
     })?;
     Ok(())

@@ -10,12 +10,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 use tokio::runtime::Handle;
 use weir_codec::{Decoder, Registry, Schema};
-use weir_kafka::reader::{Span, scan};
-use weir_kafka::{admin, replay};
+use weir_kafka::replay;
 use weir_model::fault::Stage;
 use weir_model::lineage::{self, Lineage};
 use weir_model::pipeline::Pipeline;
@@ -95,16 +93,13 @@ fn is_at(letter: &Letter, place: &Place) -> bool {
 }
 
 fn in_topic(pipeline: &Pipeline, place: &Place) -> Result<Vec<Whole>> {
-    let topic = &pipeline.dead_letters.topic;
-    let spans: Vec<Span> = admin::partitions(&pipeline.kafka, topic)?.unwrap_or_default().into_iter().map(Span::all).collect();
     let mut found = Vec::new();
-    scan(&pipeline.kafka, topic, &spans, |record| {
-        if let Some(letter) = Letter::of_record(topic, record).filter(|letter| is_at(letter, place)) {
+    read::in_topic(pipeline, |letter, record| {
+        if is_at(&letter, place) {
             let headers = weir_kafka::Letter::original_headers(record);
             let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
             found.push(Whole { letter, key: record.key().map(<[u8]>::to_vec), value: record.value().map(<[u8]>::to_vec), headers });
         }
-        ControlFlow::Continue(())
     })?;
     Ok(found)
 }
@@ -161,7 +156,7 @@ fn as_json(whole: &Whole, replayed: bool, decoded: Decoded) -> Value {
         Ok(fields) => value["record"] = fields.into_iter().collect(),
         Err(why) => {
             value["undecodable"] = why.into();
-            value["bytes"] = json!(whole.value.as_deref().map(text::hex));
+            value["bytes"] = json!(whole.value.as_deref().map(hex::encode));
         }
     }
     value

@@ -38,13 +38,8 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
 pub(super) fn bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => printable(text),
-        Err(_) => format!("0x{}", hex(bytes)),
+        Err(_) => format!("0x{}", hex::encode(bytes)),
     }
-}
-
-/// Hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Lines of offset, bytes and characters, of the beginning.
@@ -60,22 +55,6 @@ pub(super) fn dump(bytes: &[u8]) -> Vec<String> {
         lines.push(format!("… {} more bytes", bytes.len() - shown.len()));
     }
     lines
-}
-
-/// Rows under a header, columns as wide as they need to be; those in `right` are numbers.
-pub(super) fn table<const N: usize>(header: [&str; N], right: &[usize], rows: &[[String; N]]) -> String {
-    let all: Vec<[String; N]> = std::iter::once(header.map(String::from)).chain(rows.iter().cloned()).collect();
-    let widths: Vec<usize> = (0..N).map(|i| all.iter().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
-    let mut out = String::new();
-    for row in &all {
-        let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, width))| match right.contains(&i) {
-            true => format!("{cell:>width$}"),
-            false => format!("{cell:width$}"),
-        });
-        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        out.push('\n');
-    }
-    out
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use super::gauge::Gauge;
 use crate::audit::grouped;
+use crate::table;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use weir_kafka::reader::{Span, scan};
-use weir_kafka::{Letter, admin};
+use weir_kafka::Letter;
+use weir_kafka::reader::scan_all;
 use weir_model::pipeline::{Pipeline, Target};
 use weir_store::{Reason, Sample, Store};
 
@@ -23,7 +24,7 @@ pub(crate) async fn print(pipeline: &Pipeline, hops: &[Gauge]) -> Result<()> {
         let store = Store::new(&target.url, "weir-run")?;
         let rows = store.count_rows(&target.schema, &target.table).await?;
         println!(" {}.{} ({} rows)", target.schema, target.table, grouped(rows));
-        table(&store.sample(&target.schema, &target.table, ROWS).await?);
+        show(&store.sample(&target.schema, &target.table, ROWS).await?);
         reasons.extend(store.letter_reasons(&pipeline.name, &sink.name).await?);
     }
     letters(reasons);
@@ -46,10 +47,8 @@ fn spell(seconds: f64) -> String {
 
 /// The dead-letter topic by reason, each with its first letter.
 fn in_topic(pipeline: &Pipeline) -> Result<Vec<Reason>> {
-    let topic = &pipeline.dead_letters.topic;
-    let spans: Vec<Span> = admin::partitions(&pipeline.kafka, topic)?.unwrap_or_default().into_iter().map(Span::all).collect();
     let mut found: BTreeMap<String, Reason> = BTreeMap::new();
-    scan(&pipeline.kafka, topic, &spans, |record| {
+    scan_all(&pipeline.kafka, &pipeline.dead_letters.topic, |record| {
         if let Some(letter) = Letter::read(record) {
             let example = || format!("{}[{}]@{}", letter.topic, letter.partition, letter.offset);
             let first = || Reason { reason: letter.reason.clone(), count: 0, example: example(), detail: letter.detail.clone() };
@@ -71,14 +70,11 @@ fn letters(mut reasons: Vec<Reason>) {
     println!();
 }
 
-fn table(sample: &Sample) {
+fn show(sample: &Sample) {
     let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| "∅".into());
     let rows: Vec<Vec<String>> =
         std::iter::once(sample.columns.clone()).chain(sample.rows.iter().map(|row| row.iter().map(cell).collect())).collect();
-    let widths: Vec<usize> = (0..sample.columns.len()).map(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
-    for row in &rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let line = cells.join("  ");
+    for line in table::lines(&rows, |_| false) {
         let cut: String = line.chars().take(WIDTH).collect();
         println!("   {}{}", cut.trim_end(), if line.chars().count() > WIDTH { " …" } else { "" });
     }

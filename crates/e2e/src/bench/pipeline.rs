@@ -15,13 +15,6 @@ pub(crate) struct Bench {
     pub(crate) table: String,
 }
 
-impl Bench {
-    /// The file's path as an argument.
-    pub(crate) fn file(&self) -> String {
-        self.file.display().to_string()
-    }
-}
-
 /// Writes `telecom.toml` again under other names, with the given source settings; `share` of the records are invalid.
 pub(crate) fn write(folder: &Path, tag: &str, records: u64, rate: u64, share: f64) -> Result<Bench> {
     let original = Path::new("deploy/pipelines/telecom.toml");

@@ -1,14 +1,12 @@
 //! One process under measurement: what it has done, the CPU it took and the memory it held, sampled from outside.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// Between two looks at a process.
-const SAMPLE: Duration = Duration::from_millis(20);
+use weir_testkit::Service;
+use weir_testkit::service::Program;
+use weir_testkit::wait::try_wait_until;
 
 /// What a run came to, from the first sample that showed progress to the last.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,10 +37,9 @@ impl Measured {
     }
 }
 
-/// A running service whose admin page answers.
+/// A running service and what was seen of it.
 pub(crate) struct Watched {
-    child: Child,
-    address: SocketAddr,
+    service: Service,
     samples: Vec<Sample>,
     started: Instant,
 }
@@ -57,56 +54,39 @@ struct Sample {
 }
 
 impl Watched {
-    /// Starts `program` of the folder this benchmark was built into, with its admin page on a free port.
-    pub(crate) fn start(program: &str, args: &[&str]) -> Result<Watched> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let path = std::env::current_exe()?.with_file_name(program);
-        let child = Command::new(&path)
-            .args(args)
-            .env("WEIR_LISTEN", address.to_string())
-            .env("WEIR_INSTANCE", "bench-0")
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::options().create(true).append(true).open(std::env::temp_dir().join("weir-bench.log"))?)
-            .spawn()
-            .with_context(|| format!("cannot start {}", path.display()))?;
-        Ok(Watched { child, address, samples: Vec::new(), started: Instant::now() })
-    }
-
-    /// Sums the samples of one metric over its labels.
-    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
-        Some(sum(&self.metrics()?, name))
+    /// Starts `program` with the pipeline `file`; its log goes to that file's folder.
+    pub(crate) fn start(program: &str, file: &Path) -> Result<Watched> {
+        let folder = file.parent().context("a pipeline file lies in a folder")?;
+        let env = BTreeMap::from([("WEIR_INSTANCE".into(), "bench-0".into())]);
+        let service = Program::new(program, &[&file.to_string_lossy()], &env, folder).start()?;
+        Ok(Watched { service, samples: Vec::new(), started: Instant::now() })
     }
 
     /// The metrics page.
-    pub(crate) fn metrics(&self) -> Option<String> {
-        get(self.address, "/metrics").ok()
+    pub(crate) fn page(&self) -> Result<String> {
+        Ok(self.service.get("/metrics")?.body)
     }
 
     /// Takes one sample; `metric` counts what is done.
-    pub(crate) fn sample(&mut self, metric: &[&str]) -> Result<u64> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("the process ended early with {status}; its log is {}", std::env::temp_dir().join("weir-bench.log").display());
-        }
-        let page = self.metrics().unwrap_or_default();
-        let done = metric.iter().map(|m| sum(&page, m)).sum::<f64>() as u64;
-        let (cpu, rss_mib) = usage(self.child.id())?;
+    pub(crate) fn sample(&mut self, metric: &str) -> Result<u64> {
+        self.service.expect_running()?;
+        // The page comes up a little later than the process.
+        let done = self.service.metric(metric, "").unwrap_or(0.0) as u64;
+        let (cpu, rss_mib) = usage(self.service.id())?;
         let clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
         self.samples.push(Sample { at: self.started.elapsed().as_secs_f64(), clock, done, cpu, rss_mib });
         Ok(done)
     }
 
-    /// Waits until `metric` counts `records`, for at most `limit`.
-    pub(crate) fn until(&mut self, metric: &[&str], records: u64, limit: Duration) -> Result<Measured> {
-        loop {
-            let done = self.sample(metric)?;
-            if done >= records {
-                return Ok(self.measured());
-            }
-            if self.started.elapsed() > limit {
-                bail!("only {done} of {records} records after {limit:?}; log: {}", std::env::temp_dir().join("weir-bench.log").display());
-            }
-            std::thread::sleep(SAMPLE);
-        }
+    /// Samples until `metric` counts `records`, for at most `limit`.
+    pub(crate) fn until(&mut self, metric: &str, records: u64, limit: Duration) -> Result<Measured> {
+        let mut done = 0;
+        let reached = until(limit, || {
+            done = self.sample(metric)?;
+            Ok(done >= records)
+        });
+        reached.with_context(|| format!("{}: {done} of {records} records", self.service.name()))?;
+        Ok(self.measured())
     }
 
     /// The span from the first progress to the end of it.
@@ -138,55 +118,26 @@ impl Watched {
     }
 
     /// Waits until `/ready` says so.
-    pub(crate) fn ready(&self, limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
-        while !get(self.address, "/ready").is_ok_and(|page| page.starts_with("HTTP/1.1 200")) {
-            if Instant::now() > deadline {
-                bail!("not ready after {limit:?}");
-            }
-            std::thread::sleep(SAMPLE);
-        }
-        Ok(())
-    }
-
-    /// Waits until `metric` has not moved for a second, and returns where it stands.
-    pub(crate) fn settled(&self, metric: &[&str], limit: Duration) -> Result<u64> {
-        let deadline = Instant::now() + limit;
-        let (mut last, mut since) = (0, Instant::now());
-        loop {
-            let page = self.metrics().unwrap_or_default();
-            let now = metric.iter().map(|m| sum(&page, m)).sum::<f64>() as u64;
-            if now != last {
-                (last, since) = (now, Instant::now());
-            } else if now > 0 && since.elapsed() > Duration::from_secs(1) {
-                return Ok(now);
-            }
-            if Instant::now() > deadline {
-                bail!("not settled after {limit:?}");
-            }
-            std::thread::sleep(SAMPLE);
-        }
+    pub(crate) fn ready(&mut self) -> Result<()> {
+        self.service.wait_ready()
     }
 
     /// Asks it to drain and waits until it has.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status()?;
-        let status = self.child.wait()?;
-        if !status.success() {
-            bail!("the process did not drain: {status}");
-        }
+    pub(crate) fn stop(self) -> Result<()> {
+        let status = self.service.stop()?;
+        ensure!(status.success(), "the process did not drain: {status}");
         Ok(())
     }
 }
 
-impl Drop for Watched {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            drop(self.child.kill());
-            drop(self.child.wait());
-        }
-    }
+/// Asks again and again until the answer is yes; an error after `limit`.
+pub(crate) fn until(limit: Duration, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {
+    let answered = try_wait_until(limit, || match reached() {
+        Ok(false) => None,
+        Ok(true) => Some(Ok(())),
+        Err(error) => Some(Err(error)),
+    });
+    answered.with_context(|| format!("not reached within {limit:?}"))?
 }
 
 /// User + system seconds and resident MiB of a process, from /proc.
@@ -197,23 +148,6 @@ fn usage(pid: u32) -> Result<(f64, f64)> {
     let pages: f64 = fields.get(21).and_then(|f| f.parse().ok()).unwrap_or(0.0);
     // Linux reports in hundredths of a second and in pages of 4 KiB on every machine this runs on.
     Ok((ticks / 100.0, pages * 4096.0 / 1048576.0))
-}
-
-fn get(address: SocketAddr, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(text)
-}
-
-fn sum(page: &str, name: &str) -> f64 {
-    let of = |line: &str| -> Option<f64> {
-        let rest = line.strip_prefix(name)?;
-        (rest.starts_with('{') || rest.starts_with(' ')).then(|| line.rsplit(' ').next()?.parse().ok())?
-    };
-    page.lines().filter_map(of).sum()
 }
 
 /// The value below which `share` of a histogram's observations lie that came between two pages, interpolated within its bucket.

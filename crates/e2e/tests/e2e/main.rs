@@ -19,7 +19,7 @@ use weir_e2e::expectation::Expectation;
 use weir_e2e::flow::SERVICES;
 use weir_testkit::Service;
 
-const DONE_WITHIN: Duration = Duration::from_secs(240);
+const DONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// A test holds this as long as it runs.
 fn turn() -> MutexGuard<'static, ()> {

@@ -19,7 +19,7 @@ fn an_audit_of_a_pipeline_in_motion_raises_no_false_alarm() {
     let _turn = turn();
     let flow = Flow::new(Stack::shared(), &Settings { records: 120_000, rate: 12_000, ..Settings::default() }).unwrap();
     let services = start_all(&flow);
-    wait_until("work under way", Duration::from_secs(120), || (flow.progress("weir-sink") > 0).then_some(()));
+    wait_until("work under way", Duration::from_secs(60), || (flow.progress("weir-sink") > 0).then_some(()));
     let mut audits = 0;
     while flow.progress("weir-sink") < 100_000 {
         flow.weir(&["audit", &flow.file().to_string_lossy()]).unwrap();

@@ -3,7 +3,7 @@ use std::time::Duration;
 use weir_e2e::{Flow, Settings};
 use weir_testkit::{Service, Stack, wait_until};
 
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(60);
 const ROUNDS: usize = 2;
 
 #[test]

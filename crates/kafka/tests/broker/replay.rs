@@ -3,7 +3,7 @@
 use crate::support::*;
 use std::path::Path;
 use weir_kafka::replay::{self, Mark, Replayer};
-use weir_kafka::{Error, Records, admin, positions};
+use weir_kafka::{Error, Records, admin, ledger, positions};
 use weir_model::pipeline::Pipeline;
 use weir_testkit::{Stack, random_name};
 
@@ -77,6 +77,6 @@ fn marks_and_the_positions_of_the_source_do_not_disturb_each_other() {
     positions::write(&mut unit, &pipeline.name, "synthetic", 0, &position).unwrap();
     assert_eq!(unit.commit(None), weir_model::protocol::Outcome::Committed);
     Replayer::open(&pipeline).unwrap().put(&batch(&pipeline, 0..2)).unwrap();
-    let found = positions::read_all(&pipeline.kafka, &pipeline.name, &[("synthetic", &[0, 1]), (replay::SOURCE, &[0, 1])]).unwrap();
+    let found = ledger::read(&pipeline.kafka, &pipeline.name, &[("synthetic", &[0, 1]), (replay::SOURCE, &[0, 1])]).unwrap().positions;
     assert_eq!((found[0].len(), &found[0][&0], found[1].len()), (1, &position, 1));
 }

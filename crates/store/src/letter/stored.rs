@@ -1,6 +1,6 @@
 //! Letters read back: what lies in `weir.dead_letters`.
 
-use super::unhex;
+use crate::ledger::prepared;
 use crate::{Error, Store};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_postgres::Row;
@@ -50,8 +50,7 @@ impl Store {
     /// When the server cannot be reached or the role may not read.
     pub async fn letters(&self, pipeline: &str, sink: &str) -> Result<Vec<Stored>, Error> {
         let client = self.client().await?;
-        let there = client.query_one("SELECT to_regclass('weir.dead_letters') IS NOT NULL", &[]).await.map_err(|e| self.error(e))?;
-        if !there.try_get(0).map_err(|e| self.error(e))? {
+        if !prepared(&client).await.map_err(|e| self.error(e))? {
             return Ok(Vec::new());
         }
         let rows = client.query(LETTERS, &[&pipeline, &sink]).await.map_err(|e| self.error(e))?;
@@ -94,7 +93,7 @@ fn stored(row: &Row) -> Result<Stored, tokio_postgres::Error> {
 pub(super) fn parse(headers: &serde_json::Value) -> Vec<(String, Option<Vec<u8>>)> {
     let one = |header: &serde_json::Value| {
         let text = header["text"].as_str().map(|text| text.as_bytes().to_vec());
-        (header["name"].as_str().unwrap_or_default().to_owned(), text.or_else(|| unhex(header["hex"].as_str()?)))
+        (header["name"].as_str().unwrap_or_default().to_owned(), text.or_else(|| hex::decode(header["hex"].as_str()?).ok()))
     };
     headers.as_array().map(|list| list.iter().map(one).collect()).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use super::report::Outlook;
 use anyhow::Result;
-use std::time::{SystemTime, UNIX_EPOCH};
+use jiff::Timestamp;
 use tokio::runtime::Handle;
 use weir_codec::{Decoder, Encoder, Registry, Schema};
 use weir_kafka::Records;
@@ -45,7 +45,7 @@ impl Repair {
     pub(super) fn apply(&mut self, batch: &Records) -> Result<Repaired> {
         let values: Vec<_> = batch.values().collect();
         let decoded = self.decoder.decode(&values)?;
-        let transformed = self.plan.apply(&decoded.batch, now_micros())?;
+        let transformed = self.plan.apply(&decoded.batch, Timestamp::now().as_microsecond())?;
         let encoded = self.encoder.encode(&transformed.output)?;
         let mut fates: Vec<Option<String>> = vec![Some("--sql leaves it out".into()); batch.len()];
         let mut records = Records::new();
@@ -102,7 +102,7 @@ impl Forecast {
     pub(super) fn add(&mut self, batch: &Records, outlook: &mut Outlook) -> Result<()> {
         let values: Vec<_> = batch.values().collect();
         let decoded = self.decoder.decode(&values)?;
-        let transformed = self.plan.apply(&decoded.batch, now_micros())?;
+        let transformed = self.plan.apply(&decoded.batch, Timestamp::now().as_microsecond())?;
         outlook.pass += transformed.rows.len() as u64;
         let dead = decoded.faults.iter().chain(&transformed.faults);
         dead.for_each(|(_, fault)| *outlook.dead.entry(fault.reason.clone()).or_default() += 1);
@@ -110,8 +110,4 @@ impl Forecast {
         outlook.filtered += (batch.len() - stopped) as u64;
         Ok(())
     }
-}
-
-fn now_micros() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
