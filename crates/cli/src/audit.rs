@@ -1,8 +1,9 @@
-//! `weir audit`: one table, hop by hop, from counters that every service commits together with its data.
+//! `weir audit`: one table, hop by hop, from counters that every service commits together with its
+//! data.
 
-pub(crate) mod books;
-pub(crate) mod chain;
+pub(crate) mod counts;
 mod deep;
+pub(crate) mod lineage;
 mod verdict;
 
 pub(crate) use verdict::{Verdict, grouped};
@@ -58,8 +59,9 @@ fn json(verdict: &Verdict) -> serde_json::Value {
 /// # Errors
 /// When the broker or a database is away.
 pub(crate) async fn arrived(pipeline: &Pipeline) -> Result<bool> {
-    let books = books::take(pipeline).await?;
-    Ok(books.arrived() && (pipeline.source.is_some() || books.verdict(pipeline).await?.nothing_waits()))
+    let books = counts::take(pipeline).await?;
+    Ok(books.arrived()
+        && (pipeline.source.is_some() || books.verdict(pipeline).await?.nothing_waits()))
 }
 
 /// Compares the books of all hops; the pipeline may run meanwhile.
@@ -67,5 +69,5 @@ pub(crate) async fn arrived(pipeline: &Pipeline) -> Result<bool> {
 /// # Errors
 /// When the broker or a database is away.
 pub(crate) async fn verdict(pipeline: &Pipeline) -> Result<Verdict> {
-    books::take(pipeline).await?.verdict(pipeline).await
+    counts::take(pipeline).await?.verdict(pipeline).await
 }

@@ -65,7 +65,12 @@ impl Report {
     }
 
     /// Good when there are no mistakes.
-    fn verdict(&mut self, name: impl Into<String>, mistakes: Vec<Mistake>, found: impl Into<String>) {
+    fn verdict(
+        &mut self,
+        name: impl Into<String>,
+        mistakes: Vec<Mistake>,
+        found: impl Into<String>,
+    ) {
         let state = if mistakes.is_empty() { State::Good(found.into()) } else { State::Mistaken };
         self.mistakes.extend(mistakes);
         self.note(name, state);
@@ -94,9 +99,13 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             let mistakes = pipeline.mistakes(std::mem::take(&mut report.mistakes));
             (report, mistakes)
         }
-        Err(mistakes) => {
-            (Report { checks: vec![Check { name: "pipeline file".into(), state: State::Mistaken }], ..Report::default() }, mistakes)
-        }
+        Err(mistakes) => (
+            Report {
+                checks: vec![Check { name: "pipeline file".into(), state: State::Mistaken }],
+                ..Report::default()
+            },
+            mistakes,
+        ),
     };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&as_json(&report, &mistakes))?);
@@ -151,7 +160,11 @@ fn print(args: &Args, report: &Report, mistakes: &Mistakes) {
     let plural = |n: usize| if n == 1 { "check" } else { "checks" };
     let (passed, open) = (report.passed(), report.open().count());
     if open > 0 {
-        eprintln!("{}: {passed} {} passed, {open} could not be made", args.file.display(), plural(passed));
+        eprintln!(
+            "{}: {passed} {} passed, {open} could not be made",
+            args.file.display(),
+            plural(passed)
+        );
         if !args.verbose {
             report.open().for_each(|(name, why)| eprintln!("  {name}: {why}"));
         }
@@ -169,7 +182,8 @@ fn as_json(report: &Report, mistakes: &Mistakes) -> Value {
         State::Mistaken => json!({"check": check.name, "state": "mistaken", "detail": ""}),
         State::Open(why) => json!({"check": check.name, "state": "open", "detail": why}),
     };
-    let mistake = |m: &Mistake| json!({"line": m.line, "key": m.key, "what": m.what, "hint": m.hint});
+    let mistake =
+        |m: &Mistake| json!({"line": m.line, "key": m.key, "what": m.what, "hint": m.hint});
     json!({
         "file": mistakes.file,
         "passed": report.passed(),

@@ -1,12 +1,12 @@
 //! `weir dead`: what became of records that could not be processed, and their way back.
 //!
-//! Letters lie in two places: those of producer and enricher in the dead-letter topic, those of a sink in `weir.dead_letters` beside its
-//! table. Here they are one list.
+//! Dead letters lie in two places: those of producer and enricher in the dead-letter topic, those
+//! of a sink in `weir.dead_letters` beside its table. Here they are one list.
 
+mod coordinates;
+mod dead_letter;
 mod filter;
-mod letter;
 mod list;
-mod place;
 mod read;
 mod replay;
 mod show;

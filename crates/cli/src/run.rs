@@ -1,5 +1,5 @@
-//! `weir run`: all services of one pipeline in one process, for laptops and tests. With `--until-done` it ends when everything has
-//! arrived, audits itself, and shows what came out.
+//! `weir run`: all services of one pipeline in one process, for laptops and tests. With
+//! `--until-done` it ends when everything has arrived, audits itself, and shows what came out.
 
 mod gauge;
 mod progress;
@@ -17,7 +17,8 @@ use weir_model::pipeline::{Pipeline, Source};
 use weir_service::{CancellationToken, Metrics, Settings};
 
 const REFRESH: Duration = Duration::from_millis(100);
-/// Nothing moved for so long although not everything has arrived: stop and let the audit say what is where.
+/// Nothing moved for so long although not everything has arrived: stop and let the audit say what
+/// is where.
 const STUCK: f64 = 120.0;
 
 /// What to do.
@@ -74,11 +75,17 @@ fn adjust(pipeline: &mut Pipeline, args: &Args) -> Result<Option<u64>> {
         Some(Source::Synthetic(source)) => {
             source.records = args.records.unwrap_or(source.records);
             source.rate = args.rate.unwrap_or(source.rate);
-            anyhow::ensure!(!args.until_done || source.records > 0, "--until-done needs an end: give --records, or set source.records");
+            anyhow::ensure!(
+                !args.until_done || source.records > 0,
+                "--until-done needs an end: give --records, or set source.records"
+            );
             Ok((source.records > 0).then_some(source.records))
         }
         Some(Source::File(source)) => {
-            anyhow::ensure!(args.records.is_none(), "--records is for synthetic sources; a file ends by itself");
+            anyhow::ensure!(
+                args.records.is_none(),
+                "--records is for synthetic sources; a file ends by itself"
+            );
             source.rate = args.rate.unwrap_or(source.rate);
             Ok(None)
         }
@@ -95,33 +102,54 @@ struct Services {
 }
 
 impl Services {
-    fn start(pipeline: &Arc<Pipeline>, until_done: bool, stop: &CancellationToken) -> Result<Services> {
+    fn start(
+        pipeline: &Arc<Pipeline>,
+        until_done: bool,
+        stop: &CancellationToken,
+    ) -> Result<Services> {
         let mut services = Services { running: JoinSet::new(), hops: Vec::new() };
         let metrics = |service: &str| Metrics::new(service, &pipeline.name);
         if pipeline.source.is_some() {
             let metrics = metrics("producer");
             services.hops.push(Gauge::new("source", &metrics, None));
-            let options = weir_producer::Options { settings: settings("producer")?, metrics, exit_when_done: until_done };
+            let options = weir_producer::Options {
+                settings: settings("producer")?,
+                metrics,
+                exit_when_done: until_done,
+            };
             let (pipeline, stop) = (pipeline.clone(), stop.clone());
-            services.running.spawn(async move { ("producer", weir_producer::run(pipeline, options, stop).await.map_err(Into::into)) });
+            services.running.spawn(async move {
+                ("producer", weir_producer::run(pipeline, options, stop).await.map_err(Into::into))
+            });
         }
         let enricher = metrics("enricher");
         services.hops.push(Gauge::new("enriched", &enricher, None));
         let options = weir_enricher::Options { settings: settings("enricher")?, metrics: enricher };
         let (own, token) = (pipeline.clone(), stop.clone());
-        services.running.spawn(async move { ("enricher", weir_enricher::run(own, options, token).await.map_err(Into::into)) });
+        services.running.spawn(async move {
+            ("enricher", weir_enricher::run(own, options, token).await.map_err(Into::into))
+        });
 
         let sink = metrics("sink");
         let label = |name: &str| (pipeline.sinks.len() > 1).then(|| format!("sink=\"{name}\""));
-        services.hops.extend(pipeline.sinks.iter().map(|s| Gauge::new(&s.name, &sink, label(&s.name))));
+        services
+            .hops
+            .extend(pipeline.sinks.iter().map(|s| Gauge::new(&s.name, &sink, label(&s.name))));
         let options = weir_sink::Options { settings: settings("sink")?, metrics: sink, only: None };
         let (own, token) = (pipeline.clone(), stop.clone());
-        services.running.spawn(async move { ("sink", weir_sink::run(own, options, token).await.map_err(Into::into)) });
+        services.running.spawn(async move {
+            ("sink", weir_sink::run(own, options, token).await.map_err(Into::into))
+        });
         Ok(services)
     }
 
     /// Shows progress until all has arrived, a service ends, or somebody asks to stop.
-    async fn watch(&mut self, pipeline: &Pipeline, total: Option<u64>, until_done: bool) -> Result<()> {
+    async fn watch(
+        &mut self,
+        pipeline: &Pipeline,
+        total: Option<u64>,
+        until_done: bool,
+    ) -> Result<()> {
         let mut progress = Progress::new(&self.hops, total);
         let mut source_done = pipeline.source.is_none();
         let mut looked = Instant::now();
@@ -160,7 +188,8 @@ impl Services {
     }
 }
 
-/// Admin pages on free ports: several services share this process, and a laptop may have port 8080 in use.
+/// Admin pages on free ports: several services share this process, and a laptop may have port 8080
+/// in use.
 fn settings(service: &str) -> Result<Settings> {
     let mut settings = Settings::from_env(service)?;
     if std::env::var_os("WEIR_LISTEN").is_none() {

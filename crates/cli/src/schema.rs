@@ -23,13 +23,15 @@ enum Verb {
     Register {
         #[command(flatten)]
         common: Common,
-        /// Also set what the registry will accept later: BACKWARD, FORWARD, FULL, each also with _TRANSITIVE, or NONE.
+        /// Also set what the registry will accept later: BACKWARD, FORWARD, FULL, each also with
+        /// _TRANSITIVE, or NONE.
         #[arg(long)]
         compatibility: Option<String>,
     },
     /// Ask the registry whether it would accept the schemas; exit code 1 when not.
     Compatibility(Common),
-    /// Show what the files change against the registry's latest versions; exit code 1 when anything differs.
+    /// Show what the files change against the registry's latest versions; exit code 1 when anything
+    /// differs.
     Diff(Common),
 }
 
@@ -61,22 +63,39 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&common.file)?;
     let registry = Registry::new(&pipeline.registry)?;
     let mut findings = Vec::new();
-    for (subject, path) in [(pipeline.input_subject(), &pipeline.input.schema), (pipeline.output_subject(), &pipeline.output.schema)] {
+    for (subject, path) in [
+        (pipeline.input_subject(), &pipeline.input.schema),
+        (pipeline.output_subject(), &pipeline.output.schema),
+    ] {
         let schema = Schema::load(path)?;
         findings.push(match &args.verb {
-            Verb::Register { compatibility, .. } => register(&registry, subject, &schema, compatibility.as_deref()).await?,
+            Verb::Register { compatibility, .. } => {
+                register(&registry, subject, &schema, compatibility.as_deref()).await?
+            }
             Verb::Compatibility(_) => compatible(&registry, subject, &schema).await?,
             Verb::Diff(_) => difference(&registry, subject, &schema).await?,
         });
     }
     print(&findings, common.json)?;
-    Ok(if findings.iter().all(|finding| finding.good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if findings.iter().all(|finding| finding.good) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
-async fn register(registry: &Registry, subject: String, schema: &Schema, compatibility: Option<&str>) -> Result<Finding> {
+async fn register(
+    registry: &Registry,
+    subject: String,
+    schema: &Schema,
+    compatibility: Option<&str>,
+) -> Result<Finding> {
     let reasons = registry.compatible(&subject, schema).await?;
     if !reasons.is_empty() {
-        bail!("the registry would not accept the schema for {subject}:\n  {}", reasons.join("\n  "));
+        bail!(
+            "the registry would not accept the schema for {subject}:\n  {}",
+            reasons.join("\n  ")
+        );
     }
     let id = registry.register(&subject, schema).await?;
     let mut lines = vec![format!("id {id}")];
@@ -105,7 +124,10 @@ async fn difference(registry: &Registry, subject: String, schema: &Schema) -> Re
 
 fn print(findings: &[Finding], as_json: bool) -> Result<()> {
     if as_json {
-        let list: Vec<_> = findings.iter().map(|f| json!({"subject": f.subject, "good": f.good, "findings": f.lines})).collect();
+        let list: Vec<_> = findings
+            .iter()
+            .map(|f| json!({"subject": f.subject, "good": f.good, "findings": f.lines}))
+            .collect();
         println!("{}", serde_json::to_string_pretty(&list)?);
         return Ok(());
     }

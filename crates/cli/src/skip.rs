@@ -1,22 +1,26 @@
-//! `weir skip`: which positions lie outside their log, and the audited act of going on behind such a gap.
+//! `weir skip`: which positions lie outside their log, and the audited act of going on behind such
+//! a gap.
 //!
-//! A partition whose position lies outside its log stands still until somebody decides: records are gone, and no program should pass over
-//! them on its own. What the decision may be follows from one rule, lose nothing that is left and double nothing that was read:
+//! A partition whose position lies outside its log stands still until somebody decides: records are
+//! gone, and no program should pass over them on its own. What the decision may be follows from one
+//! rule, lose nothing that is left and double nothing that was read:
 //!
 //! * **expired** (the log begins after the position): go on at its first record;
-//! * **truncated** (the log ends before the position) or created anew: go on after the last record that was demonstrably read. For the
-//!   enricher that is one whose key and timestamp are those of what was emitted from that offset, for a sink the one that its chain of lineage
-//!   ends with. In a log created anew there is none, and its records are all unread. Where the evidence is gone, nobody chooses;
-//! * **forgotten** (the enricher's group has no offsets, yet there is output): the chain of lineage names the record emitted last and adds
-//!   up to the books; nothing is given up.
+//! * **truncated** (the log ends before the position) or created anew: go on after the last record
+//!   that was demonstrably read. For the enricher that is one whose key and timestamp are those of
+//!   what was emitted from that offset, for a sink the one that its chain of lineage ends with. In
+//!   a log created anew there is none, and its records are all unread. Where the evidence is gone,
+//!   nobody chooses;
+//! * **forgotten** (the enricher's group has no offsets, yet there is output): the chain of lineage
+//!   names the record emitted last and adds up to the books; nothing is given up.
 
 mod accept;
 mod choice;
-mod look;
+mod gaps;
 
 use crate::audit::grouped;
 use anyhow::{Result, ensure};
-use look::{Gap, Hop, Lost};
+use gaps::{Gap, Hop, Lost};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use weir_model::pipeline::Pipeline;
@@ -58,10 +62,15 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn hops<'a>(pipeline: &'a Pipeline, only: Option<&str>) -> Result<Vec<Hop<'a>>> {
-    let all = look::hops(pipeline);
+    let all = gaps::hops(pipeline);
     let names: Vec<&str> = all.iter().map(Hop::name).collect();
     if let Some(only) = only {
-        ensure!(names.contains(&only), "{} has no hop `{only}`; there are: {}", pipeline.name, names.join(", "));
+        ensure!(
+            names.contains(&only),
+            "{} has no hop `{only}`; there are: {}",
+            pipeline.name,
+            names.join(", ")
+        );
     }
     Ok(all.iter().copied().filter(|hop| only.is_none_or(|only| only == hop.name())).collect())
 }
@@ -69,7 +78,7 @@ fn hops<'a>(pipeline: &'a Pipeline, only: Option<&str>) -> Result<Vec<Hop<'a>>> 
 async fn show(pipeline: &Pipeline, hops: &[Hop<'_>], args: &Args) -> Result<ExitCode> {
     let mut outside = 0;
     for hop in hops {
-        let mut gap = look::look(pipeline, *hop).await?;
+        let mut gap = gaps::look(pipeline, *hop).await?;
         gap.lost.retain(|lost| args.partition.is_none_or(|partition| partition == lost.partition));
         print(pipeline, *hop, &gap, &args.file);
         outside += gap.lost.len();
@@ -83,7 +92,14 @@ async fn show(pipeline: &Pipeline, hops: &[Hop<'_>], args: &Args) -> Result<Exit
 
 fn print(pipeline: &Pipeline, hop: Hop<'_>, gap: &Gap, file: &Path) {
     for lost in &gap.lost {
-        println!(" {}  {}[{}]: {}; {}", hop.name(), hop.topic(pipeline), lost.partition, lost.halt, prospect(lost));
+        println!(
+            " {}  {}[{}]: {}; {}",
+            hop.name(),
+            hop.topic(pipeline),
+            lost.partition,
+            lost.halt,
+            prospect(lost)
+        );
     }
     let skips = gap.skips();
     if skips.is_empty() {
@@ -92,12 +108,21 @@ fn print(pipeline: &Pipeline, hop: Hop<'_>, gap: &Gap, file: &Path) {
     let moving = if gap.moving { ", counted while others arrive" } else { "" };
     match gap.records(&skips) {
         _ if skips.iter().all(|skip| skip.from.is_none()) => println!("   nothing is given up"),
-        Some(0) => println!("   no record is unaccounted for{moving}: markers of transactions take offsets too"),
+        Some(0) => println!(
+            "   no record is unaccounted for{moving}: markers of transactions take offsets too"
+        ),
         Some(1) => println!("   1 record is unaccounted for{moving}"),
         Some(records) => println!("   {} records are unaccounted for{moving}", grouped(records)),
-        None => println!("   nobody counts what enters {}, so it is not known how many records that were", hop.topic(pipeline)),
+        None => println!(
+            "   nobody counts what enters {}, so it is not known how many records that were",
+            hop.topic(pipeline)
+        ),
     }
-    println!("   to accept it: stop what reads there, then\n   weir skip {} --hop {} --accept --reason \"…\"", file.display(), hop.name());
+    println!(
+        "   to accept it: stop what reads there, then\n   weir skip {} --hop {} --accept --reason \"…\"",
+        file.display(),
+        hop.name()
+    );
 }
 
 fn prospect(lost: &Lost) -> String {
@@ -110,17 +135,25 @@ fn prospect(lost: &Lost) -> String {
     }
 }
 
-async fn accept(pipeline: &Pipeline, hops: &[Hop<'_>], partition: Option<Partition>, reason: &str) -> Result<ExitCode> {
+async fn accept(
+    pipeline: &Pipeline,
+    hops: &[Hop<'_>],
+    partition: Option<Partition>,
+    reason: &str,
+) -> Result<ExitCode> {
     ensure!(!reason.is_empty(), "--reason is for whoever reads the audit: say why");
     let mut any = false;
     for hop in hops {
-        for acceptance in accept::accept(pipeline, *hop, partition, reason).await? {
-            println!(" accepted loss  {acceptance}");
+        for accepted_loss in accept::accept(pipeline, *hop, partition, reason).await? {
+            println!(" accepted loss  {accepted_loss}");
             any = true;
         }
     }
     if !any {
-        println!(" skip {}: no position is outside its log, so there is nothing to accept", pipeline.name);
+        println!(
+            " skip {}: no position is outside its log, so there is nothing to accept",
+            pipeline.name
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,9 @@ use weir_store::Store;
 
 /// What to do.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir topics deploy/pipelines/telecom.toml\n  weir topics deploy/pipelines/telecom.toml --json")]
+#[command(
+    after_help = "Examples:\n  weir topics deploy/pipelines/telecom.toml\n  weir topics deploy/pipelines/telecom.toml --json"
+)]
 pub(crate) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,
@@ -69,14 +71,20 @@ async fn positions(pipeline: &Pipeline) -> Result<Positions> {
             eprintln!("the target of sink {} does not answer: its lag is not shown", sink.name);
             continue;
         };
-        let mine = books.into_iter().filter(|book| book.sink == sink.name && book.topic == pipeline.output.topic);
-        let next = mine.filter_map(|book| Some((book.standing.partition, book.standing.next?))).collect();
+        let mine = books
+            .into_iter()
+            .filter(|book| book.sink == sink.name && book.topic == pipeline.output.topic);
+        let next = mine
+            .filter_map(|book| Some((book.committed.partition, book.committed.next?)))
+            .collect();
         positions.insert(sink.name.clone(), (pipeline.output.topic.clone(), next));
     }
     let enricher = tokio::task::block_in_place(|| -> Result<_> {
         let topic = &pipeline.input.topic;
-        let standings = admin::standings(&pipeline.kafka, &pipeline.enricher_group(), topic)?.unwrap_or_default();
-        Ok(standings.into_iter().filter_map(|s| Some((s.partition, s.next?))).collect())
+        let committed_positions =
+            admin::committed_positions(&pipeline.kafka, &pipeline.enricher_group(), topic)?
+                .unwrap_or_default();
+        Ok(committed_positions.into_iter().filter_map(|s| Some((s.partition, s.next?))).collect())
     })?;
     positions.insert("enricher".into(), (pipeline.input.topic.clone(), enricher));
     Ok(positions)
@@ -85,26 +93,38 @@ async fn positions(pipeline: &Pipeline) -> Result<Positions> {
 fn rows(pipeline: &Pipeline, positions: &Positions) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for topic in [&pipeline.input.topic, &pipeline.output.topic, &pipeline.dead_letters.topic] {
-        let Some(extents) = admin::describe(&pipeline.kafka, topic)? else { continue };
-        let readers: Vec<_> = positions.iter().filter(|(_, (read, _))| read == topic).map(|(name, (_, next))| (name, next)).collect();
+        let Some(watermarks) = admin::describe(&pipeline.kafka, topic)? else { continue };
+        let readers: Vec<_> = positions
+            .iter()
+            .filter(|(_, (read, _))| read == topic)
+            .map(|(name, (_, next))| (name, next))
+            .collect();
         let start = rows.len();
-        rows.extend(extents.iter().map(|extent| Row {
+        rows.extend(watermarks.iter().map(|watermarks| Row {
             topic: topic.clone(),
-            partition: extent.partition,
-            first: extent.first,
+            partition: watermarks.partition,
+            first: watermarks.first,
             last: None,
             records: 0,
             bytes: 0,
             lag: readers.iter().map(|(name, _)| ((*name).clone(), 0)).collect(),
         }));
-        let spans: Vec<Span> = extents.iter().map(|e| Span { partition: e.partition, from: Some(e.first), until: Some(e.end) }).collect();
+        let spans: Vec<Span> = watermarks
+            .iter()
+            .map(|e| Span { partition: e.partition, from: Some(e.first), until: Some(e.end) })
+            .collect();
         let own = &mut rows[start..];
         scan(&pipeline.kafka, topic, &spans, |record| {
             if let Some(row) = own.iter_mut().find(|row| row.partition == record.partition()) {
                 row.last = Some(record.offset());
                 row.records += 1;
-                let headers: usize = record.headers().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
-                row.bytes += (record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len) + headers) as u64;
+                let headers: usize = record
+                    .headers()
+                    .map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len))
+                    .sum();
+                row.bytes += (record.key().map_or(0, <[u8]>::len)
+                    + record.value().map_or(0, <[u8]>::len)
+                    + headers) as u64;
                 for (name, next) in &readers {
                     if record.offset() >= next.get(&row.partition).copied().unwrap_or(0) {
                         *row.lag.entry((*name).clone()).or_default() += 1;
@@ -119,12 +139,24 @@ fn rows(pipeline: &Pipeline, positions: &Positions) -> Result<Vec<Row>> {
 
 fn print(rows: &[Row]) {
     let cells = |row: &Row| {
-        let lag: Vec<String> = row.lag.iter().map(|(name, lag)| format!("{name} {}", grouped(*lag))).collect();
+        let lag: Vec<String> =
+            row.lag.iter().map(|(name, lag)| format!("{name} {}", grouped(*lag))).collect();
         let last = row.last.map_or("–".into(), |last| grouped(last as u64));
         let (records, bytes) = (grouped(row.records), grouped(row.bytes));
-        [row.topic.clone(), row.partition.to_string(), grouped(row.first as u64), last, records, bytes, lag.join(" · ")]
+        [
+            row.topic.clone(),
+            row.partition.to_string(),
+            grouped(row.first as u64),
+            last,
+            records,
+            bytes,
+            lag.join(" · "),
+        ]
     };
-    let header = ["topic", "partition", "first", "last", "records", "bytes", "lag"].map(String::from);
+    let header =
+        ["topic", "partition", "first", "last", "records", "bytes", "lag"].map(String::from);
     let rows: Vec<[String; 7]> = std::iter::once(header).chain(rows.iter().map(cells)).collect();
-    table::lines(&rows, |column| (1..6).contains(&column)).iter().for_each(|line| println!("{line}"));
+    table::lines(&rows, |column| (1..6).contains(&column))
+        .iter()
+        .for_each(|line| println!("{line}"));
 }

@@ -1,4 +1,5 @@
-//! `weir check` tells mistakes from absence: 78 with everything that is wrong, 1 when somebody who has to be asked is away.
+//! `weir check` tells mistakes from absence: 78 with everything that is wrong, 1 when somebody who
+//! has to be asked is away.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
@@ -57,7 +58,11 @@ struct Case {
 impl Case {
     fn new() -> Case {
         let folder = TempDir::new().unwrap();
-        let files = [("order.avsc", INPUT), ("order_enriched.avsc", OUTPUT), ("products.csv", "product,price\nring,9.99\nbell,12.50\n")];
+        let files = [
+            ("order.avsc", INPUT),
+            ("order_enriched.avsc", OUTPUT),
+            ("products.csv", "product,price\nring,9.99\nbell,12.50\n"),
+        ];
         for (name, text) in files {
             fs::write(folder.path().join(name), text).unwrap();
         }
@@ -70,7 +75,8 @@ impl Case {
         let stack = Stack::shared();
         let url = stack.create_database("check").unwrap();
         let mut case = Case::new();
-        case.env = stack.env().into_iter().chain([("WEIR_POSTGRES".to_owned(), url.clone())]).collect();
+        case.env =
+            stack.env().into_iter().chain([("WEIR_POSTGRES".to_owned(), url.clone())]).collect();
         (case, Database::connect(&url).unwrap())
     }
 
@@ -100,7 +106,11 @@ impl Case {
     /// Exit code, standard output, standard error.
     fn check(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = self.weir(&[&["check"], arguments].concat());
-        let text = |bytes| String::from_utf8(bytes).unwrap().replace(&self.file().display().to_string(), "orders.toml");
+        let text = |bytes| {
+            String::from_utf8(bytes)
+                .unwrap()
+                .replace(&self.file().display().to_string(), "orders.toml")
+        };
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
 }
@@ -117,7 +127,12 @@ fn the_deployed_pipelines_pass_without_servers() {
     let data = weir_testkit::cache::data().unwrap();
     for entry in fs::read_dir(deployed).unwrap() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        let output = command.args(["check", "--offline"]).arg(entry.unwrap().path()).env("WEIR_DATA", &data).output().unwrap();
+        let output = command
+            .args(["check", "--offline"])
+            .arg(entry.unwrap().path())
+            .env("WEIR_DATA", &data)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
@@ -128,7 +143,10 @@ fn mistakes_of_every_kind_are_told_at_once_with_the_wrong_word_underlined() {
     case.change("key = \"order_id\"", "key = \"oder_id\"");
     case.change("amount < 0", "amonut < 0");
     case.change("DECIMAL(10, 2)", "DOUBLE");
-    case.change("table = \"shop.orders\"", "table = \"shop.orders\"\ncolumns = { nots = \"varchar(50)\" }");
+    case.change(
+        "table = \"shop.orders\"",
+        "table = \"shop.orders\"\ncolumns = { nots = \"varchar(50)\" }",
+    );
     let (code, out, err) = case.check(&["--offline"]);
     assert_eq!((code, out.as_str()), (Some(78), ""));
     assert!(err.starts_with("orders.toml: 4 mistakes\n"), "{err}");
@@ -143,7 +161,8 @@ fn mistakes_of_every_kind_are_told_at_once_with_the_wrong_word_underlined() {
 #[test]
 fn a_lookup_without_unique_keys_is_a_mistake_and_leaves_its_users_open() {
     let case = Case::new();
-    fs::write(case.folder.path().join("products.csv"), "product,price\nring,9.99\nring,12.50\n").unwrap();
+    fs::write(case.folder.path().join("products.csv"), "product,price\nring,9.99\nring,12.50\n")
+        .unwrap();
     let (code, _, err) = case.check(&["--offline"]);
     assert_eq!(code, Some(78), "{err}");
     assert!(err.contains("lookup[0].key"), "{err}");
@@ -172,18 +191,25 @@ fn a_correct_pipeline_passes_and_says_what_will_be_made() {
     let (code, out, err) = case.check(&["--verbose"]);
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.ends_with("orders.toml: 15 checks passed\n"), "{out}");
-    assert!(out.contains("will be created with 3 partitions") && out.contains("✔ table shop.orders"), "{out}");
+    assert!(
+        out.contains("will be created with 3 partitions") && out.contains("✔ table shop.orders"),
+        "{out}"
+    );
 }
 
 #[test]
 fn a_table_that_does_not_fit_is_told_by_column() {
     let (case, database) = Case::online();
     database.execute("CREATE SCHEMA shop; CREATE TABLE shop.orders (order_id bigint NOT NULL, product date, amount integer)").unwrap();
-    case.change("table = \"shop.orders\"", "table = \"shop.orders\"\nmode = \"upsert\"\nkey = \"order_id\"");
+    case.change(
+        "table = \"shop.orders\"",
+        "table = \"shop.orders\"\nmode = \"upsert\"\nkey = \"order_id\"",
+    );
     let (code, out, _) = case.check(&["--json"]);
     let found: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(code, Some(78), "{found:#}");
-    let whats: Vec<&str> = found["mistakes"].as_array().unwrap().iter().filter_map(|m| m["what"].as_str()).collect();
+    let whats: Vec<&str> =
+        found["mistakes"].as_array().unwrap().iter().filter_map(|m| m["what"].as_str()).collect();
     assert_eq!(whats.len(), 2, "{whats:?}");
     assert!(whats.iter().any(|w| w.contains("product") && w.contains("date")), "{whats:?}");
     assert!(whats.iter().any(|w| w.contains("unique index")), "{whats:?}");
@@ -195,7 +221,10 @@ fn topics_of_other_partition_counts_are_told() {
     Topics::new(Stack::shared().kafka()).create(&format!("{}-enriched", case.name), 2).unwrap();
     let (code, _, err) = case.check(&[]);
     assert_eq!(code, Some(78), "{err}");
-    assert!(err.contains("output.topic") && err.contains("has 2 partitions, where 3 are needed"), "{err}");
+    assert!(
+        err.contains("output.topic") && err.contains("has 2 partitions, where 3 are needed"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -203,8 +232,10 @@ fn a_schema_that_the_registry_would_refuse_is_told() {
     let (case, _database) = Case::online();
     let registered = case.weir(&["schema", "register", "--compatibility", "BACKWARD"]);
     assert!(registered.status.success(), "{}", String::from_utf8_lossy(&registered.stderr));
-    let text =
-        INPUT.replace(r#"{"name": "amount", "type": "int"}"#, r#"{"name": "amount", "type": "int"}, {"name": "note", "type": "string"}"#);
+    let text = INPUT.replace(
+        r#"{"name": "amount", "type": "int"}"#,
+        r#"{"name": "amount", "type": "int"}, {"name": "note", "type": "string"}"#,
+    );
     fs::write(case.folder.path().join("order.avsc"), &text).unwrap();
     case.change("SELECT i.*,", "SELECT i.order_id, i.product, i.amount,");
     let (code, _, err) = case.check(&[]);

@@ -10,13 +10,20 @@ use weir_testkit::{Stack, service, wait_until};
 const RECORDS: u64 = 2_000;
 const SOON: Duration = Duration::from_secs(30);
 
-/// A pipeline through which all records of its source have gone, and how many of them are dead letters.
+/// A pipeline through which all records of its source have gone, and how many of them are dead
+/// letters.
 fn flow(kind: &'static str) -> (Flow, u64) {
-    let settings =
-        Settings { records: RECORDS, invalid_share: 0.02, invalid_kinds: vec![kind], batch: 500, seed: 7, ..Settings::default() };
+    let settings = Settings {
+        records: RECORDS,
+        invalid_share: 0.02,
+        invalid_kinds: vec![kind],
+        batch: 500,
+        seed: 7,
+        ..Settings::default()
+    };
     let flow = Flow::new(Stack::shared(), &settings).unwrap();
     run(&flow);
-    let dead = letters(&flow);
+    let dead = dead_letters(&flow);
     assert!(dead > 10 && rows(&flow) + dead == RECORDS, "{dead} dead letters");
     (flow, dead)
 }
@@ -41,7 +48,7 @@ fn sum(groups: &Value, what: &str) -> u64 {
     groups.as_array().unwrap().iter().map(|group| group[what].as_u64().unwrap()).sum()
 }
 
-fn letters(flow: &Flow) -> u64 {
+fn dead_letters(flow: &Flow) -> u64 {
     sum(&json(flow, &["dead", "list"]), "count")
 }
 
@@ -62,7 +69,10 @@ fn all_is_accounted_for(flow: &Flow, replayed: u64) {
     let audit = json(flow, &["audit", "--deep"]);
     assert_eq!(audit["clean"], true, "{audit}");
     let hops = audit["hops"].as_array().unwrap();
-    let replay = hops.iter().find(|hop| hop["name"] == "replay").map_or(0, |hop| hop["written"].as_u64().unwrap());
+    let replay = hops
+        .iter()
+        .find(|hop| hop["name"] == "replay")
+        .map_or(0, |hop| hop["written"].as_u64().unwrap());
     assert_eq!(replay, replayed);
 }
 
@@ -73,11 +83,17 @@ fn mend(flow: &Flow) {
     std::fs::write(flow.file(), file.to_string()).unwrap();
 }
 
-/// A replay that takes its time, begun in earnest: more than `before` letters are marked.
+/// A replay that takes its time, begun in earnest: more than `before` dead letters are marked.
 fn begin_slowly(flow: &Flow, before: u64) -> Child {
     let words = ["dead", "replay", &flow.file().to_string_lossy(), "--rate", "2"];
     let mut command = Command::new(service::binary("weir").unwrap());
-    let child = command.args(words).envs(&flow.env).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let child = command
+        .args(words)
+        .envs(&flow.env)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     wait_until("the slow one to begin", SOON, || (replayed(flow) > before).then_some(()));
     child
 }
@@ -92,20 +108,36 @@ fn rejected_records_come_back_once_when_the_rules_are_mended_also_if_two_replay_
     );
     mend(&flow);
     let outlook = json(&flow, &["dead", "replay", "--dry-run", "--reason", "negative_duration"]);
-    assert_eq!((outlook["replayed"].as_u64(), outlook["forecast"]["pass"].as_u64()), (Some(dead), Some(dead)));
-    assert_eq!((flow.topics.count(&flow.pipeline.input.topic).unwrap(), replayed(&flow)), (before, 0), "a dry run changes nothing");
+    assert_eq!(
+        (outlook["replayed"].as_u64(), outlook["forecast"]["pass"].as_u64()),
+        (Some(dead), Some(dead))
+    );
+    assert_eq!(
+        (flow.topics.count(&flow.pipeline.input.topic).unwrap(), replayed(&flow)),
+        (before, 0),
+        "a dry run changes nothing"
+    );
 
-    contains(&weir(&flow, &["dead", "replay", "--limit", "3"]).unwrap(), &[&format!("\n {}  more than --limit", dead - 3)]);
+    contains(
+        &weir(&flow, &["dead", "replay", "--limit", "3"]).unwrap(),
+        &[&format!("\n {}  more than --limit", dead - 3)],
+    );
     // One that takes its time is overtaken by another.
     let slow = begin_slowly(&flow, 3);
     weir(&flow, &["dead", "replay", "--rate", "0"]).unwrap();
     let slow = slow.wait_with_output().unwrap();
     assert_eq!(slow.status.code(), Some(1));
-    contains(&String::from_utf8_lossy(&slow.stderr), &["is fenced: another one of this name has begun since"]);
+    contains(
+        &String::from_utf8_lossy(&slow.stderr),
+        &["is fenced: another one of this name has begun since"],
+    );
 
     run(&flow);
     assert_eq!((rows(&flow), replayed(&flow)), (RECORDS, dead));
-    contains(&weir(&flow, &["dead", "replay"]).unwrap(), &["\n  0  came back to", &format!("\n {dead}  had come back before")]);
+    contains(
+        &weir(&flow, &["dead", "replay"]).unwrap(),
+        &["\n  0  came back to", &format!("\n {dead}  had come back before")],
+    );
     assert_eq!(flow.topics.count(&flow.pipeline.input.topic).unwrap(), before + dead);
     all_is_accounted_for(&flow, dead);
 }
@@ -118,24 +150,37 @@ fn a_record_that_dies_again_stays_dead_until_it_is_asked_for() {
     killed.wait().unwrap();
     weir(&flow, &["dead", "replay", "--rate", "0"]).unwrap();
     run(&flow);
-    assert_eq!((letters(&flow), replayed(&flow)), (2 * dead, dead), "also those that the killed one brought back died once more");
+    assert_eq!(
+        (dead_letters(&flow), replayed(&flow)),
+        (2 * dead, dead),
+        "also those that the killed one brought back died once more"
+    );
     let refused = weir(&flow, &["dead", "replay", "--rate", "0"]).unwrap_err();
     contains(
         &refused,
-        &["\n  0  came back to", &format!("\n {dead}  had come back before"), &format!("\n {dead}  stay dead: came back before")],
+        &[
+            "\n  0  came back to",
+            &format!("\n {dead}  had come back before"),
+            &format!("\n {dead}  stay dead: came back before"),
+        ],
     );
     mend(&flow);
     weir(&flow, &["dead", "replay", "--rate", "0", "--max-replays", "2"]).unwrap();
     run(&flow);
-    assert_eq!((rows(&flow), letters(&flow)), (RECORDS, 2 * dead));
+    assert_eq!((rows(&flow), dead_letters(&flow)), (RECORDS, 2 * dead));
     all_is_accounted_for(&flow, 2 * dead);
 
-    let latest = json(&flow, &["dead", "list", "--letters", "--limit", "1"])[0].clone();
-    let place = latest["letter"].as_str().unwrap();
+    let latest = json(&flow, &["dead", "list", "--dead-letters", "--limit", "1"])[0].clone();
+    let place = latest["dead_letter"].as_str().unwrap();
     let shown = weir(&flow, &["dead", "show", place]).unwrap();
     contains(
         &shown,
-        &["reason      negative_amount", "header      weir-replay = 1", "header      weir-replay-of = ", "total_amount      \"-"],
+        &[
+            "reason      negative_amount",
+            "header      weir-replay = 1",
+            "header      weir-replay-of = ",
+            "total_amount      \"-",
+        ],
     );
     assert!(weir(&flow, &["dead", "show", "nothing[0]@0"]).unwrap_err().contains("weir dead list"));
 }
@@ -143,31 +188,43 @@ fn a_record_that_dies_again_stays_dead_until_it_is_asked_for() {
 #[test]
 fn records_that_a_sink_refused_come_back_from_the_input_topic_as_far_as_it_holds_them() {
     let (flow, dead) = flow("name_too_long");
-    let all = json(&flow, &["dead", "list", "--letters", "--limit", "1000", "--sink", "warehouse"]);
-    let place = all[0]["letter"].as_str().unwrap();
+    let all =
+        json(&flow, &["dead", "list", "--dead-letters", "--limit", "1000", "--sink", "warehouse"]);
+    let place = all[0]["dead_letter"].as_str().unwrap();
     let shown = weir(&flow, &["dead", "show", place]).unwrap();
     contains(
         &shown,
-        &["stage       sink", "reason      value_too_long", "column      caller_name", "sqlstate    22001", "rate_per_minute"],
+        &[
+            "stage       sink",
+            "reason      value_too_long",
+            "column      caller_name",
+            "sqlstate    22001",
+            "rate_per_minute",
+        ],
     );
 
-    // The first letter's record is removed from the topic, and with it those before it.
+    // The first dead letter's record is removed from the topic, and with it those before it.
     let (topic, rest) = place.split_once('[').unwrap();
     let (partition, offset) = rest.split_once("]@").unwrap();
     let (partition, offset) = (partition.parse().unwrap(), offset.parse::<i64>().unwrap());
     flow.topics.delete_records(topic, partition, offset + 1).unwrap();
-    let gone = all.as_array().unwrap().iter().filter(|letter| {
-        let (_, rest) = letter["letter"].as_str().unwrap().split_once('[').unwrap();
+    let gone = all.as_array().unwrap().iter().filter(|dead_letter| {
+        let (_, rest) = dead_letter["dead_letter"].as_str().unwrap().split_once('[').unwrap();
         let (p, o) = rest.split_once("]@").unwrap();
         p.parse::<i32>().unwrap() == partition && o.parse::<i64>().unwrap() <= offset
     });
     let gone = gone.count() as u64;
 
-    let mistake = weir(&flow, &["dead", "replay", "--sql", "SELECT * EXCEPT (caller_nme) FROM input"]).unwrap_err();
+    let mistake =
+        weir(&flow, &["dead", "replay", "--sql", "SELECT * EXCEPT (caller_nme) FROM input"])
+            .unwrap_err();
     contains(&mistake, &["1 mistake", "--sql", "caller_nme"]);
     let shorter = "SELECT * EXCEPT (caller_name), substr(caller_name, 1, 50) AS caller_name FROM input WHERE caller_id <> ''";
     let text = weir(&flow, &["dead", "replay", "--rate", "0", "--sql", shorter]).unwrap_err();
-    contains(&text, &[&format!(" {}  came back to", dead - gone), "does not hold the record any more"]);
+    contains(
+        &text,
+        &[&format!(" {}  came back to", dead - gone), "does not hold the record any more"],
+    );
     run(&flow);
     assert_eq!(rows(&flow), RECORDS - gone);
     all_is_accounted_for(&flow, dead - gone);

@@ -1,4 +1,5 @@
-//! The README's walk-through does what it says: its files are written, its commands run, its figures counted.
+//! The README's walk-through does what it says: its files are written, its commands run, its
+//! figures counted.
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use weir_testkit::{Stack, cache};
 
 const SECTION: &str = "## A pipeline of your own in five minutes";
 
-/// A fenced block of the section: its language, the file that the text before it names, and its lines.
+/// A fenced block of the section: its language, the file that the text before it names, and its
+/// lines.
 struct Block {
     language: String,
     file: Option<PathBuf>,
@@ -15,7 +17,8 @@ struct Block {
 }
 
 fn blocks() -> Result<Vec<Block>> {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md"))?;
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md"))?;
     let section = readme.split_once(SECTION).context("the README has the section")?.1;
     let section = section.split("\n## ").next().unwrap_or_default();
     let mut blocks = Vec::new();
@@ -27,8 +30,13 @@ fn blocks() -> Result<Vec<Block>> {
             continue;
         };
         let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        let named = said.split('`').skip(1).step_by(2).find(|word| word.starts_with("birdstrikes/"));
-        blocks.push(Block { language: language.into(), file: named.map(PathBuf::from), text: text.join("\n") + "\n" });
+        let named =
+            said.split('`').skip(1).step_by(2).find(|word| word.starts_with("birdstrikes/"));
+        blocks.push(Block {
+            language: language.into(),
+            file: named.map(PathBuf::from),
+            text: text.join("\n") + "\n",
+        });
         said.clear();
     }
     Ok(blocks)
@@ -61,7 +69,9 @@ fn the_walk_through_of_the_readme_works_as_written() -> Result<()> {
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    for claim in ["everything is accounted for", "birdstrikes.strikes (9,985 rows)", "unknown_damage 15"] {
+    for claim in
+        ["everything is accounted for", "birdstrikes.strikes (9,985 rows)", "unknown_damage 15"]
+    {
         ensure!(text.contains(claim), "`{claim}` is not in\n{text}");
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Records that are gone from a log stop the partition and the audit until somebody accepts it, by name and on record; then everything
-//! goes on and adds up.
+//! Records that are gone from a log stop the partition and the audit until somebody accepts it, by
+//! name and on record; then everything goes on and adds up.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -10,24 +10,33 @@ const SOON: Duration = Duration::from_secs(30);
 const REASON: &str = "kept too short";
 
 fn flow(invalid_share: f64) -> Flow {
-    let settings = Settings { records: 3_000, invalid_share, batch: 500, seed: 11, ..Settings::default() };
+    let settings =
+        Settings { records: 3_000, invalid_share, batch: 500, seed: 11, ..Settings::default() };
     let flow = Flow::new(Stack::shared(), &settings).unwrap();
     run(&flow, 3_000);
     flow
 }
 
-/// All services in one process, until all records of the source have arrived; the exit code is the audit's.
+/// All services in one process, until all records of the source have arrived; the exit code is the
+/// audit's.
 fn run(flow: &Flow, records: u64) -> String {
     let file = flow.file().to_string_lossy();
-    flow.weir(&["run", &file, "--until-done", "--rate", "0", "--records", &records.to_string()]).unwrap()
+    flow.weir(&["run", &file, "--until-done", "--rate", "0", "--records", &records.to_string()])
+        .unwrap()
 }
 
 /// Has the producer alone go on to `records` in all, until the topic holds `there` of them.
 fn produce(flow: &Flow, records: u64, there: u64) {
     let text = std::fs::read_to_string(flow.file()).unwrap();
-    std::fs::write(flow.file(), text.replace("records = 3000\n", &format!("records = {records}\n"))).unwrap();
+    std::fs::write(
+        flow.file(),
+        text.replace("records = 3000\n", &format!("records = {records}\n")),
+    )
+    .unwrap();
     let producer = start(flow, "weir-producer");
-    wait_until("the producer", SOON, || (flow.topics.count(&flow.pipeline.input.topic).ok()? >= there).then_some(()));
+    wait_until("the producer", SOON, || {
+        (flow.topics.count(&flow.pipeline.input.topic).ok()? >= there).then_some(())
+    });
     assert!(producer.stop().unwrap().success());
 }
 
@@ -40,10 +49,15 @@ fn weir(flow: &Flow, command: &str, options: &[&str]) -> Result<String, String> 
     flow.weir(&[&[command, &file], options].concat()).map_err(|error| error.to_string())
 }
 
-/// Removes the first half of what a reader at `next` has not read of a partition: where the log begins then, and how many that were.
+/// Removes the first half of what a reader at `next` has not read of a partition: where the log
+/// begins then, and how many that were.
 fn lose(flow: &Flow, topic: &str, partition: i32, next: i64) -> (i64, usize, usize) {
     let records = flow.topics.read(topic).unwrap();
-    let unread: Vec<i64> = records.iter().filter(|r| r.partition == partition && r.offset >= next).map(|r| r.offset).collect();
+    let unread: Vec<i64> = records
+        .iter()
+        .filter(|r| r.partition == partition && r.offset >= next)
+        .map(|r| r.offset)
+        .collect();
     let lost = unread.len() / 2;
     assert!(lost > 10, "there is something to lose");
     flow.topics.delete_records(topic, partition, unread[lost]).unwrap();
@@ -51,11 +65,17 @@ fn lose(flow: &Flow, topic: &str, partition: i32, next: i64) -> (i64, usize, usi
 }
 
 fn halts(service: &Service, text: &str) {
-    wait_until(text, SOON, || service.get("/ready").ok().filter(|answer| answer.status != 200 && answer.body.contains(text)));
+    wait_until(text, SOON, || {
+        service
+            .get("/ready")
+            .ok()
+            .filter(|answer| answer.status != 200 && answer.body.contains(text))
+    });
     assert!(service.get("/ready").unwrap().body.contains("weir skip FILE"));
 }
 
-/// Nothing is accepted while the reader lives; afterwards it is, and the command has nothing left to show.
+/// Nothing is accepted while the reader lives; afterwards it is, and the command has nothing left
+/// to show.
 fn accept(flow: &Flow, service: Service) -> String {
     let accept = ["--accept", "--reason", REASON];
     let refused = weir(flow, "skip", &accept).unwrap_err();
@@ -75,7 +95,11 @@ fn adds_up(flow: &Flow, given_up: usize) {
     let audit = weir(flow, "audit", &["--deep", "--json"]).unwrap();
     let audit: serde_json::Value = serde_json::from_str(&audit).unwrap();
     let losses = audit["accepted_losses"].as_array().unwrap();
-    assert_eq!(losses.iter().map(|loss| loss["records"].as_u64().unwrap()).sum::<u64>(), given_up as u64, "{audit}");
+    assert_eq!(
+        losses.iter().map(|loss| loss["records"].as_u64().unwrap()).sum::<u64>(),
+        given_up as u64,
+        "{audit}"
+    );
     assert!(audit["clean"] == true && !losses.is_empty(), "{audit}");
 }
 
@@ -97,41 +121,73 @@ struct Loss {
 
 fn lost_before_the_enricher(flow: &Flow) -> Loss {
     let topic = &flow.pipeline.input.topic;
-    let next = flow.topics.committed(&flow.pipeline.enricher_group(), topic).unwrap()[1].as_ref().unwrap().0;
+    let next = flow.topics.committed(&flow.pipeline.enricher_group(), topic).unwrap()[1]
+        .as_ref()
+        .unwrap()
+        .0;
     let (cut, records, unread) = lose(flow, topic, 1, next);
     let enricher = start(flow, "weir-enricher");
-    wait_until("the other partitions", SOON, || (flow.enricher_books().ok()?.read == 6_000 - unread as u64).then_some(()));
-    let loss = is_shown_and_accepted(flow, enricher, &format!("enricher {topic}[1]"), (next, cut), records);
+    wait_until("the other partitions", SOON, || {
+        (flow.enricher_books().ok()?.read == 6_000 - unread as u64).then_some(())
+    });
+    let loss = is_shown_and_accepted(
+        flow,
+        enricher,
+        &format!("enricher {topic}[1]"),
+        (next, cut),
+        records,
+    );
     let enricher = start(flow, "weir-enricher");
-    wait_until("what is left of it", SOON, || (flow.enricher_books().ok()?.read == 6_000 - records as u64).then_some(()));
+    wait_until("what is left of it", SOON, || {
+        (flow.enricher_books().ok()?.read == 6_000 - records as u64).then_some(())
+    });
     assert!(enricher.stop().unwrap().success());
     loss
 }
 
 fn lost_before_the_sink(flow: &Flow) -> Loss {
     let topic = &flow.pipeline.output.topic;
-    let next = flow.fresh_database().unwrap().number("SELECT next_offset FROM weir.positions WHERE partition = 2").unwrap();
+    let next = flow
+        .fresh_database()
+        .unwrap()
+        .number("SELECT next_offset FROM weir.positions WHERE partition = 2")
+        .unwrap();
     let (cut, records, unread) = lose(flow, topic, 2, next);
     let sink = start(flow, "weir-sink");
     let others = flow.enricher_books().unwrap().written - unread as u64;
-    wait_until("the other partitions", SOON, || (flow.sink_books().ok()?.read == others).then_some(()));
+    wait_until("the other partitions", SOON, || {
+        (flow.sink_books().ok()?.read == others).then_some(())
+    });
     is_shown_and_accepted(flow, sink, &format!("warehouse {topic}[2]"), (next, cut), records)
 }
 
 /// Halt, audit and command name the same range, and the command how many records the books miss.
-fn is_shown_and_accepted(flow: &Flow, service: Service, place: &str, (next, cut): (i64, i64), records: usize) -> Loss {
+fn is_shown_and_accepted(
+    flow: &Flow,
+    service: Service,
+    place: &str,
+    (next, cut): (i64, i64),
+    records: usize,
+) -> Loss {
     let range = format!("offsets {next} to {} are gone", cut - 1);
     halts(&service, &range);
-    contains(&weir(flow, "audit", &[]).unwrap_err(), &["NOT everything", &format!("{place}: {range}")]);
+    contains(
+        &weir(flow, "audit", &[]).unwrap_err(),
+        &["NOT everything", &format!("{place}: {range}")],
+    );
     let shown = weir(flow, "skip", &[]).unwrap_err();
-    contains(&shown, &[&range, &format!("{records} records are unaccounted for"), &format!("go on at {cut}")]);
+    contains(
+        &shown,
+        &[&range, &format!("{records} records are unaccounted for"), &format!("go on at {cut}")],
+    );
     let act = format!("accepted loss  {place} {next}..{cut}: {records} records, \"{REASON}\"");
     contains(&accept(flow, service), &[&act]);
     Loss { act, records }
 }
 
-/// Kafka forgets the group's position together with the topic, so it has to be found again first. Many invalid records, so that some
-/// partition begins anew with dead letters that the sink does not see.
+/// Kafka forgets the group's position together with the topic, so it has to be found again first.
+/// Many invalid records, so that some partition begins anew with dead letters that the sink does
+/// not see.
 #[test]
 fn an_input_topic_created_anew_is_read_from_its_beginning_and_a_forgotten_group_is_found_again() {
     let flow = flow(0.5);
@@ -141,12 +197,16 @@ fn an_input_topic_created_anew_is_read_from_its_beginning_and_a_forgotten_group_
     produce(&flow, 4_000, 1_000);
     let enricher = start(&flow, "weir-enricher");
     halts(&enricher, "the output holds data of this pipeline");
-    contains(&weir(&flow, "skip", &[]).unwrap_err(), &["go on at 0", "no record is unaccounted for"]);
+    contains(
+        &weir(&flow, "skip", &[]).unwrap_err(),
+        &["go on at 0", "no record is unaccounted for"],
+    );
     contains(&accept(&flow, enricher), &["back to 0", ": 0 records"]);
     contains(&run(&flow, 4_000), &["everything is accounted for"]);
     adds_up(&flow, 0);
 
-    // And the same once more, with the topic as it is: the books are found again in the lineage, and nothing is given up.
+    // And the same once more, with the topic as it is: the books are found again in the lineage,
+    // and nothing is given up.
     flow.topics.delete_group(&flow.pipeline.enricher_group()).unwrap();
     contains(&weir(&flow, "skip", &[]).unwrap_err(), &["nothing is given up"]);
     contains(&weir(&flow, "skip", &["--accept", "--reason", REASON]).unwrap(), &[": 0 records"]);
@@ -165,7 +225,10 @@ fn an_output_topic_created_anew_is_read_from_its_beginning() {
     assert!(enricher.stop().unwrap().success());
     let sink = start(&flow, "weir-sink");
     halts(&sink, "truncated or created anew");
-    contains(&weir(&flow, "skip", &[]).unwrap_err(), &["go on at 0", "no record is unaccounted for"]);
+    contains(
+        &weir(&flow, "skip", &[]).unwrap_err(),
+        &["go on at 0", "no record is unaccounted for"],
+    );
     contains(&accept(&flow, sink), &["back to 0", ": 0 records"]);
     contains(&run(&flow, 4_000), &["everything is accounted for"]);
     adds_up(&flow, 0);

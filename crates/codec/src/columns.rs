@@ -34,12 +34,22 @@ pub(crate) struct Settled {
 impl Columns {
     /// None yet, of `rows` rows.
     pub(crate) fn new(schema: SchemaRef, rows: usize) -> Columns {
-        Columns { arrays: Vec::with_capacity(schema.fields().len()), schema, rows, faults: BTreeMap::new() }
+        Columns {
+            arrays: Vec::with_capacity(schema.fields().len()),
+            schema,
+            rows,
+            faults: BTreeMap::new(),
+        }
     }
 
-    /// Adds the next column. Where `after` is null and `before` is not, the conversion lost a value, which `describe` names; a null in a
-    /// column that allows none is a fault too.
-    pub(crate) fn push(&mut self, before: &ArrayRef, after: ArrayRef, describe: impl Fn(&ArrayRef, usize) -> Fault) {
+    /// Adds the next column. Where `after` is null and `before` is not, the conversion lost a
+    /// value, which `describe` names; a null in a column that allows none is a fault too.
+    pub(crate) fn push(
+        &mut self,
+        before: &ArrayRef,
+        after: ArrayRef,
+        describe: impl Fn(&ArrayRef, usize) -> Fault,
+    ) {
         let field = self.schema.field(self.arrays.len()).clone();
         if after.null_count() > before.logical_null_count() {
             let nulls = before.logical_nulls();
@@ -60,12 +70,16 @@ impl Columns {
     pub(crate) fn finish(self) -> Result<Settled, ArrowError> {
         let options = |rows| RecordBatchOptions::new().with_row_count(Some(rows));
         if self.faults.is_empty() {
-            let batch = RecordBatch::try_new_with_options(self.schema, self.arrays, &options(self.rows))?;
+            let batch =
+                RecordBatch::try_new_with_options(self.schema, self.arrays, &options(self.rows))?;
             return Ok(Settled { batch, rows: None, faults: Vec::new() });
         }
-        let mask: BooleanArray = (0..self.rows).map(|row| Some(!self.faults.contains_key(&row))).collect();
-        let arrays = self.arrays.iter().map(|array| filter(array, &mask)).collect::<Result<_, _>>()?;
-        let rows: Vec<u32> = (0..self.rows).filter(|row| mask.value(*row)).map(|row| row as u32).collect();
+        let mask: BooleanArray =
+            (0..self.rows).map(|row| Some(!self.faults.contains_key(&row))).collect();
+        let arrays =
+            self.arrays.iter().map(|array| filter(array, &mask)).collect::<Result<_, _>>()?;
+        let rows: Vec<u32> =
+            (0..self.rows).filter(|row| mask.value(*row)).map(|row| row as u32).collect();
         let batch = RecordBatch::try_new_with_options(self.schema, arrays, &options(rows.len()))?;
         let faults = self.faults.into_iter().map(|(row, fault)| (row as u32, fault)).collect();
         Ok(Settled { batch, rows: Some(rows), faults })

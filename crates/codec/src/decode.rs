@@ -46,17 +46,20 @@ struct Known {
 type Group = (u32, Vec<u32>);
 
 impl Decoder {
-    /// A decoder into `reader`. The runtime has threads of its own, and [`Decoder::decode`] is not called on one of them: it waits
-    /// there for the registry.
+    /// A decoder into `reader`. The runtime has threads of its own, and [`Decoder::decode`] is not
+    /// called on one of them: it waits there for the registry.
     pub fn new(reader: Schema, registry: Registry, runtime: Handle) -> Result<Decoder, Error> {
         Ok(Decoder { reader, registry, runtime, writers: HashMap::new(), clock: 0 })
     }
 
-    /// Decodes `values` in order. An error means that the registry could not be asked: nothing is consumed, call again later.
+    /// Decodes `values` in order. An error means that the registry could not be asked: nothing is
+    /// consumed, call again later.
     pub fn decode(&mut self, values: &Values<'_>) -> Result<Decoded, Error> {
         let total: usize = values.iter().flatten().map(|value| value.len()).sum();
         if i32::try_from(total).is_err() {
-            return Err(Error::Batch(format!("{total} bytes of records at once; a column holds 2 GiB at most")));
+            return Err(Error::Batch(format!(
+                "{total} bytes of records at once; a column holds 2 GiB at most"
+            )));
         }
         self.clock += 1;
         let (groups, mut faults) = group(values);
@@ -69,7 +72,9 @@ impl Decoder {
                     faults.append(&mut part.faults);
                     parts.push(part);
                 }
-                Some(Err(fault)) => faults.extend(picked.into_iter().map(|row| (row, fault.clone()))),
+                Some(Err(fault)) => {
+                    faults.extend(picked.into_iter().map(|row| (row, fault.clone())))
+                }
                 None => faults.extend(picked.into_iter().map(|row| (row, unknown(id, &missing)))),
             }
         }
@@ -100,11 +105,18 @@ impl Decoder {
                     missing.push(id);
                     continue;
                 }
-                Err(registry::Error::Invalid { what, why }) => Err(fault("not_avro", format!("{what}: {why}"))),
+                Err(registry::Error::Invalid { what, why }) => {
+                    Err(fault("not_avro", format!("{what}: {why}")))
+                }
                 Err(environment) => return Err(environment.into()),
             };
             if let Err(fault) = &writer {
-                tracing::warn!(schema_id = id, reason = fault.reason, detail = fault.detail, "records of this schema cannot be read");
+                tracing::warn!(
+                    schema_id = id,
+                    reason = fault.reason,
+                    detail = fault.detail,
+                    "records of this schema cannot be read"
+                );
             }
             self.writers.insert(id, Known { used: self.clock, writer });
         }
@@ -114,7 +126,11 @@ impl Decoder {
     /// Lets go of the writers not used for longest.
     fn forget(&mut self) {
         while self.writers.len() > MAX_WRITERS {
-            let Some(oldest) = self.writers.iter().min_by_key(|(_, known)| known.used).map(|(id, _)| *id) else { return };
+            let Some(oldest) =
+                self.writers.iter().min_by_key(|(_, known)| known.used).map(|(id, _)| *id)
+            else {
+                return;
+            };
             self.writers.remove(&oldest);
         }
     }
@@ -164,7 +180,8 @@ fn merge(mut parts: Vec<Part>, reader: &Schema) -> Result<(RecordBatch, Vec<u32>
 }
 
 fn interleave(parts: &[Part]) -> Result<(RecordBatch, Vec<u32>), arrow::error::ArrowError> {
-    let mut order: Vec<(u32, (usize, usize))> = Vec::with_capacity(parts.iter().map(|part| part.rows.len()).sum());
+    let mut order: Vec<(u32, (usize, usize))> =
+        Vec::with_capacity(parts.iter().map(|part| part.rows.len()).sum());
     for (number, part) in parts.iter().enumerate() {
         order.extend(part.rows.iter().enumerate().map(|(place, row)| (*row, (number, place))));
     }

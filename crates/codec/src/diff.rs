@@ -4,8 +4,8 @@ use crate::schema::Schema;
 use crate::shape::Field;
 use apache_avro::Schema as Avro;
 
-/// What changed from `before` to `after`, one line each: `+` added, `-` removed, `~` changed. Empty when both describe the same records;
-/// documentation does not count.
+/// What changed from `before` to `after`, one line each: `+` added, `-` removed, `~` changed. Empty
+/// when both describe the same records; documentation does not count.
 pub fn diff(before: &Schema, after: &Schema) -> Vec<String> {
     let mut lines = Vec::new();
     let (old_name, new_name) = (record_name(before), record_name(after));
@@ -13,7 +13,11 @@ pub fn diff(before: &Schema, after: &Schema) -> Vec<String> {
         lines.push(format!("~ record name: {old_name} → {new_name}"));
     }
     lines.extend(
-        before.fields().iter().filter(|field| renamed_to(field, before, after).is_none()).filter_map(|field| removed(field, after)),
+        before
+            .fields()
+            .iter()
+            .filter(|field| renamed_to(field, before, after).is_none())
+            .filter_map(|field| removed(field, after)),
     );
     for field in after.fields() {
         match counterpart(field, before) {
@@ -42,13 +46,18 @@ fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
     schema.fields().iter().find(|field| field.name == name)
 }
 
-/// The field of `before` that `field` of the newer schema continues, under the same name or one of its aliases.
+/// The field of `before` that `field` of the newer schema continues, under the same name or one of
+/// its aliases.
 fn counterpart<'a>(field: &Field, before: &'a Schema) -> Option<&'a Field> {
     find(before, &field.name).or_else(|| field.aliases.iter().find_map(|alias| find(before, alias)))
 }
 
 fn renamed_to<'a>(field: &Field, before: &Schema, after: &'a Schema) -> Option<&'a Field> {
-    after.fields().iter().find(|new| new.name != field.name && find(before, &new.name).is_none() && new.aliases.contains(&field.name))
+    after.fields().iter().find(|new| {
+        new.name != field.name
+            && find(before, &new.name).is_none()
+            && new.aliases.contains(&field.name)
+    })
 }
 
 fn removed(field: &Field, after: &Schema) -> Option<String> {
@@ -92,8 +101,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_change_has_its_line() {
-        let before =
-            schema(r#"{"name":"a","type":"int"},{"name":"b","type":"string"},{"name":"c","type":"long"},{"name":"d","type":"int"}"#);
+        let before = schema(
+            r#"{"name":"a","type":"int"},{"name":"b","type":"string"},{"name":"c","type":"long"},{"name":"d","type":"int"}"#,
+        );
         let after = schema(
             r#"{"name":"a","type":"long"},{"name":"c","type":["null","long"],"default":null},{"name":"e","type":"int","aliases":["d"]},{"name":"f","type":"string","default":"x"}"#,
         );
@@ -113,8 +123,14 @@ mod tests {
     #[test]
     fn the_same_records_differ_in_nothing() {
         let documented = schema(r#"{"name":"a","type":"int","doc":"words"}"#);
-        assert_eq!(diff(&documented, &schema(r#"{"name":"a","type":"int"}"#)), Vec::<String>::new());
-        let (ab, ba) = (r#"{"name":"a","type":"int"},{"name":"b","type":"int"}"#, r#"{"name":"b","type":"int"},{"name":"a","type":"int"}"#);
+        assert_eq!(
+            diff(&documented, &schema(r#"{"name":"a","type":"int"}"#)),
+            Vec::<String>::new()
+        );
+        let (ab, ba) = (
+            r#"{"name":"a","type":"int"},{"name":"b","type":"int"}"#,
+            r#"{"name":"b","type":"int"},{"name":"a","type":"int"}"#,
+        );
         assert_eq!(diff(&schema(ab), &schema(ba)), ["~ order of fields: b, a"]);
     }
 }

@@ -29,17 +29,23 @@ impl Encoder {
         let failed = |e: &dyn std::fmt::Display| Error::Library(e.to_string());
         let all: Vec<usize> = (0..schema.fields().len()).collect();
         let (json, _) = physical::schemas(schema.fields(), &all);
-        let lowering: Vec<Convert> = schema.fields().iter().map(|field| convert::lower(field.shape.optional().0)).collect();
+        let lowering: Vec<Convert> =
+            schema.fields().iter().map(|field| convert::lower(field.shape.optional().0)).collect();
         let fields = lowered_fields(schema, &lowering).map_err(|e| failed(&e))?;
-        let described = ArrowSchema::new_with_metadata(fields, HashMap::from([(SCHEMA_METADATA_KEY.to_string(), json)]));
+        let described = ArrowSchema::new_with_metadata(
+            fields,
+            HashMap::from([(SCHEMA_METADATA_KEY.to_string(), json)]),
+        );
         // Named explicitly: the conversion from a fingerprint forgets the id.
-        let builder = WriterBuilder::new(described).with_fingerprint_strategy(FingerprintStrategy::Id(id));
+        let builder =
+            WriterBuilder::new(described).with_fingerprint_strategy(FingerprintStrategy::Id(id));
         let library = builder.build_encoder::<AvroSoeFormat>().map_err(|e| failed(&e))?;
         Ok(Encoder { schema: schema.clone(), lowering, physical: library.schema(), library })
     }
 
-    /// Encodes every row. The columns must be exactly [`Schema::arrow`], without nulls where none are allowed: [`crate::fit`] sees to
-    /// that. A batch that is not so is refused whole, since a fault here is the caller's and not a record's.
+    /// Encodes every row. The columns must be exactly [`Schema::arrow`], without nulls where none
+    /// are allowed: [`crate::fit`] sees to that. A batch that is not so is refused whole, since a
+    /// fault here is the caller's and not a record's.
     pub fn encode(&mut self, batch: &RecordBatch) -> Result<Encoded, Error> {
         let columns = self.lowered(batch)?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -51,7 +57,11 @@ impl Encoder {
         encoded.map_err(|e| Error::Library(e.to_string()))?;
         match rows.len() == outcome.num_rows() {
             true => Ok(Encoded(rows)),
-            false => Err(Error::Library(format!("{} records for {} rows", rows.len(), outcome.num_rows()))),
+            false => Err(Error::Library(format!(
+                "{} records for {} rows",
+                rows.len(),
+                outcome.num_rows()
+            ))),
         }
     }
 
@@ -59,20 +69,38 @@ impl Encoder {
     fn lowered(&self, batch: &RecordBatch) -> Result<Vec<Arc<dyn Array>>, Error> {
         let wanted = self.schema.arrow();
         if batch.num_columns() != wanted.fields().len() {
-            return Err(Error::Batch(format!("{} columns; the schema has {}", batch.num_columns(), wanted.fields().len())));
+            return Err(Error::Batch(format!(
+                "{} columns; the schema has {}",
+                batch.num_columns(),
+                wanted.fields().len()
+            )));
         }
         let mut columns = Vec::with_capacity(batch.num_columns());
-        for ((field, column), lower) in wanted.fields().iter().zip(batch.columns()).zip(&self.lowering) {
+        for ((field, column), lower) in
+            wanted.fields().iter().zip(batch.columns()).zip(&self.lowering)
+        {
             if column.data_type() != field.data_type() {
-                let text = format!("column {} is {}; the schema needs {}", field.name(), column.data_type(), field.data_type());
+                let text = format!(
+                    "column {} is {}; the schema needs {}",
+                    field.name(),
+                    column.data_type(),
+                    field.data_type()
+                );
                 return Err(Error::Batch(text));
             }
             if column.null_count() > 0 && !field.is_nullable() {
-                return Err(Error::Batch(format!("column {} has nulls, which the schema does not allow", field.name())));
+                return Err(Error::Batch(format!(
+                    "column {} has nulls, which the schema does not allow",
+                    field.name()
+                )));
             }
-            let low = lower(column).map_err(|e| Error::Batch(format!("column {}: {e}", field.name())))?;
+            let low =
+                lower(column).map_err(|e| Error::Batch(format!("column {}: {e}", field.name())))?;
             if low.null_count() > column.null_count() {
-                return Err(Error::Batch(format!("column {} has values that its Avro type cannot hold", field.name())));
+                return Err(Error::Batch(format!(
+                    "column {} has values that its Avro type cannot hold",
+                    field.name()
+                )));
             }
             columns.push(low);
         }
@@ -85,7 +113,11 @@ fn lowered_fields(schema: &Schema, lowering: &[Convert]) -> Result<Vec<ArrowFiel
     let arrow = schema.arrow();
     let fields = arrow.fields().iter().zip(lowering).enumerate().map(|(index, (field, lower))| {
         let empty = arrow::array::new_empty_array(field.data_type());
-        Ok(ArrowField::new(physical::column_name(index), lower(&empty)?.data_type().clone(), field.is_nullable()))
+        Ok(ArrowField::new(
+            physical::column_name(index),
+            lower(&empty)?.data_type().clone(),
+            field.is_nullable(),
+        ))
     });
     fields.collect()
 }
@@ -105,7 +137,8 @@ impl Encoded {
         self.0.is_empty()
     }
 
-    /// The record value of `row`: 5 bytes of frame, then the datum. Panics when there is no such row.
+    /// The record value of `row`: 5 bytes of frame, then the datum. Panics when there is no such
+    /// row.
     pub fn get(&self, row: usize) -> &[u8] {
         let offsets = self.0.offsets();
         &self.0.bytes()[offsets[row]..offsets[row + 1]]

@@ -1,4 +1,5 @@
-//! What can go wrong with a schema, an encoder or a whole batch. A single record's fault is not an error: see [`crate::Decoded`].
+//! What can go wrong with a schema, an encoder or a whole batch. A single record's fault is not an
+//! error: see [`crate::Decoded`].
 
 use crate::registry::error as registry;
 use std::path::PathBuf;
@@ -26,7 +27,8 @@ pub enum Error {
     /// The registry did not give an answer that can be worked with.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// A batch does not have the columns that its schema promises: the caller's mistake, not a record's.
+    /// A batch does not have the columns that its schema promises: the caller's mistake, not a
+    /// record's.
     #[error("the batch does not fit its Avro schema: {0}")]
     Batch(String),
     /// The Avro library refused what was checked before: a bug.
@@ -39,7 +41,10 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Error::Registry(error) => error.class(),
-            Error::Unreadable { .. } | Error::Schema { .. } | Error::Batch(_) | Error::Library(_) => Class::Configuration,
+            Error::Unreadable { .. }
+            | Error::Schema { .. }
+            | Error::Batch(_)
+            | Error::Library(_) => Class::Configuration,
         }
     }
 

@@ -1,4 +1,5 @@
-//! The registry's frame around a datum: a zero byte, then the schema's id in four bytes, big-endian.
+//! The registry's frame around a datum: a zero byte, then the schema's id in four bytes,
+//! big-endian.
 
 use weir_model::fault::{Fault, Stage};
 
@@ -15,18 +16,30 @@ pub(crate) fn fault(reason: &str, detail: impl Into<String>) -> Fault {
 pub(crate) fn schema_id(value: Option<&[u8]>) -> Result<u32, Fault> {
     match value {
         Some(&[MAGIC, a, b, c, d, ..]) => Ok(u32::from_be_bytes([a, b, c, d])),
-        None => Err(fault("null_payload", "the record has no value (a tombstone); this pipeline expects a record")),
+        None => Err(fault(
+            "null_payload",
+            "the record has no value (a tombstone); this pipeline expects a record",
+        )),
         Some([]) => Err(fault("empty_payload", "the record's value is 0 bytes long")),
-        Some(&[MAGIC, ref rest @ ..]) => {
-            Err(fault("short_header", format!("the value is {} bytes long; the registry's frame alone takes {LEN}", rest.len() + 1)))
-        }
+        Some(&[MAGIC, ref rest @ ..]) => Err(fault(
+            "short_header",
+            format!(
+                "the value is {} bytes long; the registry's frame alone takes {LEN}",
+                rest.len() + 1
+            ),
+        )),
         Some(&[first, ..]) => {
             let looks = match first {
                 b'{' | b'[' => "; this looks like JSON",
                 b'O' => "; this may be an Avro file",
                 _ => "",
             };
-            Err(fault("wrong_magic", format!("the value begins with byte 0x{first:02x}, not with the registry's frame 0x00{looks}")))
+            Err(fault(
+                "wrong_magic",
+                format!(
+                    "the value begins with byte 0x{first:02x}, not with the registry's frame 0x00{looks}"
+                ),
+            ))
         }
     }
 }

@@ -38,7 +38,9 @@ pub(crate) fn arrow_cell(array: &ArrayRef, row: usize) -> Cell {
         DataType::Int64 | DataType::Time64(_) | DataType::Timestamp(..) => {
             Cell::Number(number(&DataType::Int64).as_primitive::<Int64Type>().value(row).into())
         }
-        DataType::Float32 => Cell::Float(array.as_primitive::<Float32Type>().value(row).to_bits().into()),
+        DataType::Float32 => {
+            Cell::Float(array.as_primitive::<Float32Type>().value(row).to_bits().into())
+        }
         DataType::Float64 => Cell::Float(array.as_primitive::<Float64Type>().value(row).to_bits()),
         DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(row).into()),
         DataType::Binary => Cell::Bytes(array.as_binary::<i32>().value(row).into()),
@@ -93,14 +95,19 @@ impl Oracle {
     }
 
     pub(crate) fn frame(&self, id: u32, value: Value) -> Vec<u8> {
-        let datum = GenericDatumWriter::builder(&self.avro).build().unwrap().write_value_to_vec(value).unwrap();
+        let datum = GenericDatumWriter::builder(&self.avro)
+            .build()
+            .unwrap()
+            .write_value_to_vec(value)
+            .unwrap();
         [&[0u8][..], &id.to_be_bytes(), &datum].concat()
     }
 
     /// The fields of a framed record; `None` when apache-avro refuses it or leaves bytes over.
     pub(crate) fn read(&self, value: &[u8]) -> Option<HashMap<String, Value>> {
         let mut datum = &value[5..];
-        let read = GenericDatumReader::builder(&self.avro).build().unwrap().read_value(&mut datum).ok()?;
+        let read =
+            GenericDatumReader::builder(&self.avro).build().unwrap().read_value(&mut datum).ok()?;
         match read {
             Value::Record(fields) if datum.is_empty() => Some(fields.into_iter().collect()),
             _ => None,
@@ -140,7 +147,9 @@ impl Random {
     }
 
     fn text(&mut self) -> String {
-        (0..self.below(12)).map(|_| *['a', 'Z', '0', ' ', 'é', '漢', '\u{0}', '😀'].get(self.below(8)).unwrap()).collect()
+        (0..self.below(12))
+            .map(|_| *['a', 'Z', '0', ' ', 'é', '漢', '\u{0}', '😀'].get(self.below(8)).unwrap())
+            .collect()
     }
 
     fn value(&mut self, shape: &Shape) -> Value {
@@ -153,8 +162,12 @@ impl Random {
             Shape::TimeMillis => Value::TimeMillis(self.below(86_400_000) as i32),
             Shape::TimeMicros => Value::TimeMicros(self.below(86_400_000_000) as i64),
             Shape::Long => Value::Long(self.long()),
-            Shape::Timestamp { unit: Millisecond, utc: true } => Value::TimestampMillis(self.long()),
-            Shape::Timestamp { unit: Microsecond, utc: true } => Value::TimestampMicros(self.long()),
+            Shape::Timestamp { unit: Millisecond, utc: true } => {
+                Value::TimestampMillis(self.long())
+            }
+            Shape::Timestamp { unit: Microsecond, utc: true } => {
+                Value::TimestampMicros(self.long())
+            }
             Shape::Timestamp { utc: true, .. } => Value::TimestampNanos(self.long()),
             Shape::Timestamp { unit: Millisecond, .. } => Value::LocalTimestampMillis(self.long()),
             Shape::Timestamp { unit: Microsecond, .. } => Value::LocalTimestampMicros(self.long()),
@@ -174,17 +187,25 @@ impl Random {
                 let number = self.below(symbols.list.len());
                 Value::Enum(number as u32, symbols.list[number].clone())
             }
-            Shape::Foreign { fixed: Some(12), .. } => {
-                Value::Duration(Duration::new(Months::new(self.next() as u32), Days::new(1), Millis::new(2)))
-            }
+            Shape::Foreign { fixed: Some(12), .. } => Value::Duration(Duration::new(
+                Months::new(self.next() as u32),
+                Days::new(1),
+                Millis::new(2),
+            )),
             Shape::Foreign { name, .. } => panic!("no values of {name}"),
             Shape::Union(branches) => {
                 let branch = self.below(branches.len());
                 Value::Union(branch as u32, Box::new(self.value(&branches[branch])))
             }
-            Shape::Record(fields) => Value::Record(fields.iter().map(|f| (f.name.clone(), self.value(&f.shape))).collect()),
-            Shape::Array(items) => Value::Array((0..self.below(4)).map(|_| self.value(items)).collect()),
-            Shape::Map(values) => Value::Map((0..self.below(4)).map(|_| (self.text(), self.value(values))).collect()),
+            Shape::Record(fields) => Value::Record(
+                fields.iter().map(|f| (f.name.clone(), self.value(&f.shape))).collect(),
+            ),
+            Shape::Array(items) => {
+                Value::Array((0..self.below(4)).map(|_| self.value(items)).collect())
+            }
+            Shape::Map(values) => {
+                Value::Map((0..self.below(4)).map(|_| (self.text(), self.value(values))).collect())
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A writer schema as the library's decoder gets it: the same bytes, described by plain types only.
 //!
-//! Names, logical types, enums and defaults are left out, so that what they mean is decided here and nowhere else: the library turns
-//! a uuid into 16 bytes, an enum into a dictionary, and resolves some logical types wrongly without saying so.
+//! Names, logical types, enums and defaults are left out, so that what they mean is decided here
+//! and nowhere else: the library turns a uuid into 16 bytes, an enum into a dictionary, and
+//! resolves some logical types wrongly without saying so.
 
 use crate::shape::{Field, Shape};
 use serde_json::{Value, json};
@@ -19,7 +20,8 @@ pub(crate) fn schemas(fields: &[Field], kept: &[usize]) -> (String, Option<Strin
         .enumerate()
         .map(|(index, field)| json!({"name": column_name(index), "type": names.of(&field.shape, kept.contains(&index))}))
         .collect();
-    let reduced = (kept.len() < fields.len()).then(|| record(kept.iter().map(|index| columns[*index].clone()).collect()).to_string());
+    let reduced = (kept.len() < fields.len())
+        .then(|| record(kept.iter().map(|index| columns[*index].clone()).collect()).to_string());
     (record(columns).to_string(), reduced)
 }
 
@@ -49,14 +51,20 @@ impl Names {
             Shape::String | Shape::Uuid { fixed: false } => json!("string"),
             Shape::Uuid { fixed: true } => self.fixed(16),
             Shape::Fixed(size) | Shape::Foreign { fixed: Some(size), .. } => self.fixed(*size),
-            Shape::Decimal { precision, scale, fixed } if kept => self.decimal(*precision, *scale, *fixed),
+            Shape::Decimal { precision, scale, fixed } if kept => {
+                self.decimal(*precision, *scale, *fixed)
+            }
             Shape::Decimal { fixed: Some(size), .. } => self.fixed(*size),
             Shape::Decimal { fixed: None, .. } => json!("bytes"),
-            // A column of symbols is read as their numbers, which become texts afterwards. Elsewhere it stays an enum, since a union
-            // may hold an int beside it.
+            // A column of symbols is read as their numbers, which become texts afterwards.
+            // Elsewhere it stays an enum, since a union may hold an int beside it.
             Shape::Enum(_) if kept => json!("int"),
-            Shape::Enum(symbols) => json!({"type": "enum", "name": self.next(), "symbols": symbols.list}),
-            Shape::Union(branches) => Value::Array(branches.iter().map(|b| self.of(b, kept)).collect()),
+            Shape::Enum(symbols) => {
+                json!({"type": "enum", "name": self.next(), "symbols": symbols.list})
+            }
+            Shape::Union(branches) => {
+                Value::Array(branches.iter().map(|b| self.of(b, kept)).collect())
+            }
             Shape::Array(items) => json!({"type": "array", "items": self.of(items, false)}),
             Shape::Map(values) => json!({"type": "map", "values": self.of(values, false)}),
             Shape::Record(fields) => self.nested(fields),
@@ -80,8 +88,11 @@ impl Names {
 
     fn nested(&mut self, fields: &[Field]) -> Value {
         let name = self.next();
-        let fields: Vec<Value> =
-            fields.iter().enumerate().map(|(i, f)| json!({"name": column_name(i), "type": self.of(&f.shape, false)})).collect();
+        let fields: Vec<Value> = fields
+            .iter()
+            .enumerate()
+            .map(|(i, f)| json!({"name": column_name(i), "type": self.of(&f.shape, false)}))
+            .collect();
         json!({"type": "record", "name": name, "fields": fields})
     }
 }

@@ -1,5 +1,6 @@
-//! Writer's schema → reader's schema, column by column. Compared strictly and converted here: a value that the reader's type cannot
-//! hold exactly is a fault of its record, and types that cannot be converted make the writer's schema incompatible as a whole.
+//! Writer's schema → reader's schema, column by column. Compared strictly and converted here: a
+//! value that the reader's type cannot hold exactly is a fault of its record, and types that cannot
+//! be converted make the writer's schema incompatible as a whole.
 
 use crate::convert::{self, Convert};
 use crate::shape::{Field, Shape};
@@ -17,7 +18,10 @@ pub(crate) enum Source {
 /// A source for each field of the reader, or everything that stands in the way.
 pub(crate) fn resolve(writer: &[Field], reader: &[Field]) -> Result<Vec<Source>, Vec<String>> {
     let mut problems = Vec::new();
-    let sources = reader.iter().filter_map(|field| source(writer, field).map_err(|problem| problems.push(problem)).ok()).collect();
+    let sources = reader
+        .iter()
+        .filter_map(|field| source(writer, field).map_err(|problem| problems.push(problem)).ok())
+        .collect();
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
@@ -39,7 +43,8 @@ fn matched(index: usize, writer: &Field, reader: &Field) -> Result<Source, Strin
     let (to, nullable) = reader.shape.optional();
     if writer.shape == Shape::Null {
         let kind = to.arrow().filter(|_| nullable);
-        let kind = kind.ok_or_else(|| format!("`{}` is always null; a {to} is needed", reader.name))?;
+        let kind =
+            kind.ok_or_else(|| format!("`{}` is always null; a {to} is needed", reader.name))?;
         return Ok(Source::Constant(new_null_array(&kind, 1)));
     }
     match convert::conversion(from, to) {

@@ -26,8 +26,8 @@ pub(crate) const MAX_TEXT: usize = 1 << 20;
 /// | local-timestamp-millis, -micros, -nanos | Timestamp(unit) |
 /// | union of null and one of these, in either order | the same, nullable |
 ///
-/// Records in records, arrays, maps, other unions, duration and big-decimal are refused with the path of the field: neither the SQL nor
-/// the targets could carry them to the end.
+/// Records in records, arrays, maps, other unions, duration and big-decimal are refused with the
+/// path of the field: neither the SQL nor the targets could carry them to the end.
 #[derive(Clone)]
 pub struct Schema(Arc<Inner>);
 
@@ -41,7 +41,8 @@ struct Inner {
 impl Schema {
     /// Reads and parses a schema file; errors name it.
     pub fn load(path: &Path) -> Result<Schema, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Unreadable { path: path.into(), source })?;
         Schema::parse(&text).map_err(|error| match error {
             Error::Schema { what, .. } => Error::Schema { file: Some(path.into()), what },
             other => other,
@@ -79,8 +80,9 @@ impl Schema {
         &self.0.fields
     }
 
-    /// Why records written with `writer` could not all be read with this schema; empty when they can. Judged as [`crate::Decoder`]
-    /// does, and then by Avro's own rules, which a registry goes by and which are stricter in places (names of records and enums).
+    /// Why records written with `writer` could not all be read with this schema; empty when they
+    /// can. Judged as [`crate::Decoder`] does, and then by Avro's own rules, which a registry goes
+    /// by and which are stricter in places (names of records and enums).
     pub fn can_read(&self, writer: &Schema) -> Vec<String> {
         if let Err(problems) = resolve(writer.fields(), self.fields()) {
             return problems;
@@ -94,13 +96,20 @@ impl Schema {
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Schema({:?})", self.0.arrow.fields().iter().map(|c| c.name()).collect::<Vec<_>>())
+        write!(
+            f,
+            "Schema({:?})",
+            self.0.arrow.fields().iter().map(|c| c.name()).collect::<Vec<_>>()
+        )
     }
 }
 
 pub(crate) fn parse_avro(text: &str) -> Result<Avro, Error> {
     if text.len() > MAX_TEXT {
-        return Err(Error::schema(format!("the schema is {} bytes long; at most {MAX_TEXT} are read", text.len())));
+        return Err(Error::schema(format!(
+            "the schema is {} bytes long; at most {MAX_TEXT} are read",
+            text.len()
+        )));
     }
     Avro::parse_str(text).map_err(|error| Error::schema(format!("not an Avro schema: {error}")))
 }

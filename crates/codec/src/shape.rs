@@ -1,5 +1,6 @@
-//! An Avro schema with its references resolved and its logical types named: the one form from which Arrow types, the validator, the
-//! conversions and the physical schema of the library's decoders are derived.
+//! An Avro schema with its references resolved and its logical types named: the one form from which
+//! Arrow types, the validator, the conversions and the physical schema of the library's decoders
+//! are derived.
 
 use crate::error::Error;
 use apache_avro::Schema as Avro;
@@ -84,7 +85,8 @@ impl Shape {
         resolver.record(record, "")
     }
 
-    /// The value's own type and whether null is allowed: a union of null and one other, in either order, is that other, optional.
+    /// The value's own type and whether null is allowed: a union of null and one other, in either
+    /// order, is that other, optional.
     pub(crate) fn optional(&self) -> (&Shape, bool) {
         match self {
             Shape::Union(branches) => match branches.as_slice() {
@@ -108,9 +110,16 @@ impl Shape {
             Shape::Date => DataType::Date32,
             Shape::TimeMillis => DataType::Time32(TimeUnit::Millisecond),
             Shape::TimeMicros => DataType::Time64(TimeUnit::Microsecond),
-            Shape::Timestamp { unit, utc } => DataType::Timestamp(*unit, utc.then(|| "+00:00".into())),
+            Shape::Timestamp { unit, utc } => {
+                DataType::Timestamp(*unit, utc.then(|| "+00:00".into()))
+            }
             Shape::Decimal { precision, scale, .. } => DataType::Decimal128(*precision, *scale),
-            Shape::Null | Shape::Foreign { .. } | Shape::Union(_) | Shape::Record(_) | Shape::Array(_) | Shape::Map(_) => return None,
+            Shape::Null
+            | Shape::Foreign { .. }
+            | Shape::Union(_)
+            | Shape::Record(_)
+            | Shape::Array(_)
+            | Shape::Map(_) => return None,
         })
     }
 }
@@ -186,9 +195,15 @@ impl Resolver {
         }
         self.open.push(record.name.clone());
         let fields = record.fields.iter().map(|field| {
-            let path = if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
+            let path =
+                if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
             let shape = self.shape(&field.schema, &path)?;
-            Ok(Field { name: field.name.clone(), aliases: field.aliases.clone(), shape, default: field.default.clone() })
+            Ok(Field {
+                name: field.name.clone(),
+                aliases: field.aliases.clone(),
+                shape,
+                default: field.default.clone(),
+            })
         });
         let fields = fields.collect();
         self.open.pop();
@@ -198,22 +213,36 @@ impl Resolver {
     fn shape(&mut self, schema: &Avro, path: &str) -> Result<Shape, Error> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return Err(Error::schema(format!("field `{path}`: the schema has more than {MAX_NODES} types")));
+            return Err(Error::schema(format!(
+                "field `{path}`: the schema has more than {MAX_NODES} types"
+            )));
         }
         if self.open.len() > MAX_DEPTH || path.len() > 4096 {
-            return Err(Error::schema(format!("field `{path}`: the schema is nested deeper than {MAX_DEPTH} levels")));
+            return Err(Error::schema(format!(
+                "field `{path}`: the schema is nested deeper than {MAX_DEPTH} levels"
+            )));
         }
         Ok(match schema {
             Avro::Ref { name } => {
                 let known = self.names.get(name).cloned();
-                let known =
-                    known.ok_or_else(|| Error::schema(format!("field `{path}`: the type {} is not defined", name.fullname(None))))?;
+                let known = known.ok_or_else(|| {
+                    Error::schema(format!(
+                        "field `{path}`: the type {} is not defined",
+                        name.fullname(None)
+                    ))
+                })?;
                 self.shape(&known, path)?
             }
             Avro::Record(record) => Shape::Record(self.record(record, path)?),
-            Avro::Union(union) => Shape::Union(union.variants().iter().map(|s| self.shape(s, path)).collect::<Result<_, _>>()?),
-            Avro::Array(array) => Shape::Array(Box::new(self.nested(&array.items, &format!("{path}[]"))?)),
-            Avro::Map(map) => Shape::Map(Box::new(self.nested(&map.types, &format!("{path}{{}}"))?)),
+            Avro::Union(union) => Shape::Union(
+                union.variants().iter().map(|s| self.shape(s, path)).collect::<Result<_, _>>()?,
+            ),
+            Avro::Array(array) => {
+                Shape::Array(Box::new(self.nested(&array.items, &format!("{path}[]"))?))
+            }
+            Avro::Map(map) => {
+                Shape::Map(Box::new(self.nested(&map.types, &format!("{path}{{}}"))?))
+            }
             plain => self.plain(plain, path)?,
         })
     }
@@ -222,7 +251,9 @@ impl Resolver {
     fn nested(&mut self, schema: &Avro, path: &str) -> Result<Shape, Error> {
         let levels = path.matches(['[', '{']).count() + self.open.len();
         if levels > MAX_DEPTH {
-            return Err(Error::schema(format!("field `{path}`: the schema is nested deeper than {MAX_DEPTH} levels")));
+            return Err(Error::schema(format!(
+                "field `{path}`: the schema is nested deeper than {MAX_DEPTH} levels"
+            )));
         }
         self.shape(schema, path)
     }
@@ -258,13 +289,19 @@ impl Resolver {
                     InnerDecimalSchema::Bytes => None,
                     InnerDecimalSchema::Fixed(fixed) => Some(size(fixed.size, path)?),
                 };
-                let digits = u8::try_from(decimal.precision).ok().filter(|p| (1..=38).contains(p)).zip(i8::try_from(decimal.scale).ok());
+                let digits = u8::try_from(decimal.precision)
+                    .ok()
+                    .filter(|p| (1..=38).contains(p))
+                    .zip(i8::try_from(decimal.scale).ok());
                 match digits {
                     Some((precision, scale)) => Shape::Decimal { precision, scale, fixed },
                     None => Shape::Foreign { name: "decimal of more than 38 digits", fixed },
                 }
             }
-            Avro::Enum(symbols) => Shape::Enum(Arc::new(Symbols { list: symbols.symbols.clone(), default: symbols.default.clone() })),
+            Avro::Enum(symbols) => Shape::Enum(Arc::new(Symbols {
+                list: symbols.symbols.clone(),
+                default: symbols.default.clone(),
+            })),
             Avro::Ref { .. } | Avro::Record(_) | Avro::Union(_) | Avro::Array(_) | Avro::Map(_) => {
                 return Err(Error::schema(format!("field `{path}`: not a plain type")));
             }
@@ -274,7 +311,9 @@ impl Resolver {
 
 fn size(size: usize, path: &str) -> Result<usize, Error> {
     if size == 0 || size > MAX_FIXED {
-        return Err(Error::schema(format!("field `{path}`: a fixed of {size} bytes; between 1 and {MAX_FIXED} can be read")));
+        return Err(Error::schema(format!(
+            "field `{path}`: a fixed of {size} bytes; between 1 and {MAX_FIXED} can be read"
+        )));
     }
     Ok(size)
 }

@@ -1,12 +1,14 @@
-//! Is this datum exactly one record of its writer's schema? Asked before the library decodes it, because the library accepts wrong
-//! union branches as values, loses the whole batch to one invalid string, and turns a cut-off record into a broken neighbour.
+//! Is this datum exactly one record of its writer's schema? Asked before the library decodes it,
+//! because the library accepts wrong union branches as values, loses the whole batch to one invalid
+//! string, and turns a cut-off record into a broken neighbour.
 
 use crate::frame::fault;
 use crate::shape::{Field, Shape};
 use std::fmt::Display;
 use weir_model::fault::Fault;
 
-/// Items of arrays and maps in one datum; an item may take no bytes at all, so the datum's length is no bound.
+/// Items of arrays and maps in one datum; an item may take no bytes at all, so the datum's length
+/// is no bound.
 const MAX_ITEMS: u64 = 1 << 20;
 
 /// A validator for the datums of one writer schema.
@@ -61,7 +63,10 @@ impl Validator {
         let left = value.len() - walk.at;
         match left {
             0 => Ok(()),
-            _ => Err(fault("trailing_bytes", format!("{left} bytes follow the end of the record at byte {}", walk.at))),
+            _ => Err(fault(
+                "trailing_bytes",
+                format!("{left} bytes follow the end of the record at byte {}", walk.at),
+            )),
         }
     }
 }
@@ -82,7 +87,9 @@ fn compile(shape: &Shape) -> Check {
         Shape::String => Check::Text,
         Shape::Uuid { fixed: false } => Check::Uuid,
         Shape::Uuid { fixed: true } => Check::Skip(16),
-        Shape::Decimal { precision, fixed, .. } => Check::Decimal { limit: 10i128.pow(u32::from(*precision)), fixed: *fixed },
+        Shape::Decimal { precision, fixed, .. } => {
+            Check::Decimal { limit: 10i128.pow(u32::from(*precision)), fixed: *fixed }
+        }
         Shape::Fixed(size) | Shape::Foreign { fixed: Some(size), .. } => Check::Skip(*size),
         Shape::Enum(symbols) => Check::Enum(symbols.list.len() as i64),
         Shape::Union(branches) => match branches.as_slice() {
@@ -161,7 +168,15 @@ impl<'a> Walk<'a> {
 
     #[cold]
     fn cut(&self, what: &str, size: usize) -> Broken {
-        broken("truncated", format!("{what} of {} bytes at byte {} exceeds the {} bytes left", grouped(size), self.at, self.left()))
+        broken(
+            "truncated",
+            format!(
+                "{what} of {} bytes at byte {} exceeds the {} bytes left",
+                grouped(size),
+                self.at,
+                self.left()
+            ),
+        )
     }
 
     /// A zigzag number; the first byte decides most of them.
@@ -181,7 +196,10 @@ impl<'a> Walk<'a> {
         let mut number = 0u64;
         for (index, &byte) in self.value[start..].iter().take(most).enumerate() {
             if index == 9 && byte > 1 {
-                return Err(broken("bad_varint", format!("the number at byte {start} does not fit 64 bits")));
+                return Err(broken(
+                    "bad_varint",
+                    format!("the number at byte {start} does not fit 64 bits"),
+                ));
             }
             number |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
@@ -190,8 +208,14 @@ impl<'a> Walk<'a> {
             }
         }
         match self.left() < most {
-            true => Err(broken("truncated", format!("the number at byte {start} is cut off after {} bytes", self.left()))),
-            false => Err(broken("bad_varint", format!("the number at byte {start} is longer than {most} bytes"))),
+            true => Err(broken(
+                "truncated",
+                format!("the number at byte {start} is cut off after {} bytes", self.left()),
+            )),
+            false => Err(broken(
+                "bad_varint",
+                format!("the number at byte {start} is longer than {most} bytes"),
+            )),
         }
     }
 
@@ -206,7 +230,10 @@ impl<'a> Walk<'a> {
         };
         match i32::try_from(number) {
             Ok(_) => Ok(()),
-            Err(_) => Err(broken("bad_varint", format!("the number {number} at byte {start} does not fit an int of 32 bits"))),
+            Err(_) => Err(broken(
+                "bad_varint",
+                format!("the number {number} at byte {start} does not fit an int of 32 bits"),
+            )),
         }
     }
 
@@ -214,7 +241,10 @@ impl<'a> Walk<'a> {
         let start = self.at;
         match self.take(1, "boolean")? {
             [0 | 1] => Ok(()),
-            other => Err(broken("bad_boolean", format!("the boolean at byte {start} is 0x{:02x}, neither 0 nor 1", other[0]))),
+            other => Err(broken(
+                "bad_boolean",
+                format!("the boolean at byte {start} is 0x{:02x}, neither 0 nor 1", other[0]),
+            )),
         }
     }
 
@@ -229,10 +259,18 @@ impl<'a> Walk<'a> {
                 self.at += size;
                 Ok(bytes)
             }
-            Ok(size) => {
-                Err(broken("truncated", format!("{what} length {} at byte {start} exceeds the {} bytes left", grouped(size), self.left())))
-            }
-            Err(_) => Err(broken("bad_length", format!("{what} length {length} at byte {start} is negative"))),
+            Ok(size) => Err(broken(
+                "truncated",
+                format!(
+                    "{what} length {} at byte {start} exceeds the {} bytes left",
+                    grouped(size),
+                    self.left()
+                ),
+            )),
+            Err(_) => Err(broken(
+                "bad_length",
+                format!("{what} length {length} at byte {start} is negative"),
+            )),
         }
     }
 
@@ -242,7 +280,13 @@ impl<'a> Walk<'a> {
         let bytes = self.sized("string")?;
         std::str::from_utf8(bytes).map_err(|error| {
             let at = self.at - bytes.len() + error.valid_up_to();
-            broken("invalid_utf8", format!("the string at byte {start} is not UTF-8: byte 0x{:02x} at byte {at}", self.value[at]))
+            broken(
+                "invalid_utf8",
+                format!(
+                    "the string at byte {start} is not UTF-8: byte 0x{:02x} at byte {at}",
+                    self.value[at]
+                ),
+            )
         })
     }
 
@@ -250,7 +294,10 @@ impl<'a> Walk<'a> {
         let start = self.at;
         match is_uuid(self.text()?) {
             true => Ok(()),
-            false => Err(broken("invalid_uuid", format!("the string at byte {start} is not a UUID of 36 characters"))),
+            false => Err(broken(
+                "invalid_uuid",
+                format!("the string at byte {start} is not a UUID of 36 characters"),
+            )),
         }
     }
 
@@ -261,11 +308,17 @@ impl<'a> Walk<'a> {
             None => self.sized("decimal")?,
         };
         if bytes.is_empty() {
-            return Err(broken("bad_decimal", format!("the decimal at byte {start} is 0 bytes long")));
+            return Err(broken(
+                "bad_decimal",
+                format!("the decimal at byte {start} is 0 bytes long"),
+            ));
         }
         match unscaled(bytes) {
             Some(value) if -limit < value && value < limit => Ok(()),
-            _ => Err(broken("bad_decimal", format!("the decimal at byte {start} has more digits than its type holds"))),
+            _ => Err(broken(
+                "bad_decimal",
+                format!("the decimal at byte {start} has more digits than its type holds"),
+            )),
         }
     }
 
@@ -274,7 +327,10 @@ impl<'a> Walk<'a> {
         let number = self.long()?;
         match (0..symbols).contains(&number) {
             true => Ok(()),
-            false => Err(broken("bad_enum", format!("symbol {number} at byte {start} of an enum of {symbols} symbols"))),
+            false => Err(broken(
+                "bad_enum",
+                format!("symbol {number} at byte {start} of an enum of {symbols} symbols"),
+            )),
         }
     }
 
@@ -284,12 +340,15 @@ impl<'a> Walk<'a> {
         let branch = self.long()?;
         match (0..branches).contains(&branch) {
             true => Ok(branch),
-            false => Err(broken("bad_union_branch", format!("union branch {branch} at byte {start}; the schema has {branches}"))),
+            false => Err(broken(
+                "bad_union_branch",
+                format!("union branch {branch} at byte {start}; the schema has {branches}"),
+            )),
         }
     }
 
-    /// The blocks of an array or a map. A negative count says that the block's size in bytes follows: it must be true, since decoders
-    /// skip by it.
+    /// The blocks of an array or a map. A negative count says that the block's size in bytes
+    /// follows: it must be true, since decoders skip by it.
     fn blocks(&mut self, what: &str, item: &Check, keyed: bool) -> Result<(), Broken> {
         loop {
             let start = self.at;
@@ -300,7 +359,10 @@ impl<'a> Walk<'a> {
             let size = if count < 0 { Some(self.long()?) } else { None };
             let items = count.unsigned_abs();
             if items > self.items {
-                let text = format!("{what} of {} items at byte {start}; {MAX_ITEMS} items per record are read", grouped(items));
+                let text = format!(
+                    "{what} of {} items at byte {start}; {MAX_ITEMS} items per record are read",
+                    grouped(items)
+                );
                 return Err(broken("too_many_items", text));
             }
             self.items -= items;
@@ -309,7 +371,11 @@ impl<'a> Walk<'a> {
                 self.item(item, keyed, index)?;
             }
             if size.is_some_and(|size| usize::try_from(size) != Ok(self.at - first)) {
-                let text = format!("{what} block at byte {start} says {} bytes and takes {}", size.unwrap_or(0), self.at - first);
+                let text = format!(
+                    "{what} block at byte {start} says {} bytes and takes {}",
+                    size.unwrap_or(0),
+                    self.at - first
+                );
                 return Err(broken("bad_length", text));
             }
         }

@@ -10,11 +10,13 @@ use weir_model::secret::Secret;
 use weir_testkit::{Stack, random_name};
 
 fn registry() -> Registry {
-    Registry::new(&weir_model::pipeline::Registry { url: Secret::new(Stack::shared().registry()) }).expect("the stack names a URL")
+    Registry::new(&weir_model::pipeline::Registry { url: Secret::new(Stack::shared().registry()) })
+        .expect("the stack names a URL")
 }
 
 fn schema(fields: &str) -> Schema {
-    Schema::parse(&format!(r#"{{"type":"record","name":"Call","fields":[{fields}]}}"#)).expect("a schema of plain types")
+    Schema::parse(&format!(r#"{{"type":"record","name":"Call","fields":[{fields}]}}"#))
+        .expect("a schema of plain types")
 }
 
 fn first() -> Schema {
@@ -38,7 +40,11 @@ async fn a_registered_schema_comes_back_by_id_and_as_the_latest() {
     registry.ping().await.unwrap();
     assert!(registry.latest(&subject).await.unwrap().is_none());
     let id = registry.register(&subject, &first()).await.unwrap();
-    assert_eq!(registry.register(&subject, &first()).await.unwrap(), id, "the same schema has the same id");
+    assert_eq!(
+        registry.register(&subject, &first()).await.unwrap(),
+        id,
+        "the same schema has the same id"
+    );
     assert_eq!(registry.schema(id).await.unwrap().arrow(), first().arrow());
     let (latest, version, schema) = registry.latest(&subject).await.unwrap().unwrap();
     assert_eq!((latest, version, schema.arrow()), (id, 1, first().arrow()));
@@ -52,7 +58,8 @@ async fn services_that_start_together_register_the_same_subject_once() {
         let (registry, subject) = (registry.clone(), subject.clone());
         registrations.spawn(async move { registry.register(&subject, &first()).await });
     }
-    let ids: std::collections::BTreeSet<u32> = registrations.join_all().await.into_iter().map(Result::unwrap).collect();
+    let ids: std::collections::BTreeSet<u32> =
+        registrations.join_all().await.into_iter().map(Result::unwrap).collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
 }
 
@@ -62,7 +69,9 @@ async fn the_rule_of_a_subject_decides_what_may_follow() {
     registry.register(&subject, &first()).await.unwrap();
     registry.set_compatibility(&subject, "BACKWARD").await.unwrap();
     assert_eq!(registry.compatible(&subject, &second()).await.unwrap(), Vec::<String>::new());
-    let incompatible = schema(r#"{"name":"name","type":"string"},{"name":"seconds","type":"int"},{"name":"added","type":"int"}"#);
+    let incompatible = schema(
+        r#"{"name":"name","type":"string"},{"name":"seconds","type":"int"},{"name":"added","type":"int"}"#,
+    );
     let reasons = registry.compatible(&subject, &incompatible).await.unwrap();
     assert!(reasons.iter().any(|reason| reason.contains("added")), "{reasons:?}");
     assert!(matches!(registry.register(&subject, &incompatible).await, Err(Error::Refused { .. })));
@@ -79,7 +88,10 @@ async fn what_the_registry_does_not_have_is_not_found() {
     assert_eq!(registry.compatible(&subject(), &first()).await.unwrap(), Vec::<String>::new());
     let url = format!("{}/no/such/path", Stack::shared().registry());
     let misled = Registry::new(&weir_model::pipeline::Registry { url: Secret::new(url) }).unwrap();
-    assert!(matches!(misled.schema(1).await, Err(Error::Unavailable { .. })), "a wrong path must not look like an unknown schema");
+    assert!(
+        matches!(misled.schema(1).await, Err(Error::Unavailable { .. })),
+        "a wrong path must not look like an unknown schema"
+    );
 }
 
 #[test]
@@ -91,8 +103,12 @@ fn records_of_old_and_new_writers_and_strangers_share_a_batch() {
     let stranger = runtime.block_on(registry.register(&self::subject(), &other)).unwrap();
 
     let name = |text: &str| Arc::new(StringArray::from(vec![text]));
-    let olds = RecordBatch::try_new(first().arrow(), vec![name("Ann"), Arc::new(Int32Array::from(vec![7]))]).unwrap();
-    let (news, _, faults) = weir_codec::fit(&olds, &second());
+    let olds = RecordBatch::try_new(
+        first().arrow(),
+        vec![name("Ann"), Arc::new(Int32Array::from(vec![7]))],
+    )
+    .unwrap();
+    let (news, _, faults) = weir_codec::cast(&olds, &second());
     assert!(faults.is_empty());
     let strangers = RecordBatch::try_new(other.arrow(), vec![name("x")]).unwrap();
     let olds = Encoder::new(&first(), old).unwrap().encode(&olds).unwrap();
@@ -101,11 +117,19 @@ fn records_of_old_and_new_writers_and_strangers_share_a_batch() {
     let unknown = [&[0u8][..], &2_000_000_000u32.to_be_bytes(), &[2, b'x']].concat();
 
     let mut decoder = Decoder::new(second(), registry, runtime.handle().clone()).unwrap();
-    let values = [Some(olds.get(0)), Some(strangers.get(0)), Some(news.get(0)), Some(unknown.as_slice()), None, Some(olds.get(0))];
+    let values = [
+        Some(olds.get(0)),
+        Some(strangers.get(0)),
+        Some(news.get(0)),
+        Some(unknown.as_slice()),
+        None,
+        Some(olds.get(0)),
+    ];
     let decoded = decoder.decode(&values).unwrap();
     assert_eq!(decoded.rows, [0, 2, 5]);
     assert_eq!(decoded.batch.schema(), second().arrow());
     assert_eq!(decoded.batch.column(0).as_primitive::<Int64Type>().values(), &[7, 7, 7]);
-    let reasons: Vec<(u32, &str)> = decoded.faults.iter().map(|(row, fault)| (*row, fault.reason.as_str())).collect();
+    let reasons: Vec<(u32, &str)> =
+        decoded.faults.iter().map(|(row, fault)| (*row, fault.reason.as_str())).collect();
     assert_eq!(reasons, [(1, "incompatible_schema"), (3, "unknown_schema"), (4, "null_payload")]);
 }

@@ -35,12 +35,19 @@ pub struct Report {
 /// Runs all plans side by side, a thread each, and returns the processes that run in the end.
 ///
 /// # Errors
-/// When a service ends by itself, stalls, or a process that was ended had never held a partition (its death would have proved nothing).
+/// When a service ends by itself, stalls, or a process that was ended had never held a partition
+/// (its death would have proved nothing).
 pub fn run(flow: &Flow, plans: &[Plan], seed: u64) -> Result<(Vec<Service>, Vec<Report>)> {
     let parts = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            plans.iter().zip(seed..).map(|(plan, seed)| scope.spawn(move || Troupe::start(flow, *plan)?.perform(seed))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Result<Vec<_>>>()
+        let threads: Vec<_> = plans
+            .iter()
+            .zip(seed..)
+            .map(|(plan, seed)| scope.spawn(move || Troupe::start(flow, *plan)?.perform(seed)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Result<Vec<_>>>()
     })?;
     let (services, reports): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
     Ok((services.into_iter().flatten().collect(), reports))
@@ -54,7 +61,9 @@ struct Troupe<'a> {
 
 impl<'a> Troupe<'a> {
     fn start(flow: &'a Flow, plan: Plan) -> Result<Troupe<'a>> {
-        let services = (0..plan.slots).map(|slot| flow.program(plan.service, slot).start()).collect::<Result<_>>()?;
+        let services = (0..plan.slots)
+            .map(|slot| flow.program(plan.service, slot).start())
+            .collect::<Result<_>>()?;
         Ok(Troupe { flow, plan, services })
     }
 
@@ -63,7 +72,8 @@ impl<'a> Troupe<'a> {
         let mut report = Report::default();
         for (at, kill) in self.moments(&mut random)? {
             let slot = random.random_range(0..self.plan.slots);
-            self.wait_for(at, slot).with_context(|| format!("fault at {at} records of {}", self.plan.service))?;
+            self.wait_for(at, slot)
+                .with_context(|| format!("fault at {at} records of {}", self.plan.service))?;
             let victim = self.services.remove(slot);
             if kill {
                 victim.kill()?;
@@ -78,11 +88,13 @@ impl<'a> Troupe<'a> {
         Ok((self.services, report))
     }
 
-    /// Progress at which something happens, ascending, and whether it is a kill. All lie before the last tenth, so that there is always
-    /// work under way.
+    /// Progress at which something happens, ascending, and whether it is a kill. All lie before the
+    /// last tenth, so that there is always work under way.
     fn moments(&self, random: &mut Pcg64Mcg) -> Result<Vec<(u64, bool)>> {
         let range = 1..self.flow.source()?.records * 9 / 10;
-        let mut kinds: Vec<bool> = std::iter::repeat_n(true, self.plan.kills).chain(std::iter::repeat_n(false, self.plan.leaves)).collect();
+        let mut kinds: Vec<bool> = std::iter::repeat_n(true, self.plan.kills)
+            .chain(std::iter::repeat_n(false, self.plan.leaves))
+            .collect();
         for last in (1..kinds.len()).rev() {
             kinds.swap(last, random.random_range(0..=last));
         }
@@ -91,18 +103,27 @@ impl<'a> Troupe<'a> {
         Ok(at.into_iter().zip(kinds).collect())
     }
 
-    /// Waits until the service has `at` records behind it and the process in `slot` has taken part in its group.
+    /// Waits until the service has `at` records behind it and the process in `slot` has taken part
+    /// in its group.
     fn wait_for(&mut self, at: u64, slot: usize) -> Result<()> {
         let reached = wait::try_wait_until(STALLED_AFTER, || {
-            if let Some(error) = self.services.iter_mut().find_map(|service| service.expect_running().err()) {
+            if let Some(error) =
+                self.services.iter_mut().find_map(|service| service.expect_running().err())
+            {
                 return Some(Err(error));
             }
-            let took_part = self.services[slot].metric("weir_rebalances_total", "").is_ok_and(|count| count >= 1.0);
+            let took_part = self.services[slot]
+                .metric("weir_rebalances_total", "")
+                .is_ok_and(|count| count >= 1.0);
             (took_part && self.flow.progress(self.plan.service) >= at).then_some(Ok(()))
         });
         reached.unwrap_or_else(|| {
             let progress = self.flow.progress(self.plan.service);
-            anyhow::bail!("stalled at {progress}; status {:?}; log:\n{}", self.services[slot].status(), self.services[slot].log())
+            anyhow::bail!(
+                "stalled at {progress}; status {:?}; log:\n{}",
+                self.services[slot].status(),
+                self.services[slot].log()
+            )
         })
     }
 }

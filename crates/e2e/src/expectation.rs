@@ -22,7 +22,7 @@ pub const BETWEEN: &str = "\u{1f}";
 pub struct Dead {
     /// `rule`, `decode` or `sink`.
     pub stage: &'static str,
-    /// The reason in the letter.
+    /// The reason in the dead letter.
     pub reason: String,
     /// The input record's value.
     pub value: Vec<u8>,
@@ -35,43 +35,65 @@ pub struct Expectation {
     pub input: Vec<Vec<u8>>,
     /// Rows of the table, values joined by [`BETWEEN`] in the order of [`COLUMNS`].
     pub rows: Vec<String>,
-    /// Letters in the dead-letter topic.
-    pub topic_letters: Vec<Dead>,
-    /// Letters in the database; the value is that of the *input* record.
-    pub table_letters: Vec<Dead>,
+    /// Dead letters in the dead-letter topic.
+    pub topic_dead_letters: Vec<Dead>,
+    /// Dead letters in the database; the value is that of the *input* record.
+    pub table_dead_letters: Vec<Dead>,
 }
 
 impl Expectation {
     /// Recomputes all records of the flow's source.
     pub fn of(flow: &Flow) -> Result<Expectation> {
         let (source, schema) = (flow.source()?, Schema::load(&flow.pipeline.input.schema)?);
-        let oracle = Oracle::new(source, &schema, flow.input_schema_id()?).map_err(|mistake| anyhow::anyhow!("{mistake:?}"))?;
+        let oracle = Oracle::new(source, &schema, flow.input_schema_id()?)
+            .map_err(|mistake| anyhow::anyhow!("{mistake:?}"))?;
         let providers = providers()?;
         let mut all = Expectation::default();
         for sequence in 0..source.records {
-            all.add(oracle.expect(sequence), &providers).with_context(|| format!("sequence {sequence}"))?;
+            all.add(oracle.expect(sequence), &providers)
+                .with_context(|| format!("sequence {sequence}"))?;
         }
         all.sort();
         Ok(all)
     }
 
-    /// Distinct reasons of all letters.
+    /// Distinct reasons of all dead letters.
     pub fn reasons(&self) -> BTreeSet<&str> {
-        self.topic_letters.iter().chain(&self.table_letters).map(|letter| letter.reason.as_str()).collect()
+        self.topic_dead_letters
+            .iter()
+            .chain(&self.table_dead_letters)
+            .map(|dead_letter| dead_letter.reason.as_str())
+            .collect()
     }
 
-    fn add(&mut self, expected: Expected, providers: &BTreeMap<String, (String, String)>) -> Result<()> {
+    fn add(
+        &mut self,
+        expected: Expected,
+        providers: &BTreeMap<String, (String, String)>,
+    ) -> Result<()> {
         self.input.push(expected.payload.clone());
         let spoiled = matches!(expected.fate, Some((Stage::Decode, _)));
         let own = if spoiled { None } else { judge(&expected.record) };
         if !spoiled && own != expected.fate {
-            bail!("the generator says {:?}, the rules say {own:?}: {:?}", expected.fate, expected.record);
+            bail!(
+                "the generator says {:?}, the rules say {own:?}: {:?}",
+                expected.fate,
+                expected.record
+            );
         }
         match expected.fate {
             None => self.rows.push(row(&expected.record, providers)?),
             Some((stage, reason)) => {
-                let letters = if stage == Stage::Sink { &mut self.table_letters } else { &mut self.topic_letters };
-                letters.push(Dead { stage: stage.as_str(), reason: reason.into(), value: expected.payload });
+                let dead_letters = if stage == Stage::Sink {
+                    &mut self.table_dead_letters
+                } else {
+                    &mut self.topic_dead_letters
+                };
+                dead_letters.push(Dead {
+                    stage: stage.as_str(),
+                    reason: reason.into(),
+                    value: expected.payload,
+                });
             }
         }
         Ok(())
@@ -80,15 +102,20 @@ impl Expectation {
     fn sort(&mut self) {
         self.input.sort_unstable();
         self.rows.sort_unstable();
-        self.topic_letters.sort_unstable();
-        self.table_letters.sort_unstable();
+        self.topic_dead_letters.sort_unstable();
+        self.table_dead_letters.sort_unstable();
     }
 }
 
 /// The pipeline's rules and the table's limits, written down a second time.
 fn judge(call: &Record) -> Option<(Stage, &'static str)> {
     let seconds = (call.end_micros - call.start_micros) / 1_000_000;
-    let texts = [(&call.caller_name, 50), (&call.receiver_name, 50), (&call.caller_id, 20), (&call.receiver_id, 20)];
+    let texts = [
+        (&call.caller_name, 50),
+        (&call.receiver_name, 50),
+        (&call.caller_id, 20),
+        (&call.receiver_id, 20),
+    ];
     if call.call_duration < 0 {
         Some((Stage::Rule, "negative_duration"))
     } else if call.end_micros < call.start_micros {
@@ -108,7 +135,9 @@ fn judge(call: &Record) -> Option<(Stage, &'static str)> {
 
 fn row(call: &Record, providers: &BTreeMap<String, (String, String)>) -> Result<String> {
     let provider = call.network_provider;
-    let (country, network_type) = providers.get(provider).with_context(|| format!("{provider} is not in the reference table"))?;
+    let (country, network_type) = providers
+        .get(provider)
+        .with_context(|| format!("{provider} is not in the reference table"))?;
     let seconds = i64::from(call.call_duration);
     ensure!(seconds > 0, "a generated call lasts");
     // Ten-thousandths per minute, half up: cents · 100 · 60 / seconds.
@@ -137,5 +166,8 @@ fn providers() -> Result<BTreeMap<String, (String, String)>> {
         let mut words = line.split(',').map(String::from);
         Some((words.next()?, (words.next()?, words.next()?)))
     };
-    text.lines().skip(1).map(|line| parse(line).with_context(|| format!("providers.csv: {line}"))).collect()
+    text.lines()
+        .skip(1)
+        .map(|line| parse(line).with_context(|| format!("providers.csv: {line}")))
+        .collect()
 }

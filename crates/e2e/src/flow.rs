@@ -1,4 +1,5 @@
-//! One pipeline under test: the shipped call-record pipeline with names, database and amounts of its own.
+//! One pipeline under test: the shipped call-record pipeline with names, database and amounts of
+//! its own.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -38,7 +39,16 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let (invalid_share, invalid_kinds) = (0.02, Vec::new());
-        Settings { records: 100_000, rate: 0, invalid_share, invalid_kinds, seed: 42, batch: 5_000, workers: 1, registry: None }
+        Settings {
+            records: 100_000,
+            rate: 0,
+            invalid_share,
+            invalid_kinds,
+            seed: 42,
+            batch: 5_000,
+            workers: 1,
+            registry: None,
+        }
     }
 }
 
@@ -81,7 +91,8 @@ impl Flow {
     pub fn program(&self, service: &str, slot: usize) -> Program {
         let instance = format!("{}-{slot}", service.trim_start_matches("weir-"));
         let file = self.file().to_string_lossy().into_owned();
-        Program::new(service, &[&file], &self.env, self.folder.path()).env("WEIR_INSTANCE", &instance)
+        Program::new(service, &[&file], &self.env, self.folder.path())
+            .env("WEIR_INSTANCE", &instance)
     }
 
     /// The synthetic source.
@@ -92,19 +103,30 @@ impl Flow {
         }
     }
 
-    /// Roughly how many records a service has behind it, from what is committed; markers of transactions count as records.
+    /// Roughly how many records a service has behind it, from what is committed; markers of
+    /// transactions count as records.
     pub fn progress(&self, service: &str) -> u64 {
-        let (input, sink) = (&self.pipeline.input.topic, "SELECT coalesce(sum(read), 0)::bigint FROM weir.positions");
+        let (input, sink) = (
+            &self.pipeline.input.topic,
+            "SELECT coalesce(sum(read), 0)::bigint FROM weir.positions",
+        );
         match service {
-            "weir-producer" => self.topics.ends(input).map_or(0, |ends| ends.iter().map(|end| end.unsigned_abs()).sum()),
+            "weir-producer" => self
+                .topics
+                .ends(input)
+                .map_or(0, |ends| ends.iter().map(|end| end.unsigned_abs()).sum()),
             "weir-enricher" => self.enricher_books().map_or(0, |books| books.read),
-            _ => self.fresh_database().and_then(|database| database.number(sink)).map_or(0, i64::unsigned_abs),
+            _ => self
+                .fresh_database()
+                .and_then(|database| database.number(sink))
+                .map_or(0, i64::unsigned_abs),
         }
     }
 
     /// What the enricher's committed offsets say, over all partitions.
     pub fn enricher_books(&self) -> Result<Counters> {
-        let committed = self.topics.committed(&self.pipeline.enricher_group(), &self.pipeline.input.topic)?;
+        let committed =
+            self.topics.committed(&self.pipeline.enricher_group(), &self.pipeline.input.topic)?;
         let mut sum = Counters::default();
         for (_, metadata) in committed.into_iter().flatten() {
             sum += metadata.parse::<Progress>()?.counters;
@@ -116,8 +138,15 @@ impl Flow {
     pub fn sink_books(&self) -> Result<Counters> {
         let sql = "SELECT sum(read), sum(written), sum(filtered), sum(dead) FROM weir.positions";
         let rows = self.fresh_database()?.texts(sql)?;
-        let number = |column: usize| -> Result<u64> { Ok(rows[0][column].as_deref().unwrap_or("0").parse()?) };
-        Ok(Counters { read: number(0)?, written: number(1)?, filtered: number(2)?, dead: number(3)? })
+        let number = |column: usize| -> Result<u64> {
+            Ok(rows[0][column].as_deref().unwrap_or("0").parse()?)
+        };
+        Ok(Counters {
+            read: number(0)?,
+            written: number(1)?,
+            filtered: number(2)?,
+            dead: number(3)?,
+        })
     }
 
     /// Sum of the fences of the sink's position rows: each change of ownership raises one.
@@ -125,19 +154,30 @@ impl Flow {
         self.fresh_database()?.number("SELECT coalesce(sum(fence), 0)::bigint FROM weir.positions")
     }
 
-    /// Waits until every record of the source is behind the enricher, and every record of the enricher behind the sink.
+    /// Waits until every record of the source is behind the enricher, and every record of the
+    /// enricher behind the sink.
     pub fn wait_done(&self, limit: Duration) -> Result<()> {
         let records = self.source()?.records;
         let done = wait::try_wait_until(limit, || {
             let (enricher, sink) = (self.enricher_books().ok()?, self.sink_books().ok()?);
             (enricher.read >= records && sink.read >= enricher.written).then_some(())
         });
-        done.with_context(|| format!("not done after {limit:?}: enricher {:?}, sink {:?}", self.enricher_books(), self.sink_books()))
+        done.with_context(|| {
+            format!(
+                "not done after {limit:?}: enricher {:?}, sink {:?}",
+                self.enricher_books(),
+                self.sink_books()
+            )
+        })
     }
 
     /// The registry's id of the input schema.
     pub fn input_schema_id(&self) -> Result<u32> {
-        let url = format!("{}/subjects/{}/versions/latest", self.env["WEIR_REGISTRY"], self.pipeline.input_subject());
+        let url = format!(
+            "{}/subjects/{}/versions/latest",
+            self.env["WEIR_REGISTRY"],
+            self.pipeline.input_subject()
+        );
         let answer = weir_testkit::http::get(&url)?;
         let body: Value = serde_json::from_str(&answer.body)?;
         let id = body["id"].as_u64().with_context(|| format!("{url}: {body}"))?;
@@ -146,9 +186,17 @@ impl Flow {
 
     /// Runs `weir` with arguments; its output when it succeeds.
     pub fn weir(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(service::binary("weir")?).args(arguments).envs(&self.env).output()?;
-        let text = [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
-        ensure!(output.status.success(), "weir {} failed with {}:\n{text}", arguments.join(" "), output.status);
+        let output =
+            Command::new(service::binary("weir")?).args(arguments).envs(&self.env).output()?;
+        let text =
+            [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)]
+                .concat();
+        ensure!(
+            output.status.success(),
+            "weir {} failed with {}:\n{text}",
+            arguments.join(" "),
+            output.status
+        );
         Ok(text)
     }
 

@@ -19,10 +19,15 @@ pub struct Options {
 
 /// Command line of `weir-enricher`.
 #[derive(Debug, Clone, clap::Parser)]
-#[command(version, about = "Checks and enriches the records of a pipeline's input topic, exactly once")]
-#[command(after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
+#[command(
+    version,
+    about = "Checks and enriches the records of a pipeline's input topic, exactly once"
+)]
+#[command(
+    after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
     WEIR_INSTANCE  stable name of this replica\n  WEIR_LOG       level of the log (info)\n\n\
-    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else")]
+    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else"
+)]
 pub struct Arguments {
     /// The pipeline file
     pub file: PathBuf,
@@ -53,7 +58,10 @@ pub fn check(pipeline: Arc<Pipeline>) -> Result<Job, Vec<Mistake>> {
         }
         (input, output) => {
             let input = input.err().map(|error| mistake("input.schema", error));
-            Err(input.into_iter().chain(output.err().map(|error| mistake("output.schema", error))).collect())
+            Err(input
+                .into_iter()
+                .chain(output.err().map(|error| mistake("output.schema", error)))
+                .collect())
         }
     }
 }

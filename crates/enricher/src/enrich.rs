@@ -1,4 +1,5 @@
-//! The verb: what becomes of each record of a batch. No IO but the registry's, for schemas not seen before.
+//! The verb: what becomes of each record of a batch. No IO but the registry's, for schemas not seen
+//! before.
 
 use crate::config::Job;
 use crate::error::Error;
@@ -66,11 +67,15 @@ impl Enricher {
         let transformed = self.job.plan.apply(&decoded.batch, now_micros)?;
         let rows = self.encoder.encode(&transformed.output)?;
 
-        let mut enriched = Enriched { fates: vec![Fate::Filtered; records.len()], rows, faults: Vec::new() };
+        let mut enriched =
+            Enriched { fates: vec![Fate::Filtered; records.len()], rows, faults: Vec::new() };
         for (row, input) in (0..).zip(&transformed.rows) {
             enriched.emit(decoded.rows[*input as usize] as usize, row, records, self.limit);
         }
-        decoded.faults.into_iter().for_each(|(record, fault)| enriched.refuse(record as usize, fault));
+        decoded
+            .faults
+            .into_iter()
+            .for_each(|(record, fault)| enriched.refuse(record as usize, fault));
         for (input, fault) in transformed.faults {
             enriched.refuse(decoded.rows[input as usize] as usize, fault);
         }
@@ -80,12 +85,15 @@ impl Enricher {
 
 impl Enriched {
     fn emit(&mut self, record: usize, row: u32, records: &Records, limit: usize) {
-        let bytes = self.rows.get(row as usize).len() + records.key(record).map_or(0, <[u8]>::len) + LINEAGE_BYTES;
+        let bytes = self.rows.get(row as usize).len()
+            + records.key(record).map_or(0, <[u8]>::len)
+            + LINEAGE_BYTES;
         if bytes <= limit {
             self.fates[record] = Fate::Emitted(row);
             return;
         }
-        let detail = format!("enriched, the record has {bytes} bytes, and message.max.bytes allows {limit}");
+        let detail =
+            format!("enriched, the record has {bytes} bytes, and message.max.bytes allows {limit}");
         self.refuse(record, Fault { stage: Stage::Transform, reason: "too_large".into(), detail });
     }
 

@@ -3,7 +3,9 @@
 use crate::sent::Sent;
 use std::time::{Duration, SystemTime};
 use weir_service::Metrics;
-use weir_service::metrics::{Dead, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, observe_ages};
+use weir_service::metrics::{
+    Dead, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, observe_ages,
+};
 
 /// The enricher's metrics; clones count together.
 #[derive(Clone)]
@@ -32,8 +34,8 @@ pub struct Meters {
     pub(crate) lag_records: IntGaugeVec,
     /// `weir_lag_seconds`
     pub(crate) lag_seconds: Gauge,
-    /// `weir_producer_recycles_total`
-    pub(crate) recycles: IntCounter,
+    /// `weir_producer_reinitializations_total`
+    pub(crate) reinitializations: IntCounter,
     /// `weir_rebalances_total`
     pub(crate) rebalances: IntCounter,
 }
@@ -54,7 +56,7 @@ impl Meters {
             latency: metrics.latency_seconds(),
             lag_records: metrics.lag_records(),
             lag_seconds: metrics.lag_seconds(),
-            recycles: metrics.producer_recycles(),
+            reinitializations: metrics.producer_reinitializations(),
             rebalances: metrics.rebalances(),
         }
     }

@@ -13,26 +13,37 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::Instrument;
 use weir_codec::{Registry, Schema, registry};
-use weir_kafka::{admin, unit};
+use weir_kafka::{admin, producer};
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Kafka, Pipeline};
-use weir_service::{CancellationToken, Health, Surface, Waiting, Workers, blocking, host};
+use weir_service::{CancellationToken, Health, RetryState, Surface, Workers, blocking, host};
 
-/// Without a stable name nobody comes back to end what a dead instance left open, and readers wait for the broker to do it.
+/// Without a stable name nobody comes back to end what a dead instance left open, and readers wait
+/// for the broker to do it.
 const UNSTABLE_TRANSACTION: Duration = Duration::from_secs(10);
 
 /// Runs an enricher until `shutdown` is cancelled.
 ///
 /// # Errors
-/// [`Error::Configuration`] before anything is read; otherwise what made the enricher end. Outages are no errors: it waits.
-pub async fn run(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+/// [`Error::Configuration`] before anything is read; otherwise what made the enricher end. Outages
+/// are no errors: it waits.
+pub async fn run(
+    pipeline: Arc<Pipeline>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let span = tracing::info_span!("service", service = "enricher", pipeline = pipeline.name);
     enrich(pipeline, options, shutdown).instrument(span).await
 }
 
-async fn enrich(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
-    let job = Arc::new(config::check(pipeline.clone()).map_err(|mistakes| pipeline.mistakes(mistakes))?);
+async fn enrich(
+    pipeline: Arc<Pipeline>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let job =
+        Arc::new(config::check(pipeline.clone()).map_err(|mistakes| pipeline.mistakes(mistakes))?);
     let shared = Arc::new(Shared {
         kafka: kafka(&pipeline.kafka, options.settings.stable),
         breaker: Mutex::new(Breaker::new(&pipeline.dead_letters)),
@@ -42,7 +53,8 @@ async fn enrich(pipeline: Arc<Pipeline>, options: Options, shutdown: Cancellatio
         job,
     });
     // Before the pages are, so that the instance is not ready before each of its workers is.
-    let views: Vec<Views> = (0..pipeline.workers.enricher).map(|_| Views::new(&shared.health)).collect();
+    let views: Vec<Views> =
+        (0..pipeline.workers.enricher).map(|_| Views::new(&shared.health)).collect();
     let surface = surface(&shared, &options);
     host(&options.settings, surface, &shutdown, |stop| work(&shared, &options, views, stop)).await
 }
@@ -66,11 +78,18 @@ fn surface(shared: &Shared, options: &Options) -> Surface {
         "dead_letters": pipeline.dead_letters.topic,
     });
     let (status, lag) = (shared.status.clone(), shared.meters.lag_records.clone());
-    let lag = move |partition: i32| lag.get_metric_with_label_values(&[&partition.to_string()]).ok().map(|gauge| gauge.get());
+    let lag = move |partition: i32| {
+        lag.get_metric_with_label_values(&[&partition.to_string()]).ok().map(|gauge| gauge.get())
+    };
     Surface::new(&shared.health, &options.metrics, move || status.page(&about, &lag))
 }
 
-async fn work(shared: &Arc<Shared>, options: &Options, views: Vec<Views>, stop: CancellationToken) -> Result<(), Error> {
+async fn work(
+    shared: &Arc<Shared>,
+    options: &Options,
+    views: Vec<Views>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let pipeline = &shared.job.pipeline;
     let registry = Registry::new(&pipeline.registry)?;
     let Some(()) = ensure_topics(shared, &stop).await? else { return Ok(()) };
@@ -79,10 +98,18 @@ async fn work(shared: &Arc<Shared>, options: &Options, views: Vec<Views>, stop: 
     for (number, views) in views.into_iter().enumerate() {
         let name = format!("{}-{number}", options.settings.instance);
         let id = format!("weir.{}.enricher.{}.{number}", pipeline.name, options.settings.instance);
-        let limit = unit::record_limit(&shared.kafka);
-        let enricher = Enricher::new(shared.job.clone(), registry.clone(), Handle::current(), schema_id, limit)?;
+        let limit = producer::record_limit(&shared.kafka);
+        let enricher = Enricher::new(
+            shared.job.clone(),
+            registry.clone(),
+            Handle::current(),
+            schema_id,
+            limit,
+        )?;
         let (shared, stop, member) = (shared.clone(), stop.clone(), name.clone());
-        let work = move |heartbeat| Worker::join(number, shared, enricher, views, &member, &id)?.run(&heartbeat, &stop);
+        let work = move |heartbeat| {
+            Worker::join(number, shared, enricher, views, &member, &id)?.run(&heartbeat, &stop)
+        };
         workers.spawn(&name, work)?;
     }
     workers.join().await
@@ -91,10 +118,14 @@ async fn work(shared: &Arc<Shared>, options: &Options, views: Vec<Views>, stop: 
 /// Creates the topics that are missing, however long that takes; `None` when told to stop before.
 async fn ensure_topics(shared: &Shared, stop: &CancellationToken) -> Result<Option<()>, Error> {
     let pipeline = &shared.job.pipeline;
-    let mut waiting = Waiting::new(shared.health.dependency("kafka"));
+    let mut waiting = RetryState::new(shared.health.dependency("kafka"));
     let ensured = waiting.until(stop, || {
         let (kafka, topics) = (shared.kafka.clone(), admin::topics(pipeline));
-        async { Ok::<_, Error>(blocking("creating topics", move || admin::ensure(&kafka, &topics)).await??) }
+        async {
+            Ok::<_, Error>(
+                blocking("creating topics", move || admin::ensure(&kafka, &topics)).await??,
+            )
+        }
     });
     match ensured.await? {
         Some(mistakes) if !mistakes.is_empty() => Err(pipeline.mistakes(mistakes).into()),
@@ -102,25 +133,44 @@ async fn ensure_topics(shared: &Shared, stop: &CancellationToken) -> Result<Opti
     }
 }
 
-/// Registers the output's schema and returns its id; also the input's, for topics that no producer of weir's fills. `None` when told to
-/// stop before.
-async fn register(shared: &Shared, registry: &Registry, stop: &CancellationToken) -> Result<Option<u32>, Error> {
+/// Registers the output's schema and returns its id; also the input's, for topics that no producer
+/// of weir's fills. `None` when told to stop before.
+async fn register(
+    shared: &Shared,
+    registry: &Registry,
+    stop: &CancellationToken,
+) -> Result<Option<u32>, Error> {
     let (job, pipeline) = (&shared.job, &shared.job.pipeline);
-    let mut waiting = Waiting::new(shared.health.dependency("registry"));
+    let mut waiting = RetryState::new(shared.health.dependency("registry"));
     let (input, output) = (&pipeline.input_subject(), &pipeline.output_subject());
     let refused = |key, subject: &str, error: registry::Error| match error.class() {
         Class::Environment => Error::from(error),
-        _ => pipeline.mistakes(vec![Mistake::new(key, format!("the registry refuses it as a version of {subject}: {error}"))]).into(),
+        _ => pipeline
+            .mistakes(vec![Mistake::new(
+                key,
+                format!("the registry refuses it as a version of {subject}: {error}"),
+            )])
+            .into(),
     };
     let register = || async {
-        register_input(registry, input, &job.input).await.map_err(|error| refused("input.schema", input, error))?;
-        registry.register(output, &job.output).await.map_err(|error| refused("output.schema", output, error))
+        register_input(registry, input, &job.input)
+            .await
+            .map_err(|error| refused("input.schema", input, error))?;
+        registry
+            .register(output, &job.output)
+            .await
+            .map_err(|error| refused("output.schema", output, error))
     };
     waiting.until(stop, register).await
 }
 
-/// Whoever writes the input registers what it writes; only a subject that nobody has begun gets the schema that is read here.
-async fn register_input(registry: &Registry, subject: &str, schema: &Schema) -> Result<(), registry::Error> {
+/// Whoever writes the input registers what it writes; only a subject that nobody has begun gets the
+/// schema that is read here.
+async fn register_input(
+    registry: &Registry,
+    subject: &str,
+    schema: &Schema,
+) -> Result<(), registry::Error> {
     match registry.latest(subject).await {
         Ok(None) => registry.register(subject, schema).await.map(|_| ()),
         // A newer schema than weir can write is no obstacle to reading what there is.

@@ -1,7 +1,7 @@
 //! What the open transaction holds so far.
 
-use crate::chain::Books;
 use crate::enrich::{Enriched, Fate};
+use crate::lineage::Books;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use weir_kafka::Records;
@@ -44,7 +44,11 @@ impl Sent {
                 Fate::Stale => continue,
                 Fate::Filtered => {}
                 Fate::Emitted(row) => self.bytes_written += enriched.rows.get(row as usize).len(),
-                Fate::Dead(fault) => self.refused(record.partition(), record.offset(), &enriched.faults[fault as usize]),
+                Fate::Dead(fault) => self.refused(
+                    record.partition(),
+                    record.offset(),
+                    &enriched.faults[fault as usize],
+                ),
             }
             self.timestamps_ms.push(record.timestamp_ms());
         }
@@ -52,7 +56,7 @@ impl Sent {
 
     fn refused(&mut self, partition: Partition, offset: Offset, fault: &Fault) {
         match self.reasons.get_mut(&fault.reason) {
-            Some(letters) => *letters += 1,
+            Some(dead_letters) => *dead_letters += 1,
             None => drop(self.reasons.insert(fault.reason.clone(), 1)),
         }
         if self.faults.len() < FAULTS {

@@ -58,10 +58,15 @@ impl Status {
         let mut inner = self.inner();
         let rate = inner.rate();
         let mut page = about.clone();
-        let partitions = inner.workers.iter().flat_map(|(worker, s)| s.partitions.iter().map(|p| partition(*worker, p, lag(p.0))));
+        let partitions = inner
+            .workers
+            .iter()
+            .flat_map(|(worker, s)| s.partitions.iter().map(|p| partition(*worker, p, lag(p.0))));
         page["partitions"] = partitions.collect();
         let halted = inner.workers.values().flat_map(|s| &s.halted);
-        page["halted"] = halted.map(|(partition, why)| json!({ "partition": partition, "reason": why })).collect();
+        page["halted"] = halted
+            .map(|(partition, why)| json!({ "partition": partition, "reason": why }))
+            .collect();
         page["records_per_second"] = json!(rate.round());
         page["last_faults"] = inner.faults.iter().cloned().collect();
         page
@@ -84,7 +89,11 @@ impl Inner {
     }
 }
 
-fn partition(worker: usize, (partition, next, progress): &(Partition, Option<Offset>, Progress), lag: Option<i64>) -> Value {
+fn partition(
+    worker: usize,
+    (partition, next, progress): &(Partition, Option<Offset>, Progress),
+    lag: Option<i64>,
+) -> Value {
     let c = &progress.counters;
     json!({
         "partition": partition, "worker": worker, "next_offset": next, "lag": lag,
@@ -100,13 +109,27 @@ mod tests {
     #[test]
     fn the_page_shows_positions_and_the_last_faults_only() {
         let status = Status::default();
-        status.set(0, Snapshot { partitions: vec![(2, Some(7), Progress::default())], halted: vec![(1, "lost".into())] });
+        status.set(
+            0,
+            Snapshot {
+                partitions: vec![(2, Some(7), Progress::default())],
+                halted: vec![(1, "lost".into())],
+            },
+        );
         for offset in 0..20 {
-            status.fault(2, offset, &Fault { stage: Stage::Rule, reason: "r".into(), detail: "d".into() });
+            status.fault(
+                2,
+                offset,
+                &Fault { stage: Stage::Rule, reason: "r".into(), detail: "d".into() },
+            );
         }
         let page = status.page(&json!({ "service": "enricher" }), |_| Some(3));
         assert_eq!(
-            (&page["service"], &page["partitions"][0]["next_offset"], &page["partitions"][0]["lag"]),
+            (
+                &page["service"],
+                &page["partitions"][0]["next_offset"],
+                &page["partitions"][0]["lag"]
+            ),
             (&json!("enricher"), &json!(7), &json!(3))
         );
         assert_eq!(page["halted"][0]["reason"], "lost");

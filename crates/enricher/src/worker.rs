@@ -1,5 +1,5 @@
-//! One thread: a member of the group with its transactional producer. Everything but the path of a batch, which is in
-//! [`crate::pipeline`].
+//! One thread: a member of the group with its transactional producer. Everything but the path of a
+//! batch, which is in [`crate::pipeline`].
 
 use crate::breaker::Breaker;
 use crate::config::Job;
@@ -11,14 +11,14 @@ use crate::status::{Snapshot, Status};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use weir_kafka::{Consumer, Rebalance, Records, Unit, admin};
+use weir_kafka::{Consumer, Rebalance, Records, TransactionalProducer, admin};
 use weir_model::fault::Class;
 use weir_model::pipeline::Kafka;
-use weir_model::protocol::{self, Command, Event, Fencing, Found, Halt, Partition, Term};
-use weir_service::{Backoff, CancellationToken, Health, Heartbeat, Waiting};
+use weir_model::protocol::{self, Command, Event, Fencing, Halt, Partition, PartitionState, Term};
+use weir_service::{Backoff, CancellationToken, Health, Heartbeat, RetryState};
 
 /// The longest a worker looks away from its group and from `stop`.
-pub(crate) const GLANCE: Duration = Duration::from_millis(100);
+pub(crate) const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often the log's ends are asked for, to know the lag.
 const LAG_EVERY: Duration = Duration::from_secs(2);
 
@@ -35,16 +35,17 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     pub(crate) number: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) machine: protocol::Worker,
+    pub(crate) machine: protocol::StateMachine,
     pub(crate) consumer: Consumer,
-    pub(crate) unit: Unit,
+    pub(crate) producer: TransactionalProducer,
     pub(crate) enricher: Enricher,
     pub(crate) records: Records,
-    pub(crate) broker: Waiting,
-    pub(crate) registry: Waiting,
+    pub(crate) broker: RetryState,
+    pub(crate) registry: RetryState,
     /// Between transactions that did not come about.
     pub(crate) setbacks: Backoff,
-    /// The term of the records that are still in `records`, because the registry was away when it was their turn.
+    /// The term of the records that are still in `records`, because the registry was away when it
+    /// was their turn.
     pub(crate) kept: Option<Term>,
     /// What the consumer reported while a transaction was open; its turn comes after it.
     pub(crate) trouble: Option<weir_kafka::Error>,
@@ -63,13 +64,16 @@ impl Shared {
 
 /// A worker's views of what it depends on.
 pub(crate) struct Views {
-    broker: Waiting,
-    registry: Waiting,
+    broker: RetryState,
+    registry: RetryState,
 }
 
 impl Views {
     pub(crate) fn new(health: &Health) -> Views {
-        Views { broker: Waiting::new(health.dependency("kafka")), registry: Waiting::new(health.dependency("registry")) }
+        Views {
+            broker: RetryState::new(health.dependency("kafka")),
+            registry: RetryState::new(health.dependency("registry")),
+        }
     }
 }
 
@@ -89,9 +93,14 @@ impl Worker {
         registry.answered();
         Ok(Worker {
             number,
-            machine: protocol::Worker::new(Fencing::PerWorker),
-            consumer: Consumer::join(&shared.kafka, &pipeline.enricher_group(), &pipeline.input.topic, member)?,
-            unit: Unit::new(&shared.kafka, id),
+            machine: protocol::StateMachine::new(Fencing::PerWorker),
+            consumer: Consumer::join(
+                &shared.kafka,
+                &pipeline.enricher_group(),
+                &pipeline.input.topic,
+                member,
+            )?,
+            producer: TransactionalProducer::new(&shared.kafka, id),
             enricher,
             records: Records::new(),
             broker,
@@ -107,12 +116,16 @@ impl Worker {
     }
 
     /// Works until told to stop; a transaction that was begun is ended first.
-    pub(crate) fn run(mut self, heartbeat: &Heartbeat, stop: &CancellationToken) -> Result<(), Error> {
+    pub(crate) fn run(
+        mut self,
+        heartbeat: &Heartbeat,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
         while !stop.is_cancelled() {
             heartbeat.beat();
             self.hear();
             if self.stands_still()? {
-                self.consumer.idle(GLANCE);
+                self.consumer.idle(POLL_TIMEOUT);
                 continue;
             }
             match (self.machine.next_command(), self.machine.term()) {
@@ -148,9 +161,12 @@ impl Worker {
         }
     }
 
-    /// When too many records die, the partitions are held but not read, so that nobody else drains them either.
+    /// When too many records die, the partitions are held but not read, so that nobody else drains
+    /// them either.
     fn stands_still(&mut self) -> Result<bool, Error> {
-        let Some(reason) = self.shared.breaker().tripped().map(String::from) else { return Ok(false) };
+        let Some(reason) = self.shared.breaker().tripped().map(String::from) else {
+            return Ok(false);
+        };
         self.shared.health.halt("pipeline", &reason);
         self.consumer.start(&[])?;
         Ok(true)
@@ -161,9 +177,9 @@ impl Worker {
             self.broker.asking();
         }
         let done = match command {
-            Command::Recycle => self.unit.recycle().map(|()| {
-                self.shared.meters.recycles.inc();
-                Event::Recycled
+            Command::Reinitialize => self.producer.reinitialize().map(|()| {
+                self.shared.meters.reinitializations.inc();
+                Event::Reinitialized
             }),
             Command::Acquire { term, partitions } => self.find(&partitions).map(|found| {
                 self.resolve(&found);
@@ -190,18 +206,25 @@ impl Worker {
     }
 
     /// What the group has committed, once nothing is open any more; and what the log still holds.
-    fn find(&self, partitions: &[Partition]) -> weir_kafka::Result<Vec<Found>> {
-        let standings = self.consumer.stable(partitions)?;
-        let unset: Vec<_> = standings.iter().filter(|s| s.next.is_none()).map(|s| s.partition).collect();
+    fn find(&self, partitions: &[Partition]) -> weir_kafka::Result<Vec<PartitionState>> {
+        let committed_positions = self.consumer.stable(partitions)?;
+        let unset: Vec<_> =
+            committed_positions.iter().filter(|s| s.next.is_none()).map(|s| s.partition).collect();
         let traces = self.traces(&unset)?;
-        let found = standings.into_iter().map(|standing| {
-            let (low, high) = self.consumer.watermarks(standing.partition)?;
-            Ok(Found { traces: traces.contains(&standing.partition), standing, low, high })
+        let found = committed_positions.into_iter().map(|committed| {
+            let (low, high) = self.consumer.watermarks(committed.partition)?;
+            Ok(PartitionState {
+                traces: traces.contains(&committed.partition),
+                committed,
+                low,
+                high,
+            })
         });
         found.collect()
     }
 
-    /// Those of the partitions without a position from which this pipeline has emitted something all the same.
+    /// Those of the partitions without a position from which this pipeline has emitted something
+    /// all the same.
     fn traces(&self, unset: &[Partition]) -> weir_kafka::Result<BTreeSet<Partition>> {
         let (kafka, pipeline) = (&self.shared.kafka, &self.shared.job.pipeline);
         let mut traces = BTreeSet::new();
@@ -229,7 +252,9 @@ impl Worker {
                 Ok(())
             }
             // Rights can be given while we wait; a setting that librdkafka does not know cannot.
-            Class::Environment | Class::Configuration | Class::Record if !matches!(error, weir_kafka::Error::Setting { .. }) => {
+            Class::Environment | Class::Configuration | Class::Record
+                if !matches!(error, weir_kafka::Error::Setting { .. }) =>
+            {
                 let pause = self.broker.failed(&error);
                 self.consumer.idle(pause);
                 Ok(())
@@ -242,7 +267,7 @@ impl Worker {
         if self.broker.away_for().is_some() {
             self.ask_broker();
         }
-        self.consumer.idle(GLANCE);
+        self.consumer.idle(POLL_TIMEOUT);
     }
 
     /// Whether a broker that was away is back, when there is nothing to read that would tell.
@@ -264,16 +289,25 @@ impl Worker {
         let meters = &self.shared.meters;
         for (partition, next, _) in self.machine.committed() {
             if let Ok((low, high)) = self.consumer.watermarks(partition) {
-                // Markers of transactions at the very end count as records here; so does nothing else.
-                meters.lag_records.with_label_values(&[&partition.to_string()]).set(high - next.unwrap_or(low));
+                // Markers of transactions at the very end count as records here; so does nothing
+                // else.
+                meters
+                    .lag_records
+                    .with_label_values(&[&partition.to_string()])
+                    .set(high - next.unwrap_or(low));
             }
         }
     }
 
     /// Publishes positions and halts.
     pub(crate) fn show(&self) {
-        let partitions = self.machine.committed().map(|(partition, next, progress)| (partition, next, *progress)).collect();
-        let halted = self.machine.halted().map(|(partition, halt)| (partition, halt.to_string())).collect();
+        let partitions = self
+            .machine
+            .committed()
+            .map(|(partition, next, progress)| (partition, next, *progress))
+            .collect();
+        let halted =
+            self.machine.halted().map(|(partition, halt)| (partition, halt.to_string())).collect();
         self.shared.status.set(self.number, Snapshot { partitions, halted });
     }
 
@@ -284,5 +318,7 @@ impl Worker {
 
 /// Microseconds since 1970.
 pub(crate) fn now_micros() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
 }

@@ -1,4 +1,5 @@
-//! The floors of the benchmarks: what librdkafka alone does with the same bytes, in transactions of the same size. Nothing of weir's.
+//! The floors of the benchmarks: what librdkafka alone does with the same bytes, in transactions of
+//! the same size. Nothing of weir's.
 //!
 //! ```text
 //! bare fill    BROKERS TOPIC COUNT BYTES BATCH        writes COUNT records of BYTES arbitrary bytes
@@ -7,8 +8,9 @@
 //! bare read    BROKERS FROM COUNT                     consumes only
 //! ```
 //!
-//! BATCH is the number of records in a transaction. Target topics are created when missing, with as many partitions as FROM, or 3. Prints one line of JSON: {"records", "seconds", "cpu_seconds", "max_rss"}, the last
-//! in bytes.
+//! BATCH is the number of records in a transaction. Target topics are created when missing, with as
+//! many partitions as FROM, or 3. Prints one line of JSON: {"records", "seconds", "cpu_seconds",
+//! "max_rss"}, the last in bytes.
 
 use anyhow::{Context, Result, bail};
 use rdkafka::config::ClientConfig;
@@ -23,7 +25,7 @@ use std::time::{Duration, Instant};
 use weir_kafka::admin;
 use weir_model::pipeline::Kafka;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const SAMPLE: usize = 200_000;
 
 fn main() -> Result<()> {
@@ -45,7 +47,9 @@ fn main() -> Result<()> {
             measured(|| pass(brokers, from, to, count.parse()?, batch.parse()?))?
         }
         ["read", brokers, from, count] => measured(|| read(brokers, from, count.parse()?))?,
-        _ => bail!("usage: bare fill|produce|pass|read BROKERS …; see the head of examples/bare.rs"),
+        _ => {
+            bail!("usage: bare fill|produce|pass|read BROKERS …; see the head of examples/bare.rs")
+        }
     };
     let report = serde_json::json!({ "records": records, "seconds": seconds, "cpu_seconds": cpu, "max_rss": max_rss()? });
     println!("{report}");
@@ -53,21 +57,33 @@ fn main() -> Result<()> {
 }
 
 fn create_like(brokers: &str, from: &str, to: &str) -> Result<()> {
-    let partitions = admin::partitions(&kafka(brokers), from)?.with_context(|| format!("no topic {from}"))?;
+    let partitions =
+        admin::partitions(&kafka(brokers), from)?.with_context(|| format!("no topic {from}"))?;
     create(brokers, to, partitions.len() as i32)
 }
 
 /// The one thing that is taken from weir, and not measured.
 fn create(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
-    let topic = admin::Topic { key: "output.topic", name: topic.into(), partitions, keep: admin::Keep::Default };
+    let topic = admin::Topic {
+        key: "output.topic",
+        name: topic.into(),
+        partitions,
+        keep: admin::CleanupPolicy::Default,
+    };
     let mistakes = admin::ensure(&kafka(brokers), &[topic])?;
     anyhow::ensure!(mistakes.is_empty(), "{}", mistakes[0].what);
     Ok(())
 }
 
 fn kafka(brokers: &str) -> Kafka {
-    let (session_timeout, transaction_timeout) = (PATIENCE, PATIENCE);
-    Kafka { brokers: brokers.into(), properties: BTreeMap::new(), replication: 1, session_timeout, transaction_timeout }
+    let (session_timeout, transaction_timeout) = (REQUEST_TIMEOUT, REQUEST_TIMEOUT);
+    Kafka {
+        brokers: brokers.into(),
+        properties: BTreeMap::new(),
+        replication: 1,
+        session_timeout,
+        transaction_timeout,
+    }
 }
 
 struct Sample {
@@ -77,14 +93,20 @@ struct Sample {
 }
 
 fn arbitrary(bytes: usize) -> Vec<Sample> {
-    // A multiplicative generator: compresses about as badly as names and numbers do when half of its bits are kept.
+    // A multiplicative generator: compresses about as badly as names and numbers do when half of
+    // its bits are kept.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut byte = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         b'a' + ((state >> 60) as u8)
     };
     (0..10_000)
-        .map(|i| Sample { partition: i % 3, key: Some((0..12).map(|_| byte()).collect()), value: (0..bytes).map(|_| byte()).collect() })
+        .map(|i| Sample {
+            partition: i % 3,
+            key: Some((0..12).map(|_| byte()).collect()),
+            value: (0..bytes).map(|_| byte()).collect(),
+        })
         .collect()
 }
 
@@ -93,7 +115,7 @@ fn sample(brokers: &str, from: &str) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     let mut open = assigned(&consumer)?;
     while open > 0 && samples.len() < SAMPLE {
-        match consumer.poll(PATIENCE).context("no record came")? {
+        match consumer.poll(REQUEST_TIMEOUT).context("no record came")? {
             Ok(m) => samples.push(Sample {
                 partition: m.partition(),
                 key: m.key().map(<[u8]>::to_vec),
@@ -127,7 +149,7 @@ fn pass(brokers: &str, from: &str, to: &str, count: u64, batch: u64) -> Result<u
     let (mut done, mut within) = (0, 0);
     let mut next: BTreeMap<i32, i64> = BTreeMap::new();
     while done < count {
-        let message = match consumer.poll(PATIENCE).context("no record came")? {
+        let message = match consumer.poll(REQUEST_TIMEOUT).context("no record came")? {
             Ok(message) => message,
             Err(rdkafka::error::KafkaError::PartitionEOF(_)) => continue,
             Err(error) => return Err(error.into()),
@@ -159,7 +181,7 @@ fn read(brokers: &str, from: &str, count: u64) -> Result<u64> {
     let consumer = consumer(brokers, from)?;
     let (mut done, mut bytes) = (0, 0);
     while done < count {
-        match consumer.poll(PATIENCE).context("no record came")? {
+        match consumer.poll(REQUEST_TIMEOUT).context("no record came")? {
             Ok(message) => {
                 bytes += message.payload_len();
                 done += 1;
@@ -172,7 +194,14 @@ fn read(brokers: &str, from: &str, count: u64) -> Result<u64> {
     Ok(done)
 }
 
-fn send(producer: &BaseProducer, to: &str, partition: i32, key: Option<&[u8]>, value: &[u8], time: Option<i64>) -> Result<()> {
+fn send(
+    producer: &BaseProducer,
+    to: &str,
+    partition: i32,
+    key: Option<&[u8]>,
+    value: &[u8],
+    time: Option<i64>,
+) -> Result<()> {
     let mut record = BaseRecord {
         topic: to,
         partition: Some(partition),
@@ -185,7 +214,9 @@ fn send(producer: &BaseProducer, to: &str, partition: i32, key: Option<&[u8]>, v
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
-            Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+            Err((error, back))
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) =>
+            {
                 record = back;
                 producer.poll(Duration::from_millis(1));
             }
@@ -212,7 +243,7 @@ fn consumer(brokers: &str, topic: &str) -> Result<BaseConsumer> {
         .set("queued.min.messages", "10000")
         .set("queued.max.messages.kbytes", "8192")
         .create()?;
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+    let metadata = consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
     let mut list = TopicPartitionList::new();
     for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
         list.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
@@ -237,7 +268,7 @@ fn producer(brokers: &str) -> Result<BaseProducer> {
         .set("queue.buffering.max.messages", "50000")
         .set("queue.buffering.max.kbytes", "16384")
         .create()?;
-    producer.init_transactions(PATIENCE)?;
+    producer.init_transactions(REQUEST_TIMEOUT)?;
     Ok(producer)
 }
 
@@ -251,12 +282,20 @@ fn measured(work: impl FnOnce() -> Result<u64>) -> Result<(u64, f64, f64)> {
 fn cpu_seconds() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let (_, fields) = stat.rsplit_once(')').context("unexpected /proc/self/stat")?;
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    let ticks = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse::<u64>)
+        .sum::<Result<u64, _>>()?;
     Ok(ticks as f64 / 100.0)
 }
 
 fn max_rss() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).context("no VmHWM in /proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmHWM:"))
+        .context("no VmHWM in /proc/self/status")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

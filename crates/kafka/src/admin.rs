@@ -4,7 +4,7 @@ use crate::consumer;
 use crate::error::{Error, Result};
 use crate::positions;
 use crate::reader::{Span, scan};
-use crate::settings::{self, Quiet};
+use crate::settings::{self, LoggingContext};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -17,9 +17,9 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Kafka, Pipeline};
-use weir_model::protocol::{Offset, Partition, Standing};
+use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A topic that has to be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +31,12 @@ pub struct Topic {
     /// Its number of partitions.
     pub partitions: i32,
     /// What it is kept for.
-    pub keep: Keep,
+    pub keep: CleanupPolicy,
 }
 
 /// How long a topic keeps its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum CleanupPolicy {
     /// As the broker is set up.
     Default,
     /// Until somebody deals with them: dead letters.
@@ -47,7 +47,7 @@ pub enum Keep {
 
 /// One partition of a topic that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub struct Watermarks {
     /// Which partition.
     pub partition: Partition,
     /// First offset of the log.
@@ -56,18 +56,30 @@ pub struct Extent {
     pub end: Offset,
 }
 
-/// The topics of a pipeline: input, output and dead letters with equal partition counts, and the positions.
+/// The topics of a pipeline: input, output and dead letters with equal partition counts, and the
+/// positions.
 pub fn topics(pipeline: &Pipeline) -> Vec<Topic> {
-    let topic = |key, name: &str, keep| Topic { key, name: name.into(), partitions: pipeline.input.partitions, keep };
+    let topic = |key, name: &str, keep| Topic {
+        key,
+        name: name.into(),
+        partitions: pipeline.input.partitions,
+        keep,
+    };
     vec![
-        topic("input.topic", &pipeline.input.topic, Keep::Default),
-        topic("output.topic", &pipeline.output.topic, Keep::Default),
-        topic("dead_letters.topic", &pipeline.dead_letters.topic, Keep::Forever),
-        Topic { key: "source", name: positions::TOPIC.into(), partitions: positions::PARTITIONS, keep: Keep::Latest },
+        topic("input.topic", &pipeline.input.topic, CleanupPolicy::Default),
+        topic("output.topic", &pipeline.output.topic, CleanupPolicy::Default),
+        topic("dead_letters.topic", &pipeline.dead_letters.topic, CleanupPolicy::Forever),
+        Topic {
+            key: "source",
+            name: positions::TOPIC.into(),
+            partitions: positions::PARTITIONS,
+            keep: CleanupPolicy::Latest,
+        },
     ]
 }
 
-/// Creates the topics that are missing, and says what is wrong with those that are there. Safe to call by many at once.
+/// Creates the topics that are missing, and says what is wrong with those that are there. Safe to
+/// call by many at once.
 pub fn ensure(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
     let mistakes = inspect(kafka, topics)?;
     if !mistakes.is_empty() {
@@ -79,14 +91,18 @@ pub fn ensure(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
         if missing.is_empty() {
             return inspect(kafka, topics);
         }
-        if started.elapsed() > PATIENCE {
-            return Err(Error::waiting("creating topics", format!("no leader yet for {}", missing[0].name)));
+        if started.elapsed() > REQUEST_TIMEOUT {
+            return Err(Error::waiting(
+                "creating topics",
+                format!("no leader yet for {}", missing[0].name),
+            ));
         }
         create(kafka, &missing)?;
     }
 }
 
-/// Says what is wrong with those topics that are there; a missing one is no mistake, because [`ensure`] would create it.
+/// Says what is wrong with those topics that are there; a missing one is no mistake, because
+/// [`ensure`] would create it.
 pub fn inspect(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
     let mut mistakes = Vec::new();
     for topic in topics {
@@ -94,8 +110,14 @@ pub fn inspect(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
         let found = partitions.len() as i32;
         if found != topic.partitions {
             mistakes.push(
-                Mistake::new(topic.key, format!("topic {} has {found} partitions, where {} are needed", topic.name, topic.partitions))
-                    .hint(remedy(topic, found)),
+                Mistake::new(
+                    topic.key,
+                    format!(
+                        "topic {} has {found} partitions, where {} are needed",
+                        topic.name, topic.partitions
+                    ),
+                )
+                .hint(remedy(topic, found)),
             );
         }
     }
@@ -104,21 +126,21 @@ pub fn inspect(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
 
 fn remedy(topic: &Topic, found: i32) -> String {
     match topic.keep {
-        Keep::Latest => format!("{} belongs to weir; delete it when no pipeline has data, and it is created anew", topic.name),
+        CleanupPolicy::Latest => format!("{} belongs to weir; delete it when no pipeline has data, and it is created anew", topic.name),
         _ if topic.key == "input.topic" => format!("set input.partitions = {found}, or use another topic"),
         _ => "input, output and dead-letter topics have equal numbers of partitions, because records stay in theirs".into(),
     }
 }
 
 /// First offset and end of each partition; `None` when the topic does not exist.
-pub fn describe(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Extent>>> {
+pub fn describe(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Watermarks>>> {
     let client = asker(kafka, "weir.reader")?;
     let Some(partitions) = consumer::partitions(&client, topic)? else { return Ok(None) };
-    let extent = |partition| {
+    let watermarks = |partition| {
         let (first, end) = consumer::watermarks(&client, topic, partition)?;
-        Ok(Extent { partition, first, end })
+        Ok(Watermarks { partition, first, end })
     };
-    partitions.into_iter().map(extent).collect::<Result<_>>().map(Some)
+    partitions.into_iter().map(watermarks).collect::<Result<_>>().map(Some)
 }
 
 /// The partitions of a topic, ascending; `None` when it does not exist.
@@ -126,33 +148,53 @@ pub fn partitions(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Partition>>> 
     consumer::partitions(&asker(kafka, "weir.reader")?, topic)
 }
 
-/// The cluster's id: part of the sink's ledger, so that positions of one cluster are never taken for those of another.
+/// The cluster's id: part of the sink's position store, so that positions of one cluster are never
+/// taken for those of another.
 pub fn cluster_id(kafka: &Kafka) -> Result<String> {
     let client = admin(kafka)?;
-    client.inner().fetch_cluster_id(PATIENCE).ok_or_else(|| Error::waiting("asking for the cluster id", "no broker answers"))
+    client
+        .inner()
+        .fetch_cluster_id(REQUEST_TIMEOUT)
+        .ok_or_else(|| Error::waiting("asking for the cluster id", "no broker answers"))
 }
 
-/// What a group has committed in each partition of a topic, asked from outside of it; `None` when there is no such topic.
-pub fn standings(kafka: &Kafka, group: &str, topic: &str) -> Result<Option<Vec<Standing>>> {
+/// What a group has committed in each partition of a topic, asked from outside of it; `None` when
+/// there is no such topic.
+pub fn committed_positions(
+    kafka: &Kafka,
+    group: &str,
+    topic: &str,
+) -> Result<Option<Vec<CommittedPosition>>> {
     let client = asker(kafka, group)?;
     let Some(partitions) = consumer::partitions(&client, topic)? else { return Ok(None) };
     consumer::stable(&client, topic, &partitions).map(Some)
 }
 
-/// The client ids of a group's members that are alive, or were a session timeout ago; none when there is no such group.
+/// The client ids of a group's members that are alive, or were a session timeout ago; none when
+/// there is no such group.
 pub fn members(kafka: &Kafka, group: &str) -> Result<Vec<String>> {
-    let listed = asker(kafka, group)?.fetch_group_list(Some(group), PATIENCE);
-    let listed = listed.map_err(|e| Error::call(format!("asking for the members of group {group}"), &e))?;
-    let members = listed.groups().iter().filter(|found| found.name() == group).flat_map(|found| found.members());
+    let listed = asker(kafka, group)?.fetch_group_list(Some(group), REQUEST_TIMEOUT);
+    let listed =
+        listed.map_err(|e| Error::call(format!("asking for the members of group {group}"), &e))?;
+    let members = listed
+        .groups()
+        .iter()
+        .filter(|found| found.name() == group)
+        .flat_map(|found| found.members());
     Ok(members.map(|member| member.client_id().to_owned()).collect())
 }
 
-/// Those of `partitions` in which `topic` holds a record with weir's lineage: there an enricher has been at work.
+/// Those of `partitions` in which `topic` holds a record with weir's lineage: there an enricher has
+/// been at work.
 pub fn traces(kafka: &Kafka, topic: &str, partitions: &[Partition]) -> Result<Vec<Partition>> {
-    let Some(extents) = describe(kafka, topic)? else { return Ok(Vec::new()) };
+    let Some(watermarks) = describe(kafka, topic)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
-    for extent in extents.iter().filter(|e| partitions.contains(&e.partition)) {
-        let span = Span { partition: extent.partition, from: Some(extent.first), until: Some(extent.end) };
+    for watermarks in watermarks.iter().filter(|e| partitions.contains(&e.partition)) {
+        let span = Span {
+            partition: watermarks.partition,
+            from: Some(watermarks.first),
+            until: Some(watermarks.end),
+        };
         scan(kafka, topic, &[span], |record| match record.lineage() {
             Some(_) => {
                 found.push(record.partition());
@@ -179,35 +221,45 @@ fn create(kafka: &Kafka, topics: &[&Topic]) -> Result<()> {
     let new: Vec<NewTopic<'_>> = topics
         .iter()
         .map(|topic| {
-            let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(kafka.replication));
+            let new = NewTopic::new(
+                &topic.name,
+                topic.partitions,
+                TopicReplication::Fixed(kafka.replication),
+            );
             let new = new.set("min.insync.replicas", min_insync);
             match topic.keep {
-                Keep::Default => new,
-                Keep::Forever => new.set("retention.ms", "-1"),
-                Keep::Latest => new.set("cleanup.policy", "compact"),
+                CleanupPolicy::Default => new,
+                CleanupPolicy::Forever => new.set("retention.ms", "-1"),
+                CleanupPolicy::Latest => new.set("cleanup.policy", "compact"),
             }
         })
         .collect();
-    let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+    let options = AdminOptions::new()
+        .operation_timeout(Some(REQUEST_TIMEOUT))
+        .request_timeout(Some(REQUEST_TIMEOUT));
     let client = admin(kafka)?;
-    let results = block_on(client.create_topics(&new, &options)).map_err(|e| Error::call("creating topics", &e))?;
+    let results = block_on(client.create_topics(&new, &options))
+        .map_err(|e| Error::call("creating topics", &e))?;
     for result in results {
         match result {
             Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
             Err((name, code)) => {
-                return Err(Error::call(format!("creating topic {name}"), &rdkafka::error::KafkaError::MetadataFetch(code)));
+                return Err(Error::call(
+                    format!("creating topic {name}"),
+                    &rdkafka::error::KafkaError::MetadataFetch(code),
+                ));
             }
         }
     }
     Ok(())
 }
 
-fn admin(kafka: &Kafka) -> Result<AdminClient<Quiet>> {
-    settings::create(&settings::admin(kafka), Quiet, "creating an administration client")
+fn admin(kafka: &Kafka) -> Result<AdminClient<LoggingContext>> {
+    settings::create(&settings::admin(kafka), LoggingContext, "creating an administration client")
 }
 
-fn asker(kafka: &Kafka, group: &str) -> Result<BaseConsumer<Quiet>> {
-    settings::create(&settings::asker(kafka, group), Quiet, "creating a client")
+fn asker(kafka: &Kafka, group: &str) -> Result<BaseConsumer<LoggingContext>> {
+    settings::create(&settings::asker(kafka, group), LoggingContext, "creating a client")
 }
 
 /// The admin client answers by futures, from a thread of its own; this crate blocks.

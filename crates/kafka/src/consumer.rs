@@ -1,15 +1,18 @@
-//! A member of a consumer group that reads one topic, always from positions that its worker decided.
+//! A member of a consumer group that reads one topic, always from positions that its worker
+//! decided.
 //!
-//! A rebalance is only reported: the callback runs inside `poll`, where waiting for anything would be waiting for oneself. What was
-//! revoked is let go of at once; what was assigned stays untouched until the worker has fenced it, knows its stable position and calls
-//! [`Consumer::start`].
+//! A rebalance is only reported: the callback runs inside `poll`, where waiting for anything would
+//! be waiting for oneself. What was revoked is let go of at once; what was assigned stays untouched
+//! until the worker has fenced it, knows its stable position and calls [`Consumer::start`].
 
-use crate::error::{Error, Loss, Result};
+use crate::error::{Error, LostRange, Result};
 use crate::records::Records;
 use crate::settings;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata,
+};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
@@ -18,19 +21,21 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use weir_model::pipeline::{Batch, Kafka};
-use weir_model::protocol::{Offset, Partition, Standing};
+use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
 /// How long a question to the broker may take before it counts as unanswered.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the group coordinator decided, in the order it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rebalance {
-    /// These are the member's partitions now, all of them; nothing is read until [`Consumer::start`].
+    /// These are the member's partitions now, all of them; nothing is read until
+    /// [`Consumer::start`].
     Assigned(Vec<Partition>),
     /// These were taken away in good order; reading has stopped.
     Revoked(Vec<Partition>),
-    /// These were taken away because the group gave the member up; others may already be at work on them.
+    /// These were taken away because the group gave the member up; others may already be at work on
+    /// them.
     Lost(Vec<Partition>),
 }
 
@@ -49,12 +54,24 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Joins `group` to read `topic`; `member` is the name in the broker's logs. Returns at once: partitions arrive as a [`Rebalance`].
+    /// Joins `group` to read `topic`; `member` is the name in the broker's logs. Returns at once:
+    /// partitions arrive as a [`Rebalance`].
     pub fn join(kafka: &Kafka, group: &str, topic: &str, member: &str) -> Result<Consumer> {
         let doing = || format!("joining group {group}");
-        let client: BaseConsumer<Context> = settings::create(&settings::member(kafka, group, member), Context::default(), &doing())?;
+        let client: BaseConsumer<Context> = settings::create(
+            &settings::member(kafka, group, member),
+            Context::default(),
+            &doing(),
+        )?;
         client.subscribe(&[topic]).map_err(|e| Error::call(doing(), &e))?;
-        Ok(Consumer { client, topic: topic.into(), positions: BTreeMap::new(), lost: Vec::new(), ahead: RefCell::default(), trouble: None })
+        Ok(Consumer {
+            client,
+            topic: topic.into(),
+            positions: BTreeMap::new(),
+            lost: Vec::new(),
+            ahead: RefCell::default(),
+            trouble: None,
+        })
     }
 
     /// The topic it reads.
@@ -62,7 +79,8 @@ impl Consumer {
         &self.topic
     }
 
-    /// What was reported since the last call, oldest first. A worker calls it before each batch and before each commit.
+    /// What was reported since the last call, oldest first. A worker calls it before each batch and
+    /// before each commit.
     pub fn rebalances(&mut self) -> Vec<Rebalance> {
         let reports = std::mem::take(&mut *self.client.context().reports());
         if reports.iter().any(|r| !matches!(r, Rebalance::Assigned(_))) {
@@ -72,8 +90,9 @@ impl Consumer {
         reports
     }
 
-    /// Reads these partitions from these offsets from now on, and no others; whatever was fetched before is dropped. Also the way to
-    /// rewind. An empty list is the right answer to an empty assignment.
+    /// Reads these partitions from these offsets from now on, and no others; whatever was fetched
+    /// before is dropped. Also the way to rewind. An empty list is the right answer to an empty
+    /// assignment.
     pub fn start(&mut self, positions: &[(Partition, Offset)]) -> Result<()> {
         let doing = || format!("reading {} from {positions:?}", self.topic);
         let list = self.list(positions).map_err(|e| Error::call(doing(), &e))?;
@@ -84,11 +103,13 @@ impl Consumer {
         Ok(())
     }
 
-    /// Fills `into` (cleared first) with what is there: waits at most `wait` for a first record and `limits.linger` for more, and ends
-    /// early when a limit is reached or a rebalance is reported. Empty is not an error.
+    /// Fills `into` (cleared first) with what is there: waits at most `wait` for a first record and
+    /// `limits.linger` for more, and ends early when a limit is reached or a rebalance is reported.
+    /// Empty is not an error.
     ///
-    /// Errors: [`Error::Loss`] once for each partition that cannot be read on; the other partitions are not affected. Everything else
-    /// passes by itself or is a matter of rights; calling again is always right.
+    /// Errors: [`Error::Loss`] once for each partition that cannot be read on; the other partitions
+    /// are not affected. Everything else passes by itself or is a matter of rights; calling again
+    /// is always right.
     pub fn collect(&mut self, into: &mut Records, limits: &Batch, wait: Duration) -> Result<()> {
         into.clear();
         if let Some(error) = self.trouble.take() {
@@ -98,7 +119,10 @@ impl Consumer {
         let started = Instant::now();
         let mut deadline = started + if into.is_empty() { wait } else { limits.linger };
         let mut pause = Duration::ZERO;
-        while into.len() < limits.records && into.bytes() < limits.bytes && !self.client.context().reported() {
+        while into.len() < limits.records
+            && into.bytes() < limits.bytes
+            && !self.client.context().reported()
+        {
             match self.client.poll(pause) {
                 Some(Ok(message)) => {
                     if into.is_empty() {
@@ -127,7 +151,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Waits without reading, while the membership stays alive; ends early when a rebalance is reported.
+    /// Waits without reading, while the membership stays alive; ends early when a rebalance is
+    /// reported.
     pub fn idle(&mut self, duration: Duration) {
         let paused = self.client.assignment().ok();
         if let Some(Err(error)) = paused.as_ref().map(|list| self.client.pause(list)) {
@@ -146,9 +171,9 @@ impl Consumer {
         }
     }
 
-    /// The group's committed positions, after any transaction that still touches them has ended: while one is open this fails with an
-    /// environment error, and the worker asks again.
-    pub fn stable(&self, partitions: &[Partition]) -> Result<Vec<Standing>> {
+    /// The group's committed positions, after any transaction that still touches them has ended:
+    /// while one is open this fails with an environment error, and the worker asks again.
+    pub fn stable(&self, partitions: &[Partition]) -> Result<Vec<CommittedPosition>> {
         stable(&self.client, &self.topic, partitions)
     }
 
@@ -157,9 +182,11 @@ impl Consumer {
         watermarks(&self.client, &self.topic, partition)
     }
 
-    /// Tells lag tools where reading has got to. The answer is not waited for, and nothing depends on it.
+    /// Tells lag tools where reading has got to. The answer is not waited for, and nothing depends
+    /// on it.
     pub fn hint(&self, positions: &[(Partition, Offset)]) {
-        let sent = self.list(positions).and_then(|list| self.client.commit(&list, CommitMode::Async));
+        let sent =
+            self.list(positions).and_then(|list| self.client.commit(&list, CommitMode::Async));
         if let Err(error) = sent {
             tracing::debug!(%error, "the group's offsets could not be hinted");
         }
@@ -167,14 +194,19 @@ impl Consumer {
 
     /// Asks the broker for a sign of life.
     pub fn ping(&self, patience: Duration) -> Result<()> {
-        self.client.fetch_metadata(Some(&self.topic), patience).map(|_| ()).map_err(|e| Error::call("asking the broker for the topic", &e))
+        self.client
+            .fetch_metadata(Some(&self.topic), patience)
+            .map(|_| ())
+            .map_err(|e| Error::call("asking the broker for the topic", &e))
     }
 
     /// Proof of membership for one commit; `None` when the member may no longer own what it read.
     ///
-    /// A commit without a generation would skip the broker's check, and after a lost membership librdkafka's metadata has none. So:
-    /// serve what the coordinator has already said, then read the metadata afresh, then make sure that the membership was not lost
-    /// before. (librdkafka gives up its generation and marks the assignment lost in one step of the thread that answers both.)
+    /// A commit without a generation would skip the broker's check, and after a lost membership
+    /// librdkafka's metadata has none. So: serve what the coordinator has already said, then read
+    /// the metadata afresh, then make sure that the membership was not lost before. (librdkafka
+    /// gives up its generation and marks the assignment lost in one step of the thread that answers
+    /// both.)
     pub(crate) fn membership(&self) -> Option<ConsumerGroupMetadata> {
         self.poll_aside(Duration::ZERO);
         if self.client.context().reported() {
@@ -184,7 +216,10 @@ impl Consumer {
         (!self.client.assignment_lost()).then_some(metadata)
     }
 
-    pub(crate) fn list(&self, positions: &[(Partition, Offset)]) -> Result<TopicPartitionList, KafkaError> {
+    pub(crate) fn list(
+        &self,
+        positions: &[(Partition, Offset)],
+    ) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, offset) in positions {
             list.add_partition_offset(&self.topic, *partition, rdkafka::Offset::Offset(*offset))?;
@@ -214,7 +249,10 @@ impl Consumer {
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
                 self.advance(read);
-                Some(self.locate_loss().unwrap_or_else(|| Error::call(format!("reading {}", self.topic), error)))
+                Some(
+                    self.locate_loss()
+                        .unwrap_or_else(|| Error::call(format!("reading {}", self.topic), error)),
+                )
             }
             // A rebalance follows and says what it means.
             Some(Code::PollExceeded) => None,
@@ -224,7 +262,10 @@ impl Consumer {
                 None
             }
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-                Some(Error::waiting(format!("reading {}", self.topic), "the topic, or a partition of it, does not exist"))
+                Some(Error::waiting(
+                    format!("reading {}", self.topic),
+                    "the topic, or a partition of it, does not exist",
+                ))
             }
             _ => Some(Error::call(format!("reading {}", self.topic), error)),
         }
@@ -239,7 +280,13 @@ impl Consumer {
             match self.watermarks(partition) {
                 Ok((first, end)) if position < first || position > end => {
                     self.lost.push(partition);
-                    return Some(Error::Loss(Loss { topic: self.topic.clone(), partition, position, first, end }));
+                    return Some(Error::Loss(LostRange {
+                        topic: self.topic.clone(),
+                        partition,
+                        position,
+                        first,
+                        end,
+                    }));
                 }
                 Ok(_) => {}
                 Err(error) => return Some(error),
@@ -250,55 +297,91 @@ impl Consumer {
 }
 
 /// Committed positions of the group that `client` is configured with.
-pub(crate) fn stable<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, partitions: &[Partition]) -> Result<Vec<Standing>> {
+pub(crate) fn stable<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[Partition],
+) -> Result<Vec<CommittedPosition>> {
     let doing = || format!("asking for the group's positions in {topic}");
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition(topic, *partition);
     }
     // With isolation.level=read_committed librdkafka asks for stable offsets only.
-    let list = client.committed_offsets(list, PATIENCE).map_err(|e| Error::call(doing(), &e))?;
-    let mut standings = Vec::with_capacity(partitions.len());
+    let list =
+        client.committed_offsets(list, REQUEST_TIMEOUT).map_err(|e| Error::call(doing(), &e))?;
+    let mut committed_positions = Vec::with_capacity(partitions.len());
     for element in list.elements() {
         element.error().map_err(|e| Error::call(doing(), &e))?;
-        standings.push(standing(topic, element.partition(), element.offset(), element.metadata())?);
+        committed_positions.push(committed(
+            topic,
+            element.partition(),
+            element.offset(),
+            element.metadata(),
+        )?);
     }
-    Ok(standings)
+    Ok(committed_positions)
 }
 
-fn standing(topic: &str, partition: Partition, offset: rdkafka::Offset, metadata: &str) -> Result<Standing> {
+fn committed(
+    topic: &str,
+    partition: Partition,
+    offset: rdkafka::Offset,
+    metadata: &str,
+) -> Result<CommittedPosition> {
     let rdkafka::Offset::Offset(next) = offset else {
-        return Ok(Standing { partition, fence: 0, next: None, progress: Default::default() });
+        return Ok(CommittedPosition {
+            partition,
+            fence: 0,
+            next: None,
+            progress: Default::default(),
+        });
     };
     // Sinks hint without books; theirs are in the target.
     let progress = if metadata.is_empty() { Ok(Default::default()) } else { metadata.parse() };
     match progress {
-        Ok(progress) => Ok(Standing { partition, fence: 0, next: Some(next), progress }),
-        Err(error) => Err(Error::Foreign { topic: topic.into(), partition, offset: next, what: format!("{error}") }),
+        Ok(progress) => Ok(CommittedPosition { partition, fence: 0, next: Some(next), progress }),
+        Err(error) => Err(Error::Foreign {
+            topic: topic.into(),
+            partition,
+            offset: next,
+            what: format!("{error}"),
+        }),
     }
 }
 
 /// The partitions of a topic, ascending; `None` when it does not exist.
-pub(crate) fn partitions<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str) -> Result<Option<Vec<Partition>>> {
+pub(crate) fn partitions<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+) -> Result<Option<Vec<Partition>>> {
     let doing = || format!("asking for the partitions of {topic}");
-    let metadata = client.fetch_metadata(Some(topic), PATIENCE).map_err(|e| Error::call(doing(), &e))?;
+    let metadata = client
+        .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+        .map_err(|e| Error::call(doing(), &e))?;
     let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
     match found.error().map(Code::from) {
         None => {}
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(None),
         // Just created: the leaders are not known yet, the partitions are.
         Some(Code::LeaderNotAvailable) if !found.partitions().is_empty() => {}
-        Some(code) => return Err(Error::call(doing(), &rdkafka::error::KafkaError::MetadataFetch(code))),
+        Some(code) => {
+            return Err(Error::call(doing(), &rdkafka::error::KafkaError::MetadataFetch(code)));
+        }
     }
     let mut partitions: Vec<_> = found.partitions().iter().map(|p| p.id()).collect();
     partitions.sort_unstable();
     Ok(Some(partitions))
 }
 
-pub(crate) fn watermarks<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, partition: Partition) -> Result<(Offset, Offset)> {
-    client
-        .fetch_watermarks(topic, partition, PATIENCE)
-        .map_err(|e| Error::call(format!("asking for the first and last offset of {topic} [{partition}]"), &e))
+pub(crate) fn watermarks<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partition: Partition,
+) -> Result<(Offset, Offset)> {
+    client.fetch_watermarks(topic, partition, REQUEST_TIMEOUT).map_err(|e| {
+        Error::call(format!("asking for the first and last offset of {topic} [{partition}]"), &e)
+    })
 }
 
 #[derive(Default)]
@@ -327,11 +410,18 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    /// Replaces the default, which would assign on its own and read from offsets that nobody fenced.
-    fn rebalance(&self, client: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    /// Replaces the default, which would assign on its own and read from offsets that nobody
+    /// fenced.
+    fn rebalance(
+        &self,
+        client: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
         let partitions = list.elements().iter().map(|element| element.partition()).collect();
         let report = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // The group waits for an answer to an empty assignment too, and there is nothing to decide about.
+            // The group waits for an answer to an empty assignment too, and there is nothing to
+            // decide about.
             if let Some(Err(error)) = list.elements().is_empty().then(|| client.assign(list)) {
                 tracing::error!(%error, "an empty assignment could not be taken");
             }

@@ -12,7 +12,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A key of `[kafka] properties` that librdkafka refuses.
-    #[error("kafka.properties.\"{key}\": {what}; see librdkafka's CONFIGURATION.md for the names and values it knows")]
+    #[error(
+        "kafka.properties.\"{key}\": {what}; see librdkafka's CONFIGURATION.md for the names and values it knows"
+    )]
     Setting {
         /// The key.
         key: String,
@@ -29,17 +31,22 @@ pub enum Error {
         /// The disposition.
         class: Class,
     },
-    /// A producer can do nothing any more: another one with its transactional id was started, or the broker gave its transaction up.
-    #[error("producer {id} is fenced: another one of this name has begun since, or its transaction took too long")]
+    /// A producer can do nothing any more: another one with its transactional id was started, or
+    /// the broker gave its transaction up.
+    #[error(
+        "producer {id} is fenced: another one of this name has begun since, or its transaction took too long"
+    )]
     Fenced {
         /// The transactional id.
         id: String,
     },
     /// The log no longer holds what comes next.
     #[error("{0}")]
-    Loss(Loss),
+    Loss(LostRange),
     /// A record exceeds what the broker takes.
-    #[error("the record of {bytes} bytes for topic {topic} is larger than message.max.bytes allows")]
+    #[error(
+        "the record of {bytes} bytes for topic {topic} is larger than message.max.bytes allows"
+    )]
     TooLarge {
         /// Its topic.
         topic: String,
@@ -62,7 +69,7 @@ pub enum Error {
 
 /// Records that were promised and are no longer, or not yet, in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loss {
+pub struct LostRange {
     /// Topic.
     pub topic: String,
     /// Partition.
@@ -75,21 +82,29 @@ pub struct Loss {
     pub end: Offset,
 }
 
-impl Loss {
-    /// The offsets that cannot be read any more, end exclusive; for a log that ends before the position, those that it would have to regain.
+impl LostRange {
+    /// The offsets that cannot be read any more, end exclusive; for a log that ends before the
+    /// position, those that it would have to regain.
     pub fn range(&self) -> std::ops::Range<Offset> {
         if self.position < self.first { self.position..self.first } else { self.end..self.position }
     }
 }
 
-impl fmt::Display for Loss {
+impl fmt::Display for LostRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Loss { topic, partition, position, first, end } = self;
+        let LostRange { topic, partition, position, first, end } = self;
         if position < first {
-            write!(f, "{topic} [{partition}]: offsets {position} to {} are gone: the log begins at {first}; ", first - 1)?;
+            write!(
+                f,
+                "{topic} [{partition}]: offsets {position} to {} are gone: the log begins at {first}; ",
+                first - 1
+            )?;
             f.write_str("retention or delete-records removed them before they were read")
         } else {
-            write!(f, "{topic} [{partition}]: the next offset is {position}, but the log holds {first} to {end} only; ")?;
+            write!(
+                f,
+                "{topic} [{partition}]: the next offset is {position}, but the log holds {first} to {end} only; "
+            )?;
             f.write_str("it was truncated, or the topic was created anew")
         }
     }
@@ -111,11 +126,13 @@ impl Error {
     /// Wraps librdkafka's error of a call.
     pub(crate) fn call(doing: impl Into<String>, error: &KafkaError) -> Error {
         if let KafkaError::ClientConfig(_, what, key, value) = error {
-            let what = if value.is_empty() { what.clone() } else { what.replace(value.as_str(), "…") };
+            let what =
+                if value.is_empty() { what.clone() } else { what.replace(value.as_str(), "…") };
             return Error::Setting { key: key.clone(), what };
         }
         let class = match error {
-            // Settings that contradict one another, a certificate that is not there: waiting does not help.
+            // Settings that contradict one another, a certificate that is not there: waiting does
+            // not help.
             KafkaError::ClientCreation(_) => Class::Configuration,
             _ => error.rdkafka_error_code().map_or(Class::Environment, class),
         };
@@ -151,8 +168,12 @@ fn class(code: Code) -> Class {
 fn reason(error: &KafkaError) -> String {
     match error {
         KafkaError::Transaction(inner) => inner.to_string(),
-        KafkaError::ClientCreation(text) | KafkaError::Subscription(text) | KafkaError::AdminOpCreation(text) => text.clone(),
-        other => other.rdkafka_error_code().map_or_else(|| other.to_string(), |code| code.to_string()),
+        KafkaError::ClientCreation(text)
+        | KafkaError::Subscription(text)
+        | KafkaError::AdminOpCreation(text) => text.clone(),
+        other => {
+            other.rdkafka_error_code().map_or_else(|| other.to_string(), |code| code.to_string())
+        }
     }
 }
 
@@ -164,7 +185,11 @@ mod tests {
 
     #[test]
     fn a_refused_setting_does_not_show_its_value() {
-        let error = ClientConfig::new().set("security.protocol", "hunter2").create::<BaseConsumer>().err().unwrap();
+        let error = ClientConfig::new()
+            .set("security.protocol", "hunter2")
+            .create::<BaseConsumer>()
+            .err()
+            .unwrap();
         let text = Error::call("connecting", &error).to_string();
         assert!(text.contains("security.protocol"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
@@ -172,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_loss_names_the_range_that_is_gone() {
-        let loss = |position| Loss { topic: "t".into(), partition: 2, position, first: 10, end: 20 };
+        let loss =
+            |position| LostRange { topic: "t".into(), partition: 2, position, first: 10, end: 20 };
         assert_eq!(loss(4).range(), 4..10);
         assert_eq!(loss(25).range(), 20..25);
         assert!(loss(4).to_string().contains("offsets 4 to 9 are gone"));

@@ -1,8 +1,9 @@
-//! The producers' positions: the compacted topic `weir.positions`, written in the same transaction as the records it speaks of.
+//! The producers' positions: the compacted topic `weir.positions`, written in the same transaction
+//! as the records it speaks of.
 
 use crate::error::{Error, Result};
 use crate::reader::{Span, scan};
-use crate::unit::{Outgoing, Unit};
+use crate::transactional_producer::{Outgoing, TransactionalProducer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -24,7 +25,7 @@ pub struct Position {
     pub progress: Progress,
 }
 
-/// The partition of the ledger that keeps a source partition.
+/// The partition of the position store that keeps a source partition.
 pub fn partition(source_partition: u32) -> Partition {
     (source_partition % PARTITIONS as u32) as Partition
 }
@@ -34,10 +35,17 @@ pub fn key(pipeline: &str, source: &str, source_partition: u32) -> String {
     format!("{pipeline}/{source}/{source_partition}")
 }
 
-/// Adds a position to the unit's transaction.
-pub fn write(unit: &mut Unit, pipeline: &str, source: &str, source_partition: u32, position: &Position) -> Result<()> {
-    let value = serde_json::to_vec(position).map_err(|e| Error::waiting("writing a position", e.to_string()))?;
-    unit.send(&Outgoing {
+/// Adds a position to the producer's transaction.
+pub fn write(
+    producer: &mut TransactionalProducer,
+    pipeline: &str,
+    source: &str,
+    source_partition: u32,
+    position: &Position,
+) -> Result<()> {
+    let value = serde_json::to_vec(position)
+        .map_err(|e| Error::waiting("writing a position", e.to_string()))?;
+    producer.send(&Outgoing {
         topic: TOPIC,
         partition: Some(partition(source_partition)),
         key: Some(key(pipeline, source, source_partition).as_bytes()),
@@ -47,16 +55,22 @@ pub fn write(unit: &mut Unit, pipeline: &str, source: &str, source_partition: u3
     })
 }
 
-/// Reads where the given source partitions stand; those without an entry were never begun. To be called after the unit that writes them
-/// was opened, so that nothing can still arrive. Reads to the real end of the log, behind transactions of other pipelines that are open.
-pub fn read(kafka: &Kafka, pipeline: &str, source: &str, source_partitions: &[u32]) -> Result<BTreeMap<u32, Position>> {
+/// Reads where the given source partitions stand; those without an entry were never begun. To be
+/// called after the producer that writes them was opened, so that nothing can still arrive. Reads
+/// to the real end of the log, behind transactions of other pipelines that are open.
+pub fn read(
+    kafka: &Kafka,
+    pipeline: &str,
+    source: &str,
+    source_partitions: &[u32],
+) -> Result<BTreeMap<u32, Position>> {
     let mut sought = Sought::new(pipeline, source, source_partitions);
     each(kafka, sought.partitions(), |key, value| sought.take(key, value))?;
     Ok(sought.found)
 }
 
-/// Shows key and value of every record in these partitions of the topic to `visit`. Whatever `visit` cannot make sense of, weir did not
-/// write: [`Error::Foreign`].
+/// Shows key and value of every record in these partitions of the topic to `visit`. Whatever
+/// `visit` cannot make sense of, weir did not write: [`Error::Foreign`].
 pub(crate) fn each(
     kafka: &Kafka,
     mut partitions: Vec<Partition>,
@@ -67,10 +81,17 @@ pub(crate) fn each(
     let spans: Vec<Span> = partitions.into_iter().map(Span::all).collect();
     let mut foreign = None;
     scan(kafka, TOPIC, &spans, |record| {
-        let Some(key) = record.key().and_then(|key| std::str::from_utf8(key).ok()) else { return ControlFlow::Continue(()) };
+        let Some(key) = record.key().and_then(|key| std::str::from_utf8(key).ok()) else {
+            return ControlFlow::Continue(());
+        };
         let Err(error) = visit(key, record.value()) else { return ControlFlow::Continue(()) };
         let (partition, offset) = (record.partition(), record.offset());
-        foreign = Some(Error::Foreign { topic: TOPIC.into(), partition, offset, what: error.to_string() });
+        foreign = Some(Error::Foreign {
+            topic: TOPIC.into(),
+            partition,
+            offset,
+            what: error.to_string(),
+        });
         ControlFlow::Break(())
     })?;
     foreign.map_or(Ok(()), Err)
@@ -96,7 +117,9 @@ impl Sought {
     pub(crate) fn take(&mut self, key: &str, value: Option<&[u8]>) -> serde_json::Result<()> {
         if let Some(source_partition) = self.wanted.get(key) {
             match value {
-                Some(value) => drop(self.found.insert(*source_partition, serde_json::from_slice(value)?)),
+                Some(value) => {
+                    drop(self.found.insert(*source_partition, serde_json::from_slice(value)?))
+                }
                 None => drop(self.found.remove(source_partition)),
             }
         }
@@ -116,7 +139,10 @@ mod tests {
 
     #[test]
     fn a_position_keeps_the_form_the_source_gave_it() {
-        let position = Position { position: serde_json::json!({"file": "a.csv", "row": 7}), progress: Progress::default() };
+        let position = Position {
+            position: serde_json::json!({"file": "a.csv", "row": 7}),
+            progress: Progress::default(),
+        };
         let text = serde_json::to_string(&position).unwrap();
         assert_eq!(serde_json::from_str::<Position>(&text).unwrap(), position);
     }

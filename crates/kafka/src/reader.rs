@@ -1,9 +1,10 @@
-//! Reading a stretch of a topic without belonging to a group: for ledgers, audits and tests. Only committed records are seen.
+//! Reading a stretch of a topic without belonging to a group: for ledgers, audits and tests. Only
+//! committed records are seen.
 
 use crate::consumer::{partitions, watermarks};
 use crate::error::{Error, Result};
 use crate::records::{Record, Records};
-use crate::settings::{self, Quiet};
+use crate::settings::{self, LoggingContext};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -20,7 +21,8 @@ pub struct Span {
     pub partition: Partition,
     /// First offset; `None` is where the log begins.
     pub from: Option<Offset>,
-    /// End, exclusive; `None` is the end of the log at the time of the call, records of transactions that are then still open included.
+    /// End, exclusive; `None` is the end of the log at the time of the call, records of
+    /// transactions that are then still open included.
     pub until: Option<Offset>,
 }
 
@@ -32,17 +34,25 @@ impl Span {
 }
 
 /// How long to wait for the broker, and for open transactions to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(20);
 
-/// Shows every committed record of the spans to `visit`, in order within a partition, until it breaks.
+/// Shows every committed record of the spans to `visit`, in order within a partition, until it
+/// breaks.
 ///
-/// The end of a span is the real one: records of a transaction that is open now are waited for, because they may have been written by
-/// somebody who is already gone. Errors: environment when the broker is away or a transaction stays open for half a minute;
-/// [`Error::Loss`] when `from` lies before the log.
-pub fn scan(kafka: &Kafka, topic: &str, spans: &[Span], mut visit: impl FnMut(Record<'_>) -> ControlFlow<()>) -> Result<()> {
+/// The end of a span is the real one: records of a transaction that is open now are waited for,
+/// because they may have been written by somebody who is already gone. Errors: environment when the
+/// broker is away or a transaction stays open for half a minute; [`Error::Loss`] when `from` lies
+/// before the log.
+pub fn scan(
+    kafka: &Kafka,
+    topic: &str,
+    spans: &[Span],
+    mut visit: impl FnMut(Record<'_>) -> ControlFlow<()>,
+) -> Result<()> {
     let doing = || format!("reading {topic}");
-    let client: BaseConsumer<Quiet> = settings::create(&settings::reader(kafka, true), Quiet, &doing())?;
+    let client: BaseConsumer<LoggingContext> =
+        settings::create(&settings::reader(kafka, true), LoggingContext, &doing())?;
     let mut ends = resolve(kafka, &client, topic, spans)?;
     let mut batch = Records::new();
     let mut heard = Instant::now();
@@ -61,41 +71,68 @@ pub fn scan(kafka: &Kafka, topic: &str, spans: &[Span], mut visit: impl FnMut(Re
                     ends.remove(&record.partition());
                 }
             }
-            // The end that was waited for lies behind: what is left of the span are markers of transactions.
+            // The end that was waited for lies behind: what is left of the span are markers of
+            // transactions.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 ends.remove(&partition);
             }
-            Some(Err(error)) if heard.elapsed() > PATIENCE => return Err(Error::call(doing(), &error)),
-            None if heard.elapsed() > PATIENCE => return Err(Error::waiting(doing(), "no record came for half a minute")),
+            Some(Err(error)) if heard.elapsed() > REQUEST_TIMEOUT => {
+                return Err(Error::call(doing(), &error));
+            }
+            None if heard.elapsed() > REQUEST_TIMEOUT => {
+                return Err(Error::waiting(doing(), "no record came for half a minute"));
+            }
             Some(Err(_)) | None => {}
         }
     }
     Ok(())
 }
 
-/// Shows every committed record that the topic holds now; a topic that does not exist holds none. Errors as for [`scan`].
-pub fn scan_all(kafka: &Kafka, topic: &str, visit: impl FnMut(Record<'_>) -> ControlFlow<()>) -> Result<()> {
-    let client: BaseConsumer<Quiet> = settings::create(&settings::reader(kafka, true), Quiet, &format!("reading {topic}"))?;
+/// Shows every committed record that the topic holds now; a topic that does not exist holds none.
+/// Errors as for [`scan`].
+pub fn scan_all(
+    kafka: &Kafka,
+    topic: &str,
+    visit: impl FnMut(Record<'_>) -> ControlFlow<()>,
+) -> Result<()> {
+    let client: BaseConsumer<LoggingContext> = settings::create(
+        &settings::reader(kafka, true),
+        LoggingContext,
+        &format!("reading {topic}"),
+    )?;
     let partitions = partitions(&client, topic)?.unwrap_or_default();
     scan(kafka, topic, &partitions.into_iter().map(Span::all).collect::<Vec<_>>(), visit)
 }
 
 /// Assigns the spans that hold anything, and returns where each of them ends.
-fn resolve(kafka: &Kafka, client: &BaseConsumer<Quiet>, topic: &str, spans: &[Span]) -> Result<BTreeMap<Partition, Offset>> {
+fn resolve(
+    kafka: &Kafka,
+    client: &BaseConsumer<LoggingContext>,
+    topic: &str,
+    spans: &[Span],
+) -> Result<BTreeMap<Partition, Offset>> {
     let doing = || format!("reading {topic}");
     // The committed reader's idea of the end stops at the first open transaction.
-    let open: BaseConsumer<Quiet> = settings::create(&settings::reader(kafka, false), Quiet, &doing())?;
+    let open: BaseConsumer<LoggingContext> =
+        settings::create(&settings::reader(kafka, false), LoggingContext, &doing())?;
     let mut ends = BTreeMap::new();
     let mut list = TopicPartitionList::with_capacity(spans.len());
     for span in spans {
         let (first, end) = watermarks(&open, topic, span.partition)?;
         let (from, until) = (span.from.unwrap_or(first), span.until.unwrap_or(end).min(end));
         if from < first && from < until {
-            return Err(Error::Loss(crate::Loss { topic: topic.into(), partition: span.partition, position: from, first, end }));
+            return Err(Error::Loss(crate::Loss {
+                topic: topic.into(),
+                partition: span.partition,
+                position: from,
+                first,
+                end,
+            }));
         }
         if from < until {
             await_committed(client, topic, span.partition, until)?;
-            list.add_partition_offset(topic, span.partition, rdkafka::Offset::Offset(from)).map_err(|e| Error::call(doing(), &e))?;
+            list.add_partition_offset(topic, span.partition, rdkafka::Offset::Offset(from))
+                .map_err(|e| Error::call(doing(), &e))?;
             ends.insert(span.partition, until);
         }
     }
@@ -103,15 +140,22 @@ fn resolve(kafka: &Kafka, client: &BaseConsumer<Quiet>, topic: &str, spans: &[Sp
     Ok(ends)
 }
 
-fn await_committed(client: &BaseConsumer<Quiet>, topic: &str, partition: Partition, until: Offset) -> Result<()> {
+fn await_committed(
+    client: &BaseConsumer<LoggingContext>,
+    topic: &str,
+    partition: Partition,
+    until: Offset,
+) -> Result<()> {
     let started = Instant::now();
     loop {
         let (_, stable) = watermarks(client, topic, partition)?;
         if stable >= until {
             return Ok(());
         }
-        if started.elapsed() > PATIENCE {
-            let reason = format!("a transaction has been open since offset {stable}, and records up to {until} are waiting behind it");
+        if started.elapsed() > REQUEST_TIMEOUT {
+            let reason = format!(
+                "a transaction has been open since offset {stable}, and records up to {until} are waiting behind it"
+            );
             return Err(Error::waiting(format!("reading {topic} [{partition}]"), reason));
         }
         client.poll(STEP);

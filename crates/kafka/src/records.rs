@@ -1,5 +1,5 @@
-//! One batch of one topic's records, in arrival order, in a few contiguous buffers: the client's messages are dropped at once, because
-//! each of them holds on to a whole fetch response.
+//! One batch of one topic's records, in arrival order, in a few contiguous buffers: the client's
+//! messages are dropped at once, because each of them holds on to a whole fetch response.
 
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -133,7 +133,10 @@ impl Records {
         let from = self.headers.partition_point(|h| (h.record as usize) < i);
         self.headers[from..].iter().take_while(move |h| h.record as usize == i).map(|h| {
             let name = self.slice(h.start, h.name).unwrap_or_default();
-            (std::str::from_utf8(name).unwrap_or_default(), self.slice(h.start + len(h.name), h.value))
+            (
+                std::str::from_utf8(name).unwrap_or_default(),
+                self.slice(h.start + len(h.name), h.value),
+            )
         })
     }
 
@@ -149,7 +152,8 @@ impl Records {
 
     /// Keeps the records for which `keep(partition, offset)` is true.
     pub fn retain(&mut self, mut keep: impl FnMut(Partition, Offset) -> bool) {
-        let kept: Vec<bool> = self.partitions.iter().zip(&self.offsets).map(|(&p, &o)| keep(p, o)).collect();
+        let kept: Vec<bool> =
+            self.partitions.iter().zip(&self.offsets).map(|(&p, &o)| keep(p, o)).collect();
         if kept.iter().all(|k| *k) {
             return;
         }
@@ -171,14 +175,27 @@ impl Records {
 
     /// Adds a copy of record `i` of another batch.
     pub fn push(&mut self, record: Record<'_>) {
-        self.push_parts(record.partition(), record.offset(), record.timestamp_ms(), record.key(), record.value());
+        self.push_parts(
+            record.partition(),
+            record.offset(),
+            record.timestamp_ms(),
+            record.key(),
+            record.value(),
+        );
         for (name, value) in record.headers() {
             self.push_header(name, value);
         }
     }
 
     /// Adds a record without headers; [`Records::push_header`] adds to it.
-    pub fn push_parts(&mut self, partition: Partition, offset: Offset, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+    pub fn push_parts(
+        &mut self,
+        partition: Partition,
+        offset: Offset,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) {
         let start = self.data.len();
         let (key, value) = (self.append(key), self.append(value));
         self.value_bytes += self.data.len() - start;
@@ -196,7 +213,12 @@ impl Records {
         let Some(record) = self.len().checked_sub(1) else { return };
         let start = self.data.len();
         let (name_len, value_len) = (self.append(Some(name.as_bytes())), self.append(value));
-        self.headers.push(HeaderSpan { record: record as u32, start, name: name_len, value: value_len });
+        self.headers.push(HeaderSpan {
+            record: record as u32,
+            start,
+            name: name_len,
+            value: value_len,
+        });
         if name == lineage::HEADER {
             self.lineages.resize(record + 1, None);
             self.lineages[record] = value.and_then(Lineage::decode);
@@ -206,7 +228,13 @@ impl Records {
     /// Copies a message of the client.
     pub(crate) fn push_message(&mut self, message: &BorrowedMessage<'_>) {
         let timestamp = message.timestamp().to_millis().unwrap_or(-1);
-        self.push_parts(message.partition(), message.offset(), timestamp, message.key(), message.payload());
+        self.push_parts(
+            message.partition(),
+            message.offset(),
+            timestamp,
+            message.key(),
+            message.payload(),
+        );
         if let Some(headers) = message.headers() {
             self.push_headers(headers);
         }
@@ -214,7 +242,8 @@ impl Records {
 
     fn push_headers(&mut self, headers: &BorrowedHeaders) {
         for at in 0..headers.count() {
-            // rust-rdkafka panics on a name that is not UTF-8, and anybody may write one into a topic.
+            // rust-rdkafka panics on a name that is not UTF-8, and anybody may write one into a
+            // topic.
             match catch_unwind(AssertUnwindSafe(|| headers.try_get(at))) {
                 Ok(Some(header)) => self.push_header(header.key, header.value),
                 Ok(None) => {}

@@ -1,13 +1,15 @@
-//! Records that come back from the dead letters to the input topic. One transaction holds a batch of them, a mark for each and the running
-//! counts, so a record comes back once, however often it is asked for and wherever the asking was interrupted.
+//! Records that come back from the dead letters to the input topic. One transaction holds a batch
+//! of them, a mark for each and the running counts, so a record comes back once, however often it
+//! is asked for and wherever the asking was interrupted.
 //!
-//! Marks and counts lie in the compacted topic `weir.positions`, beside the producers' positions: the mark of a record under
-//! `pipeline/replay/topic/partition@offset/timestamp`, the count of a partition as the position of a source named `replay`.
+//! Marks and counts lie in the compacted topic `weir.positions`, beside the producers' positions:
+//! the mark of a record under `pipeline/replay/topic/partition@offset/timestamp`, the count of a
+//! partition as the position of a source named `replay`.
 
 use crate::error::{Error, Result};
 use crate::positions::{self, Position};
 use crate::records::{Record, Records};
-use crate::unit::{Header, Outgoing, Unit};
+use crate::transactional_producer::{Header, Outgoing, TransactionalProducer};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use weir_model::pipeline::Pipeline;
@@ -18,10 +20,11 @@ use weir_model::protocol::{Offset, Outcome, Partition};
 pub const TIMES: &str = "weir-replay";
 /// `weir-replay-of`: where it was before, `topic[partition]@offset`.
 pub const OF: &str = "weir-replay-of";
-/// The name under which the counts lie in the ledger.
+/// The name under which the counts lie in the position store.
 pub const SOURCE: &str = "replay";
 
-/// What names a record of the input topic. The timestamp keeps it apart from the one that takes its place in a topic created anew.
+/// What names a record of the input topic. The timestamp keeps it apart from the one that takes its
+/// place in a topic created anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mark {
     /// Its partition.
@@ -41,8 +44,15 @@ pub fn times<'a>(headers: impl IntoIterator<Item = Header<'a>>) -> u32 {
     said.and_then(|(_, value)| std::str::from_utf8(value?).ok()?.parse().ok()).unwrap_or(0)
 }
 
-/// Copies a record to `into` as it is to come back: under the name that its mark will have, with its own headers, and one more that counts.
-pub fn prepare(into: &mut Records, record: Record<'_>, headers: &[Header<'_>], topic: &str, mark: Mark) {
+/// Copies a record to `into` as it is to come back: under the name that its mark will have, with
+/// its own headers, and one more that counts.
+pub fn prepare(
+    into: &mut Records,
+    record: Record<'_>,
+    headers: &[Header<'_>],
+    topic: &str,
+    mark: Mark,
+) {
     let Mark { partition, offset, timestamp_ms } = mark;
     into.push_parts(partition, offset, timestamp_ms, record.key(), record.value());
     let own = headers.iter().filter(|(name, _)| ![TIMES, OF].contains(name));
@@ -59,15 +69,19 @@ pub fn marks(pipeline: &Pipeline) -> Result<Marks> {
         return Ok(marks);
     }
     let prefix = prefix(pipeline);
-    positions::each(&pipeline.kafka, sources(pipeline).map(positions::partition).collect(), |key, value| {
-        if let Some(mark) = key.strip_prefix(&prefix).and_then(Mark::parse) {
-            match value {
-                Some(_) => marks.insert(mark),
-                None => marks.remove(&mark),
-            };
-        }
-        Ok(())
-    })?;
+    positions::each(
+        &pipeline.kafka,
+        sources(pipeline).map(positions::partition).collect(),
+        |key, value| {
+            if let Some(mark) = key.strip_prefix(&prefix).and_then(Mark::parse) {
+                match value {
+                    Some(_) => marks.insert(mark),
+                    None => marks.remove(&mark),
+                };
+            }
+            Ok(())
+        },
+    )?;
     Ok(marks)
 }
 
@@ -85,7 +99,7 @@ pub struct Put {
 /// The one who replays. There is one per pipeline: a second one fences the first.
 pub struct Replayer {
     pipeline: Pipeline,
-    unit: Unit,
+    producer: TransactionalProducer,
     marks: Marks,
     counts: BTreeMap<u32, Position>,
 }
@@ -96,8 +110,16 @@ impl Replayer {
     /// # Errors
     /// Environment when the broker does not answer.
     pub fn open(pipeline: &Pipeline) -> Result<Replayer> {
-        let unit = Unit::open(&pipeline.kafka, &format!("weir.{}.replay", pipeline.name))?;
-        let mut replayer = Replayer { pipeline: pipeline.clone(), unit, marks: Marks::new(), counts: BTreeMap::new() };
+        let producer = TransactionalProducer::open(
+            &pipeline.kafka,
+            &format!("weir.{}.replay", pipeline.name),
+        )?;
+        let mut replayer = Replayer {
+            pipeline: pipeline.clone(),
+            producer,
+            marks: Marks::new(),
+            counts: BTreeMap::new(),
+        };
         replayer.read()?;
         Ok(replayer)
     }
@@ -114,11 +136,13 @@ impl Replayer {
         Ok(())
     }
 
-    /// Brings a batch made by [`prepare`] back to the input topic, each record to its own partition.
+    /// Brings a batch made by [`prepare`] back to the input topic, each record to its own
+    /// partition.
     ///
     /// # Errors
-    /// [`Error::Fenced`] when another replayer has begun since; environment when the broker does not answer. Nothing of the batch came
-    /// back then, or all of it: the marks tell, and the next replayer reads them.
+    /// [`Error::Fenced`] when another replayer has begun since; environment when the broker does
+    /// not answer. Nothing of the batch came back then, or all of it: the marks tell, and the next
+    /// replayer reads them.
     pub fn put(&mut self, batch: &Records) -> Result<Put> {
         let mut put = Put::default();
         let fresh = batch.iter().filter(|record| {
@@ -130,11 +154,11 @@ impl Replayer {
         if fresh.is_empty() {
             return Ok(put);
         }
-        self.unit.begin()?;
+        self.producer.begin()?;
         let (marks, counts) = match self.send(&fresh, &mut put) {
             Ok(sent) => sent,
             Err(error) => {
-                self.unit.abort();
+                self.producer.abort();
                 return Err(error);
             }
         };
@@ -146,12 +170,16 @@ impl Replayer {
     }
 
     /// Records, marks and counts into the open transaction.
-    fn send(&mut self, records: &[Record<'_>], put: &mut Put) -> Result<(Vec<Mark>, BTreeMap<u32, Position>)> {
+    fn send(
+        &mut self,
+        records: &[Record<'_>],
+        put: &mut Put,
+    ) -> Result<(Vec<Mark>, BTreeMap<u32, Position>)> {
         let mut marks = Vec::with_capacity(records.len());
         let mut counts: BTreeMap<u32, Position> = BTreeMap::new();
         for record in records {
             let headers: Vec<Header<'_>> = record.headers().collect();
-            match self.unit.send(&outgoing(&self.pipeline.input.topic, *record, &headers)) {
+            match self.producer.send(&outgoing(&self.pipeline.input.topic, *record, &headers)) {
                 Ok(()) => {}
                 Err(error @ Error::TooLarge { .. }) => {
                     put.refused.push((Mark::of(*record), error.to_string()));
@@ -162,17 +190,19 @@ impl Replayer {
             self.mark(Mark::of(*record))?;
             marks.push(Mark::of(*record));
             let source = record.partition().unsigned_abs();
-            let count = counts.entry(source).or_insert_with(|| self.counts.get(&source).cloned().unwrap_or_else(nothing));
+            let count = counts
+                .entry(source)
+                .or_insert_with(|| self.counts.get(&source).cloned().unwrap_or_else(nothing));
             count.progress.counters += Counters { read: 1, written: 1, ..Counters::default() };
         }
         for (source, position) in &counts {
-            positions::write(&mut self.unit, &self.pipeline.name, SOURCE, *source, position)?;
+            positions::write(&mut self.producer, &self.pipeline.name, SOURCE, *source, position)?;
         }
         Ok((marks, counts))
     }
 
     fn mark(&mut self, mark: Mark) -> Result<()> {
-        self.unit.send(&Outgoing {
+        self.producer.send(&Outgoing {
             topic: positions::TOPIC,
             partition: Some(positions::partition(mark.partition.unsigned_abs())),
             key: Some(format!("{}{mark}", prefix(&self.pipeline)).as_bytes()),
@@ -184,36 +214,60 @@ impl Replayer {
 
     /// Ends the transaction; whether one of unknown outcome came about is told by its marks.
     fn commit(&mut self, marks: &[Mark]) -> Result<()> {
-        let outcome = self.unit.commit(None);
-        let failed = |fault: Option<Error>| Err(fault.unwrap_or_else(|| Error::waiting("replaying", "the transaction was not committed")));
-        match (outcome, self.unit.fault()) {
+        let outcome = self.producer.commit(None);
+        let failed = |fault: Option<Error>| {
+            Err(fault.unwrap_or_else(|| {
+                Error::waiting("replaying", "the transaction was not committed")
+            }))
+        };
+        match (outcome, self.producer.fault()) {
             (Outcome::Committed, _) => Ok(()),
-            // To recycle now would fence whoever has taken over.
+            // To reinitialize now would fence whoever has taken over.
             (_, fault @ Some(Error::Fenced { .. })) => failed(fault),
             (_, fault) => {
-                self.unit.recycle()?;
+                self.producer.reinitialize()?;
                 self.read()?;
-                if marks.iter().all(|mark| self.marks.contains(mark)) { Ok(()) } else { failed(fault) }
+                if marks.iter().all(|mark| self.marks.contains(mark)) {
+                    Ok(())
+                } else {
+                    failed(fault)
+                }
             }
         }
     }
 }
 
-/// The record as a new one: a timestamp of the past would put it within reach of the topic's retention at once.
+/// The record as a new one: a timestamp of the past would put it within reach of the topic's
+/// retention at once.
 fn outgoing<'a>(topic: &'a str, record: Record<'a>, headers: &'a [Header<'a>]) -> Outgoing<'a> {
-    Outgoing { topic, partition: Some(record.partition()), key: record.key(), value: record.value(), timestamp_ms: None, headers }
+    Outgoing {
+        topic,
+        partition: Some(record.partition()),
+        key: record.key(),
+        value: record.value(),
+        timestamp_ms: None,
+        headers,
+    }
 }
 
 impl Mark {
     /// Of a record of the input topic, or of one made by [`prepare`].
     pub fn of(record: Record<'_>) -> Mark {
-        Mark { partition: record.partition(), offset: record.offset(), timestamp_ms: record.timestamp_ms() }
+        Mark {
+            partition: record.partition(),
+            offset: record.offset(),
+            timestamp_ms: record.timestamp_ms(),
+        }
     }
 
     fn parse(text: &str) -> Option<Mark> {
         let (partition, rest) = text.split_once('@')?;
         let (offset, timestamp) = rest.split_once('/')?;
-        Some(Mark { partition: partition.parse().ok()?, offset: offset.parse().ok()?, timestamp_ms: timestamp.parse().ok()? })
+        Some(Mark {
+            partition: partition.parse().ok()?,
+            offset: offset.parse().ok()?,
+            timestamp_ms: timestamp.parse().ok()?,
+        })
     }
 }
 
@@ -232,7 +286,7 @@ fn prefix(pipeline: &Pipeline) -> String {
     format!("{}/{SOURCE}/{}/", pipeline.name, pipeline.input.topic)
 }
 
-/// The input's partitions, as the ledger counts them.
+/// The input's partitions, as the position store counts them.
 fn sources(pipeline: &Pipeline) -> impl Iterator<Item = u32> {
     0..pipeline.input.partitions.unsigned_abs()
 }
@@ -242,21 +296,39 @@ mod tests {
     use super::*;
 
     fn headers(records: &Records) -> Vec<(&str, &str)> {
-        records.headers(0).map(|(name, value)| (name, std::str::from_utf8(value.unwrap()).unwrap())).collect()
+        records
+            .headers(0)
+            .map(|(name, value)| (name, std::str::from_utf8(value.unwrap()).unwrap()))
+            .collect()
     }
 
     #[test]
     fn a_record_that_comes_back_says_how_often_and_from_where() {
-        let mut letters = Records::new();
-        letters.push_parts(0, 7, 5, Some(b"key"), Some(b"value"));
+        let mut dead_letters = Records::new();
+        dead_letters.push_parts(0, 7, 5, Some(b"key"), Some(b"value"));
         let mut once = Records::new();
-        prepare(&mut once, letters.get(0), &[("trace", Some(b"x"))], "calls", Mark { partition: 2, offset: 41, timestamp_ms: 5 });
-        assert_eq!((once.partition(0), once.offset(0), once.key(0), once.value(0)), (2, 41, Some(&b"key"[..]), Some(&b"value"[..])));
+        prepare(
+            &mut once,
+            dead_letters.get(0),
+            &[("trace", Some(b"x"))],
+            "calls",
+            Mark { partition: 2, offset: 41, timestamp_ms: 5 },
+        );
+        assert_eq!(
+            (once.partition(0), once.offset(0), once.key(0), once.value(0)),
+            (2, 41, Some(&b"key"[..]), Some(&b"value"[..]))
+        );
         assert_eq!(headers(&once), [("trace", "x"), (TIMES, "1"), (OF, "calls[2]@41")]);
 
         let mut twice = Records::new();
         let before: Vec<Header<'_>> = once.headers(0).collect();
-        prepare(&mut twice, once.get(0), &before, "calls", Mark { partition: 2, offset: 99, timestamp_ms: 6 });
+        prepare(
+            &mut twice,
+            once.get(0),
+            &before,
+            "calls",
+            Mark { partition: 2, offset: 99, timestamp_ms: 6 },
+        );
         assert_eq!(headers(&twice), [("trace", "x"), (TIMES, "2"), (OF, "calls[2]@99")]);
     }
 
@@ -271,8 +343,12 @@ mod tests {
 
     #[test]
     fn a_header_that_is_no_count_counts_nothing() {
-        let times = |value: Option<&'static [u8]>| times([("other", Some(&b"9"[..])), (TIMES, value)]);
-        assert_eq!((times(Some(b"3")), times(Some(b"many")), times(Some(b"-1")), times(None)), (3, 0, 0, 0));
+        let times =
+            |value: Option<&'static [u8]>| times([("other", Some(&b"9"[..])), (TIMES, value)]);
+        assert_eq!(
+            (times(Some(b"3")), times(Some(b"many")), times(Some(b"-1")), times(None)),
+            (3, 0, 0, 0)
+        );
         assert_eq!(super::times([]), 0);
     }
 }

@@ -1,4 +1,5 @@
-//! Client settings: the user's properties first, those that delivery depends on last, each with its reason.
+//! Client settings: the user's properties first, those that delivery depends on last, each with its
+//! reason.
 
 use crate::error::{Error, Result};
 use rdkafka::client::ClientContext;
@@ -7,12 +8,18 @@ use rdkafka::error::KafkaError;
 use std::time::Duration;
 use weir_model::pipeline::Kafka;
 
-/// Creates a client; `doing` is for the error text. The config goes no further than here, because its `Debug` shows passwords.
-pub(crate) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(config: &ClientConfig, context: C, doing: &str) -> Result<T> {
+/// Creates a client; `doing` is for the error text. The config goes no further than here, because
+/// its `Debug` shows passwords.
+pub(crate) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
+    config: &ClientConfig,
+    context: C,
+    doing: &str,
+) -> Result<T> {
     config.create_with_context(context).map_err(|e| Error::call(doing, &e))
 }
 
-/// What every client has in common: comfort that the user may change, then the user's properties, then what they may not touch.
+/// What every client has in common: comfort that the user may change, then the user's properties,
+/// then what they may not touch.
 fn base(kafka: &Kafka, comfort: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("socket.keepalive.enable", "true");
@@ -36,17 +43,21 @@ pub(crate) fn member(kafka: &Kafka, group: &str, client: &str) -> ClientConfig {
     let mut config = reading(kafka);
     config.set("group.id", group);
     config.set("client.id", client);
-    // Positions are decided by the ledger, and committed with the data. Nobody else may write them.
+    // Positions are decided by the position store, and committed with the data. Nobody else may
+    // write them.
     config.set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
-    // Eager: a rebalance takes everything away first, so that what is owned is never in doubt. KIP-848 would be cooperative.
+    // Eager: a rebalance takes everything away first, so that what is owned is never in doubt.
+    // KIP-848 would be cooperative.
     config.set("group.protocol", "classic");
     config.set("partition.assignment.strategy", "roundrobin");
     config.set("session.timeout.ms", kafka.session_timeout.as_millis().to_string());
-    let heartbeat = (kafka.session_timeout / 4).clamp(Duration::from_millis(250), Duration::from_secs(3));
+    let heartbeat =
+        (kafka.session_timeout / 4).clamp(Duration::from_millis(250), Duration::from_secs(3));
     config.set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
-    // A worker polls at least every few hundred milliseconds, also while it waits for a broken environment: five minutes of silence is
-    // a hanging thread, and its partitions go to others. It must not be below the session timeout.
+    // A worker polls at least every few hundred milliseconds, also while it waits for a broken
+    // environment: five minutes of silence is a hanging thread, and its partitions go to others. It
+    // must not be below the session timeout.
     config.set("max.poll.interval.ms", kafka.session_timeout.as_millis().max(300_000).to_string());
     config
 }
@@ -71,7 +82,8 @@ pub(crate) fn asker(kafka: &Kafka, group: &str) -> ClientConfig {
     config
 }
 
-/// Whatever there is, at once, and memory that stays flat under any backlog: a queued message costs several times its bytes.
+/// Whatever there is, at once, and memory that stays flat under any backlog: a queued message costs
+/// several times its bytes.
 const READING: [(&str, &str); 5] = [
     ("fetch.min.bytes", "1"),
     ("fetch.wait.max.ms", "100"),
@@ -91,7 +103,8 @@ fn reading(kafka: &Kafka) -> ClientConfig {
     config
 }
 
-/// Large batches for throughput; the queue is short, because a full one makes `send` wait instead of taking memory.
+/// Large batches for throughput; the queue is short, because a full one makes `send` wait instead
+/// of taking memory.
 const WRITING: [(&str, &str); 6] = [
     ("linger.ms", "10"),
     ("batch.size", "1000000"),
@@ -101,11 +114,12 @@ const WRITING: [(&str, &str); 6] = [
     ("queue.buffering.max.kbytes", "16384"),
 ];
 
-/// How long a producer waits before it repeats a request: long enough to tell a repeated one from a slow one.
+/// How long a producer waits before it repeats a request: long enough to tell a repeated one from a
+/// slow one.
 pub(crate) const RETRY_BACKOFF: Duration = Duration::from_millis(400);
 
 /// A transactional producer.
-pub(crate) fn unit(kafka: &Kafka, transactional_id: &str) -> ClientConfig {
+pub(crate) fn transactional_producer(kafka: &Kafka, transactional_id: &str) -> ClientConfig {
     let mut config = base(kafka, &WRITING);
     // Implies idempotence, acks=all and unlimited retries.
     config.set("transactional.id", transactional_id);
@@ -113,7 +127,7 @@ pub(crate) fn unit(kafka: &Kafka, transactional_id: &str) -> ClientConfig {
     config.set("transaction.timeout.ms", kafka.transaction_timeout.as_millis().to_string());
     // Java's hash, so that other programs find a key's partition where they expect it.
     config.set("partitioner", "murmur2_random");
-    // A request that was repeated shows in the time it took: see `unit::verdict::Tempo`.
+    // A request that was repeated shows in the time it took: see `producer::verdict::Tempo`.
     config.set("retry.backoff.ms", RETRY_BACKOFF.as_millis().to_string());
     // Only failures are of interest; a report for each record would cost as much as sending it.
     config.set("delivery.report.only.error", "true");
@@ -125,13 +139,16 @@ pub(crate) fn admin(kafka: &Kafka) -> ClientConfig {
     base(kafka, &[])
 }
 
-/// librdkafka's log lines, handed to tracing. What an operator must act on surfaces as errors of calls, so these stay low.
+/// librdkafka's log lines, handed to tracing. What an operator must act on surfaces as errors of
+/// calls, so these stay low.
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(facility, message, "librdkafka reports a failure");
         }
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => tracing::debug!(facility, message, "librdkafka reports a problem"),
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+            tracing::debug!(facility, message, "librdkafka reports a problem")
+        }
         _ => tracing::trace!(facility, message, "librdkafka log line"),
     }
 }
@@ -142,9 +159,9 @@ pub(crate) fn error(error: &KafkaError, reason: &str) {
 }
 
 /// A context that only logs.
-pub(crate) struct Quiet;
+pub(crate) struct LoggingContext;
 
-impl ClientContext for Quiet {
+impl ClientContext for LoggingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
     }
@@ -154,4 +171,4 @@ impl ClientContext for Quiet {
     }
 }
 
-impl rdkafka::consumer::ConsumerContext for Quiet {}
+impl rdkafka::consumer::ConsumerContext for LoggingContext {}

@@ -10,5 +10,5 @@ mod replay;
 mod support;
 #[path = "broker/topics.rs"]
 mod topics;
-#[path = "broker/unit.rs"]
-mod unit;
+#[path = "broker/transactional_producer.rs"]
+mod transactional_producer;

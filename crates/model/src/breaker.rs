@@ -1,5 +1,5 @@
-//! The breaker: when too many records die for too long, the mistake is in a schema, a rule or a table, and the topic must not drain into the dead
-//! letters.
+//! The breaker: when too many records die for too long, the mistake is in a schema, a rule or a
+//! table, and the topic must not drain into the dead dead letters.
 
 use crate::pipeline::DeadLetters;
 use std::time::{Duration, Instant};
@@ -60,7 +60,8 @@ mod tests {
     use super::*;
 
     fn breaker() -> (Breaker, Instant) {
-        let limits = DeadLetters { topic: "t".into(), halt_share: 0.5, halt_after: Duration::from_secs(10) };
+        let limits =
+            DeadLetters { topic: "t".into(), halt_share: 0.5, halt_after: Duration::from_secs(10) };
         (Breaker::new(&limits), Instant::now())
     }
 
@@ -71,7 +72,11 @@ mod tests {
             assert_eq!(breaker.tripped(), None);
             breaker.note(500, 400, start + Duration::from_secs(second));
         }
-        assert!(breaker.tripped().is_some_and(|why| why.contains("4400 of the last 5500 records (80 %)")));
+        assert!(
+            breaker
+                .tripped()
+                .is_some_and(|why| why.contains("4400 of the last 5500 records (80 %)"))
+        );
     }
 
     #[test]

@@ -1,15 +1,18 @@
-//! Why something went wrong, in classes that decide what happens next, and where a record was when it was refused.
+//! Why something went wrong, in classes that decide what happens next, and where a record was when
+//! it was refused.
 
 use std::fmt;
 
-/// The class of a failure decides its disposition; it is also the only error text that becomes a metric label.
+/// The class of a failure decides its disposition; it is also the only error text that becomes a
+/// metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
     /// The record's own fault: it goes to the dead letters, the pipeline goes on.
     Record,
     /// Broker, registry, database or disk away: wait with backoff, nothing is skipped.
     Environment,
-    /// The pipeline file, a schema or a privilege is wrong: refuse to start, or halt with the admin page alive.
+    /// The pipeline file, a schema or a privilege is wrong: refuse to start, or halt with the admin
+    /// page alive.
     Configuration,
     /// The log no longer holds what was promised: halt the partition and name the range.
     Loss,
@@ -62,7 +65,9 @@ impl Stage {
 
     /// The inverse of [`Stage::as_str`].
     pub fn parse(text: &str) -> Option<Stage> {
-        [Stage::Source, Stage::Decode, Stage::Rule, Stage::Transform, Stage::Sink].into_iter().find(|s| s.as_str() == text)
+        [Stage::Source, Stage::Decode, Stage::Rule, Stage::Transform, Stage::Sink]
+            .into_iter()
+            .find(|s| s.as_str() == text)
     }
 }
 
@@ -77,8 +82,8 @@ impl fmt::Display for Stage {
 pub struct Fault {
     /// The step that refused it.
     pub stage: Stage,
-    /// A short name, the same for all records with this fault (`negative_duration`, `truncated`, `value_too_long`); bounded, so it may
-    /// become a label.
+    /// A short name, the same for all records with this fault (`negative_duration`, `truncated`,
+    /// `value_too_long`); bounded, so it may become a label.
     pub reason: String,
     /// One sentence for people: what, where in the record, which limit.
     pub detail: String,

@@ -1,7 +1,8 @@
-//! What every crate of weir agrees on, without IO and without async: the pipeline file, the protocol that decides who may
-//! write what, and the small facts that travel beside the records (lineage, counters, positions, fault classes).
+//! What every crate of weir agrees on, without IO and without async: the pipeline file, the
+//! protocol that decides who may write what, and the small facts that travel beside the records
+//! (lineage, counters, positions, fault classes).
 
-pub mod acceptance;
+pub mod accepted_loss;
 pub mod breaker;
 pub mod fault;
 pub mod lineage;

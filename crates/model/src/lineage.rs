@@ -1,6 +1,7 @@
-//! The header that makes exactly-once checkable: every record that the enricher emits, to the output topic or to the dead letters,
-//! names the input record it came from and the one emitted before it. Output ∪ dead letters then form one unbroken chain per
-//! partition. (Counting offsets proves nothing: transactional topics have gaps.)
+//! The header that makes exactly-once checkable: every record that the enricher emits, to the
+//! output topic or to the dead letters, names the input record it came from and the one emitted
+//! before it. Output ∪ dead letters then form one unbroken chain per partition. (Counting offsets
+//! proves nothing: transactional topics have gaps.)
 
 /// The Kafka header's name.
 pub const HEADER: &str = "weir-lineage";
@@ -8,12 +9,14 @@ pub const HEADER: &str = "weir-lineage";
 const VERSION: u8 = 1;
 const LEN: usize = 1 + 8 + 8 + 8;
 
-/// Where an emitted record came from. Offsets are those of the input topic, in the partition of the same number.
+/// Where an emitted record came from. Offsets are those of the input topic, in the partition of the
+/// same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lineage {
     /// Offset of the input record.
     pub source: i64,
-    /// Offset of the input record emitted before this one from the same partition; −1 for the first.
+    /// Offset of the input record emitted before this one from the same partition; −1 for the
+    /// first.
     pub previous: i64,
     /// Input records that the pipeline's SQL filtered between the two.
     pub filtered: u64,

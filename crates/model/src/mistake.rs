@@ -6,12 +6,15 @@ use std::path::PathBuf;
 /// One thing that is wrong with a pipeline file or with what it names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mistake {
-    /// 1-based line of the pipeline file; `None` when the mistake has no line (a section that is absent altogether).
+    /// 1-based line of the pipeline file; `None` when the mistake has no line (a section that is
+    /// absent altogether).
     pub line: Option<usize>,
     /// The key, as in `reject[1].when`; elements of a list of tables count from 0.
     pub key: String,
-    /// What is wrong, one sentence without a full stop; may hold a "did you mean". Names stand in back quotes; the first one is what
-    /// [`Pipeline::mistakes`](crate::pipeline::Pipeline::mistakes) underlines when the key holds SQL.
+    /// What is wrong, one sentence without a full stop; may hold a "did you mean". Names stand in
+    /// back quotes; the first one is what
+    /// [`Pipeline::mistakes`](crate::pipeline::Pipeline::mistakes) underlines when the key holds
+    /// SQL.
     pub what: String,
     /// The line of the file that is wrong, when the key holds SQL.
     pub excerpt: Option<Excerpt>,
@@ -78,7 +81,14 @@ impl fmt::Display for Mistakes {
             writeln!(f, "  {:places$}  {:keys$}  {}", place(mistake), mistake.key, mistake.what)?;
             if let Some(e) = &mistake.excerpt {
                 writeln!(f, "  {:places$}  │ {}", "", e.text)?;
-                writeln!(f, "  {:places$}  │ {:from$}{}", "", "", "^".repeat(e.len), from = e.from)?;
+                writeln!(
+                    f,
+                    "  {:places$}  │ {:from$}{}",
+                    "",
+                    "",
+                    "^".repeat(e.len),
+                    from = e.from
+                )?;
             }
             for line in mistake.hint.iter().flat_map(|h| h.lines()) {
                 writeln!(f, "  {:places$}  hint: {line}", "")?;
@@ -92,7 +102,12 @@ impl fmt::Display for Mistakes {
 pub fn similar<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).clamp(1, 3);
     let distance = |c: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase());
-    candidates.into_iter().map(|c| (distance(c), c)).filter(|(d, _)| *d <= limit).min_by_key(|(d, _)| *d).map(|(_, c)| c)
+    candidates
+        .into_iter()
+        .map(|c| (distance(c), c))
+        .filter(|(d, _)| *d <= limit)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, c)| c)
 }
 
 /// `; did you mean `x`?` or nothing: the end of a sentence that says a name is unknown.

@@ -1,4 +1,5 @@
-//! One pipeline: what a pipeline file says, parsed and validated. Services and `weir` read the same file.
+//! One pipeline: what a pipeline file says, parsed and validated. Services and `weir` read the same
+//! file.
 
 mod assemble;
 mod expand;
@@ -25,7 +26,8 @@ use toml::de::DeTable;
 pub struct Pipeline {
     /// The file it was read from, as the user named it.
     pub file: PathBuf,
-    /// `name`: part of group ids, transactional ids and keys in the ledgers: `[a-z][a-z0-9-]{0,62}`.
+    /// `name`: part of group ids, transactional ids and keys in the ledgers:
+    /// `[a-z][a-z0-9-]{0,62}`.
     pub name: String,
     /// `description`: for people.
     pub description: String,
@@ -61,11 +63,13 @@ pub struct Pipeline {
 pub struct Kafka {
     /// `brokers`: bootstrap list, `host:port,host:port`.
     pub brokers: String,
-    /// `properties`: librdkafka settings passed through, e.g. `"security.protocol"`; those that delivery depends on are set after them.
+    /// `properties`: librdkafka settings passed through, e.g. `"security.protocol"`; those that
+    /// delivery depends on are set after them.
     pub properties: BTreeMap<String, Secret>,
     /// `replication`: replication factor of the topics that weir creates.
     pub replication: i32,
-    /// `session_timeout`: after this long without a heartbeat an instance's partitions go to others.
+    /// `session_timeout`: after this long without a heartbeat an instance's partitions go to
+    /// others.
     pub session_timeout: Duration,
     /// `transaction_timeout`: the broker aborts a transaction left open for longer.
     pub transaction_timeout: Duration,
@@ -98,11 +102,13 @@ pub struct Synthetic {
     pub records: u64,
     /// `seed`.
     pub seed: u64,
-    /// `partitions`: independent sequences, shared among the producer's workers and instances; fixed for the life of the pipeline.
+    /// `partitions`: independent sequences, shared among the producer's workers and instances;
+    /// fixed for the life of the pipeline.
     pub partitions: u32,
     /// `invalid_share`: share of records made invalid on purpose, 0.0–1.0.
     pub invalid_share: f64,
-    /// `invalid_kinds`: which kinds, each equally likely; the generator knows the list. Empty means all of them.
+    /// `invalid_kinds`: which kinds, each equally likely; the generator knows the list. Empty means
+    /// all of them.
     pub invalid_kinds: Vec<String>,
 }
 
@@ -117,7 +123,8 @@ pub struct FileSource {
     pub rate: u64,
     /// `partitions`: files are dealt to this many partitions of the source by their order.
     pub partitions: u32,
-    /// `columns`: field of the input schema → column of the file, where the two differ by more than case and punctuation.
+    /// `columns`: field of the input schema → column of the file, where the two differ by more than
+    /// case and punctuation.
     pub columns: BTreeMap<String, String>,
     /// `nulls`: texts that mean null in CSV, besides the empty one.
     pub nulls: Vec<String>,
@@ -163,7 +170,8 @@ pub struct Lookup {
 pub struct Reject {
     /// `name`: the reason in the dead letter: `[a-z][a-z0-9_]{0,62}`.
     pub name: String,
-    /// `when`: a boolean SQL expression over the columns of the input, and of lookups via `lookup` tables joined in `transform.sql`.
+    /// `when`: a boolean SQL expression over the columns of the input, and of lookups via `lookup`
+    /// tables joined in `transform.sql`.
     pub when: String,
 }
 
@@ -190,14 +198,15 @@ pub struct DeadLetters {
     pub topic: String,
     /// `halt_share`: breaker: a share of dead letters above this, 0.0–1.0 …
     pub halt_share: f64,
-    /// `halt_after`: … for at least this long (and at least 1,000 records) halts the enricher, or the sink.
+    /// `halt_after`: … for at least this long (and at least 1,000 records) halts the enricher, or
+    /// the sink.
     pub halt_after: Duration,
 }
 
 /// `[[sink]]`.
 #[derive(Debug, Clone)]
 pub struct Sink {
-    /// `name`: part of the group id and of the ledger's key: `[a-z][a-z0-9-]{0,62}`.
+    /// `name`: part of the group id and of the position store's key: `[a-z][a-z0-9-]{0,62}`.
     pub name: String,
     /// `type` and what belongs to it.
     pub target: Target,
@@ -221,9 +230,11 @@ pub struct Postgres {
     pub table: String,
     /// `mode`.
     pub mode: Mode,
-    /// `columns`: column → PostgreSQL type, where the type that follows from the Avro schema is not the wanted one (`varchar(50)`).
+    /// `columns`: column → PostgreSQL type, where the type that follows from the Avro schema is not
+    /// the wanted one (`varchar(50)`).
     pub columns: BTreeMap<String, String>,
-    /// `lineage`: adds `weir_topic`, `weir_partition`, `weir_offset` (of the input record) to every row.
+    /// `lineage`: adds `weir_topic`, `weir_partition`, `weir_offset` (of the input record) to every
+    /// row.
     pub lineage: bool,
 }
 
@@ -246,7 +257,8 @@ pub struct Batch {
     pub records: usize,
     /// `bytes`: at most about this many bytes of record values in one transaction.
     pub bytes: usize,
-    /// `linger`: how long the first record of a batch waits for company while the topic has nothing more to give.
+    /// `linger`: how long the first record of a batch waits for company while the topic has nothing
+    /// more to give.
     pub linger: Duration,
 }
 
@@ -265,9 +277,15 @@ impl Pipeline {
     /// Reads and validates a pipeline file, with the variables of this process's environment.
     ///
     /// # Errors
-    /// Everything that is wrong with it, at once. No message holds a secret, a variable's value or the content of a file.
+    /// Everything that is wrong with it, at once. No message holds a secret, a variable's value or
+    /// the content of a file.
     pub fn load(path: &Path) -> Result<Pipeline, Mistakes> {
-        let unreadable = |e| Mistakes::new(path, vec![Mistake::new("", format!("cannot read it: {}", expand::reason(&e)))]);
+        let unreadable = |e| {
+            Mistakes::new(
+                path,
+                vec![Mistake::new("", format!("cannot read it: {}", expand::reason(&e)))],
+            )
+        };
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         Pipeline::parse(&text, path, &|name| std::env::var(name).ok())
     }
@@ -276,7 +294,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Pipeline::load`].
-    pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Pipeline, Mistakes> {
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Pipeline, Mistakes> {
         let (document, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             return Err(Mistakes::new(path, assemble::syntax(text, &errors)));
@@ -290,17 +312,20 @@ impl Pipeline {
         if mistakes.is_empty() { Ok(pipeline) } else { Err(Mistakes::new(path, mistakes)) }
     }
 
-    /// The 1-based line of a key such as `transform.sql`, `reject[0].when` or `sink.warehouse.table`; of the table around it when the
-    /// file does not have the key.
+    /// The 1-based line of a key such as `transform.sql`, `reject[0].when` or
+    /// `sink.warehouse.table`; of the table around it when the file does not have the key.
     pub fn locate(&self, key: &str) -> Option<usize> {
         self.places.line(key)
     }
 
-    /// Mistakes that others found in this pipeline, given their lines, and in SQL the wrong word underlined.
+    /// Mistakes that others found in this pipeline, given their lines, and in SQL the wrong word
+    /// underlined.
     pub fn mistakes(&self, list: Vec<Mistake>) -> Mistakes {
         let place = |mut mistake: Mistake| {
             let name = mistake.what.split('`').nth(1);
-            if let Some((line, excerpt)) = name.and_then(|name| self.places.find(&mistake.key, name)) {
+            if let Some((line, excerpt)) =
+                name.and_then(|name| self.places.find(&mistake.key, name))
+            {
                 mistake.line.get_or_insert(line);
                 mistake.excerpt = Some(excerpt);
             }
@@ -337,7 +362,7 @@ impl Pipeline {
 }
 
 impl Source {
-    /// The source's name in the ledger `weir.positions`: its `type`.
+    /// The source's name in the position store `weir.positions`: its `type`.
     pub fn kind(&self) -> &'static str {
         match self {
             Source::Synthetic(_) => "synthetic",

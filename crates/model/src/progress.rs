@@ -1,9 +1,11 @@
-//! Running counters and the end of the lineage chain: what each hop commits together with its position, so that the audit is free to read.
+//! Running counters and the end of the lineage chain: what each hop commits together with its
+//! position, so that the audit is free to read.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What happened to the records of one partition since the pipeline began. `read = written + filtered + dead`, always.
+/// What happened to the records of one partition since the pipeline began. `read = written +
+/// filtered + dead`, always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Records taken from the source, topic or file.
@@ -17,9 +19,13 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Records that are in none of the three places; anything but 0 is a bug in weir or a hand in its books.
+    /// Records that are in none of the three places; anything but 0 is a bug in weir or a hand in
+    /// its books.
     pub fn unaccounted(&self) -> i128 {
-        i128::from(self.read) - i128::from(self.written) - i128::from(self.filtered) - i128::from(self.dead)
+        i128::from(self.read)
+            - i128::from(self.written)
+            - i128::from(self.filtered)
+            - i128::from(self.dead)
     }
 }
 
@@ -37,25 +43,34 @@ impl std::ops::AddAssign for Counters {
 pub struct Progress {
     /// Running counters.
     pub counters: Counters,
-    /// Input offset of the record emitted last (enricher), or carried by the record read last (sink): the end of the lineage chain.
+    /// Input offset of the record emitted last (enricher), or carried by the record read last
+    /// (sink): the end of the lineage chain.
     pub last: Option<i64>,
     /// Records filtered since `last`.
     pub filtered_since: u64,
 }
 
 impl Progress {
-    /// The books after a batch that adds `delta`: its counters, and its end of the chain if it emitted anything.
+    /// The books after a batch that adds `delta`: its counters, and its end of the chain if it
+    /// emitted anything.
     pub fn then(&self, delta: &Progress) -> Progress {
         let mut counters = self.counters;
         counters += delta.counters;
         match delta.last {
-            Some(last) => Progress { counters, last: Some(last), filtered_since: delta.filtered_since },
-            None => Progress { counters, last: self.last, filtered_since: self.filtered_since + delta.filtered_since },
+            Some(last) => {
+                Progress { counters, last: Some(last), filtered_since: delta.filtered_since }
+            }
+            None => Progress {
+                counters,
+                last: self.last,
+                filtered_since: self.filtered_since + delta.filtered_since,
+            },
         }
     }
 }
 
-/// The text form used in the metadata of a Kafka offset commit: `1 read written filtered dead last filtered_since`, `-` for no `last`.
+/// The text form used in the metadata of a Kafka offset commit: `1 read written filtered dead last
+/// filtered_since`, `-` for no `last`.
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = &self.counters;
@@ -77,7 +92,12 @@ impl std::str::FromStr for Progress {
                 return None;
             }
             let mut number = || words.next()?.parse::<u64>().ok();
-            let counters = Counters { read: number()?, written: number()?, filtered: number()?, dead: number()? };
+            let counters = Counters {
+                read: number()?,
+                written: number()?,
+                filtered: number()?,
+                dead: number()?,
+            };
             let last = match words.next()? {
                 "-" => None,
                 offset => Some(offset.parse().ok()?),

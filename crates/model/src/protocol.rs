@@ -1,38 +1,48 @@
 //! Who may write what: the delivery protocol as a state machine without IO.
 //!
-//! A [`Worker`] is told what happened ([`Event`]) and answers what to do next ([`Command`]). Producer, enricher and sink run this very
-//! machine, each with its own hands: what they call a *ledger* is the place where positions are committed together with the data (the
-//! topic `weir.positions`, the consumer group's offsets, the table `weir.positions`). The simulator `tests/simulation` runs it too,
-//! against a log, a coordinator and a database that fail in every way we know of.
+//! A [`StateMachine`] is told what happened ([`Event`]) and answers what to do next ([`Command`]).
+//! Producer, enricher and sink run this very machine, each with its own hands: what they call a
+//! *position store* is the place where positions are committed together with the data (the topic
+//! `weir.positions`, the consumer group's offsets, the table `weir.positions`). The simulator
+//! `tests/simulation` runs it too, against a log, a coordinator and a database that fail in every
+//! way we know of.
 //!
 //! # The rules
 //!
-//! In parentheses the mutants of the simulator: services that break the rule, each of which is caught.
+//! In parentheses the mutants of the simulator: services that break the rule, each of which is
+//! caught.
 //!
-//! 1. **Fence, then read, then start.** Partitions that were assigned are first fenced, then their standing is read from the ledger, and
-//!    the reading waits for open transactions; then the log is read from that explicit offset. In any other order a predecessor could
-//!    commit after it was asked. (`PositionReadBeforeTheFence`, `UnstablePositionRead`)
-//! 2. **The ledger is the only truth.** Where nothing was ever committed, reading starts at the log's first record; what a client
-//!    remembers, or left behind as a hint for lag tools, is no position. (`HintTrusted`, `FirstStartAtTheEnd`)
-//! 3. **A transaction holds everything or nothing**: records, dead letters, position and books. (`LettersOutsideTheTransaction`,
-//!    `PositionOutsideTheTransaction`)
-//! 4. **A claim covers exactly what was admitted**: from the offset the ledger still has to name, to the last admitted record + 1. The
-//!    machine counts, so a record that a service forgot between reading and claiming stops it instead of vanishing.
-//!    (`PositionWithoutPlusOne`, `RecordForgotten`, `RefusedRowsNotInTheBooks`)
-//! 5. **The ledger refuses a claim whose fence or expected offset is not its own** (compare and set; the group coordinator likewise
-//!    refuses an old generation). (`CompareAndSetSkipped`, `GenerationUnchecked`)
-//! 6. **Only [`Outcome::Committed`] advances.** Anything else ends the [`Term`]: fence, read the ledger, rewind every partition there.
-//!    (`NoRewindAfterAFailure`, `LastPartitionOnlyRewound`, `UnknownTakenAsCommitted`, `UnknownTakenAsRefused`)
-//! 7. **Recycle.** librdkafka speaks the transaction protocol in which a late EndTxn can end a *later* transaction of the same producer
-//!    epoch. So after anything but a definite success the producer is rebuilt: a new epoch makes the late request harmless.
-//!    (`RecycleRuleOff`, `HiddenRetryTrusted`)
-//! 8. **A term ends with every rebalance and every failure, and with it all that was collected under it.** Thus a batch that was read
-//!    while its predecessor was still being written is dropped when the predecessor fails. (`BatchKeptAfterARebalance`,
-//!    `BatchKeptAfterAFailure`)
-//! 9. **Records below the position are stale and dropped; above it there may be gaps**, since control records and compaction take
-//!    offsets. (`StaleRecordsAdmitted`)
-//! 10. **Loss halts.** A position outside the log, or an empty ledger although the output already holds data, halts that partition and
-//!     names the range; the others go on. An empty ledger is asked twice, since a successor may have written between the two looks.
+//! 1. **Fence, then read, then start.** Partitions that were assigned are first fenced, then their
+//!    standing is read from the position store, and the reading waits for open transactions; then
+//!    the log is read from that explicit offset. In any other order a predecessor could commit
+//!    after it was asked. (`PositionReadBeforeTheFence`, `UnstablePositionRead`)
+//! 2. **The position store is the only truth.** Where nothing was ever committed, reading starts at
+//!    the log's first record; what a client remembers, or left behind as a hint for lag tools, is
+//!    no position. (`HintTrusted`, `FirstStartAtTheEnd`)
+//! 3. **A transaction holds everything or nothing**: records, dead letters, position and books.
+//!    (`LettersOutsideTheTransaction`, `PositionOutsideTheTransaction`)
+//! 4. **A claim covers exactly what was admitted**: from the offset the position store still has to
+//!    name, to the last admitted record + 1. The machine counts, so a record that a service forgot
+//!    between reading and claiming stops it instead of vanishing. (`PositionWithoutPlusOne`,
+//!    `RecordForgotten`, `RefusedRowsNotInTheBooks`)
+//! 5. **The position store refuses a claim whose fence or expected offset is not its own** (compare
+//!    and set; the group coordinator likewise refuses an old generation). (`CompareAndSetSkipped`,
+//!    `GenerationUnchecked`)
+//! 6. **Only [`Outcome::Committed`] advances.** Anything else ends the [`Term`]: fence, read the
+//!    position store, rewind every partition there. (`NoRewindAfterAFailure`,
+//!    `LastPartitionOnlyRewound`, `UnknownTakenAsCommitted`, `UnknownTakenAsRefused`)
+//! 7. **Reinitialize.** librdkafka speaks the transaction protocol in which a late EndTxn can end a
+//!    *later* transaction of the same producer epoch. So after anything but a definite success the
+//!    producer is rebuilt: a new epoch makes the late request harmless. (`ReinitializeRuleOff`,
+//!    `HiddenRetryTrusted`)
+//! 8. **A term ends with every rebalance and every failure, and with it all that was collected
+//!    under it.** Thus a batch that was read while its predecessor was still being written is
+//!    dropped when the predecessor fails. (`BatchKeptAfterARebalance`, `BatchKeptAfterAFailure`)
+//! 9. **Records below the position are stale and dropped; above it there may be gaps**, since
+//!    control records and compaction take offsets. (`StaleRecordsAdmitted`)
+//! 10. **Loss halts.** A position outside the log, or an empty position store although the output
+//!     already holds data, halts that partition and names the range; the others go on. An empty
+//!     position store is asked twice, since a successor may have written between the two looks.
 //!     (`LossJumpedOver`; unit tests `loss_*`)
 //!
 //! # How a service runs it
@@ -40,9 +50,9 @@
 //! ```text
 //! loop {
 //!     for each rebalance that polling reported: worker.handle(Assigned | Revoked)
-//!     while the background write has an outcome:  worker.handle(Landed(outcome))
+//!     while the background write has an outcome:  worker.handle(WriteFinished(outcome))
 //!     match worker.next_command() {
-//!         Some(Recycle)                    => rebuild the producer (init_transactions);      handle(Recycled)
+//!         Some(Reinitialize)                    => rebuild the producer (init_transactions);      handle(Reinitialized)
 //!         Some(Acquire { term, partitions })   => fence each, read each standing and the log's ends; handle(Acquired { term, found })
 //!         Some(Start { term, positions })  => assign exactly these, at exactly these offsets; handle(Started { term })
 //!         Some(Halt { partition, halt })   => log it, show it, /ready false
@@ -50,9 +60,9 @@
 //!             let Some(term) = worker.term() else { idle: keep polling; continue };
 //!             collect; keep a record only if worker.admit(partition, offset);
 //!             decode, transform, encode;
-//!             // with a write in flight: wait for it (polling all the while) and handle(Landed) first
+//!             // with a write in flight: wait for it (polling all the while) and handle(WriteFinished) first
 //!             match worker.claim(term, &deltas) {
-//!                 Ok(claims)        => write records, letters and claims in one transaction; handle(Landed(outcome))
+//!                 Ok(claims)        => write records, dead letters and claims in one transaction; handle(WriteFinished(outcome))
 //!                 Err(Error::Stale) => drop the batch
 //!                 Err(error)        => a bug: stop
 //!             }
@@ -61,26 +71,30 @@
 //! }
 //! ```
 //!
-//! A command that failed (broker or database away) needs no event: back off while polling, handle rebalances, ask for the next command:
-//! it is the same one, unless a rebalance made it pointless. Commands and their answers carry the term, so that an answer that comes late
-//! is ignored.
+//! A command that failed (broker or database away) needs no event: back off while polling, handle
+//! rebalances, ask for the next command: it is the same one, unless a rebalance made it pointless.
+//! Commands and their answers carry the term, so that an answer that comes late is ignored.
 
-mod words;
+mod messages;
 
-pub use words::{Claim, Command, Error, Event, Fencing, Found, Halt, Offset, Outcome, Partition, Standing, Term};
+pub use messages::{
+    Claim, Command, CommittedPosition, Error, Event, Fencing, Halt, Offset, Outcome, Partition,
+    PartitionState, Term,
+};
 
 use crate::progress::Progress;
 use std::collections::{BTreeMap, VecDeque};
 
 /// One worker: see the module's documentation for the rules and the loop around it.
 #[derive(Debug)]
-pub struct Worker {
+pub struct StateMachine {
     fencing: Fencing,
     term: Term,
     phase: Phase,
-    recycle: bool,
+    reinitialize: bool,
     slots: BTreeMap<Partition, Slot>,
-    /// Claims whose outcome is not known. Nothing is acquired meanwhile, so whatever is held belongs to their own term.
+    /// Claims whose outcome is not known. Nothing is acquired meanwhile, so whatever is held
+    /// belongs to their own term.
     flight: Option<Vec<Claim>>,
     halts: VecDeque<(Partition, Halt)>,
 }
@@ -97,8 +111,9 @@ enum Phase {
 enum Slot {
     /// To be fenced and read.
     Sought {
-        /// The ledger was found empty, the output not. Somebody else may have committed between the two looks (this worker may have lost
-        /// the partition without knowing), so the ledger is asked once more: what was in the output before must be in it now.
+        /// The position store was found empty, the output not. Somebody else may have committed
+        /// between the two looks (this worker may have lost the partition without knowing), so the
+        /// position store is asked once more: what was in the output before must be in it now.
         doubtful: bool,
     },
     Held(Position),
@@ -112,7 +127,7 @@ impl Slot {
 #[derive(Debug)]
 struct Position {
     fence: i64,
-    /// What the ledger says.
+    /// What the position store says.
     committed: Option<Offset>,
     progress: Progress,
     /// The next record to admit.
@@ -121,15 +136,16 @@ struct Position {
     admitted: u64,
 }
 
-impl Worker {
-    /// A worker that owns nothing yet. With [`Fencing::PerWorker`] its first command is `Recycle`: that ends what a predecessor of the
-    /// same name left open, before anybody has to wait for it.
-    pub fn new(fencing: Fencing) -> Worker {
-        Worker {
+impl StateMachine {
+    /// A worker that owns nothing yet. With [`Fencing::PerWorker`] its first command is
+    /// `Reinitialize`: that ends what a predecessor of the same name left open, before anybody has
+    /// to wait for it.
+    pub fn new(fencing: Fencing) -> StateMachine {
+        StateMachine {
             fencing,
             term: Term(0),
             phase: Phase::Acquiring,
-            recycle: fencing == Fencing::PerWorker,
+            reinitialize: fencing == Fencing::PerWorker,
             slots: BTreeMap::new(),
             flight: None,
             halts: VecDeque::new(),
@@ -139,19 +155,24 @@ impl Worker {
     /// Takes note of what happened. Answers to commands of an earlier term are ignored.
     pub fn handle(&mut self, event: Event) {
         match event {
-            Event::Assigned(partitions) => self.rebalance(|slots| slots.extend(partitions.into_iter().map(|p| (p, Slot::SOUGHT)))),
-            Event::Revoked(partitions) => self.rebalance(|slots| slots.retain(|p, _| !partitions.contains(p))),
-            Event::Recycled => self.recycle = false,
+            Event::Assigned(partitions) => self
+                .rebalance(|slots| slots.extend(partitions.into_iter().map(|p| (p, Slot::SOUGHT)))),
+            Event::Revoked(partitions) => {
+                self.rebalance(|slots| slots.retain(|p, _| !partitions.contains(p)))
+            }
+            Event::Reinitialized => self.reinitialize = false,
             Event::Acquired { term, found } if term == self.term => self.place(found),
-            Event::Started { term } if term == self.term && self.phase == Phase::Starting => self.phase = Phase::Running,
+            Event::Started { term } if term == self.term && self.phase == Phase::Starting => {
+                self.phase = Phase::Running
+            }
             Event::Acquired { .. } | Event::Started { .. } => {}
-            Event::Landed(outcome) => self.land(outcome),
+            Event::WriteFinished(outcome) => self.land(outcome),
             Event::OutOfRange => self.end_term(),
         }
     }
 
-    /// What to do now; `None`: go on reading, or wait for the transaction in flight, whose outcome has to be known before anything is
-    /// fenced.
+    /// What to do now; `None`: go on reading, or wait for the transaction in flight, whose outcome
+    /// has to be known before anything is fenced.
     pub fn next_command(&mut self) -> Option<Command> {
         if let Some((partition, halt)) = self.halts.pop_front() {
             return Some(Command::Halt { partition, halt });
@@ -159,13 +180,18 @@ impl Worker {
         if self.flight.is_some() {
             return None;
         }
-        if self.recycle {
-            return Some(Command::Recycle);
+        if self.reinitialize {
+            return Some(Command::Reinitialize);
         }
         match self.phase {
             _ if self.slots.is_empty() => None,
-            Phase::Acquiring => Some(Command::Acquire { term: self.term, partitions: self.sought() }),
-            Phase::Starting => Some(Command::Start { term: self.term, positions: self.positions().map(|(p, at)| (p, at.read)).collect() }),
+            Phase::Acquiring => {
+                Some(Command::Acquire { term: self.term, partitions: self.sought() })
+            }
+            Phase::Starting => Some(Command::Start {
+                term: self.term,
+                positions: self.positions().map(|(p, at)| (p, at.read)).collect(),
+            }),
             Phase::Running => None,
         }
     }
@@ -175,8 +201,8 @@ impl Worker {
         (self.phase == Phase::Running && !self.slots.is_empty()).then_some(self.term)
     }
 
-    /// Whether to keep a record that was read; called once for each, in order, when it is put into the batch. Stale records and those of
-    /// partitions not owned are refused. A few nanoseconds.
+    /// Whether to keep a record that was read; called once for each, in order, when it is put into
+    /// the batch. Stale records and those of partitions not owned are refused. A few nanoseconds.
     pub fn admit(&mut self, partition: Partition, offset: Offset) -> bool {
         if self.phase != Phase::Running {
             return false;
@@ -191,20 +217,30 @@ impl Worker {
         }
     }
 
-    /// Turns a batch into claims, ascending by partition, and the machine waits for [`Event::Landed`]. `term` is the one the batch was
-    /// collected in; `deltas` says per partition what the batch adds to the books (see [`Progress::then`]). A claim covers everything that
-    /// was admitted of its partitions, so the next batch is collected after this call. No deltas: no claims, nothing to write, no landing.
+    /// Turns a batch into claims, ascending by partition, and the machine waits for
+    /// [`Event::WriteFinished`]. `term` is the one the batch was collected in; `deltas` says per
+    /// partition what the batch adds to the books (see [`Progress::then`]). A claim covers
+    /// everything that was admitted of its partitions, so the next batch is collected after this
+    /// call. No deltas: no claims, nothing to write, no landing.
     ///
     /// # Errors
-    /// [`Error::Stale`] is ordinary: drop the batch. The others are mistakes of the caller; nothing may be written then.
-    pub fn claim(&mut self, term: Term, deltas: &BTreeMap<Partition, Progress>) -> Result<Vec<Claim>, Error> {
+    /// [`Error::Stale`] is ordinary: drop the batch. The others are mistakes of the caller; nothing
+    /// may be written then.
+    pub fn claim(
+        &mut self,
+        term: Term,
+        deltas: &BTreeMap<Partition, Progress>,
+    ) -> Result<Vec<Claim>, Error> {
         if self.term() != Some(term) {
             return Err(Error::Stale);
         }
         if self.flight.is_some() {
             return Err(Error::Busy);
         }
-        let claims = deltas.iter().map(|(&partition, delta)| self.claim_one(partition, delta)).collect::<Result<Vec<_>, _>>()?;
+        let claims = deltas
+            .iter()
+            .map(|(&partition, delta)| self.claim_one(partition, delta))
+            .collect::<Result<Vec<_>, _>>()?;
         if claims.is_empty() {
             return Ok(claims);
         }
@@ -217,9 +253,10 @@ impl Worker {
         Ok(claims)
     }
 
-    /// Corrects the books of the claims in flight, before their outcome is handled: the target refused `records` of a partition within the
-    /// very transaction, so they are dead letters and not written.
-    pub fn bury(&mut self, partition: Partition, records: u64) {
+    /// Corrects the books of the claims in flight, before their outcome is handled: the target
+    /// refused `records` of a partition within the very transaction, so they are dead letters and
+    /// not written.
+    pub fn mark_dead(&mut self, partition: Partition, records: u64) {
         let claims = self.flight.iter_mut().flatten();
         for claim in claims.filter(|claim| claim.partition == partition) {
             let counters = &mut claim.progress.counters;
@@ -234,14 +271,16 @@ impl Worker {
         self.flight.is_some()
     }
 
-    /// The books of a partition up to the last claim, landed or in flight: what the next batch adds to. `None` when it is not held.
+    /// The books of a partition up to the last claim, landed or in flight: what the next batch adds
+    /// to. `None` when it is not held.
     pub fn progress(&self, partition: Partition) -> Option<&Progress> {
         let Some(Slot::Held(at)) = self.slots.get(&partition) else { return None };
         let flying = self.flight.iter().flatten().find(|claim| claim.partition == partition);
         Some(flying.map_or(&at.progress, |claim| &claim.progress))
     }
 
-    /// What is durable: partition, next offset (`None`: nothing was ever committed) and books of each partition held.
+    /// What is durable: partition, next offset (`None`: nothing was ever committed) and books of
+    /// each partition held.
     pub fn committed(&self) -> impl Iterator<Item = (Partition, Option<Offset>, &Progress)> {
         self.positions().map(|(partition, at)| (partition, at.committed, &at.progress))
     }
@@ -273,9 +312,9 @@ impl Worker {
         }
     }
 
-    fn place(&mut self, found: Vec<Found>) {
+    fn place(&mut self, found: Vec<PartitionState>) {
         for found in found {
-            let partition = found.standing.partition;
+            let partition = found.committed.partition;
             let Some(slot) = self.slots.get_mut(&partition) else { continue };
             let Slot::Sought { doubtful } = *slot else { continue };
             *slot = match judge(found) {
@@ -296,12 +335,12 @@ impl Worker {
         if outcome == Outcome::Committed {
             claims.into_iter().for_each(|claim| self.advance(claim));
         } else {
-            self.recycle = self.fencing == Fencing::PerWorker;
+            self.reinitialize = self.fencing == Fencing::PerWorker;
             self.end_term();
         }
     }
 
-    /// Only what is still held: a rebalance meanwhile has the ledger read again.
+    /// Only what is still held: a rebalance meanwhile has the position store read again.
     fn advance(&mut self, claim: Claim) {
         if let Some(Slot::Held(at)) = self.slots.get_mut(&claim.partition) {
             at.committed = Some(claim.next);
@@ -311,14 +350,27 @@ impl Worker {
 
     fn claim_one(&self, partition: Partition, delta: &Progress) -> Result<Claim, Error> {
         let Some(Slot::Held(at)) = self.slots.get(&partition) else { return Err(Error::Stale) };
-        if at.admitted == 0 || delta.counters.read != at.admitted || delta.counters.unaccounted() != 0 {
+        if at.admitted == 0
+            || delta.counters.read != at.admitted
+            || delta.counters.unaccounted() != 0
+        {
             return Err(Error::Unbalanced { partition, admitted: at.admitted, delta: *delta });
         }
-        Ok(Claim { partition, fence: at.fence, expected: at.committed, next: at.read, progress: at.progress.then(delta) })
+        Ok(Claim {
+            partition,
+            fence: at.fence,
+            expected: at.committed,
+            next: at.read,
+            progress: at.progress.then(delta),
+        })
     }
 
     fn sought(&self) -> Vec<Partition> {
-        self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Sought { .. })).map(|(&partition, _)| partition).collect()
+        self.slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot, Slot::Sought { .. }))
+            .map(|(&partition, _)| partition)
+            .collect()
     }
 
     fn positions(&self) -> impl Iterator<Item = (Partition, &Position)> {
@@ -330,16 +382,16 @@ impl Worker {
 }
 
 /// Where reading goes on, or why it must not.
-fn judge(found: Found) -> Slot {
+fn judge(found: PartitionState) -> Slot {
     if let Some(halt) = found.halt() {
         return Slot::Halted(halt);
     }
-    let Found { standing, low, .. } = found;
+    let PartitionState { committed, low, .. } = found;
     Slot::Held(Position {
-        fence: standing.fence,
-        committed: standing.next,
-        progress: standing.progress,
-        read: standing.next.unwrap_or(low),
+        fence: committed.fence,
+        committed: committed.next,
+        progress: committed.progress,
+        read: committed.next.unwrap_or(low),
         admitted: 0,
     })
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A password, or a text that may hold one (a connection URL). It has no `Display`, no `Serialize`, and its `Debug` shows nothing.
+/// A password, or a text that may hold one (a connection URL). It has no `Display`, no `Serialize`,
+/// and its `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 

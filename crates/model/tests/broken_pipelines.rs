@@ -1,4 +1,5 @@
-//! Whoever writes a pipeline file hears of every mistake in it, at once, with line, key and remedy, and never sees a secret.
+//! Whoever writes a pipeline file hears of every mistake in it, at once, with line, key and remedy,
+//! and never sees a secret.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -85,17 +86,31 @@ enricher = 2
 sink = 3
 "#;
 
-/// Text of the good file → its replacement → the mistakes, each as `line key what`, `-` for no line.
+/// Text of the good file → its replacement → the mistakes, each as `line key what`, `-` for no
+/// line.
 const CASES: &[(&str, &str, &str, &[&str])] = &[
     (
         "a misspelt key",
         "topic = \"orders\"\n",
         "tpoic = \"orders\"\n",
-        &["21 input.topic is missing; a text is wanted", "22 input.tpoic unknown key; did you mean `topic`?"],
+        &[
+            "21 input.topic is missing; a text is wanted",
+            "22 input.tpoic unknown key; did you mean `topic`?",
+        ],
     ),
-    ("an unknown key at the top", "name = \"orders\"\n", "name = \"orders\"\nversion = 3\n", &["2 version unknown key"]),
+    (
+        "an unknown key at the top",
+        "name = \"orders\"\n",
+        "name = \"orders\"\nversion = 3\n",
+        &["2 version unknown key"],
+    ),
     ("a misspelt section", "[batch]", "[bach]", &["67 bach unknown key; did you mean `batch`?"]),
-    ("a key of the other type", "rate = 1000", "path = \"x.csv\"", &["16 source.path belongs to type = \"file\""]),
+    (
+        "a key of the other type",
+        "rate = 1000",
+        "path = \"x.csv\"",
+        &["16 source.path belongs to type = \"file\""],
+    ),
     ("no name", "name = \"orders\"\n", "", &["- name is missing; a text is wanted"]),
     (
         "a name with capitals",
@@ -107,34 +122,78 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "a hostile name",
         "\"orders\"\ndesc",
         "\"a\\u001B[2J\"\ndesc",
-        &["1 name `a\\u{1b}[2J` is not a name: lower-case letters, digits and hyphens, a letter first"],
+        &[
+            "1 name `a\\u{1b}[2J` is not a name: lower-case letters, digits and hyphens, a letter first",
+        ],
     ),
     (
         "a name that is too long",
         "\"orders\"\ndesc",
         "\"a234567890123456789012345678901234567890123456789012345678901234\"\ndesc",
-        &["1 name `a234567890123456789012345678901234567890123456789012345678901234` has 64 bytes; at most 63 are allowed"],
+        &[
+            "1 name `a234567890123456789012345678901234567890123456789012345678901234` has 64 bytes; at most 63 are allowed",
+        ],
     ),
-    ("a text where a number belongs", "rate = 1000", "rate = \"1000\"", &["16 source.rate is a text; a whole number is wanted"]),
-    ("a number where a text belongs", "key = \"order_id\"", "key = 7", &["24 input.key is a whole number; a text is wanted"]),
-    ("a number where a flag belongs", "lineage = false", "lineage = 0", &["62 sink[0].lineage is a whole number; true or false is wanted"]),
-    ("a table where a list belongs", "[[sink]]", "[sink]", &["56 sink is a table; a list of tables is wanted: [[sink]]"]),
-    ("a negative rate", "rate = 1000", "rate = -1", &["16 source.rate is -1; 0 to 1000000000 is wanted"]),
+    (
+        "a text where a number belongs",
+        "rate = 1000",
+        "rate = \"1000\"",
+        &["16 source.rate is a text; a whole number is wanted"],
+    ),
+    (
+        "a number where a text belongs",
+        "key = \"order_id\"",
+        "key = 7",
+        &["24 input.key is a whole number; a text is wanted"],
+    ),
+    (
+        "a number where a flag belongs",
+        "lineage = false",
+        "lineage = 0",
+        &["62 sink[0].lineage is a whole number; true or false is wanted"],
+    ),
+    (
+        "a table where a list belongs",
+        "[[sink]]",
+        "[sink]",
+        &["56 sink is a table; a list of tables is wanted: [[sink]]"],
+    ),
+    (
+        "a negative rate",
+        "rate = 1000",
+        "rate = -1",
+        &["16 source.rate is -1; 0 to 1000000000 is wanted"],
+    ),
     (
         "no partitions",
         "key = \"order_id\"\npartitions = 3",
         "key = \"order_id\"\npartitions = 0",
         &["25 input.partitions is 0; 1 to 100000 is wanted"],
     ),
-    ("a share in per cent", "invalid_share = 0.02", "invalid_share = 2", &["19 source.invalid_share is 2; 0.0 to 1.0 is wanted"]),
-    ("a share that is no number", "halt_share = 0.5", "halt_share = nan", &["53 dead_letters.halt_share is NaN; 0.0 to 1.0 is wanted"]),
+    (
+        "a share in per cent",
+        "invalid_share = 0.02",
+        "invalid_share = 2",
+        &["19 source.invalid_share is 2; 0.0 to 1.0 is wanted"],
+    ),
+    (
+        "a share that is no number",
+        "halt_share = 0.5",
+        "halt_share = nan",
+        &["53 dead_letters.halt_share is NaN; 0.0 to 1.0 is wanted"],
+    ),
     (
         "a duration without a unit",
         "\"10s\"",
         "\"10\"",
         &["7 kafka.session_timeout `10` is not a duration such as \"250ms\", \"5s\" or \"2m\""],
     ),
-    ("a duration as a number", "\"10s\"", "10", &["7 kafka.session_timeout is a whole number; a duration such as \"5s\" is wanted"]),
+    (
+        "a duration as a number",
+        "\"10s\"",
+        "10",
+        &["7 kafka.session_timeout is a whole number; a duration such as \"5s\" is wanted"],
+    ),
     (
         "a duration out of range",
         "transaction_timeout = \"30s\"",
@@ -147,12 +206,19 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "\"16 megabytes\"",
         &["69 batch.bytes `16 megabytes` is not a size such as 1048576 or \"16MiB\""],
     ),
-    ("a batch that is too small", "\"16MiB\"", "1", &["69 batch.bytes 1 is out of range; 1KiB to 1GiB is wanted"]),
+    (
+        "a batch that is too small",
+        "\"16MiB\"",
+        "1",
+        &["69 batch.bytes 1 is out of range; 1KiB to 1GiB is wanted"],
+    ),
     (
         "a linger that outlasts the session",
         "linger = \"10ms\"",
         "linger = \"8s\"",
-        &["70 batch.linger is 8s; less than half of kafka.session_timeout, which is 10s, is wanted"],
+        &[
+            "70 batch.linger is 8s; less than half of kafka.session_timeout, which is 10s, is wanted",
+        ],
     ),
     (
         "a linger that outlasts the transaction",
@@ -163,8 +229,18 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
             "70 batch.linger is 20s; less than half of kafka.transaction_timeout, which is 30s, is wanted",
         ],
     ),
-    ("more threads than partitions", "sink = 3", "sink = 5", &["75 workers.sink is 5, but input.partitions is 3: 2 would never have work"]),
-    ("an unknown choice", "mode = \"append\"", "mode = \"apend\"", &["61 sink[0].mode `apend` is not known; did you mean `append`?"]),
+    (
+        "more threads than partitions",
+        "sink = 3",
+        "sink = 5",
+        &["75 workers.sink is 5, but input.partitions is 3: 2 would never have work"],
+    ),
+    (
+        "an unknown choice",
+        "mode = \"append\"",
+        "mode = \"apend\"",
+        &["61 sink[0].mode `apend` is not known; did you mean `append`?"],
+    ),
     (
         "an unknown source",
         "type = \"synthetic\"",
@@ -189,21 +265,36 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "mode = \"append\"\nkey = \"order_id\"",
         &["62 sink[0].key belongs to mode = \"upsert\"; with \"append\" every record is a row"],
     ),
-    ("an upsert key named twice", "mode = \"append\"", "mode = \"upsert\"\nkey = [\"id\", \"id\"]", &["62 sink[0].key names `id` twice"]),
+    (
+        "an upsert key named twice",
+        "mode = \"append\"",
+        "mode = \"upsert\"\nkey = [\"id\", \"id\"]",
+        &["62 sink[0].key names `id` twice"],
+    ),
     (
         "a missing schema",
         "schema = \"order.avsc\"",
         "schema = \"ordr.avsc\"",
         &["23 input.schema cannot read `ordr.avsc`: no such file; did you mean `order.avsc`?"],
     ),
-    ("a folder as a schema", "schema = \"order.avsc\"", "schema = \".\"", &["23 input.schema cannot read `.`: it is not a file"]),
+    (
+        "a folder as a schema",
+        "schema = \"order.avsc\"",
+        "schema = \".\"",
+        &["23 input.schema cannot read `.`: it is not a file"],
+    ),
     (
         "a missing lookup file",
         "file = \"products.csv\"",
         "file = \"nowhere/x.csv\"",
         &["29 lookup[0].file cannot read `nowhere/x.csv`: no such file"],
     ),
-    ("a lookup without a key", "key = \"product\"\n", "key = []\n", &["30 lookup[0].key is empty; at least one text is wanted"]),
+    (
+        "a lookup without a key",
+        "key = \"product\"\n",
+        "key = []\n",
+        &["30 lookup[0].key is empty; at least one text is wanted"],
+    ),
     (
         "a lookup that hides the records",
         "name = \"products\"",
@@ -227,31 +318,41 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "output into the input",
         "\"orders-enriched\"",
         "\"orders\"",
-        &["48 output.topic `orders` is the input topic: the enricher would read its own output for ever"],
+        &[
+            "48 output.topic `orders` is the input topic: the enricher would read its own output for ever",
+        ],
     ),
     (
         "dead letters into the output",
         "\"orders.dead-letters\"",
         "\"orders-enriched\"",
-        &["52 dead_letters.topic `orders-enriched` is the output topic; dead letters need one of their own"],
+        &[
+            "52 dead_letters.topic `orders-enriched` is the output topic; dead letters need one of their own",
+        ],
     ),
     (
         "a topic of weir's own",
         "topic = \"orders\"\n",
         "topic = \"weir.positions\"\n",
-        &["22 input.topic `weir.positions` is where weir keeps the producers' positions; choose another name"],
+        &[
+            "22 input.topic `weir.positions` is where weir keeps the producers' positions; choose another name",
+        ],
     ),
     (
         "a topic with blanks",
         "topic = \"orders\"\n",
         "topic = \"my orders\"\n",
-        &["22 input.topic `my orders` is not a topic name: letters, digits, dots, underscores and hyphens"],
+        &[
+            "22 input.topic `my orders` is not a topic name: letters, digits, dots, underscores and hyphens",
+        ],
     ),
     (
         "a table in the books' schema",
         "\"shop.orders\"",
         "\"weir.positions\"",
-        &["60 sink[0].table `weir.positions` is in the schema `weir`, where weir keeps its books; choose another schema"],
+        &[
+            "60 sink[0].table `weir.positions` is in the schema `weir`, where weir keeps its books; choose another schema",
+        ],
     ),
     (
         "a hostile table",
@@ -261,18 +362,27 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
             "60 sink[0].table `shop.orders; DROP TABLE x` will not do: `orders; DROP TABLE x` is not an identifier: letters, digits and underscores, no digit first",
         ],
     ),
-    ("a reserved table", "\"shop.orders\"", "\"order\"", &["60 sink[0].table `order` is a reserved word of SQL; choose another name"]),
+    (
+        "a reserved table",
+        "\"shop.orders\"",
+        "\"order\"",
+        &["60 sink[0].table `order` is a reserved word of SQL; choose another name"],
+    ),
     (
         "a hostile column type",
         "\"varchar(50)\"",
         "\"text); DROP TABLE x\"",
-        &["65 sink[0].columns.note `text); DROP TABLE x` is not a type such as varchar(50) or numeric(10, 2)"],
+        &[
+            "65 sink[0].columns.note `text); DROP TABLE x` is not a type such as varchar(50) or numeric(10, 2)",
+        ],
     ),
     (
         "a hostile column",
         "note = \"varchar(50)\"",
         "\"a\\\"b\" = \"text\"",
-        &["65 sink[0].columns.a\"b `a\"b` is not an identifier: letters, digits and underscores, no digit first"],
+        &[
+            "65 sink[0].columns.a\"b `a\"b` is not an identifier: letters, digits and underscores, no digit first",
+        ],
     ),
     (
         "brokers without a port",
@@ -308,17 +418,39 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "a setting that is weir's",
         "session_timeout = \"10s\"\n",
         "session_timeout = \"10s\"\nproperties.isolation.level = \"read_uncommitted\"\n",
-        &["8 kafka.properties.isolation.level is set by weir: records of aborted transactions must stay unseen"],
+        &[
+            "8 kafka.properties.isolation.level is set by weir: records of aborted transactions must stay unseen",
+        ],
     ),
     ("no sink", "", "", &["- sink is missing; at least one table [[sink]] is wanted"]),
-    ("no input", "[input]", "[inptu]", &["- input is missing; a table [input] is wanted", "21 inptu unknown key; did you mean `input`?"]),
-    ("a key given twice", "rate = 1000\n", "rate = 1000\nrate = 0\n", &["17  not TOML: duplicate key"]),
-    ("not TOML", "topic = \"orders\"\n", "topic = \"orders\n", &["22  not TOML: invalid basic string, expected `\"`"]),
+    (
+        "no input",
+        "[input]",
+        "[inptu]",
+        &[
+            "- input is missing; a table [input] is wanted",
+            "21 inptu unknown key; did you mean `input`?",
+        ],
+    ),
+    (
+        "a key given twice",
+        "rate = 1000\n",
+        "rate = 1000\nrate = 0\n",
+        &["17  not TOML: duplicate key"],
+    ),
+    (
+        "not TOML",
+        "topic = \"orders\"\n",
+        "topic = \"orders\n",
+        &["22  not TOML: invalid basic string, expected `\"`"],
+    ),
 ];
 
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
-    for (name, text) in [("order.avsc", "{}"), ("order_enriched.avsc", "{}"), ("products.csv", "product,price\n")] {
+    for (name, text) in
+        [("order.avsc", "{}"), ("order_enriched.avsc", "{}"), ("products.csv", "product,price\n")]
+    {
         fs::write(folder.path().join(name), text).unwrap();
     }
     folder
@@ -362,8 +494,14 @@ fn what_is_left_out_has_the_documented_default() {
                 [[sink]]\nname = \"w\"\ntype = \"postgres\"\ntable = \"t\"\n";
     let p = parse(text, folder.path()).unwrap();
     assert_eq!((p.kafka.brokers.as_str(), p.kafka.replication), ("localhost:9092", 1));
-    assert_eq!((p.input.partitions, p.dead_letters.topic.as_str(), p.transform.sql.as_str()), (3, "a.dead-letters", "SELECT * FROM input"));
-    assert_eq!((p.batch.linger.as_millis(), p.kafka.session_timeout.as_secs(), p.dead_letters.halt_share), (10, 10, 0.5));
+    assert_eq!(
+        (p.input.partitions, p.dead_letters.topic.as_str(), p.transform.sql.as_str()),
+        (3, "a.dead-letters", "SELECT * FROM input")
+    );
+    assert_eq!(
+        (p.batch.linger.as_millis(), p.kafka.session_timeout.as_secs(), p.dead_letters.halt_share),
+        (10, 10, 0.5)
+    );
     assert!(p.source.is_none() && p.description.is_empty());
 }
 
@@ -377,7 +515,8 @@ fn each_broken_file_gets_its_message() {
             Ok(_) => vec!["accepted".to_owned()],
             Err(mistakes) => mistakes.list.iter().map(show).collect(),
         };
-        let (mut found, mut expected): (Vec<_>, Vec<_>) = (found, expected.iter().map(ToString::to_string).collect());
+        let (mut found, mut expected): (Vec<_>, Vec<_>) =
+            (found, expected.iter().map(ToString::to_string).collect());
         found.sort();
         expected.sort();
         if found != expected {
@@ -397,7 +536,8 @@ fn several_mistakes_are_all_reported_in_the_order_of_lines() {
         .replace("schema = \"order.avsc\"", "schema = \"gone.avsc\"")
         .replace("[workers]", "[worker]");
     let mistakes = parse(&text, folder.path()).unwrap_err();
-    let keys: Vec<(Option<usize>, &str)> = mistakes.list.iter().map(|m| (m.line, m.key.as_str())).collect();
+    let keys: Vec<(Option<usize>, &str)> =
+        mistakes.list.iter().map(|m| (m.line, m.key.as_str())).collect();
     let expected = [
         (Some(16), "source.rate"),
         (Some(23), "input.schema"),
@@ -408,7 +548,10 @@ fn several_mistakes_are_all_reported_in_the_order_of_lines() {
     assert_eq!(keys, expected);
     let shown = mistakes.to_string();
     assert!(shown.contains("orders.toml: 5 mistakes"), "{shown}");
-    assert!(shown.contains("  line 16  source.rate   is a text; a whole number is wanted\n"), "{shown}");
+    assert!(
+        shown.contains("  line 16  source.rate   is a text; a whole number is wanted\n"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -421,17 +564,29 @@ fn secrets_appear_in_no_message_and_no_debug_output() {
         Err(mistakes) => format!("{mistakes} {mistakes:?}"),
     };
     for (find, replace) in [
-        ("postgres://weir:hunter2@localhost:5432/weir", "postgres://weir:hunter2@localhost:5432/weir"),
+        (
+            "postgres://weir:hunter2@localhost:5432/weir",
+            "postgres://weir:hunter2@localhost:5432/weir",
+        ),
         ("postgres://weir:hunter2@localhost:5432/weir", "mysql://weir:hunter2@localhost:5432/weir"),
-        ("postgres://weir:hunter2@localhost:5432/weir", "postgres://weir:${PASSWORD}@localhost:port/weir"),
-        ("postgres://weir:hunter2@localhost:5432/weir\"", "postgres://weir:hunter2@localhost:5432/weir"),
+        (
+            "postgres://weir:hunter2@localhost:5432/weir",
+            "postgres://weir:${PASSWORD}@localhost:port/weir",
+        ),
+        (
+            "postgres://weir:hunter2@localhost:5432/weir\"",
+            "postgres://weir:hunter2@localhost:5432/weir",
+        ),
         ("url = \"postgres", "ulr = \"postgres"),
         ("url = \"http://localhost:8081\"", "url = \"htp://u:hunter2@localhost:8081\""),
         ("topic = \"orders\"\n", "topic = \"orders ${PASSWORD}\"\n"),
         ("topic = \"orders\"\n", "topic = \"${file:password} !\"\n"),
         ("session_timeout = \"10s\"", "session_timeout = \"${PASSWORD}\""),
         ("replication = 1", "properties.\"sasl.password\" = \"hunter2\""),
-        ("replication = 1", "properties.sasl.password = \"${PASSWORD}\"\nproperties.sasl.mechanism = [\"hunter2\"]"),
+        (
+            "replication = 1",
+            "properties.sasl.password = \"${PASSWORD}\"\nproperties.sasl.mechanism = [\"hunter2\"]",
+        ),
         ("mode = \"append\"", "mode = \"${PASSWORD}\""),
         ("schema = \"order.avsc\"", "schema = \"${PASSWORD}.avsc\""),
         ("note = \"varchar(50)\"", "note = \"${PASSWORD}(\""),
@@ -445,7 +600,10 @@ fn secrets_appear_in_no_message_and_no_debug_output() {
 #[test]
 fn an_unreadable_file_is_one_mistake() {
     let mistakes = Pipeline::load(&PathBuf::from("/nowhere/orders.toml")).unwrap_err();
-    assert_eq!(mistakes.to_string(), "/nowhere/orders.toml: 1 mistake\n\n      cannot read it: no such file\n");
+    assert_eq!(
+        mistakes.to_string(),
+        "/nowhere/orders.toml: 1 mistake\n\n      cannot read it: no such file\n"
+    );
 }
 
 #[test]
@@ -478,9 +636,11 @@ fn mistakes_found_by_others_get_their_lines_and_underline_the_word() {
 #[test]
 fn the_reference_names_every_key_once_per_section() {
     let reference = weir_model::pipeline::reference();
-    for row in
-        ["| `topic` | text | required |", "| `linger` | duration, 0ms … 1m | `\"10ms\"` |", "| `bytes` | size, 1KiB … 1GiB | `\"16MiB\"` |"]
-    {
+    for row in [
+        "| `topic` | text | required |",
+        "| `linger` | duration, 0ms … 1m | `\"10ms\"` |",
+        "| `bytes` | size, 1KiB … 1GiB | `\"16MiB\"` |",
+    ] {
         assert!(reference.contains(row), "{row}\n{reference}");
     }
     assert_eq!(reference.matches("**`[source]`**").count(), 2);

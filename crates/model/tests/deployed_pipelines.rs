@@ -11,13 +11,22 @@ fn deployed(name: &str) -> PathBuf {
 fn every_deployed_pipeline_reads_without_a_mistake() {
     // the data sets are fetched on demand; their reference tables stand here as headers
     let data = tempfile::tempdir().unwrap();
-    std::fs::write(data.path().join("airports.csv"), "iata,name,city,state,country,latitude,longitude\n").unwrap();
+    std::fs::write(
+        data.path().join("airports.csv"),
+        "iata,name,city,state,country,latitude,longitude\n",
+    )
+    .unwrap();
     let env = |name: &str| (name == "WEIR_DATA").then(|| data.path().display().to_string());
     for entry in std::fs::read_dir(deployed("")).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let pipeline = Pipeline::parse(&text, &path, &env).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        assert_eq!(Some(pipeline.name.as_str()), path.file_stem().and_then(|s| s.to_str()), "a pipeline is named as its file");
+        let pipeline =
+            Pipeline::parse(&text, &path, &env).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(
+            Some(pipeline.name.as_str()),
+            path.file_stem().and_then(|s| s.to_str()),
+            "a pipeline is named as its file"
+        );
     }
 }
 

@@ -14,12 +14,18 @@ fn readme() -> PathBuf {
 #[test]
 fn the_readme_holds_the_reference_of_this_code() {
     let text = std::fs::read_to_string(readme()).unwrap();
-    let place = text.split_once(BEGIN).and_then(|(before, rest)| rest.split_once(END).map(|(held, after)| (before, held, after)));
-    let (before, held, after) = place.expect("README.md holds the two markers of the generated reference");
+    let place = text
+        .split_once(BEGIN)
+        .and_then(|(before, rest)| rest.split_once(END).map(|(held, after)| (before, held, after)));
+    let (before, held, after) =
+        place.expect("README.md holds the two markers of the generated reference");
     let generated = format!("\n{}\n", reference());
     if std::env::var_os("WEIR_WRITE_REFERENCE").is_some() {
         std::fs::write(readme(), format!("{before}{BEGIN}{generated}{END}{after}")).unwrap();
     } else {
-        assert!(held == generated, "README.md differs from the code; run WEIR_WRITE_REFERENCE=1 cargo test -p weir-model --test reference");
+        assert!(
+            held == generated,
+            "README.md differs from the code; run WEIR_WRITE_REFERENCE=1 cargo test -p weir-model --test reference"
+        );
     }
 }

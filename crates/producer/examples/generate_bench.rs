@@ -12,7 +12,9 @@ const BATCH: usize = 50_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let records = std::env::args().nth(1).map_or(Ok(5_000_000), |text| text.parse::<u64>())?;
-    let schema = Schema::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom/call.avsc"))?;
+    let schema = Schema::load(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom/call.avsc"),
+    )?;
     let config = Config {
         generator: "call_records".into(),
         rate: 0,

@@ -1,4 +1,5 @@
-//! What a producer is told beside the pipeline file, and what can be found wrong with its part of the file.
+//! What a producer is told beside the pipeline file, and what can be found wrong with its part of
+//! the file.
 
 use crate::source;
 use std::path::PathBuf;
@@ -14,16 +15,22 @@ pub struct Options {
     pub settings: Settings,
     /// Where it counts; the caller may read along.
     pub metrics: Metrics,
-    /// End when every partition of a bounded source that this instance holds is at its end. Otherwise the producer stays, idle and ready.
+    /// End when every partition of a bounded source that this instance holds is at its end.
+    /// Otherwise the producer stays, idle and ready.
     pub exit_when_done: bool,
 }
 
 /// Command line of `weir-producer`.
 #[derive(Debug, Clone, clap::Parser)]
-#[command(version, about = "Brings the records of a pipeline's source into its input topic, exactly once")]
-#[command(after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
+#[command(
+    version,
+    about = "Brings the records of a pipeline's source into its input topic, exactly once"
+)]
+#[command(
+    after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
     WEIR_INSTANCE  stable name of this replica\n  WEIR_LOG       level of the log (info)\n\n\
-    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else")]
+    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else"
+)]
 pub struct Arguments {
     /// The pipeline file
     pub file: PathBuf,
@@ -48,5 +55,10 @@ fn key_mistake(pipeline: &Pipeline, schema: &Schema) -> Option<Mistake> {
     let key = pipeline.input.key.as_deref()?;
     let arrow = schema.arrow();
     let names: Vec<_> = arrow.fields().iter().map(|f| f.name().as_str()).collect();
-    (!names.contains(&key)).then(|| Mistake::new("input.key", format!("no field `{key}` in the input schema; it has {}", names.join(", "))))
+    (!names.contains(&key)).then(|| {
+        Mistake::new(
+            "input.key",
+            format!("no field `{key}` in the input schema; it has {}", names.join(", ")),
+        )
+    })
 }

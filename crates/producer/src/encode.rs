@@ -57,7 +57,9 @@ fn keys(column: &dyn Array) -> Keys {
 
 /// The text of each value; a value that has none (binary data) has no key either.
 fn texts(column: &dyn Array) -> Vec<Option<Vec<u8>>> {
-    let Ok(formatter) = ArrayFormatter::try_new(column, &FormatOptions::default()) else { return vec![None; column.len()] };
+    let Ok(formatter) = ArrayFormatter::try_new(column, &FormatOptions::default()) else {
+        return vec![None; column.len()];
+    };
     let text = |row| {
         let mut text = Vec::new();
         write!(text, "{}", formatter.value(row)).ok().map(|()| text)
@@ -70,7 +72,9 @@ impl Payloads {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Option<&[u8]>, &[u8])> {
         let mut spoiled = self.spoiled.iter().peekable();
         (0..self.encoded.len()).map(move |row| {
-            let value = spoiled.next_if(|(at, _)| *at == row).map_or_else(|| self.encoded.get(row), |(_, bytes)| bytes.as_slice());
+            let value = spoiled
+                .next_if(|(at, _)| *at == row)
+                .map_or_else(|| self.encoded.get(row), |(_, bytes)| bytes.as_slice());
             (self.keys.get(row), value)
         })
     }

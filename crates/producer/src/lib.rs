@@ -1,11 +1,13 @@
 //! The producer: source → input topic.
 //!
-//! The promise: every record of the source is in the input topic exactly once, or in the dead letters with its original bytes, whatever
-//! dies in between. The position in the source is written in the transaction of the records before it; each partition of the source
-//! has a transactional producer of its own, which fences the one before it; and only a definite success counts
+//! The promise: every record of the source is in the input topic exactly once, or in the dead
+//! letters with its original bytes, whatever dies in between. The position in the source is written
+//! in the transaction of the records before it; each partition of the source has a transactional
+//! producer of its own, which fences the one before it; and only a definite success counts
 //! (`tests/exactly_once.rs`).
 //!
-//! [`pipeline`] is the path of a batch on one screen, [`source`] the place for new kinds of sources.
+//! [`pipeline`] is the path of a batch on one screen, [`source`] the place for new kinds of
+//! sources.
 
 pub mod config;
 mod encode;

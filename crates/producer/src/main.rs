@@ -13,6 +13,11 @@ fn main() -> ExitCode {
     start("producer", |settings, shutdown| async move {
         let pipeline = Pipeline::load(&arguments.file)?;
         let metrics = Metrics::new("producer", &pipeline.name);
-        run(Arc::new(pipeline), Options { settings, metrics, exit_when_done: arguments.exit_when_done }, shutdown).await
+        run(
+            Arc::new(pipeline),
+            Options { settings, metrics, exit_when_done: arguments.exit_when_done },
+            shutdown,
+        )
+        .await
     })
 }

@@ -1,8 +1,9 @@
 //! Who reads which partition of the source.
 //!
-//! The producers of a pipeline join one consumer group on the topic of positions, without ever fetching through it. Whoever is given a
-//! partition of that topic reads the source partitions whose positions are kept there. The group decides only who *should* write: that
-//! nobody else *can* is the work of each source partition's transactional id.
+//! The producers of a pipeline join one consumer group on the topic of positions, without ever
+//! fetching through it. Whoever is given a partition of that topic reads the source partitions
+//! whose positions are kept there. The group decides only who *should* write: that nobody else
+//! *can* is the work of each source partition's transactional id.
 
 use crate::error::Error;
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use weir_kafka::{Consumer, Rebalance, positions};
 use weir_model::pipeline::Pipeline;
 
 /// Short, because the group hears nothing of the worker meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Membership {
     consumer: Consumer,
@@ -28,8 +29,13 @@ pub(crate) enum Change {
 }
 
 impl Membership {
-    pub(crate) fn join(pipeline: &Pipeline, partitions: u32, member: &str) -> Result<Membership, Error> {
-        let consumer = Consumer::join(&pipeline.kafka, &pipeline.producer_group(), positions::TOPIC, member)?;
+    pub(crate) fn join(
+        pipeline: &Pipeline,
+        partitions: u32,
+        member: &str,
+    ) -> Result<Membership, Error> {
+        let consumer =
+            Consumer::join(&pipeline.kafka, &pipeline.producer_group(), positions::TOPIC, member)?;
         Ok(Membership { consumer, partitions })
     }
 
@@ -40,7 +46,7 @@ impl Membership {
 
     /// Asks the broker for a sign of life.
     pub(crate) fn ping(&self) -> Result<(), Error> {
-        Ok(self.consumer.ping(PATIENCE)?)
+        Ok(self.consumer.ping(REQUEST_TIMEOUT)?)
     }
 
     /// Changes since the last call, oldest first.
@@ -51,7 +57,11 @@ impl Membership {
                 Rebalance::Assigned(ledger) => {
                     // The group is told that the assignment was carried out; nothing is fetched.
                     self.consumer.start(&[])?;
-                    Change::Owned((0..self.partitions).filter(|sp| ledger.contains(&positions::partition(*sp))).collect())
+                    Change::Owned(
+                        (0..self.partitions)
+                            .filter(|sp| ledger.contains(&positions::partition(*sp)))
+                            .collect(),
+                    )
                 }
                 Rebalance::Revoked(_) | Rebalance::Lost(_) => Change::Nothing,
             });

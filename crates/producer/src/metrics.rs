@@ -22,8 +22,8 @@ pub struct Meters {
     batch: Histogram,
     /// `weir_transaction_seconds`
     transaction: Histogram,
-    /// `weir_producer_recycles_total`
-    pub(crate) recycles: IntCounter,
+    /// `weir_producer_reinitializations_total`
+    pub(crate) reinitializations: IntCounter,
     /// `weir_rebalances_total`
     pub(crate) rebalances: IntCounter,
     /// `weir_source_partitions_owned`
@@ -51,10 +51,16 @@ impl Meters {
             unaccounted: metrics.unaccounted(),
             batch: metrics.batch_records(),
             transaction: metrics.transaction_seconds(),
-            recycles: metrics.producer_recycles(),
+            reinitializations: metrics.producer_reinitializations(),
             rebalances: metrics.rebalances(),
-            owned: metrics.gauge("weir_source_partitions_owned", "Partitions of the source that this instance reads"),
-            done: metrics.gauge("weir_source_partitions_done", "Partitions of the source, of those owned, that are at their end"),
+            owned: metrics.gauge(
+                "weir_source_partitions_owned",
+                "Partitions of the source that this instance reads",
+            ),
+            done: metrics.gauge(
+                "weir_source_partitions_done",
+                "Partitions of the source, of those owned, that are at their end",
+            ),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Records are let go in steps this far apart: smooth for whoever reads them, and few enough transactions for the broker.
+/// Records are let go in steps this far apart: smooth for whoever reads them, and few enough
+/// transactions for the broker.
 const STEP: Duration = Duration::from_millis(100);
 /// What was missed while something was away is made up for as far as this, and no further.
 const BURST: f64 = 2.0;
@@ -32,7 +33,8 @@ impl Pace {
         if passed < wanted && self.tokens < 1.0 {
             return Err(wanted - passed);
         }
-        self.tokens = (self.tokens + passed.as_secs_f64() * self.rate).min((BURST * self.rate).max(1.0));
+        self.tokens =
+            (self.tokens + passed.as_secs_f64() * self.rate).min((BURST * self.rate).max(1.0));
         self.filled = now;
         match (self.tokens as usize).min(limit) {
             0 => Err(Duration::from_secs_f64((1.0 - self.tokens) / self.rate)),
@@ -73,8 +75,14 @@ mod tests {
         for rate in [0.5, 1.0, 7.0, 1000.0, 333.333, 100_000.0] {
             let steps = run(rate, 100, usize::MAX);
             let total: usize = steps.iter().sum();
-            assert!((total as f64 - rate * 100.0).abs() <= (rate * 0.2).max(1.0), "rate {rate}: {total} in 100 s");
-            assert!(steps.iter().all(|&s| s as f64 <= (rate * 0.11).max(1.0)), "rate {rate}: {steps:?}");
+            assert!(
+                (total as f64 - rate * 100.0).abs() <= (rate * 0.2).max(1.0),
+                "rate {rate}: {total} in 100 s"
+            );
+            assert!(
+                steps.iter().all(|&s| s as f64 <= (rate * 0.11).max(1.0)),
+                "rate {rate}: {steps:?}"
+            );
         }
     }
 

@@ -10,21 +10,24 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use weir_kafka::letter::Origin;
+use weir_kafka::dead_letter::Origin;
 use weir_kafka::positions::{self, Position};
-use weir_kafka::{DeadLetter, Outgoing, Unit};
+use weir_kafka::{Outgoing, OutgoingDeadLetter, TransactionalProducer};
 use weir_model::fault::{Class, Fault, Stage};
 use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
-use weir_model::protocol::{Command, Event, Fencing, Found, Offset, Outcome, Partition, Standing, Term, Worker};
+use weir_model::protocol::{
+    Command, CommittedPosition, Event, Fencing, Found, Offset, Outcome, Partition, Term, Worker,
+};
 use weir_service::Failure;
 
-/// To the protocol, a source partition is a partition, and the number of items read from it so far is its offset. The source's own
-/// position, which is what reading goes on from, is kept beside it in the same record of the ledger.
+/// To the protocol, a source partition is a partition, and the number of items read from it so far
+/// is its offset. The source's own position, which is what reading goes on from, is kept beside it
+/// in the same record of the position store.
 pub(crate) struct Part {
     number: u32,
     protocol: Worker,
-    unit: Unit,
+    unit: TransactionalProducer,
     reader: Option<Box<dyn Reader>>,
     position: Option<Value>,
     pace: Pace,
@@ -48,7 +51,8 @@ pub(crate) enum Turn {
     Worked,
     /// Nothing to do for so long.
     Rest(Duration),
-    /// A transaction was not committed: hear the group and the broker before anything else is tried.
+    /// A transaction was not committed: hear the group and the broker before anything else is
+    /// tried.
     Doubt,
 }
 
@@ -63,9 +67,10 @@ impl Turn {
     }
 }
 
-/// A transaction is kept so small that what goes to one partition of the topic fits one request. librdkafka has one request per partition
-/// under way when it is idempotent, and while another batch is ready its thread asks for the answer in a loop, which costs a fifth
-/// of all processor time; twice as many transactions cost less.
+/// A transaction is kept so small that what goes to one partition of the topic fits one request.
+/// librdkafka has one request per partition under way when it is idempotent, and while another
+/// batch is ready its thread asks for the answer in a loop, which costs a fifth of all processor
+/// time; twice as many transactions cost less.
 const REQUEST: usize = 900_000;
 /// What a record takes in Kafka beside its key and value.
 const OVERHEAD: usize = 12;
@@ -87,10 +92,23 @@ impl Part {
         let pipeline = &shared.pipeline;
         let mut protocol = Worker::new(Fencing::PerPartition);
         protocol.handle(Event::Assigned(vec![number as Partition]));
-        let unit = Unit::new(&pipeline.kafka, &format!("{}.{number}", pipeline.producer_group()));
-        let share = pipeline.source.as_ref().map_or(0, rate) as f64 / f64::from(shared.source.partitions());
+        let unit = TransactionalProducer::new(
+            &pipeline.kafka,
+            &format!("{}.{number}", pipeline.producer_group()),
+        );
+        let share =
+            pipeline.source.as_ref().map_or(0, rate) as f64 / f64::from(shared.source.partitions());
         let pace = Pace::new(share, Instant::now());
-        let part = Part { number, protocol, unit, reader: None, position: None, pace, record_bytes: 200, state: State::Running };
+        let part = Part {
+            number,
+            protocol,
+            unit,
+            reader: None,
+            position: None,
+            pace,
+            record_bytes: 200,
+            state: State::Running,
+        };
         part.show(shared);
         part
     }
@@ -98,7 +116,8 @@ impl Part {
     /// One step: whatever the protocol asks for, or the next transaction.
     ///
     /// # Errors
-    /// Environment: ask again later. Everything that only concerns this partition halts it and is no error.
+    /// Environment: ask again later. Everything that only concerns this partition halts it and is
+    /// no error.
     pub(crate) fn turn(&mut self, shared: &Shared, encoding: &mut Encoding) -> Result<Turn, Error> {
         if self.state != State::Running {
             return Ok(Turn::Rest(REST));
@@ -108,7 +127,9 @@ impl Part {
             None => self.transact(shared, encoding),
         };
         match turned {
-            Err(error) if error.class() != Class::Environment && !matches!(error, Error::Protocol(_)) => {
+            Err(error)
+                if error.class() != Class::Environment && !matches!(error, Error::Protocol(_)) =>
+            {
                 self.halt(&error, shared);
                 Ok(Turn::Rest(REST))
             }
@@ -130,41 +151,56 @@ impl Part {
                 self.reader = Some(shared.source.open(self.number, self.position.as_ref())?);
                 self.protocol.handle(Event::Started { term });
             }
-            Command::Recycle => self.protocol.handle(Event::Recycled),
+            Command::Reinitialize => self.protocol.handle(Event::Reinitialized),
             Command::Halt { halt, .. } => return Err(source::Error::Lost(halt.to_string()).into()),
         }
         self.show(shared);
         Ok(())
     }
 
-    /// First the fence, then the ledger: after it, nobody else can add to what is read here.
+    /// First the fence, then the position store: after it, nobody else can add to what is read
+    /// here.
     fn acquire(&mut self, shared: &Shared) -> Result<Found, Error> {
         self.reader = None;
-        let before = self.unit.recycles();
-        let recycled = self.unit.recycle();
-        // The first start is not a recycle.
-        shared.meters.recycles.inc_by(self.unit.recycles().max(1) - before.max(1));
-        recycled?;
+        let before = self.unit.reinitializations();
+        let reinitialized = self.unit.reinitialize();
+        // The first start is not a reinitialize.
+        shared
+            .meters
+            .reinitializations
+            .inc_by(self.unit.reinitializations().max(1) - before.max(1));
+        reinitialized?;
         let (kafka, name) = (&shared.pipeline.kafka, &shared.pipeline.name);
-        let known = positions::read(kafka, name, kind(shared), &[self.number])?.remove(&self.number);
+        let known =
+            positions::read(kafka, name, kind(shared), &[self.number])?.remove(&self.number);
         let next = known.as_ref().map(|position| position.progress.counters.read as Offset);
         let progress = known.as_ref().map(|position| position.progress).unwrap_or_default();
         self.position = known.map(|known| known.position);
-        let standing = Standing { partition: self.number as Partition, fence: 0, next, progress };
+        let committed =
+            CommittedPosition { partition: self.number as Partition, fence: 0, next, progress };
         let at = self.position.as_ref().map_or_else(|| "the beginning".into(), Value::to_string);
-        tracing::info!(partition = self.number, at, read = progress.counters.read, "reading the source");
-        Ok(Found { standing, low: 0, high: Offset::MAX, traces: false })
+        tracing::info!(
+            partition = self.number,
+            at,
+            read = progress.counters.read,
+            "reading the source"
+        );
+        Ok(Found { committed, low: 0, high: Offset::MAX, traces: false })
     }
 
     fn transact(&mut self, shared: &Shared, encoding: &mut Encoding) -> Result<Turn, Error> {
         let batch = &shared.pipeline.batch;
-        let (Some(term), Some(reader)) = (self.protocol.term(), self.reader.as_mut()) else { return Ok(Turn::Rest(REST)) };
-        let one_request = REQUEST * shared.pipeline.input.partitions.max(1) as usize / self.record_bytes;
+        let (Some(term), Some(reader)) = (self.protocol.term(), self.reader.as_mut()) else {
+            return Ok(Turn::Rest(REST));
+        };
+        let one_request =
+            REQUEST * shared.pipeline.input.partitions.max(1) as usize / self.record_bytes;
         let records = match self.pace.due(Instant::now(), batch.records.min(one_request.max(1))) {
             Ok(records) => records,
             Err(wait) => return Ok(Turn::Rest(wait)),
         };
-        let chunk = reader.read(Limit { records, bytes: batch.bytes }).inspect_err(|_| self.rewind())?;
+        let chunk =
+            reader.read(Limit { records, bytes: batch.bytes }).inspect_err(|_| self.rewind())?;
         let committed = chunk.is_empty() || self.write(term, &chunk, shared, encoding)?;
         if committed {
             self.pace.went(chunk.len());
@@ -181,12 +217,23 @@ impl Part {
         })
     }
 
-    /// Records, dead letters and position in one transaction. Anything but a definite success makes the protocol ask for the ledger
-    /// again, and the reader is opened where that stands. Returns whether it was one.
-    fn write(&mut self, term: Term, chunk: &Chunk, shared: &Shared, encoding: &mut Encoding) -> Result<bool, Error> {
+    /// Records, dead letters and position in one transaction. Anything but a definite success makes
+    /// the protocol ask for the position store again, and the reader is opened where that stands.
+    /// Returns whether it was one.
+    fn write(
+        &mut self,
+        term: Term,
+        chunk: &Chunk,
+        shared: &Shared,
+        encoding: &mut Encoding,
+    ) -> Result<bool, Error> {
         let payloads = encoding.encode(chunk)?;
         let started = Instant::now();
-        let Some(next) = self.protocol.progress(self.number as Partition).map(|p| p.counters.read as Offset) else { return Ok(false) };
+        let Some(next) =
+            self.protocol.progress(self.number as Partition).map(|p| p.counters.read as Offset)
+        else {
+            return Ok(false);
+        };
         (next..next + chunk.len() as Offset).for_each(|item| {
             self.protocol.admit(self.number as Partition, item);
         });
@@ -199,77 +246,127 @@ impl Part {
                 return Err(error);
             }
         };
-        self.protocol.handle(Event::Landed(outcome));
+        self.protocol.handle(Event::WriteFinished(outcome));
         if outcome == Outcome::Committed {
             self.position = Some(chunk.position.clone());
             self.record_bytes = (sent.bytes / chunk.len().max(1)).max(1);
             let took = started.elapsed();
-            shared.meters.landed(&Landed { counters: sent.counters, dead: &sent.reasons, bytes: sent.values, took });
+            shared.meters.landed(&Landed {
+                counters: sent.counters,
+                dead: &sent.reasons,
+                bytes: sent.values,
+                took,
+            });
             return Ok(true);
         }
         self.reader = None;
-        let reason = self.unit.fault().map_or_else(|| "no answer".into(), |fault| fault.to_string());
-        tracing::warn!(partition = self.number, ?outcome, reason, "a transaction was not committed: asking the ledger where to go on");
+        let reason =
+            self.unit.fault().map_or_else(|| "no answer".into(), |fault| fault.to_string());
+        tracing::warn!(
+            partition = self.number,
+            ?outcome,
+            reason,
+            "a transaction was not committed: asking the position store where to go on"
+        );
         Ok(false)
     }
 
-    fn send<'a>(&mut self, term: Term, chunk: &'a Chunk, payloads: &Payloads, shared: &'a Shared) -> Result<Sent<'a>, Error> {
+    fn send<'a>(
+        &mut self,
+        term: Term,
+        chunk: &'a Chunk,
+        payloads: &Payloads,
+        shared: &'a Shared,
+    ) -> Result<Sent<'a>, Error> {
         self.unit.begin()?;
         let topic = &shared.pipeline.input.topic;
         let mut sent = Sent::default();
         for (row, (key, value)) in payloads.iter().enumerate() {
-            let record = Outgoing { topic, partition: None, key, value: Some(value), timestamp_ms: None, headers: &[] };
+            let record = Outgoing {
+                topic,
+                partition: None,
+                key,
+                value: Some(value),
+                timestamp_ms: None,
+                headers: &[],
+            };
             match self.unit.send(&record) {
                 Ok(()) => sent.record(key, value),
                 Err(error @ weir_kafka::Error::TooLarge { .. }) => {
-                    let fault = Fault { stage: Stage::Source, reason: TOO_LARGE.into(), detail: error.to_string() };
+                    let fault = Fault {
+                        stage: Stage::Source,
+                        reason: TOO_LARGE.into(),
+                        detail: error.to_string(),
+                    };
                     let place = chunk.places.get(row).copied().unwrap_or(-1);
-                    self.bury(&Malformed { bytes: value.to_vec(), fault, place }, key, shared)?;
-                    sent.letter(TOO_LARGE);
+                    self.dead_letter(
+                        &Malformed { bytes: value.to_vec(), fault, place },
+                        key,
+                        shared,
+                    )?;
+                    sent.dead_letter(TOO_LARGE);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         for malformed in &chunk.malformed {
-            self.bury(malformed, None, shared)?;
-            sent.letter(&malformed.fault.reason);
+            self.dead_letter(malformed, None, shared)?;
+            sent.dead_letter(&malformed.fault.reason);
         }
         let delta = Progress { counters: sent.counters, ..Progress::default() };
-        let claims = self.protocol.claim(term, &BTreeMap::from([(self.number as Partition, delta)]))?;
+        let claims =
+            self.protocol.claim(term, &BTreeMap::from([(self.number as Partition, delta)]))?;
         if let Some(claim) = claims.first() {
             let position = Position { position: chunk.position.clone(), progress: claim.progress };
-            positions::write(&mut self.unit, &shared.pipeline.name, kind(shared), self.number, &position)?;
+            positions::write(
+                &mut self.unit,
+                &shared.pipeline.name,
+                kind(shared),
+                self.number,
+                &position,
+            )?;
         }
         Ok(sent)
     }
 
-    fn bury(&mut self, malformed: &Malformed, key: Option<&[u8]>, shared: &Shared) -> Result<(), Error> {
+    fn dead_letter(
+        &mut self,
+        malformed: &Malformed,
+        key: Option<&[u8]>,
+        shared: &Shared,
+    ) -> Result<(), Error> {
         let pipeline = &shared.pipeline;
-        let letter = DeadLetter {
+        let dead_letter = OutgoingDeadLetter {
             topic: &pipeline.dead_letters.topic,
             partition: Some(self.number as Partition % pipeline.input.partitions),
-            origin: Origin { topic: kind(shared), partition: self.number as Partition, offset: malformed.place, timestamp_ms: -1 },
+            origin: Origin {
+                topic: kind(shared),
+                partition: self.number as Partition,
+                offset: malformed.place,
+                timestamp_ms: -1,
+            },
             key,
             value: Some(&malformed.bytes),
             headers: &[],
             fault: &malformed.fault,
             lineage: None,
         };
-        Ok(letter.send(&mut self.unit)?)
+        Ok(dead_letter.send(&mut self.unit)?)
     }
 
-    /// Nothing of the batch was written. A claim that was made has failed; one that was not is replaced by an empty term.
+    /// Nothing of the batch was written. A claim that was made has failed; one that was not is
+    /// replaced by an empty term.
     fn refuse(&mut self, term: Term) {
         self.reader = None;
         if self.protocol.in_flight() {
-            self.protocol.handle(Event::Landed(Outcome::Refused));
+            self.protocol.handle(Event::WriteFinished(Outcome::Refused));
         }
         if self.protocol.term() == Some(term) {
             self.protocol.handle(Event::OutOfRange);
         }
     }
 
-    /// The reader failed: the ledger says where the next one begins.
+    /// The reader failed: the position store says where the next one begins.
     fn rewind(&mut self) {
         self.reader = None;
         self.protocol.handle(Event::OutOfRange);
@@ -291,8 +388,12 @@ impl Part {
             State::Done => ("done", None),
             State::Halted(reason) => ("halted", Some(reason.clone())),
         };
-        let progress = self.protocol.committed().map(|(_, _, progress)| *progress).next().unwrap_or_default();
-        shared.status.set(self.number, status::Part { state, position: self.position.clone(), progress, reason });
+        let progress =
+            self.protocol.committed().map(|(_, _, progress)| *progress).next().unwrap_or_default();
+        shared.status.set(
+            self.number,
+            status::Part { state, position: self.position.clone(), progress, reason },
+        );
     }
 
     /// To be called when the partition goes to another worker.
@@ -334,7 +435,7 @@ impl<'a> Sent<'a> {
         self.bytes += OVERHEAD + key.map_or(0, <[u8]>::len) + value.len();
     }
 
-    fn letter(&mut self, reason: &'a str) {
+    fn dead_letter(&mut self, reason: &'a str) {
         self.counters.read += 1;
         self.counters.dead += 1;
         self.reasons.push(reason);

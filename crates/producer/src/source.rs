@@ -1,4 +1,5 @@
-//! Where records come from. A new kind of source is one file below this one that implements two traits.
+//! Where records come from. A new kind of source is one file below this one that implements two
+//! traits.
 
 pub mod file;
 pub mod synthetic;
@@ -10,10 +11,12 @@ use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{self, Pipeline};
 
-/// Something that holds records in independent partitions, each readable again from any position it ever named.
+/// Something that holds records in independent partitions, each readable again from any position it
+/// ever named.
 ///
-/// A position is the source's own affair (a sequence number, a file and a line, a page's cursor). It is committed in the transaction of
-/// the records before it, so after a crash reading goes on exactly there: the source must give the same records again from it.
+/// A position is the source's own affair (a sequence number, a file and a line, a page's cursor).
+/// It is committed in the transaction of the records before it, so after a crash reading goes on
+/// exactly there: the source must give the same records again from it.
 pub trait Source: Send + Sync {
     /// How many partitions; fixed for the life of the pipeline.
     fn partitions(&self) -> u32;
@@ -27,11 +30,12 @@ pub trait Source: Send + Sync {
 
 /// Reads one partition in order.
 pub trait Reader: Send {
-    /// The next records and the malformed items between them, within `limit`. An empty chunk that is not the end means that there is
-    /// nothing at the moment.
+    /// The next records and the malformed items between them, within `limit`. An empty chunk that
+    /// is not the end means that there is nothing at the moment.
     ///
     /// # Errors
-    /// As [`Source::open`]; after one, the reader is dropped and the partition opened again at the last committed position.
+    /// As [`Source::open`]; after one, the reader is dropped and the partition opened again at the
+    /// last committed position.
     fn read(&mut self, limit: Limit) -> Result<Chunk, Error>;
 }
 
@@ -50,7 +54,8 @@ pub struct Chunk {
     pub batch: RecordBatch,
     /// Rows of `batch` whose bytes are spoiled on purpose once they are encoded; ascending.
     pub spoiled: Vec<(usize, Spoil)>,
-    /// Per row of `batch` the place in the source, as in [`Malformed::place`]; empty where rows have none of their own.
+    /// Per row of `batch` the place in the source, as in [`Malformed::place`]; empty where rows
+    /// have none of their own.
     pub places: Vec<i64>,
     /// What could not become a record.
     pub malformed: Vec<Malformed>,
@@ -97,7 +102,8 @@ pub enum Error {
         /// What the operating system or the other side said.
         reason: String,
     },
-    /// The source no longer holds what comes next, or it is not the source that the position speaks of.
+    /// The source no longer holds what comes next, or it is not the source that the position speaks
+    /// of.
     #[error("{0}")]
     Lost(String),
     /// The source does not fit the input schema, or the pipeline file is wrong about it.
@@ -111,8 +117,13 @@ pub enum Error {
 /// Every mistake that can be found without reading records.
 pub fn build(pipeline: &Pipeline, schema: &Schema) -> Result<Box<dyn Source>, Vec<Mistake>> {
     match &pipeline.source {
-        Some(pipeline::Source::Synthetic(synthetic)) => Ok(Box::new(synthetic::Synthetic::new(synthetic, schema)?)),
+        Some(pipeline::Source::Synthetic(synthetic)) => {
+            Ok(Box::new(synthetic::Synthetic::new(synthetic, schema)?))
+        }
         Some(pipeline::Source::File(file)) => Ok(Box::new(file::Files::new(file, schema)?)),
-        None => Err(vec![Mistake::new("source", "the producer needs a source").hint("add a [source] section, or do not run a producer")]),
+        None => Err(vec![
+            Mistake::new("source", "the producer needs a source")
+                .hint("add a [source] section, or do not run a producer"),
+        ]),
     }
 }

@@ -1,4 +1,5 @@
-//! The promise of the producer, against a real Kafka: what is in the input topic is what the source holds, each record once.
+//! The promise of the producer, against a real Kafka: what is in the input topic is what the source
+//! holds, each record once.
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use weir_codec::{Registry, Schema};
 use weir_kafka::positions::{self, Position};
 use weir_kafka::reader::Span;
-use weir_kafka::{Letter, Outgoing, Unit, admin, scan};
+use weir_kafka::{DeadLetter, Outgoing, TransactionalProducer, admin, scan};
 use weir_model::pipeline::{Pipeline, Source};
 use weir_model::protocol::Outcome;
 use weir_producer::synthetic::Oracle;
@@ -35,7 +36,11 @@ fn calls(records: u64, partitions: u32, rate: u64) -> Arc<Pipeline> {
 }
 
 fn options(pipeline: &Pipeline, exit_when_done: bool) -> Options {
-    let settings = Settings { listen: ([127, 0, 0, 1], 0).into(), instance: random_name("producer"), stable: false };
+    let settings = Settings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        instance: random_name("producer"),
+        stable: false,
+    };
     Options { settings, metrics: Metrics::new("producer", &pipeline.name), exit_when_done }
 }
 
@@ -48,10 +53,12 @@ struct Running {
 
 impl Running {
     fn start(pipeline: &Arc<Pipeline>, exit_when_done: bool) -> Running {
-        let (stop, options, pipeline) = (CancellationToken::new(), options(pipeline, exit_when_done), pipeline.clone());
+        let (stop, options, pipeline) =
+            (CancellationToken::new(), options(pipeline, exit_when_done), pipeline.clone());
         let (token, metrics) = (stop.clone(), options.metrics.clone());
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run(pipeline, options, token))
         });
         Running { stop, metrics, thread }
@@ -59,7 +66,10 @@ impl Running {
 
     fn metric(&self, name: &str) -> f64 {
         let page = String::from_utf8(self.metrics.render().unwrap()).unwrap();
-        page.lines().filter(|l| l.starts_with(&format!("{name}{{"))).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        page.lines()
+            .filter(|l| l.starts_with(&format!("{name}{{")))
+            .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
     }
 
     fn written(&self) -> u64 {
@@ -97,7 +107,9 @@ fn expected(pipeline: &Pipeline) -> Rows {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let registry = Registry::new(&pipeline.registry).unwrap();
     let id = runtime.block_on(registry.latest(&pipeline.input_subject())).unwrap().unwrap().0;
-    let Some(Source::Synthetic(config)) = &pipeline.source else { panic!("not a synthetic source") };
+    let Some(Source::Synthetic(config)) = &pipeline.source else {
+        panic!("not a synthetic source")
+    };
     let oracle = Oracle::new(config, &schema, id).unwrap();
     let mut rows: Rows = (0..config.records)
         .map(|sequence| oracle.expect(sequence))
@@ -127,7 +139,12 @@ fn every_record_arrives_once_and_the_books_say_so() {
     assert_exact(&pipeline);
     let books = books(&pipeline);
     assert_eq!(books.len(), 3);
-    assert!(books.values().all(|b| b.progress.counters.read == 20_000 && b.progress.counters.written == 20_000), "{books:?}");
+    assert!(
+        books
+            .values()
+            .all(|b| b.progress.counters.read == 20_000 && b.progress.counters.written == 20_000),
+        "{books:?}"
+    );
 }
 
 #[test]
@@ -135,7 +152,9 @@ fn a_producer_that_is_stopped_again_and_again_neither_loses_nor_repeats() {
     let pipeline = calls(150_000, 2, 20_000);
     for _ in 0..4 {
         let running = Running::start(&pipeline, true);
-        wait_until("some records", LONG, || (running.written() > 4_000 || running.thread.is_finished()).then_some(()));
+        wait_until("some records", LONG, || {
+            (running.written() > 4_000 || running.thread.is_finished()).then_some(())
+        });
         running.stop();
     }
     Running::start(&pipeline, true).end().unwrap();
@@ -146,7 +165,9 @@ fn a_producer_that_is_stopped_again_and_again_neither_loses_nor_repeats() {
 fn two_producers_share_the_partitions_and_one_takes_over_all() {
     let pipeline = calls(200_000, 4, 20_000);
     let (first, second) = (Running::start(&pipeline, true), Running::start(&pipeline, true));
-    wait_until("both to write", LONG, || (first.written() > 1_000 && second.written() > 1_000).then_some(()));
+    wait_until("both to write", LONG, || {
+        (first.written() > 1_000 && second.written() > 1_000).then_some(())
+    });
     assert_eq!(first.metric("weir_source_partitions_owned"), 2.0);
     first.stop();
     second.end().unwrap();
@@ -158,7 +179,7 @@ fn a_fenced_zombie_writes_nothing_that_counts() {
     let pipeline = calls(30_000, 1, 0);
     assert!(admin::ensure(&pipeline.kafka, &admin::topics(&pipeline)).unwrap().is_empty());
     let id = format!("{}.0", pipeline.producer_group());
-    let mut zombie = Unit::open(&pipeline.kafka, &id).unwrap();
+    let mut zombie = TransactionalProducer::open(&pipeline.kafka, &id).unwrap();
     zombie.begin().unwrap();
     let record = Outgoing {
         topic: &pipeline.input.topic,
@@ -180,9 +201,17 @@ fn a_producer_that_is_fenced_while_it_works_goes_on_from_the_ledger() {
     let running = Running::start(&pipeline, true);
     for more in [10_000, 25_000, 40_000] {
         wait_until("some records", LONG, || (running.written() > more).then_some(()));
-        drop(Unit::open(&pipeline.kafka, &format!("{}.0", pipeline.producer_group())).unwrap());
+        drop(
+            TransactionalProducer::open(
+                &pipeline.kafka,
+                &format!("{}.0", pipeline.producer_group()),
+            )
+            .unwrap(),
+        );
     }
-    wait_until("the recycles", LONG, || (running.metric("weir_producer_recycles_total") >= 3.0).then_some(()));
+    wait_until("the reinitializations", LONG, || {
+        (running.metric("weir_producer_reinitializations_total") >= 3.0).then_some(())
+    });
     running.end().unwrap();
     assert_exact(&pipeline);
 }
@@ -191,24 +220,39 @@ fn a_producer_that_is_fenced_while_it_works_goes_on_from_the_ledger() {
 fn malformed_lines_are_dead_letters_in_the_same_transaction() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("flight.avsc"), FLIGHT).unwrap();
-    std::fs::write(folder.path().join("a.csv"), "Code,Miles (stat.)\nAA,12\nBB,twelve\nCC,7,8\n\"D\"\"D\",9\n").unwrap();
+    std::fs::write(
+        folder.path().join("a.csv"),
+        "Code,Miles (stat.)\nAA,12\nBB,twelve\nCC,7,8\n\"D\"\"D\",9\n",
+    )
+    .unwrap();
     let source = format!("type = \"file\"\npath = \"{}/*.csv\"", folder.path().display());
-    let input = format!("schema = \"{}/flight.avsc\"\nkey = \"code\"\npartitions = 3", folder.path().display());
+    let input = format!(
+        "schema = \"{}/flight.avsc\"\nkey = \"code\"\npartitions = 3",
+        folder.path().display()
+    );
     let pipeline = pipeline(&source, &input);
     Running::start(&pipeline, true).end().unwrap();
-    let keys: Vec<_> =
-        rows(&pipeline, &pipeline.input.topic).into_iter().map(|(key, _)| String::from_utf8(key.unwrap()).unwrap()).collect();
+    let keys: Vec<_> = rows(&pipeline, &pipeline.input.topic)
+        .into_iter()
+        .map(|(key, _)| String::from_utf8(key.unwrap()).unwrap())
+        .collect();
     assert_eq!(keys, ["AA", "D\"D"]);
-    let mut letters = Vec::new();
+    let mut dead_letters = Vec::new();
     let spans: Vec<_> = (0..3).map(Span::all).collect();
     scan(&pipeline.kafka, &pipeline.dead_letters.topic, &spans, |record| {
-        letters.push((Letter::read(record).unwrap(), record.value().unwrap().to_vec()));
+        dead_letters.push((DeadLetter::read(record).unwrap(), record.value().unwrap().to_vec()));
         ControlFlow::Continue(())
     })
     .unwrap();
-    let said: Vec<_> = letters.iter().map(|(l, value)| (l.reason.as_str(), l.offset, value.as_slice())).collect();
+    let said: Vec<_> = dead_letters
+        .iter()
+        .map(|(l, value)| (l.reason.as_str(), l.offset, value.as_slice()))
+        .collect();
     assert_eq!(said, [("bad_value", 3, &b"BB,twelve"[..]), ("malformed_line", 4, &b"CC,7,8"[..])]);
-    assert_eq!(letters[0].0.detail, "a.csv line 3, column `Miles (stat.)`: `twelve` is not a whole number");
+    assert_eq!(
+        dead_letters[0].0.detail,
+        "a.csv line 3, column `Miles (stat.)`: `twelve` is not a whole number"
+    );
     let counters = books(&pipeline)[&0].progress.counters;
     assert_eq!((counters.read, counters.written, counters.dead), (4, 2, 2));
 }
@@ -218,20 +262,24 @@ fn a_record_that_is_too_large_for_the_broker_is_a_dead_letter_and_its_neighbours
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("flight.avsc"), FLIGHT).unwrap();
     let long = "x".repeat(1_020_000);
-    std::fs::write(folder.path().join("a.csv"), format!("code,miles stat\nAA,1\n{long},2\nCC,3\n")).unwrap();
+    std::fs::write(folder.path().join("a.csv"), format!("code,miles stat\nAA,1\n{long},2\nCC,3\n"))
+        .unwrap();
     let source = format!("type = \"file\"\npath = \"{}/*.csv\"", folder.path().display());
     let input = format!("schema = \"{}/flight.avsc\"\npartitions = 1", folder.path().display());
     let pipeline = pipeline(&source, &input);
     Running::start(&pipeline, true).end().unwrap();
     assert_eq!(rows(&pipeline, &pipeline.input.topic).len(), 2);
-    let mut letters = Vec::new();
+    let mut dead_letters = Vec::new();
     scan(&pipeline.kafka, &pipeline.dead_letters.topic, &[Span::all(0)], |record| {
-        letters.push(Letter::read(record).unwrap());
+        dead_letters.push(DeadLetter::read(record).unwrap());
         ControlFlow::Continue(())
     })
     .unwrap();
-    assert_eq!((letters.len(), letters[0].reason.as_str(), letters[0].offset), (1, "record_too_large", 3));
-    assert!(letters[0].truncated.unwrap() > 1_020_000);
+    assert_eq!(
+        (dead_letters.len(), dead_letters[0].reason.as_str(), dead_letters[0].offset),
+        (1, "record_too_large", 3)
+    );
+    assert!(dead_letters[0].truncated.unwrap() > 1_020_000);
 }
 
 const FLIGHT: &str = r#"{"type":"record","name":"Flight","fields":[{"name":"code","type":"string"},{"name":"miles_stat","type":"int"}]}"#;
@@ -245,5 +293,10 @@ fn a_broken_pipeline_does_not_start_and_names_every_mistake() {
     let error = Running::start(&pipeline, true).end().unwrap_err();
     assert!(matches!(error, Error::Configuration(_)));
     let text = error.to_string();
-    assert!(text.contains("2 mistakes") && text.contains("none_such") && text.contains("no field `caller`"), "{text}");
+    assert!(
+        text.contains("2 mistakes")
+            && text.contains("none_such")
+            && text.contains("no field `caller`"),
+        "{text}"
+    );
 }

@@ -1,4 +1,5 @@
-//! What is away costs time and no record. These tests stop things, so they have a stack of their own.
+//! What is away costs time and no record. These tests stop things, so they have a stack of their
+//! own.
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
@@ -19,13 +20,18 @@ const LONG: Duration = Duration::from_secs(90);
 const RECORDS: usize = 80_000;
 
 fn pipeline(stack: &Stack) -> Arc<Pipeline> {
-    let source = format!("type = \"synthetic\"\ngenerator = \"call_records\"\nrecords = {RECORDS}\nrate = 10000\npartitions = 2");
+    let source = format!(
+        "type = \"synthetic\"\ngenerator = \"call_records\"\nrecords = {RECORDS}\nrate = 10000\npartitions = 2"
+    );
     support::pipeline(stack, &source, "schema = \"call.avsc\"\nkey = \"caller_id\"")
 }
 
 fn metric(metrics: &Metrics, name: &str) -> f64 {
     let page = String::from_utf8(metrics.render().unwrap()).unwrap();
-    page.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    page.lines()
+        .filter(|l| l.starts_with(name))
+        .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }
 
 #[test]
@@ -34,14 +40,17 @@ fn registry_and_broker_may_go_and_come_back() {
     let pipeline = pipeline(&stack);
     let metrics = Metrics::new("producer", &pipeline.name);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let ready = move || weir_testkit::http::get(&format!("http://{free}/ready")).ok().map(|answer| answer.body);
+    let ready = move || {
+        weir_testkit::http::get(&format!("http://{free}/ready")).ok().map(|answer| answer.body)
+    };
     let settings = Settings { listen: free, instance: random_name("producer"), stable: false };
     let options = Options { settings, metrics: metrics.clone(), exit_when_done: true };
     stack.stop(Component::Registry).unwrap();
     let producer = std::thread::spawn({
         let pipeline = pipeline.clone();
         move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run(pipeline, options, CancellationToken::new()))
         }
     });
@@ -49,10 +58,16 @@ fn registry_and_broker_may_go_and_come_back() {
     wait_until("the registry to be missed", LONG, says("\"registry\":\"the registry at"));
     assert_eq!(metric(&metrics, "weir_records_written_total"), 0.0);
     stack.resume(Component::Registry).unwrap();
-    wait_until("records", LONG, || (metric(&metrics, "weir_records_written_total") > 10_000.0).then_some(()));
+    wait_until("records", LONG, || {
+        (metric(&metrics, "weir_records_written_total") > 10_000.0).then_some(())
+    });
     wait_until("readiness", LONG, says("\"ready\":true"));
     stack.kill(Component::Broker(0)).unwrap();
-    wait_until("the broker to be missed", Duration::from_secs(20), says("\"kafka\":\"no answer for"));
+    wait_until(
+        "the broker to be missed",
+        Duration::from_secs(20),
+        says("\"kafka\":\"no answer for"),
+    );
     stack.resume(Component::Broker(0)).unwrap();
     producer.join().unwrap().unwrap();
 

@@ -3,8 +3,8 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// Exponential backoff with jitter: each wait is drawn from the upper half of a span that doubles up to a cap, so that many clients of
-/// one broken server do not return in step.
+/// Exponential backoff with jitter: each wait is drawn from the upper half of a span that doubles
+/// up to a cap, so that many clients of one broken server do not return in step.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -13,7 +13,8 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// From 100 ms to 5 s: quick enough to resume within seconds of a server's return, slow enough not to hammer it.
+    /// From 100 ms to 5 s: quick enough to resume within seconds of a server's return, slow enough
+    /// not to hammer it.
     fn default() -> Backoff {
         Backoff::new(Duration::from_millis(100), Duration::from_secs(5))
     }
@@ -38,8 +39,8 @@ impl Backoff {
     }
 }
 
-/// A number in [0, 1) that differs between calls and processes. The standard library seeds its hash maps from the operating system,
-/// which is randomness enough for jitter.
+/// A number in [0, 1) that differs between calls and processes. The standard library seeds its hash
+/// maps from the operating system, which is randomness enough for jitter.
 fn fraction() -> f64 {
     (unique() >> 11) as f64 / (1u64 << 53) as f64
 }
@@ -59,7 +60,10 @@ mod tests {
         let mut backoff = Backoff::new(ms(100), ms(1000));
         for span in [100, 200, 400, 800, 1000, 1000] {
             let wait = backoff.next_wait();
-            assert!(wait >= ms(span / 2) && wait <= ms(span), "{wait:?} is not between half of {span} ms and all of it");
+            assert!(
+                wait >= ms(span / 2) && wait <= ms(span),
+                "{wait:?} is not between half of {span} ms and all of it"
+            );
         }
         backoff.reset();
         assert!(backoff.next_wait() <= ms(100));

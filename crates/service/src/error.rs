@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Why an instance of a service ended, when it was not its records, its pipeline file or something it depends on.
+/// Why an instance of a service ended, when it was not its records, its pipeline file or something
+/// it depends on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The admin pages have no address.

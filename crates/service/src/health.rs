@@ -1,15 +1,15 @@
 //! What this instance can and cannot do at the moment, for `/ready` and `/live`.
 
+use crate::duration::format_duration;
+use crate::liveness::WorkerLiveness;
 use crate::metrics::Metrics;
-use crate::pulse::Pulse;
-use crate::spell::spell;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A dependency that was asked something and has not answered for so long is away.
-const PATIENCE: Duration = Duration::from_secs(3);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Health of one service instance; clones share it.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ struct Inner {
 struct Board {
     dependencies: BTreeMap<String, Handles>,
     halts: BTreeMap<String, String>,
-    workers: Vec<Arc<Pulse>>,
+    workers: Vec<Arc<WorkerLiveness>>,
     handles: u64,
 }
 
@@ -42,8 +42,10 @@ struct View {
 
 impl View {
     fn trouble(&self) -> Option<Trouble> {
-        let silent = self.asked.filter(|asked| asked.elapsed() > PATIENCE);
-        self.trouble.clone().or_else(|| silent.map(|since| Trouble { reason: "no answer".into(), since }))
+        let silent = self.asked.filter(|asked| asked.elapsed() > REQUEST_TIMEOUT);
+        self.trouble
+            .clone()
+            .or_else(|| silent.map(|since| Trouble { reason: "no answer".into(), since }))
     }
 }
 
@@ -79,20 +81,27 @@ impl Health {
         Health { inner: Arc::new(Inner { board: Mutex::default(), up: metrics.dependency_up() }) }
     }
 
-    /// A handle on the dependency `name` (`kafka`, `registry`, `postgres`), which counts as away, "not asked yet", until the handle says
-    /// otherwise. Several handles of one name (one per worker) are ok when all of them are.
+    /// A handle on the dependency `name` (`kafka`, `registry`, `postgres`), which counts as away,
+    /// "not asked yet", until the handle says otherwise. Several handles of one name (one per
+    /// worker) are ok when all of them are.
     pub fn dependency(&self, name: &str) -> Dependency {
         let mut board = self.board();
         board.handles += 1;
-        let dependency = Dependency { health: self.clone(), name: name.into(), handle: board.handles };
+        let dependency =
+            Dependency { health: self.clone(), name: name.into(), handle: board.handles };
         let trouble = Trouble { reason: "not asked yet".into(), since: Instant::now() };
-        board.dependencies.entry(name.into()).or_default().insert(dependency.handle, View { trouble: Some(trouble), asked: None });
+        board
+            .dependencies
+            .entry(name.into())
+            .or_default()
+            .insert(dependency.handle, View { trouble: Some(trouble), asked: None });
         drop(board);
         self.inner.up.with_label_values(&[name]).set(0);
         dependency
     }
 
-    /// Says that `what` (`pipeline`, `telecom-data[2]`) stands still until somebody acts; the instance is not ready from now on.
+    /// Says that `what` (`pipeline`, `telecom-data[2]`) stands still until somebody acts; the
+    /// instance is not ready from now on.
     pub fn halt(&self, what: &str, reason: &str) {
         let news = self.board().halts.insert(what.into(), reason.into()).as_deref() != Some(reason);
         if news {
@@ -113,30 +122,50 @@ impl Health {
         }
         let state = |handles: &Handles| match worst(handles) {
             None => "ok".to_string(),
-            Some(trouble) => format!("{} for {}", trouble.reason, spell(trouble.since.elapsed())),
+            Some(trouble) => {
+                format!("{} for {}", trouble.reason, format_duration(trouble.since.elapsed()))
+            }
         };
-        let dependencies: BTreeMap<_, _> = board.dependencies.iter().map(|(name, handles)| (name.clone(), state(handles))).collect();
-        let ready = board.halts.is_empty() && board.dependencies.values().all(|handles| worst(handles).is_none());
+        let dependencies: BTreeMap<_, _> = board
+            .dependencies
+            .iter()
+            .map(|(name, handles)| (name.clone(), state(handles)))
+            .collect();
+        let ready = board.halts.is_empty()
+            && board.dependencies.values().all(|handles| worst(handles).is_none());
         Readiness { ready, dependencies, halted: board.halts.clone() }
     }
 
     /// Whether all workers of this instance are alive.
     pub fn liveness(&self) -> Liveness {
         let board = self.board();
-        let workers: BTreeMap<_, _> = board.workers.iter().map(|w| (w.name.clone(), w.trouble())).collect();
+        let workers: BTreeMap<_, _> =
+            board.workers.iter().map(|w| (w.name.clone(), w.trouble())).collect();
         let live = workers.values().all(Option::is_none);
-        Liveness { live, workers: workers.into_iter().map(|(name, trouble)| (name, trouble.unwrap_or_else(|| "ok".into()))).collect() }
+        Liveness {
+            live,
+            workers: workers
+                .into_iter()
+                .map(|(name, trouble)| (name, trouble.unwrap_or_else(|| "ok".into())))
+                .collect(),
+        }
     }
 
-    pub(crate) fn watch(&self, pulse: Arc<Pulse>) {
-        self.board().workers.push(pulse);
+    pub(crate) fn watch(&self, liveness: Arc<WorkerLiveness>) {
+        self.board().workers.push(liveness);
     }
 
     fn set(&self, dependency: &Dependency, reason: Option<String>) {
         let mut board = self.board();
         let handles = board.dependencies.entry(dependency.name.clone()).or_default();
-        let since = handles.get(&dependency.handle).and_then(View::trouble).map_or_else(Instant::now, |t| t.since);
-        handles.insert(dependency.handle, View { trouble: reason.map(|reason| Trouble { reason, since }), asked: None });
+        let since = handles
+            .get(&dependency.handle)
+            .and_then(View::trouble)
+            .map_or_else(Instant::now, |t| t.since);
+        handles.insert(
+            dependency.handle,
+            View { trouble: reason.map(|reason| Trouble { reason, since }), asked: None },
+        );
         let up = worst(handles).is_none();
         drop(board);
         self.inner.up.with_label_values(&[&dependency.name]).set(i64::from(up));
@@ -144,7 +173,12 @@ impl Health {
 
     fn asking(&self, dependency: &Dependency) {
         let mut board = self.board();
-        let view = board.dependencies.entry(dependency.name.clone()).or_default().entry(dependency.handle).or_default();
+        let view = board
+            .dependencies
+            .entry(dependency.name.clone())
+            .or_default()
+            .entry(dependency.handle)
+            .or_default();
         view.asked.get_or_insert_with(Instant::now);
     }
 
@@ -157,7 +191,8 @@ impl Health {
         self.inner.up.with_label_values(&[&dependency.name]).set(i64::from(up));
     }
 
-    /// A panic while holding the lock leaves plain values behind, never half-made ones; so poison is no reason to go silent.
+    /// A panic while holding the lock leaves plain values behind, never half-made ones; so poison
+    /// is no reason to go silent.
     fn board(&self) -> MutexGuard<'_, Board> {
         self.inner.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,8 +216,9 @@ impl Dependency {
         &self.name
     }
 
-    /// It is asked something now that may take long: unless [`Dependency::ok`] or [`Dependency::away`] follows within three seconds, it
-    /// counts as away, for as long as the call takes.
+    /// It is asked something now that may take long: unless [`Dependency::ok`] or
+    /// [`Dependency::away`] follows within three seconds, it counts as away, for as long as the
+    /// call takes.
     pub fn asking(&self) {
         self.health.asking(self);
     }
@@ -232,7 +268,10 @@ mod tests {
         b.away("connection refused");
         let readiness = health.readiness();
         assert!(!readiness.ready);
-        assert!(readiness.dependencies["postgres"].starts_with("connection refused for "), "{readiness:?}");
+        assert!(
+            readiness.dependencies["postgres"].starts_with("connection refused for "),
+            "{readiness:?}"
+        );
         drop(b);
         assert!(health.readiness().ready);
     }
@@ -268,8 +307,14 @@ mod tests {
         kafka.ok();
         kafka.asking();
         assert!(health.readiness().ready, "a moment is no outage");
-        let past = Instant::now() - PATIENCE - Duration::from_secs(2);
-        health.board().dependencies.get_mut("kafka").unwrap().values_mut().for_each(|view| view.asked = Some(past));
+        let past = Instant::now() - REQUEST_TIMEOUT - Duration::from_secs(2);
+        health
+            .board()
+            .dependencies
+            .get_mut("kafka")
+            .unwrap()
+            .values_mut()
+            .for_each(|view| view.asked = Some(past));
         assert_eq!(health.readiness().dependencies["kafka"], "no answer for 5 s");
         assert_eq!(health.inner.up.with_label_values(&["kafka"]).get(), 0);
         kafka.ok();

@@ -1,7 +1,8 @@
 //! The admin pages: `/live`, `/ready`, `/metrics`, `/status`.
 //!
-//! The accept loop is our own because `axum::serve` installs no timer, which leaves hyper's header timeout without effect
-//! (<https://github.com/tokio-rs/axum/issues/2741>): a client that sends its request a byte a minute would hold its connection for ever.
+//! The accept loop is our own because `axum::serve` installs no timer, which leaves hyper's header
+//! timeout without effect (<https://github.com/tokio-rs/axum/issues/2741>): a client that sends its
+//! request a byte a minute would hold its connection for ever.
 
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -22,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A request's head must arrive within this time; an idle connection is closed after it as well.
 const HEADER: Duration = Duration::from_secs(5);
-/// No connection lives longer, so that a client that never reads its answer does not hold one for ever.
+/// No connection lives longer, so that a client that never reads its answer does not hold one for
+/// ever.
 const LIFE: Duration = Duration::from_secs(60);
 /// What an answer that is under way gets at the end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -46,9 +48,19 @@ type Page = (Instant, Vec<u8>);
 type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 impl Surface {
-    /// Pages over these; `status` is asked on every request of `/status` and must not wait for anything.
-    pub fn new(health: &Health, metrics: &Metrics, status: impl Fn() -> serde_json::Value + Send + Sync + 'static) -> Surface {
-        Surface { health: health.clone(), metrics: metrics.clone(), status: Arc::new(status), page: Arc::default() }
+    /// Pages over these; `status` is asked on every request of `/status` and must not wait for
+    /// anything.
+    pub fn new(
+        health: &Health,
+        metrics: &Metrics,
+        status: impl Fn() -> serde_json::Value + Send + Sync + 'static,
+    ) -> Surface {
+        Surface {
+            health: health.clone(),
+            metrics: metrics.clone(),
+            status: Arc::new(status),
+            page: Arc::default(),
+        }
     }
 
     fn routes(self) -> Router {
@@ -81,7 +93,8 @@ async fn ready(State(surface): State<Surface>) -> Response {
 
 async fn metrics(State(surface): State<Surface>) -> Response {
     match surface.page() {
-        Ok(page) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response(),
+        Ok(page) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
+            .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -106,7 +119,8 @@ pub async fn serve(listener: TcpListener, surface: Surface, stop: CancellationTo
         let (stream, slot) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, or the client is gone already. Neither is the end of the pages.
+                // Out of file descriptors, or the client is gone already. Neither is the end of the
+                // pages.
                 tracing::debug!(%error, "no connection accepted");
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
@@ -123,7 +137,10 @@ pub async fn serve(listener: TcpListener, surface: Surface, stop: CancellationTo
     tokio::time::timeout(GRACE, slots.acquire_many(all)).await.ok();
 }
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let slot = slots.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, slot))

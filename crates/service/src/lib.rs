@@ -1,32 +1,33 @@
-//! The chassis under every service of weir: settings from the environment, logs, one metric registry per service instance, health,
-//! the admin pages, worker threads that cannot die unseen, signals, and waiting for what is away.
+//! The chassis under every service of weir: settings from the environment, logs, one metric
+//! registry per service instance, health, the admin pages, worker threads that cannot die unseen,
+//! signals, and waiting for what is away.
 //!
-//! The promise: an outage never looks like health. A dependency that is away makes `/ready` false with its name and since when, while
-//! `/live` stays true; a worker thread that died or hangs makes `/live` false and ends the process with an error
-//! (`tests/surface.rs`, `workers::tests`).
+//! The promise: an outage never looks like health. A dependency that is away makes `/ready` false
+//! with its name and since when, while `/live` stays true; a worker thread that died or hangs makes
+//! `/live` false and ends the process with an error (`tests/surface.rs`, `workers::tests`).
 
 pub mod backoff;
+pub mod duration;
 pub mod error;
 pub mod health;
 pub mod http;
+pub mod liveness;
 pub mod logs;
 pub mod metrics;
-pub mod pulse;
+pub mod retry;
 pub mod settings;
 pub mod signals;
-pub mod spell;
 pub mod start;
-pub mod waiting;
 pub mod workers;
 
 pub use backoff::Backoff;
 pub use error::Error;
 pub use health::{Dependency, Health};
 pub use http::{Surface, serve};
+pub use liveness::Heartbeat;
 pub use metrics::Metrics;
-pub use pulse::Heartbeat;
+pub use retry::RetryState;
 pub use settings::Settings;
 pub use start::{Failure, host, start};
 pub use tokio_util::sync::CancellationToken;
-pub use waiting::Waiting;
 pub use workers::{Workers, blocking};

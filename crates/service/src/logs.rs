@@ -1,7 +1,9 @@
-//! Log lines: for people on a terminal, JSON otherwise. `WEIR_LOG` sets the level (`debug`, `info,weir_kafka=debug`); default `info`.
+//! Log lines: for people on a terminal, JSON otherwise. `WEIR_LOG` sets the level (`debug`,
+//! `info,weir_kafka=debug`); default `info`.
 //!
-//! An event's message is its `event`; `service` and `pipeline` come from the span that the service runs in. Lines go to standard error
-//! through a bounded queue: when the reader of the log stalls, lines are dropped and counted, the data goes on.
+//! An event's message is its `event`; `service` and `pipeline` come from the span that the service
+//! runs in. Lines go to standard error through a bounded queue: when the reader of the log stalls,
+//! lines are dropped and counted, the data goes on.
 
 mod line;
 
@@ -27,7 +29,8 @@ pub struct Logs {
 
 impl Drop for Logs {
     fn drop(&mut self) {
-        // The subscriber lives as long as the process and keeps a sender, so the end of the queue is asked for by an empty line.
+        // The subscriber lives as long as the process and keeps a sender, so the end of the queue
+        // is asked for by an empty line.
         let (Some(queue), Some(written)) = (self.queue.take(), self.written.take()) else { return };
         if queue.try_send(String::new()).is_ok() {
             // A stalled reader must not keep the process alive.
@@ -36,7 +39,8 @@ impl Drop for Logs {
     }
 }
 
-/// Installs the log for the whole process. A second call does nothing: whoever installed one before (a test, an embedding program) keeps it.
+/// Installs the log for the whole process. A second call does nothing: whoever installed one before
+/// (a test, an embedding program) keeps it.
 pub fn install() -> Logs {
     let (queue_tx, queue_rx) = sync_channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -47,7 +51,9 @@ pub fn install() -> Logs {
         return Logs { queue: None, written: None };
     }
     let (done_tx, done_rx) = sync_channel(1);
-    let writer = std::thread::Builder::new().name("log".into()).spawn(move || write(&queue_rx, &done_tx, &dropped));
+    let writer = std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || write(&queue_rx, &done_tx, &dropped));
     Logs { queue: Some(queue_tx), written: writer.ok().map(|_| done_rx) }
 }
 
@@ -60,7 +66,9 @@ fn write(queue: &Receiver<String>, done: &SyncSender<()>, dropped: &AtomicU64) {
         }
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            line.push_str(&format!("({lost} log lines were dropped before this one: nobody read the log)\n"));
+            line.push_str(&format!(
+                "({lost} log lines were dropped before this one: nobody read the log)\n"
+            ));
         }
         // There is nobody to tell when the log itself cannot be written.
         out.write_all(line.as_bytes()).ok();
@@ -92,7 +100,12 @@ struct Lines<S> {
 }
 
 impl<T: Sink, S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines<T> {
-    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
+    fn on_new_span(
+        &self,
+        attributes: &span::Attributes<'_>,
+        id: &span::Id,
+        context: Context<'_, S>,
+    ) {
         let Some(span) = context.span(id) else { return };
         let mut line = Line::default();
         attributes.record(&mut line);
@@ -108,7 +121,9 @@ impl<T: Sink, S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines<T> {
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut line = Line::default();
-        for span in context.event_scope(event).into_iter().flatten().collect::<Vec<_>>().iter().rev() {
+        for span in
+            context.event_scope(event).into_iter().flatten().collect::<Vec<_>>().iter().rev()
+        {
             if let Some(fields) = span.extensions().get::<Line>() {
                 line.inherit(fields);
             }
@@ -133,7 +148,8 @@ fn capture_as(form: Form, work: impl FnOnce()) -> Vec<String> {
         }
     }
     let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let subscriber = tracing_subscriber::registry().with(Lines { form, to: Collected(lines.clone()) });
+    let subscriber =
+        tracing_subscriber::registry().with(Lines { form, to: Collected(lines.clone()) });
     tracing::subscriber::with_default(subscriber, work);
     std::mem::take(&mut *lines.lock().unwrap())
 }
@@ -153,8 +169,7 @@ mod tests {
         let lines = capture_as(Form::Json, in_span);
         assert_eq!(lines.len(), 1);
         let rest = &lines[0][lines[0].find(",\"level\"").unwrap()..];
-        let expected =
-            r#","level":"info","service":"sink","pipeline":"telecom","event":"rebalanced","partition":2,"topic":"a \"b\"","rate":1.5}"#;
+        let expected = r#","level":"info","service":"sink","pipeline":"telecom","event":"rebalanced","partition":2,"topic":"a \"b\"","rate":1.5}"#;
         assert_eq!(rest.trim_end(), expected);
         assert!(serde_json::from_str::<serde_json::Value>(&lines[0]).is_ok());
     }
@@ -165,7 +180,12 @@ mod tests {
             in_span();
             tracing::warn!("two\nlines \u{1b}[31m");
         });
-        assert!(lines[0].contains("sink") && lines[0].contains("rebalanced") && lines[0].contains("partition=\u{1b}[0m2"), "{lines:?}");
+        assert!(
+            lines[0].contains("sink")
+                && lines[0].contains("rebalanced")
+                && lines[0].contains("partition=\u{1b}[0m2"),
+            "{lines:?}"
+        );
         assert_eq!(lines[1].matches('\n').count(), 1);
         assert!(!lines[1].contains("\u{1b}[31m"));
     }

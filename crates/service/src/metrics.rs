@@ -1,5 +1,5 @@
-//! One registry of metrics per service instance, and the metrics that services share by name. A service's own `metrics.rs` declares
-//! which of them it keeps.
+//! One registry of metrics per service instance, and the metrics that services share by name. A
+//! service's own `metrics.rs` declares which of them it keeps.
 
 pub use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 
@@ -11,11 +11,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// From a millisecond to a minute, dense around the goals (300 ms and 1 s).
 const SECONDS: &[f64] = &[
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0,
-    60.0,
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75,
+    1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0,
 ];
-const RECORDS: &[f64] = &[1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0, 100_000.0];
-/// So many different reasons of dead letters get a series of their own; the rest count as `other`, so that no input can swell the page.
+const RECORDS: &[f64] =
+    &[1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0, 100_000.0];
+/// So many different reasons of dead letters get a series of their own; the rest count as `other`,
+/// so that no input can swell the page.
 const REASONS: usize = 64;
 
 /// A registry and the labels that every metric of it carries; clones share the registry.
@@ -28,11 +30,13 @@ pub struct Metrics {
 impl Metrics {
     /// An empty registry; all metrics carry the labels `service` and `pipeline`.
     pub fn new(service: &str, pipeline: &str) -> Metrics {
-        let labels = [("service", service), ("pipeline", pipeline)].map(|(k, v)| (k.to_string(), v.to_string()));
+        let labels = [("service", service), ("pipeline", pipeline)]
+            .map(|(k, v)| (k.to_string(), v.to_string()));
         Metrics { registry: Registry::new(), labels: labels.into() }
     }
 
-    /// The same registry; metrics made through the result carry one label more, for instance the sink's name.
+    /// The same registry; metrics made through the result carry one label more, for instance the
+    /// sink's name.
     pub fn with(&self, label: &str, value: &str) -> Metrics {
         let mut more = self.clone();
         more.labels.insert(label.into(), value.into());
@@ -77,7 +81,10 @@ impl Metrics {
 
     /// `weir_records_written_total`
     pub fn records_written(&self) -> IntCounter {
-        self.counter("weir_records_written_total", "Records handed on to the next topic or to the target, and committed")
+        self.counter(
+            "weir_records_written_total",
+            "Records handed on to the next topic or to the target, and committed",
+        )
     }
 
     /// `weir_records_filtered_total`
@@ -87,7 +94,8 @@ impl Metrics {
 
     /// `weir_records_dead_total{reason}`
     pub fn records_dead(&self) -> Dead {
-        let opts = self.opts("weir_records_dead_total", "Records that went to the dead letters, by reason");
+        let opts = self
+            .opts("weir_records_dead_total", "Records that went to the dead letters, by reason");
         Dead { counters: self.keep(IntCounterVec::new(opts, &["reason"])), seen: Arc::default() }
     }
 
@@ -108,14 +116,19 @@ impl Metrics {
 
     /// `weir_lag_records{partition}`
     pub fn lag_records(&self) -> IntGaugeVec {
-        self.gauge_by("weir_lag_records", "Offsets between the committed position and the end of the partition", "partition")
+        self.gauge_by(
+            "weir_lag_records",
+            "Offsets between the committed position and the end of the partition",
+            "partition",
+        )
     }
 
     /// `weir_lag_seconds`
     pub fn lag_seconds(&self) -> Gauge {
-        self.keep(Gauge::with_opts(
-            self.opts("weir_lag_seconds", "Age of the record committed last while there are more to read; 0 at the end"),
-        ))
+        self.keep(Gauge::with_opts(self.opts(
+            "weir_lag_seconds",
+            "Age of the record committed last while there are more to read; 0 at the end",
+        )))
     }
 
     /// `weir_batch_records`
@@ -125,17 +138,28 @@ impl Metrics {
 
     /// `weir_transaction_seconds`
     pub fn transaction_seconds(&self) -> Histogram {
-        self.histogram("weir_transaction_seconds", "From the begin of a transaction to its outcome", SECONDS)
+        self.histogram(
+            "weir_transaction_seconds",
+            "From the begin of a transaction to its outcome",
+            SECONDS,
+        )
     }
 
     /// `weir_latency_seconds`
     pub fn latency_seconds(&self) -> Histogram {
-        self.histogram("weir_latency_seconds", "From the input record's Kafka timestamp to the commit here", SECONDS)
+        self.histogram(
+            "weir_latency_seconds",
+            "From the input record's Kafka timestamp to the commit here",
+            SECONDS,
+        )
     }
 
-    /// `weir_producer_recycles_total`
-    pub fn producer_recycles(&self) -> IntCounter {
-        self.counter("weir_producer_recycles_total", "Transactional producers rebuilt because an outcome was not a definite success")
+    /// `weir_producer_reinitializations_total`
+    pub fn producer_reinitializations(&self) -> IntCounter {
+        self.counter(
+            "weir_producer_reinitializations_total",
+            "Transactional producers rebuilt because an outcome was not a definite success",
+        )
     }
 
     /// `weir_rebalances_total`
@@ -145,7 +169,10 @@ impl Metrics {
 
     /// `weir_fence_losses_total`
     pub fn fence_losses(&self) -> IntCounter {
-        self.counter("weir_fence_losses_total", "Times that another instance had taken over what this one was about to commit")
+        self.counter(
+            "weir_fence_losses_total",
+            "Times that another instance had taken over what this one was about to commit",
+        )
     }
 
     pub(crate) fn dependency_up(&self) -> IntGaugeVec {
@@ -156,8 +183,9 @@ impl Metrics {
         Opts::new(name, help).const_labels(self.labels.clone())
     }
 
-    /// Names and labels are constants of the code. Two metrics of one name are a fault in the code; the second then counts without
-    /// being shown, which is better than a service that does not start because of its metrics.
+    /// Names and labels are constants of the code. Two metrics of one name are a fault in the code;
+    /// the second then counts without being shown, which is better than a service that does not
+    /// start because of its metrics.
     fn keep<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
         let metric = metric.expect("names and labels of metrics are valid constants");
         if let Err(error) = self.registry.register(Box::new(metric.clone())) {
@@ -167,8 +195,9 @@ impl Metrics {
     }
 }
 
-/// Observes how old each record was `at` the moment of its commit, given the records' Kafka timestamps in milliseconds since 1970;
-/// records without one (negative) are left out. Gathered locally: the shared histogram is touched once per batch.
+/// Observes how old each record was `at` the moment of its commit, given the records' Kafka
+/// timestamps in milliseconds since 1970; records without one (negative) are left out. Gathered
+/// locally: the shared histogram is touched once per batch.
 pub fn observe_ages(latency: &Histogram, at: SystemTime, timestamps_ms: impl Iterator<Item = i64>) {
     let now = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
     let local = latency.local();
@@ -217,8 +246,16 @@ mod tests {
         let (a, b) = (Metrics::new("sink", "telecom"), Metrics::new("sink", "telecom"));
         a.records_read().inc_by(5);
         b.records_read().inc_by(7);
-        assert!(page(&a).contains(r#"weir_records_read_total{pipeline="telecom",service="sink"} 5"#), "{}", page(&a));
-        assert!(page(&b).contains(r#"weir_records_read_total{pipeline="telecom",service="sink"} 7"#), "{}", page(&b));
+        assert!(
+            page(&a).contains(r#"weir_records_read_total{pipeline="telecom",service="sink"} 5"#),
+            "{}",
+            page(&a)
+        );
+        assert!(
+            page(&b).contains(r#"weir_records_read_total{pipeline="telecom",service="sink"} 7"#),
+            "{}",
+            page(&b)
+        );
     }
 
     #[test]
@@ -227,8 +264,12 @@ mod tests {
         for (name, count) in [("warehouse", 1), ("archive", 2)] {
             metrics.with("sink", name).records_written().inc_by(count);
         }
-        assert!(page(&metrics).contains(r#"weir_records_written_total{pipeline="telecom",service="sink",sink="archive"} 2"#));
-        assert!(page(&metrics).contains(r#"weir_records_written_total{pipeline="telecom",service="sink",sink="warehouse"} 1"#));
+        assert!(page(&metrics).contains(
+            r#"weir_records_written_total{pipeline="telecom",service="sink",sink="archive"} 2"#
+        ));
+        assert!(page(&metrics).contains(
+            r#"weir_records_written_total{pipeline="telecom",service="sink",sink="warehouse"} 1"#
+        ));
     }
 
     #[test]
@@ -238,7 +279,10 @@ mod tests {
         (0..1000).for_each(|n| dead.add(&format!("reason {n}"), 1));
         dead.add("reason 0", 1);
         let page = page(&metrics);
-        assert_eq!(page.lines().filter(|l| l.starts_with("weir_records_dead_total{")).count(), REASONS + 1);
+        assert_eq!(
+            page.lines().filter(|l| l.starts_with("weir_records_dead_total{")).count(),
+            REASONS + 1
+        );
         assert!(page.contains(r#"reason="other",service="enricher"} 936"#), "{page}");
         assert!(page.contains(r#"reason="reason 0",service="enricher"} 2"#), "{page}");
     }

@@ -10,9 +10,11 @@ const LISTEN: &str = "0.0.0.0:8080";
 pub struct Settings {
     /// `WEIR_LISTEN`: address of the admin pages; default `0.0.0.0:8080`, port 0 takes a free one.
     pub listen: SocketAddr,
-    /// `WEIR_INSTANCE`: the stable name of this replica (`enricher-0`), part of its transactional ids; default: a unique one.
+    /// `WEIR_INSTANCE`: the stable name of this replica (`enricher-0`), part of its transactional
+    /// ids; default: a unique one.
     pub instance: String,
-    /// Whether `WEIR_INSTANCE` named the instance, so that the same name comes back after a restart.
+    /// Whether `WEIR_INSTANCE` named the instance, so that the same name comes back after a
+    /// restart.
     pub stable: bool,
 }
 
@@ -26,7 +28,8 @@ pub struct Error {
 }
 
 impl Settings {
-    /// Reads the process's environment; `service` is the name of the service, for the default instance name.
+    /// Reads the process's environment; `service` is the name of the service, for the default
+    /// instance name.
     ///
     /// # Errors
     /// A variable whose text has not the right form.
@@ -34,7 +37,10 @@ impl Settings {
         Settings::from_variables(service, |name| std::env::var(name).ok())
     }
 
-    fn from_variables(service: &str, get: impl Fn(&str) -> Option<String>) -> Result<Settings, Error> {
+    fn from_variables(
+        service: &str,
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<Settings, Error> {
         let given = |name: &str| get(name).filter(|v| !v.is_empty());
         let listen = given("WEIR_LISTEN").unwrap_or_else(|| LISTEN.into());
         let listen = listen.parse().map_err(|_| Error {
@@ -53,7 +59,8 @@ impl Settings {
     }
 }
 
-/// An instance name that no other instance has; for `weir run` and for replicas without a stable slot.
+/// An instance name that no other instance has; for `weir run` and for replicas without a stable
+/// slot.
 pub fn unique_instance(service: &str) -> String {
     format!("{service}-{:016x}", crate::backoff::unique())
 }
@@ -67,7 +74,9 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, Error> {
-        Settings::from_variables("sink", |name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string()))
+        Settings::from_variables("sink", |name| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string())
+        })
     }
 
     #[test]
@@ -80,8 +89,16 @@ mod tests {
 
     #[test]
     fn the_environment_decides() {
-        let settings = read(&[("WEIR_LISTEN", "127.0.0.1:0"), ("WEIR_INSTANCE", "sink-3")]).unwrap();
-        assert_eq!(settings, Settings { listen: "127.0.0.1:0".parse().unwrap(), instance: "sink-3".into(), stable: true });
+        let settings =
+            read(&[("WEIR_LISTEN", "127.0.0.1:0"), ("WEIR_INSTANCE", "sink-3")]).unwrap();
+        assert_eq!(
+            settings,
+            Settings {
+                listen: "127.0.0.1:0".parse().unwrap(),
+                instance: "sink-3".into(),
+                stable: true
+            }
+        );
     }
 
     #[test]
@@ -91,7 +108,9 @@ mod tests {
             text(&[("WEIR_LISTEN", "8080")]),
             "WEIR_LISTEN: `8080` is not an address with a port, such as 0.0.0.0:8080 or [::]:8080"
         );
-        assert!(text(&[("WEIR_INSTANCE", "a b")]).starts_with("WEIR_INSTANCE: `a b` is not a name"));
+        assert!(
+            text(&[("WEIR_INSTANCE", "a b")]).starts_with("WEIR_INSTANCE: `a b` is not a name")
+        );
         assert!(text(&[("WEIR_INSTANCE", &"x".repeat(64))]).contains("at most 63"));
     }
 }

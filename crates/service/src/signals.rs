@@ -5,10 +5,12 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The time from the signal to the end of the process: less than the 30 s that Kubernetes gives before it kills.
+/// The time from the signal to the end of the process: less than the 30 s that Kubernetes gives
+/// before it kills.
 pub const DRAIN: Duration = Duration::from_secs(25);
 
-/// A token that is cancelled by the first SIGTERM or SIGINT; the second ends the process at once with exit code 1.
+/// A token that is cancelled by the first SIGTERM or SIGINT; the second ends the process at once
+/// with exit code 1.
 ///
 /// # Errors
 /// The operating system refuses a signal handler.
@@ -18,10 +20,16 @@ pub fn shutdown() -> std::io::Result<CancellationToken> {
     let cancel = stop.clone();
     tokio::spawn(async move {
         let name = next(&mut term, &mut int).await;
-        tracing::info!(signal = name, "draining: the batch at hand is finished, then the process ends; once more ends it at once");
+        tracing::info!(
+            signal = name,
+            "draining: the batch at hand is finished, then the process ends; once more ends it at once"
+        );
         cancel.cancel();
         let name = next(&mut term, &mut int).await;
-        tracing::warn!(signal = name, "ended at once; what was not committed is read again at the next start");
+        tracing::warn!(
+            signal = name,
+            "ended at once; what was not committed is read again at the next start"
+        );
         std::process::exit(1);
     });
     Ok(stop)
@@ -38,7 +46,11 @@ async fn next(term: &mut Signal, int: &mut Signal) -> &'static str {
 ///
 /// # Errors
 /// [`Error::NotDrained`] when the deadline passed.
-pub async fn drain<T>(stop: &CancellationToken, deadline: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
+pub async fn drain<T>(
+    stop: &CancellationToken,
+    deadline: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, Error> {
     let late = async {
         stop.cancelled().await;
         tokio::time::sleep(deadline).await;
@@ -71,6 +83,8 @@ mod tests {
         let stop = CancellationToken::new();
         stop.cancel();
         let deadline = Duration::from_millis(1);
-        assert!(matches!(drain(&stop, deadline, std::future::pending::<()>()).await, Err(Error::NotDrained(d)) if d == deadline));
+        assert!(
+            matches!(drain(&stop, deadline, std::future::pending::<()>()).await, Err(Error::NotDrained(d)) if d == deadline)
+        );
     }
 }

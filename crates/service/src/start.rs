@@ -14,12 +14,13 @@ pub const CONFIGURATION: u8 = 78;
 
 /// An error that ends a service.
 pub trait Failure: std::error::Error {
-    /// [`Class::Configuration`] ends with code 78 and prints the error as it is, for people; every other class ends with code 1.
+    /// [`Class::Configuration`] ends with code 78 and prints the error as it is, for people; every
+    /// other class ends with code 1.
     fn class(&self) -> Class;
 }
 
-/// Runs a service to its end: 0 drained, 78 configuration, 1 anything else. `run` gets the instance's settings and the token that
-/// SIGTERM and SIGINT cancel.
+/// Runs a service to its end: 0 drained, 78 configuration, 1 anything else. `run` gets the
+/// instance's settings and the token that SIGTERM and SIGINT cancel.
 pub fn start<E, F>(service: &str, run: impl FnOnce(Settings, CancellationToken) -> F) -> ExitCode
 where
     E: Failure,
@@ -30,8 +31,11 @@ where
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let ended = runtime.and_then(|runtime| runtime.block_on(async { Ok(run(settings, signals::shutdown()?).await) }));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = runtime.and_then(|runtime| {
+        runtime.block_on(async { Ok(run(settings, signals::shutdown()?).await) })
+    });
     match ended {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) if error.class() == Class::Configuration => refuse(&error),
@@ -40,8 +44,9 @@ where
     }
 }
 
-/// Runs one instance: its admin pages and, beside them, `work`, which gets a token that is cancelled when the instance shall end
-/// (by `shutdown`; work may cancel it as well) and has [`signals::DRAIN`] to do so.
+/// Runs one instance: its admin pages and, beside them, `work`, which gets a token that is
+/// cancelled when the instance shall end (by `shutdown`; work may cancel it as well) and has
+/// [`signals::DRAIN`] to do so.
 ///
 /// # Errors
 /// What `work` ended with, [`Error::Listen`] or [`Error::NotDrained`].
@@ -52,7 +57,8 @@ pub async fn host<E: From<Error>, F: Future<Output = Result<(), E>>>(
     work: impl FnOnce(CancellationToken) -> F,
 ) -> Result<(), E> {
     let address = settings.listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, instance = settings.instance, "up: /live /ready /metrics /status");
     }

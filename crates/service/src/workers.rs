@@ -2,13 +2,14 @@
 
 use crate::error::Error;
 use crate::health::Health;
-use crate::pulse::{Heartbeat, Pulse};
+use crate::liveness::{Heartbeat, WorkerLiveness};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// The worker threads of one service. When one of them ends with an error or a panic, the others are told to stop and the service ends
-/// with that error: a process with a dead worker would hold its partitions and do nothing.
+/// The worker threads of one service. When one of them ends with an error or a panic, the others
+/// are told to stop and the service ends with that error: a process with a dead worker would hold
+/// its partitions and do nothing.
 pub struct Workers<E> {
     health: Health,
     stop: CancellationToken,
@@ -30,29 +31,38 @@ impl<E: From<Error> + Send + 'static> Workers<E> {
         Workers { health: health.clone(), stop: stop.clone(), ended_tx, ended_rx, running: 0 }
     }
 
-    /// Runs `work` on a thread of its own, inside the caller's log span. It must call [`Heartbeat::beat`] on each round of its loop and
-    /// return soon after `stop` is cancelled.
+    /// Runs `work` on a thread of its own, inside the caller's log span. It must call
+    /// [`Heartbeat::beat`] on each round of its loop and return soon after `stop` is cancelled.
     ///
     /// # Errors
     /// [`Error::Spawn`].
-    pub fn spawn(&mut self, name: &str, work: impl FnOnce(Heartbeat) -> Result<(), E> + Send + 'static) -> Result<(), Error> {
-        let pulse = Arc::new(Pulse::new(name));
-        let (heartbeat, seen) = (Heartbeat::new(&pulse), pulse.clone());
-        let (ended_tx, worker, span) = (self.ended_tx.clone(), name.to_string(), tracing::Span::current());
+    pub fn spawn(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(Heartbeat) -> Result<(), E> + Send + 'static,
+    ) -> Result<(), Error> {
+        let liveness = Arc::new(WorkerLiveness::new(name));
+        let (heartbeat, seen) = (Heartbeat::new(&liveness), liveness.clone());
+        let (ended_tx, worker, span) =
+            (self.ended_tx.clone(), name.to_string(), tracing::Span::current());
         let body = move || {
             let _entered = span.enter();
             // Nothing of the worker is used after a panic; the process ends.
-            let ended = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(heartbeat))) {
-                Ok(Ok(())) => Ended::Well,
-                Ok(Err(error)) => Ended::Failed(error),
-                Err(panic) => Ended::Panicked(message(&*panic)),
-            };
+            let ended =
+                match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(heartbeat))) {
+                    Ok(Ok(())) => Ended::Well,
+                    Ok(Err(error)) => Ended::Failed(error),
+                    Err(panic) => Ended::Panicked(message(&*panic)),
+                };
             seen.end(!matches!(ended, Ended::Well));
             // The receiver is gone only when the whole service is.
             ended_tx.send((worker, ended)).ok();
         };
-        std::thread::Builder::new().name(name.into()).spawn(body).map_err(|source| Error::Spawn { worker: name.into(), source })?;
-        self.health.watch(pulse);
+        std::thread::Builder::new()
+            .name(name.into())
+            .spawn(body)
+            .map_err(|source| Error::Spawn { worker: name.into(), source })?;
+        self.health.watch(liveness);
         self.running += 1;
         Ok(())
     }
@@ -69,7 +79,9 @@ impl<E: From<Error> + Send + 'static> Workers<E> {
             let failure = match ended {
                 Ended::Well => continue,
                 Ended::Failed(error) => error,
-                Ended::Panicked(message) => Error::Panicked { thread: format!("worker {worker}"), message }.into(),
+                Ended::Panicked(message) => {
+                    Error::Panicked { thread: format!("worker {worker}"), message }.into()
+                }
             };
             self.stop.cancel();
             result = result.and(Err(failure));
@@ -82,14 +94,18 @@ impl<E: From<Error> + Send + 'static> Workers<E> {
 ///
 /// # Errors
 /// [`Error::Panicked`], with `doing` in its text.
-pub async fn blocking<T: Send + 'static>(doing: &str, call: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub async fn blocking<T: Send + 'static>(
+    doing: &str,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(call).await;
     done.map_err(|error| Error::Panicked { thread: doing.into(), message: error.to_string() })
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| s.to_string());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".into())
 }
 
 #[cfg(test)]
@@ -98,7 +114,8 @@ mod tests {
     use crate::Metrics;
 
     fn workers() -> (Health, CancellationToken, Workers<Box<dyn std::error::Error + Send + Sync>>) {
-        let (health, stop) = (Health::new(&Metrics::new("sink", "telecom")), CancellationToken::new());
+        let (health, stop) =
+            (Health::new(&Metrics::new("sink", "telecom")), CancellationToken::new());
         let workers = Workers::new(&health, &stop);
         (health, stop, workers)
     }

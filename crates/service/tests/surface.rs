@@ -24,7 +24,11 @@ impl Pages {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let surface = Surface::new(&health, &metrics, || serde_json::json!({"pipeline": "telecom", "partitions": [0, 2]}));
+        let surface = Surface::new(
+            &health,
+            &metrics,
+            || serde_json::json!({"pipeline": "telecom", "partitions": [0, 2]}),
+        );
         let server = tokio::spawn(serve(listener, surface, stop.clone()));
         Pages { health, metrics, kafka, stop, address, server }
     }
@@ -39,28 +43,47 @@ impl Pages {
 async fn an_outage_makes_the_instance_unready_and_leaves_it_alive() {
     let pages = Pages::open().await;
     pages.kafka.ok();
-    assert_eq!(pages.get("/ready").await, (200, r#"{"ready":true,"dependencies":{"kafka":"ok"},"halted":{}}"#.into()));
+    assert_eq!(
+        pages.get("/ready").await,
+        (200, r#"{"ready":true,"dependencies":{"kafka":"ok"},"halted":{}}"#.into())
+    );
     pages.kafka.away("connection refused");
     let (code, body) = pages.get("/ready").await;
     assert_eq!(code, 503);
-    assert!(body.starts_with(r#"{"ready":false,"dependencies":{"kafka":"connection refused for "#), "{body}");
+    assert!(
+        body.starts_with(r#"{"ready":false,"dependencies":{"kafka":"connection refused for "#),
+        "{body}"
+    );
     assert_eq!(pages.get("/live").await, (200, r#"{"live":true,"workers":{}}"#.into()));
-    assert!(pages.get("/metrics").await.1.contains(r#"weir_dependency_up{dependency="kafka",pipeline="telecom",service="sink"} 0"#));
+    assert!(
+        pages.get("/metrics").await.1.contains(
+            r#"weir_dependency_up{dependency="kafka",pipeline="telecom",service="sink"} 0"#
+        )
+    );
 }
 
 #[tokio::test]
 async fn a_dead_worker_ends_liveness() {
     let pages = Pages::open().await;
-    let mut workers = weir_service::Workers::<Box<dyn std::error::Error + Send + Sync>>::new(&pages.health, &pages.stop.child_token());
+    let mut workers = weir_service::Workers::<Box<dyn std::error::Error + Send + Sync>>::new(
+        &pages.health,
+        &pages.stop.child_token(),
+    );
     workers.spawn("sink-0", |_| Err("gave up".into())).unwrap();
     assert!(workers.join().await.is_err());
-    assert_eq!(pages.get("/live").await, (503, r#"{"live":false,"workers":{"sink-0":"ended with an error"}}"#.into()));
+    assert_eq!(
+        pages.get("/live").await,
+        (503, r#"{"live":false,"workers":{"sink-0":"ended with an error"}}"#.into())
+    );
 }
 
 #[tokio::test]
 async fn status_is_what_the_service_says_and_unknown_pages_are_not_found() {
     let pages = Pages::open().await;
-    assert_eq!(pages.get("/status").await, (200, r#"{"partitions":[0,2],"pipeline":"telecom"}"#.into()));
+    assert_eq!(
+        pages.get("/status").await,
+        (200, r#"{"partitions":[0,2],"pipeline":"telecom"}"#.into())
+    );
     assert_eq!(pages.get("/").await.0, 404);
 }
 
@@ -72,7 +95,8 @@ async fn a_storm_of_scrapes_is_answered_from_one_rendering() {
     let first = pages.get("/metrics").await.1;
     counter.inc();
     let second = pages.get("/metrics").await.1;
-    // On a machine so slow that the two requests took longer than a rendering lives, there is nothing to see.
+    // On a machine so slow that the two requests took longer than a rendering lives, there is
+    // nothing to see.
     if before.elapsed() < Duration::from_millis(100) {
         assert_eq!(first, second);
     }
@@ -86,7 +110,10 @@ async fn a_client_that_dawdles_is_cut_off_and_others_are_served_meanwhile() {
     assert_eq!(pages.get("/live").await.0, 200);
     let mut rest = Vec::new();
     // hyper answers 408 or just closes; either way the connection ends.
-    tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut rest)).await.expect("the connection is closed").unwrap();
+    tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut rest))
+        .await
+        .expect("the connection is closed")
+        .unwrap();
 }
 
 #[tokio::test]
@@ -96,12 +123,22 @@ async fn a_head_without_end_is_refused() {
     let (mut from, mut to) = client.split();
     let send = async {
         to.write_all(b"GET /live HTTP/1.1\r\n").await.ok();
-        while to.write_all(b"x-filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").await.is_ok() {}
+        while to
+            .write_all(b"x-filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n")
+            .await
+            .is_ok()
+        {}
     };
     let mut answer = Vec::new();
     let read = async { from.read_to_end(&mut answer).await.ok() };
-    tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(send, read) }).await.expect("the connection ends");
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer));
+    tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(send, read) })
+        .await
+        .expect("the connection ends");
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
 }
 
 #[tokio::test]
@@ -110,5 +147,8 @@ async fn the_pages_close_with_the_service_even_with_an_idle_client() {
     let _idle = TcpStream::connect(pages.address).await.unwrap();
     assert_eq!(pages.get("/live").await.0, 200);
     pages.stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), pages.server).await.expect("the server ends").unwrap();
+    tokio::time::timeout(Duration::from_secs(10), pages.server)
+        .await
+        .expect("the server ends")
+        .unwrap();
 }

@@ -1,15 +1,19 @@
-//! A backlog of call records in the output topic, drained into PostgreSQL by one `weir-sink` process: rows per second, CPU, memory.
+//! A backlog of call records in the output topic, drained into PostgreSQL by one `weir-sink`
+//! process: rows per second, CPU, memory.
 //!
-//! `cargo build -p weir-sink --bins --examples`, then `weir-stack exec -- target/debug/examples/drain_bench [records] [rate] [batch]`; with
-//! a rate it shows latency instead.
+//! `cargo build -p weir-sink --bins --examples`, then `weir-stack exec --
+//! target/debug/examples/drain_bench [records] [rate] [batch]`; with a rate it shows latency
+//! instead.
 
 use anyhow::{Context, Result};
-use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_codec::{Encoder, Registry, Schema};
-use weir_kafka::unit::Outgoing;
-use weir_kafka::{Unit, admin};
+use weir_kafka::transactional_producer::Outgoing;
+use weir_kafka::{TransactionalProducer, admin};
 use weir_model::lineage::{HEADER, Lineage};
 use weir_model::pipeline::Pipeline;
 
@@ -19,7 +23,8 @@ const CHUNK: i64 = 10_000;
 #[tokio::main(flavor = "multi_thread")]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let mut number = |default: i64| arguments.next().map_or(Ok(default), |text| text.parse::<i64>());
+    let mut number =
+        |default: i64| arguments.next().map_or(Ok(default), |text| text.parse::<i64>());
     let (records, rate, batch) = (number(1_000_000)?, number(0)?, number(50_000)?);
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let name = format!("drain-{}", std::process::id());
@@ -36,8 +41,14 @@ async fn main() -> Result<()> {
     let mistakes = admin::ensure(&pipeline.kafka, &admin::topics(&pipeline))?;
     anyhow::ensure!(mistakes.is_empty(), "{mistakes:?}");
     let schema = Schema::load(&pipeline.output.schema)?;
-    let id = Registry::new(&pipeline.registry)?.register(&pipeline.output_subject(), &schema).await?;
-    let mut feed = Feed { unit: Unit::open(&pipeline.kafka, &name)?, encoder: Encoder::new(&schema, id)?, schema, sent: 0 };
+    let id =
+        Registry::new(&pipeline.registry)?.register(&pipeline.output_subject(), &schema).await?;
+    let mut feed = Feed {
+        unit: TransactionalProducer::open(&pipeline.kafka, &name)?,
+        encoder: Encoder::new(&schema, id)?,
+        schema,
+        sent: 0,
+    };
     if rate > 0 {
         let sink = Sink::start(&file)?;
         sink.wait_for("weir_dependency_up", 1)?;
@@ -82,19 +93,29 @@ impl Drop for Sink {
 impl Sink {
     fn start(file: &std::path::Path) -> Result<Sink> {
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let program = std::env::current_exe()?.parent().and_then(|p| p.parent()).context("no folder")?.join("weir-sink");
+        let program = std::env::current_exe()?
+            .parent()
+            .and_then(|p| p.parent())
+            .context("no folder")?
+            .join("weir-sink");
         let mut command = std::process::Command::new(program);
         command.arg(file).env("WEIR_LISTEN", address.to_string()).env("WEIR_LOG", "warn");
         Ok(Sink { process: command.spawn()?, address, started: Instant::now() })
     }
 
     fn page(&self) -> String {
-        weir_testkit::http::get(&format!("http://{}/metrics", self.address)).map(|a| a.body).unwrap_or_default()
+        weir_testkit::http::get(&format!("http://{}/metrics", self.address))
+            .map(|a| a.body)
+            .unwrap_or_default()
     }
 
     fn value(&self, name: &str) -> f64 {
         let page = self.page();
-        page.lines().find(|l| l.starts_with(name)).and_then(|l| l.rsplit(' ').next()).and_then(|v| v.parse().ok()).unwrap_or(0.0)
+        page.lines()
+            .find(|l| l.starts_with(name))
+            .and_then(|l| l.rsplit(' ').next())
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(0.0)
     }
 
     /// When a counter reached `least`, and its value then.
@@ -104,7 +125,10 @@ impl Sink {
             if value >= least {
                 return Ok((self.started.elapsed(), value));
             }
-            anyhow::ensure!(self.started.elapsed() < Duration::from_secs(600), "{name} stays at {value}");
+            anyhow::ensure!(
+                self.started.elapsed() < Duration::from_secs(600),
+                "{name} stays at {value}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -117,26 +141,38 @@ impl Sink {
             let share = line.rsplit(' ').next()?.parse::<f64>().ok()? / total * 100.0;
             (share > 0.0).then(|| format!("≤{le}s {share:.2}%"))
         };
-        let shares: Vec<String> = page.lines().filter(|l| l.starts_with("weir_latency_seconds_bucket")).filter_map(bucket).collect();
-        let end = shares.iter().position(|s| s.ends_with(" 100.00%")).map_or(shares.len(), |i| i + 1);
+        let shares: Vec<String> = page
+            .lines()
+            .filter(|l| l.starts_with("weir_latency_seconds_bucket"))
+            .filter_map(bucket)
+            .collect();
+        let end =
+            shares.iter().position(|s| s.ends_with(" 100.00%")).map_or(shares.len(), |i| i + 1);
         Ok(shares[..end].join(" · "))
     }
 
     fn cpu_seconds(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().context("stat")?.split_whitespace().collect();
+        let fields: Vec<&str> =
+            stat.rsplit(')').next().context("stat")?.split_whitespace().collect();
         Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
     }
 
     fn memory(&self) -> Result<String> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = |name: &str| status.lines().find(|l| l.starts_with(name)).map(|l| l.replace('\t', " ")).unwrap_or_default();
+        let line = |name: &str| {
+            status
+                .lines()
+                .find(|l| l.starts_with(name))
+                .map(|l| l.replace('\t', " "))
+                .unwrap_or_default()
+        };
         Ok(format!("{}, {}", line("VmHWM"), line("VmRSS")))
     }
 }
 
 struct Feed {
-    unit: Unit,
+    unit: TransactionalProducer,
     encoder: Encoder,
     schema: Schema,
     sent: i64,
@@ -150,7 +186,9 @@ impl Feed {
         self.unit.begin()?;
         for row in 0..records {
             let at = self.sent + row;
-            let lineage = Lineage { source: at / PARTITIONS, previous: at / PARTITIONS - 1, filtered: 0 }.encode();
+            let lineage =
+                Lineage { source: at / PARTITIONS, previous: at / PARTITIONS - 1, filtered: 0 }
+                    .encode();
             let record = Outgoing {
                 topic: &pipeline.output.topic,
                 partition: Some((at % PARTITIONS) as i32),
@@ -180,9 +218,13 @@ impl Feed {
 
 fn batch(schema: &Schema, from: i64, rows: i64) -> Result<RecordBatch> {
     let text = |stem: &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values((from..from + rows).map(|i| format!("{stem}{:07}", i * 7919 % 1_000_003))))
+        Arc::new(StringArray::from_iter_values(
+            (from..from + rows).map(|i| format!("{stem}{:07}", i * 7919 % 1_000_003)),
+        ))
     };
-    let same = |text: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values((0..rows).map(|_| text))) };
+    let same = |text: &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values((0..rows).map(|_| text)))
+    };
     let time = |plus: i64| -> ArrayRef {
         let times = (from..from + rows).map(|i| 1_700_000_000_000_000 + i * 1_000_003 + plus);
         Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("+00:00"))
@@ -191,7 +233,8 @@ fn batch(schema: &Schema, from: i64, rows: i64) -> Result<RecordBatch> {
         let values = (from..from + rows).map(|i| i128::from(i % 100_000) * 37);
         Ok(Arc::new(Decimal128Array::from_iter_values(values).with_precision_and_scale(10, scale)?))
     };
-    let seconds: ArrayRef = Arc::new(Int32Array::from_iter_values((from..from + rows).map(|i| (i % 3600) as i32)));
+    let seconds: ArrayRef =
+        Arc::new(Int32Array::from_iter_values((from..from + rows).map(|i| (i % 3600) as i32)));
     let columns = vec![
         text("Caller Name "),
         text("Receiver Na "),

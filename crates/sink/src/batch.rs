@@ -1,13 +1,14 @@
-//! A batch on its way: the records as they were read, the rows that were decoded from them, and what could not be decoded.
+//! A batch on its way: the records as they were read, the rows that were decoded from them, and
+//! what could not be decoded.
 
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 use weir_codec::{Decoded, Decoder};
-use weir_kafka::{Records, letter};
+use weir_kafka::{Records, dead_letter};
 use weir_model::fault::{Fault, Stage};
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
-use weir_store::Letter;
+use weir_store::DeadLetter;
 
 /// Records of one term of one worker, decoded.
 #[derive(Debug)]
@@ -22,7 +23,8 @@ pub struct Batch {
     pub faults: Vec<(u32, Fault)>,
 }
 
-/// A record whose source offset does not lie after that of the record before it: the topic holds a record twice.
+/// A record whose source offset does not lie after that of the record before it: the topic holds a
+/// record twice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "offset {offset} came from input offset {source_offset}, but {last} was read before it: the topic holds records twice or out of order"
@@ -35,18 +37,25 @@ pub(crate) struct OutOfOrder {
 }
 
 impl Batch {
-    /// Decodes `records` and takes them. A record without lineage did not come through the enricher and is a fault.
+    /// Decodes `records` and takes them. A record without lineage did not come through the enricher
+    /// and is a fault.
     ///
     /// # Errors
     /// The registry is away; `records` are untouched, to be tried again.
-    pub(crate) fn decode(records: &mut Records, decoder: &mut Decoder) -> Result<Batch, weir_codec::Error> {
-        let values: Vec<Option<&[u8]>> = records.iter().map(|r| r.lineage().and(r.value())).collect();
+    pub(crate) fn decode(
+        records: &mut Records,
+        decoder: &mut Decoder,
+    ) -> Result<Batch, weir_codec::Error> {
+        let values: Vec<Option<&[u8]>> =
+            records.iter().map(|r| r.lineage().and(r.value())).collect();
         let Decoded { batch, rows, faults } = decoder.decode(&values)?;
-        let faults = faults.into_iter().map(|(index, fault)| (index, here(records, index, fault))).collect();
+        let faults =
+            faults.into_iter().map(|(index, fault)| (index, here(records, index, fault))).collect();
         Ok(Batch { records: std::mem::take(records), rows: batch, origins: rows, faults })
     }
 
-    /// Lets go of the rows, once they are in the target's form: two batches are alive at a time, and memory is promised to stay flat.
+    /// Lets go of the rows, once they are in the target's form: two batches are alive at a time,
+    /// and memory is promised to stay flat.
     pub(crate) fn forget_rows(&mut self) {
         self.rows = RecordBatch::new_empty(self.rows.schema());
     }
@@ -57,7 +66,11 @@ impl Batch {
         // Records of a partition come in long runs; counting a run costs one look-up.
         for run in runs(&self.records) {
             let delta = deltas.entry(self.records.partition(run.start)).or_default();
-            delta.counters += Counters { read: run.len() as u64, written: run.len() as u64, ..Counters::default() };
+            delta.counters += Counters {
+                read: run.len() as u64,
+                written: run.len() as u64,
+                ..Counters::default()
+            };
             let last = run.rev().find_map(|i| self.records.lineage(i));
             delta.last = last.map(|l| l.source).or(delta.last);
         }
@@ -69,18 +82,21 @@ impl Batch {
         deltas
     }
 
-    /// The letter of a record of this batch.
-    pub(crate) fn letter(&self, index: usize, fault: Fault) -> Letter {
+    /// The dead letter of a record of this batch.
+    pub(crate) fn dead_letter(&self, index: usize, fault: Fault) -> DeadLetter {
         let record = self.records.get(index);
-        Letter {
+        DeadLetter {
             partition: record.partition(),
             offset: record.offset(),
             source: record.lineage().map(|l| l.source),
             key: record.key().map(<[u8]>::to_vec),
             value: record.value().map(<[u8]>::to_vec),
-            headers: record.headers().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
+            headers: record
+                .headers()
+                .map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)))
+                .collect(),
             timestamp_ms: Some(record.timestamp_ms()).filter(|ms| *ms >= 0),
-            schema_id: record.value().and_then(letter::schema_id),
+            schema_id: record.value().and_then(dead_letter::schema_id),
             fault,
             column: None,
             sqlstate: None,
@@ -88,8 +104,8 @@ impl Batch {
     }
 }
 
-/// Whether the source offsets rise strictly within each partition, from where `last` says it stood, but for the records of `anew` (partition
-/// and offset), with which they begin anew.
+/// Whether the source offsets rise strictly within each partition, from where `last` says it stood,
+/// but for the records of `anew` (partition and offset), with which they begin anew.
 pub(crate) fn in_order(
     records: &Records,
     anew: &[(Partition, Offset)],
@@ -103,7 +119,12 @@ pub(crate) fn in_order(
             let Some(source) = records.lineage(i).map(|l| l.source) else { continue };
             match *seen {
                 Some(last) if source <= last && !anew.contains(&(partition, records.offset(i))) => {
-                    return Err(OutOfOrder { partition, offset: records.offset(i), source_offset: source, last });
+                    return Err(OutOfOrder {
+                        partition,
+                        offset: records.offset(i),
+                        source_offset: source,
+                        last,
+                    });
                 }
                 _ => *seen = Some(source),
             }
@@ -141,7 +162,10 @@ mod tests {
         for (partition, offset, source) in list {
             records.push_parts(*partition, *offset, 0, None, Some(b"value"));
             if let Some(source) = source {
-                records.push_header(HEADER, Some(&Lineage { source: *source, previous: -1, filtered: 0 }.encode()));
+                records.push_header(
+                    HEADER,
+                    Some(&Lineage { source: *source, previous: -1, filtered: 0 }.encode()),
+                );
             }
         }
         records
@@ -150,14 +174,29 @@ mod tests {
     fn batch(records: Records, faults: &[u32]) -> Batch {
         let fault = Fault { stage: Stage::Sink, reason: "r".into(), detail: "d".into() };
         let faults = faults.iter().map(|i| (*i, fault.clone())).collect();
-        Batch { records, rows: RecordBatch::new_empty(arrow::datatypes::Schema::empty().into()), origins: Vec::new(), faults }
+        Batch {
+            records,
+            rows: RecordBatch::new_empty(arrow::datatypes::Schema::empty().into()),
+            origins: Vec::new(),
+            faults,
+        }
     }
 
     #[test]
     fn the_books_count_every_record_once() {
-        let batch = batch(records(&[(0, 5, Some(50)), (0, 7, Some(51)), (1, 3, Some(9)), (0, 8, None)]), &[1, 3]);
+        let batch = batch(
+            records(&[(0, 5, Some(50)), (0, 7, Some(51)), (1, 3, Some(9)), (0, 8, None)]),
+            &[1, 3],
+        );
         let deltas = batch.deltas();
-        let books = |p| (deltas[&p].counters.read, deltas[&p].counters.written, deltas[&p].counters.dead, deltas[&p].last);
+        let books = |p| {
+            (
+                deltas[&p].counters.read,
+                deltas[&p].counters.written,
+                deltas[&p].counters.dead,
+                deltas[&p].last,
+            )
+        };
         assert_eq!(books(0), (3, 1, 2, Some(51)));
         assert_eq!(books(1), (1, 1, 0, Some(9)));
     }
@@ -166,9 +205,22 @@ mod tests {
     fn a_record_that_comes_twice_is_noticed() {
         let twice = records(&[(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, Some(50))]);
         let error = in_order(&twice, &[], |_| None).unwrap_err();
-        assert_eq!((error.partition, error.offset, error.source_offset, error.last), (0, 6, 50, 50));
-        assert!(in_order(&records(&[(0, 5, Some(50))]), &[], |_| Some(50)).is_err(), "also when it came in an earlier batch");
-        assert!(in_order(&records(&[(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, None), (0, 7, Some(53))]), &[], |_| Some(49)).is_ok());
+        assert_eq!(
+            (error.partition, error.offset, error.source_offset, error.last),
+            (0, 6, 50, 50)
+        );
+        assert!(
+            in_order(&records(&[(0, 5, Some(50))]), &[], |_| Some(50)).is_err(),
+            "also when it came in an earlier batch"
+        );
+        assert!(
+            in_order(
+                &records(&[(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, None), (0, 7, Some(53))]),
+                &[],
+                |_| Some(49)
+            )
+            .is_ok()
+        );
     }
 
     #[test]

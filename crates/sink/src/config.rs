@@ -1,4 +1,5 @@
-//! What a sink is told beside the pipeline file, and what can be found wrong with its part of the file.
+//! What a sink is told beside the pipeline file, and what can be found wrong with its part of the
+//! file.
 
 use std::path::PathBuf;
 use weir_codec::Schema;
@@ -19,10 +20,15 @@ pub struct Options {
 
 /// Command line of `weir-sink`.
 #[derive(Debug, Clone, clap::Parser)]
-#[command(version, about = "Brings the records of a pipeline's output topic into its targets, exactly once")]
-#[command(after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
+#[command(
+    version,
+    about = "Brings the records of a pipeline's output topic into its targets, exactly once"
+)]
+#[command(
+    after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
     WEIR_INSTANCE  name of this replica, for logs and for the broker\n  WEIR_LOG       level of the log (info)\n\n\
-    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else")]
+    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else"
+)]
 pub struct Arguments {
     /// The pipeline file
     pub file: PathBuf,
@@ -42,7 +48,10 @@ pub fn check(pipeline: &Pipeline, only: Option<&str>) -> Vec<Mistake> {
     {
         let names: Vec<&str> = pipeline.sinks.iter().map(|s| s.name.as_str()).collect();
         let hint = did_you_mean(name, names.iter().copied());
-        mistakes.push(Mistake::new("sink", format!("the file has no sink {name}; it has {}{hint}", names.join(", "))));
+        mistakes.push(Mistake::new(
+            "sink",
+            format!("the file has no sink {name}; it has {}{hint}", names.join(", ")),
+        ));
     }
     mistakes
 }

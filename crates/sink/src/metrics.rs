@@ -1,12 +1,14 @@
-//! What a sink counts. Records are counted after their transaction was committed; those of one sink carry its name as a label when
-//! the instance runs several.
+//! What a sink counts. Records are counted after their transaction was committed; those of one sink
+//! carry its name as a label when the instance runs several.
 
 use std::time::{Duration, SystemTime};
 use weir_kafka::Records;
 use weir_model::progress::Counters;
 use weir_model::protocol::Partition;
 use weir_service::Metrics;
-use weir_service::metrics::{Dead, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, observe_ages};
+use weir_service::metrics::{
+    Dead, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, observe_ages,
+};
 
 /// The sink's metrics; clones count together.
 #[derive(Clone)]

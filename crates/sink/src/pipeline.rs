@@ -1,21 +1,23 @@
-//! The path of a batch: records → Arrow → the target's form → one transaction of the target with the positions.
+//! The path of a batch: records → Arrow → the target's form → one transaction of the target with
+//! the positions.
 //!
-//! One thread per worker. While a batch is being written, the next one is read, decoded and encoded; it is claimed only after the one
-//! before it has landed. Who owns what, and where reading goes on, is decided by [`weir_model::protocol`].
+//! One thread per worker. While a batch is being written, the next one is read, decoded and
+//! encoded; it is claimed only after the one before it has landed. Who owns what, and where reading
+//! goes on, is decided by [`weir_model::protocol`].
 
 use crate::Error;
 use crate::batch::{self, Batch, OutOfOrder};
-use crate::flight::{Flight, Landing};
+use crate::dependency_health::DependencyHealth;
 use crate::metrics::{Landed, Meters};
+use crate::pending_write::{PendingWrite, WriteOutcome};
 use crate::status::Status;
 use crate::target::{Target, Written};
-use crate::troubles::Troubles;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use weir_codec::Decoder;
-use weir_kafka::{Consumer, Records, ledger};
+use weir_kafka::{Consumer, Records, position_store};
 use weir_model::breaker::Breaker;
 use weir_model::fault::Class;
 use weir_model::pipeline::{self, Kafka, Pipeline};
@@ -23,16 +25,17 @@ use weir_model::progress::Counters;
 use weir_model::protocol::{self, Event, Offset, Outcome, Partition, Term};
 use weir_service::{CancellationToken, Failure, Health, Heartbeat};
 
-mod hands;
+mod partition_control;
 
 /// The longest a worker looks away from its group.
-const GLANCE: Duration = Duration::from_millis(100);
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Between two looks at lag and at dependencies.
-const ROUND: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Records in one transaction, whatever `batch.records` allows. Larger ones gain little speed, while each 10,000 records take 15 MiB, since
-/// two batches are alive at a time, and longer to do again. Measured with `examples/drain_bench.rs`.
-const ENOUGH: usize = 30_000;
+/// Records in one transaction, whatever `batch.records` allows. Larger ones gain little speed,
+/// while each 10,000 records take 15 MiB, since two batches are alive at a time, and longer to do
+/// again. Measured with `examples/drain_bench.rs`.
+const MAX_BATCH_RECORDS: usize = 30_000;
 
 /// What all workers of a sink share.
 pub(crate) struct Shared<T> {
@@ -59,11 +62,11 @@ pub(crate) struct Worker<T> {
     consumer: Consumer,
     limits: pipeline::Batch,
     decoder: Decoder,
-    machine: protocol::Worker,
-    flight: Option<Flight>,
-    troubles: Troubles,
-    /// What the ledger said and what we wrote to it since.
-    known: BTreeMap<Partition, hands::Known>,
+    machine: protocol::StateMachine,
+    pending: Option<PendingWrite>,
+    dependencies: DependencyHealth,
+    /// What the position store said and what we wrote to it since.
+    known: BTreeMap<Partition, partition_control::Known>,
     lags: BTreeMap<Partition, i64>,
     /// The target refused a batch for good: look at it again before the next.
     unfit: bool,
@@ -75,18 +78,25 @@ pub(crate) struct Worker<T> {
 }
 
 impl<T: Target> Worker<T> {
-    pub(crate) fn join(shared: Arc<Shared<T>>, name: &str, decoder: Decoder) -> Result<Worker<T>, Error> {
+    pub(crate) fn join(
+        shared: Arc<Shared<T>>,
+        name: &str,
+        decoder: Decoder,
+    ) -> Result<Worker<T>, Error> {
         let Shared { pipeline: file, sink, health, .. } = &*shared;
         let kafka: &Kafka = &file.kafka;
         Ok(Worker {
             consumer: Consumer::join(kafka, &file.sink_group(sink), &file.output.topic, name)?,
-            troubles: Troubles::new(health, sink, shared.target.kind()),
-            machine: protocol::Worker::new(protocol::Fencing::PerPartition),
-            limits: pipeline::Batch { records: file.batch.records.min(ENOUGH), ..file.batch.clone() },
+            dependencies: DependencyHealth::new(health, sink, shared.target.kind()),
+            machine: protocol::StateMachine::new(protocol::Fencing::PerPartition),
+            limits: pipeline::Batch {
+                records: file.batch.records.min(MAX_BATCH_RECORDS),
+                ..file.batch.clone()
+            },
             shared,
             name: name.into(),
             decoder,
-            flight: None,
+            pending: None,
             known: BTreeMap::new(),
             lags: BTreeMap::new(),
             unfit: false,
@@ -97,7 +107,11 @@ impl<T: Target> Worker<T> {
     }
 
     /// Works until told to stop; what is under way then still lands.
-    pub(crate) fn run(mut self, heartbeat: &Heartbeat, stop: &CancellationToken) -> Result<(), Error> {
+    pub(crate) fn run(
+        mut self,
+        heartbeat: &Heartbeat,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
         while !stop.is_cancelled() {
             heartbeat.beat();
             self.rebalances();
@@ -126,7 +140,7 @@ impl<T: Target> Worker<T> {
     /// Records of the partitions held, in order and each once.
     fn collect(&mut self) -> Result<Option<Records>, Error> {
         let mut records = self.spare.pop().unwrap_or_default();
-        if let Err(error) = self.consumer.collect(&mut records, &self.limits, GLANCE) {
+        if let Err(error) = self.consumer.collect(&mut records, &self.limits, POLL_TIMEOUT) {
             self.spare.push(records);
             self.reading_failed(error)?;
             return Ok(None);
@@ -138,7 +152,7 @@ impl<T: Target> Worker<T> {
             self.land()?;
             return Ok(None);
         }
-        self.troubles.kafka_answered();
+        self.dependencies.kafka_answered();
         if !self.in_order(&records)? {
             self.spare.push(records);
             return Ok(None);
@@ -151,7 +165,7 @@ impl<T: Target> Worker<T> {
         loop {
             match Batch::decode(&mut records, &mut self.decoder) {
                 Ok(batch) => {
-                    self.troubles.registry_answered();
+                    self.dependencies.registry_answered();
                     return Ok(Some(batch));
                 }
                 Err(error) if error.class() == Class::Environment => {
@@ -181,15 +195,21 @@ impl<T: Target> Worker<T> {
         for claim in &claims {
             self.known.entry(claim.partition).or_default().claimed(claim.next);
         }
-        self.flight = Some(Flight::launch(&self.shared.runtime, self.shared.target.clone(), batch, form, claims));
+        self.pending = Some(PendingWrite::launch(
+            &self.shared.runtime,
+            self.shared.target.clone(),
+            batch,
+            form,
+            claims,
+        ));
         Ok(())
     }
 
     /// Waits for the write under way, polling meanwhile, and takes note of its outcome.
     fn land(&mut self) -> Result<(), Error> {
-        let Some(flight) = self.flight.take() else { return Ok(()) };
+        let Some(pending) = self.pending.take() else { return Ok(()) };
         let landing = loop {
-            match flight.land(GLANCE * 2)? {
+            match pending.land(POLL_TIMEOUT * 2)? {
                 Some(landing) => break landing,
                 None => self.consumer.idle(Duration::from_millis(1)),
             }
@@ -197,12 +217,14 @@ impl<T: Target> Worker<T> {
         match landing.result {
             Ok(ref written) => {
                 let refused = count(&written.refused);
-                refused.iter().for_each(|(partition, records)| self.machine.bury(*partition, *records));
-                self.machine.handle(Event::Landed(written.outcome));
-                self.landed(&flight, &landing, written);
+                refused
+                    .iter()
+                    .for_each(|(partition, records)| self.machine.mark_dead(*partition, *records));
+                self.machine.handle(Event::WriteFinished(written.outcome));
+                self.landed(&pending, &landing, written);
             }
             Err(error) => {
-                self.machine.handle(Event::Landed(Outcome::Refused));
+                self.machine.handle(Event::WriteFinished(Outcome::Refused));
                 self.unfit = error.class() != Class::Environment;
                 self.pause(&error);
             }
@@ -212,21 +234,24 @@ impl<T: Target> Worker<T> {
         Ok(())
     }
 
-    fn landed(&mut self, flight: &Flight, landing: &Landing, written: &Written) {
-        let what: Vec<Partition> = flight.claims.iter().map(|c| c.partition).collect();
+    fn landed(&mut self, pending: &PendingWrite, landing: &WriteOutcome, written: &Written) {
+        let what: Vec<Partition> = pending.claims.iter().map(|c| c.partition).collect();
         match written.outcome {
-            Outcome::Committed => self.committed(flight, landing, written),
+            Outcome::Committed => self.committed(pending, landing, written),
             Outcome::Refused => {
                 self.shared.meters.fence_losses.inc();
                 tracing::warn!(partitions = ?what, "another instance owns these partitions now: nothing was written");
             }
-            Outcome::Unknown => tracing::warn!(partitions = ?what, "the answer to a commit was lost: asking the position rows"),
+            Outcome::Unknown => {
+                tracing::warn!(partitions = ?what, "the answer to a commit was lost: asking the position rows")
+            }
         }
     }
 
-    fn committed(&mut self, flight: &Flight, landing: &Landing, written: &Written) {
-        self.troubles.target_works();
-        let positions: Vec<(Partition, Offset)> = flight.claims.iter().map(|c| (c.partition, c.next)).collect();
+    fn committed(&mut self, pending: &PendingWrite, landing: &WriteOutcome, written: &Written) {
+        self.dependencies.target_works();
+        let positions: Vec<(Partition, Offset)> =
+            pending.claims.iter().map(|c| (c.partition, c.next)).collect();
         self.consumer.hint(&positions);
         let Batch { records, faults, .. } = &landing.batch;
         let mut dead: Vec<String> = faults.iter().map(|(_, fault)| fault.reason.clone()).collect();
@@ -243,20 +268,25 @@ impl<T: Target> Worker<T> {
     fn tripped(&mut self) -> bool {
         let reason = self.shared.breaker().tripped().map(str::to_owned);
         reason.is_some_and(|reason| {
-            self.troubles.halt(&reason);
+            self.dependencies.halt(&reason);
             true
         })
     }
 
-    /// Whether each record comes once and after the one before it; if not, its partition is read no further. Input offsets may begin anew
-    /// only where an operator accepted that: rare enough to be asked for when it happens.
+    /// Whether each record comes once and after the one before it; if not, its partition is read no
+    /// further. Input offsets may begin anew only where an operator accepted that: rare enough to
+    /// be asked for when it happens.
     fn in_order(&mut self, records: &Records) -> Result<bool, Error> {
         let term = self.machine.term();
         let mut anew = Vec::new();
         loop {
             let last = |partition| self.machine.progress(partition).and_then(|books| books.last);
             let Err(disorder) = batch::in_order(records, &anew, last) else { return Ok(true) };
-            match ledger::begins_anew(&self.shared.pipeline, disorder.partition, disorder.offset) {
+            match position_store::begins_anew(
+                &self.shared.pipeline,
+                disorder.partition,
+                disorder.offset,
+            ) {
                 Ok(true) => anew.push((disorder.partition, disorder.offset)),
                 Ok(false) => return self.out_of_order(&disorder).map(|()| false),
                 Err(error) => {
@@ -278,27 +308,30 @@ impl<T: Target> Worker<T> {
 
     /// Pauses after a failure, for as long as it says, keeping the membership alive.
     fn pause(&mut self, error: &Error) {
-        let duration = self.troubles.failed(error);
+        let duration = self.dependencies.failed(error);
         self.consumer.idle(duration);
     }
 
     /// Lag, readiness and `/status` of a worker that may have nothing to do.
     fn look_round(&mut self) {
-        if self.looked.elapsed() < ROUND {
+        if self.looked.elapsed() < CHECK_INTERVAL {
             return;
         }
         self.looked = Instant::now();
-        let held: Vec<(Partition, Option<Offset>)> = self.machine.committed().map(|(p, next, _)| (p, next)).collect();
+        let held: Vec<(Partition, Option<Offset>)> =
+            self.machine.committed().map(|(p, next, _)| (p, next)).collect();
         if let Err(error) = self.ask(&held) {
             self.pause(&error);
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
         let age = self.behind.filter(|stamp| *stamp >= 0).map_or(0, |stamp| (now - stamp).max(0));
         self.shared.meters.age(Duration::from_millis(age as u64));
         self.shared.status.show(&self.name, &self.shared.sink, &self.machine, &self.lags);
     }
 
-    /// Asks Kafka for the ends of the log and, when nothing is under way, the target for a sign of life.
+    /// Asks Kafka for the ends of the log and, when nothing is under way, the target for a sign of
+    /// life.
     fn ask(&mut self, held: &[(Partition, Option<Offset>)]) -> Result<(), Error> {
         if held.is_empty() {
             self.consumer.ping(Duration::from_secs(1))?;
@@ -309,10 +342,10 @@ impl<T: Target> Worker<T> {
             self.lags.insert(*partition, lag);
             self.shared.meters.lags(*partition, lag);
         }
-        self.troubles.kafka_answered();
-        if self.flight.is_none() {
+        self.dependencies.kafka_answered();
+        if self.pending.is_none() {
             self.shared.runtime.block_on(self.shared.target.ping())?;
-            self.troubles.target_answered();
+            self.dependencies.target_answered();
         }
         Ok(())
     }

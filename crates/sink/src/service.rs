@@ -15,18 +15,27 @@ use weir_kafka::admin;
 use weir_model::breaker::Breaker;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{self, Pipeline, Sink};
-use weir_service::{CancellationToken, Health, Surface, Waiting, Workers, blocking, host};
+use weir_service::{CancellationToken, Health, RetryState, Surface, Workers, blocking, host};
 
 /// Runs the sinks of a pipeline until `shutdown` is cancelled.
 ///
 /// # Errors
-/// [`Error::Configuration`] before anything is read; otherwise what made the sink end. Outages are no errors: it waits.
-pub async fn run(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+/// [`Error::Configuration`] before anything is read; otherwise what made the sink end. Outages are
+/// no errors: it waits.
+pub async fn run(
+    pipeline: Arc<Pipeline>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let span = tracing::info_span!("service", service = "sink", pipeline = pipeline.name);
     sink(pipeline, options, shutdown).instrument(span).await
 }
 
-async fn sink(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+async fn sink(
+    pipeline: Arc<Pipeline>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let mistakes = config::check(&pipeline, options.only.as_deref());
     if !mistakes.is_empty() {
         return Err(pipeline.mistakes(mistakes).into());
@@ -35,7 +44,10 @@ async fn sink(pipeline: Arc<Pipeline>, options: Options, shutdown: CancellationT
     let (health, status) = (Health::new(&options.metrics), Status::default());
     let surface = surface(&pipeline, &options, &health, &status);
     let settings = options.settings.clone();
-    host(&settings, surface, &shutdown, |stop| Instance { pipeline, options, schema, health, status, stop }.work()).await
+    host(&settings, surface, &shutdown, |stop| {
+        Instance { pipeline, options, schema, health, status, stop }.work()
+    })
+    .await
 }
 
 fn surface(pipeline: &Pipeline, options: &Options, health: &Health, status: &Status) -> Surface {
@@ -64,13 +76,22 @@ impl Instance {
         let Some(cluster) = self.kafka().await? else { return Ok(()) };
         let Some(registry) = self.registry().await? else { return Ok(()) };
         let mut workers = Workers::new(&self.health, &self.stop);
-        let sinks: Vec<Sink> = config::chosen(&self.pipeline, self.options.only.as_deref()).into_iter().cloned().collect();
+        let sinks: Vec<Sink> = config::chosen(&self.pipeline, self.options.only.as_deref())
+            .into_iter()
+            .cloned()
+            .collect();
         let mut mistakes = Vec::new();
         let mut ready = Vec::new();
         for sink in &sinks {
             match &sink.target {
                 pipeline::Target::Postgres(table) => {
-                    let target = Arc::new(Postgres::new(&self.pipeline, &sink.name, table, self.schema.arrow(), &cluster)?);
+                    let target = Arc::new(Postgres::new(
+                        &self.pipeline,
+                        &sink.name,
+                        table,
+                        self.schema.arrow(),
+                        &cluster,
+                    )?);
                     let Some(found) = self.target(&*target).await? else { return Ok(()) };
                     mistakes.extend(found);
                     ready.push((sink, target));
@@ -94,7 +115,11 @@ impl Instance {
         registry: &Registry,
         several: bool,
     ) -> Result<(), Error> {
-        let metrics = if several { self.options.metrics.with("sink", sink) } else { self.options.metrics.clone() };
+        let metrics = if several {
+            self.options.metrics.with("sink", sink)
+        } else {
+            self.options.metrics.clone()
+        };
         let shared = Arc::new(Shared {
             pipeline: self.pipeline.clone(),
             sink: sink.into(),
@@ -112,14 +137,17 @@ impl Instance {
             };
             let decoder = Decoder::new(self.schema.clone(), registry.clone(), Handle::current())?;
             let (shared, stop, member) = (shared.clone(), self.stop.clone(), name.clone());
-            workers.spawn(&name, move |heartbeat| Worker::join(shared, &member, decoder)?.run(&heartbeat, &stop))?;
+            workers.spawn(&name, move |heartbeat| {
+                Worker::join(shared, &member, decoder)?.run(&heartbeat, &stop)
+            })?;
         }
         Ok(())
     }
 
-    /// Creates the topics that are missing, however long that takes; the cluster's id. `None`, here and below: told to stop before.
+    /// Creates the topics that are missing, however long that takes; the cluster's id. `None`, here
+    /// and below: told to stop before.
     async fn kafka(&self) -> Result<Option<String>, Error> {
-        let mut waiting = Waiting::new(self.health.dependency("kafka"));
+        let mut waiting = RetryState::new(self.health.dependency("kafka"));
         let asked = waiting.until(&self.stop, || {
             let pipeline = self.pipeline.clone();
             let ask = move || {
@@ -129,20 +157,24 @@ impl Instance {
             async { Ok::<_, Error>(blocking("creating topics", ask).await??) }
         });
         match asked.await? {
-            Some((mistakes, _)) if !mistakes.is_empty() => Err(self.pipeline.mistakes(mistakes).into()),
+            Some((mistakes, _)) if !mistakes.is_empty() => {
+                Err(self.pipeline.mistakes(mistakes).into())
+            }
             asked => Ok(asked.map(|(_, cluster)| cluster)),
         }
     }
 
     async fn registry(&self) -> Result<Option<Registry>, Error> {
         let registry = Registry::new(&self.pipeline.registry)?;
-        let mut waiting = Waiting::new(self.health.dependency("registry"));
-        let asked = waiting.until(&self.stop, || async { registry.ping().await.map_err(Error::from) }).await?;
+        let mut waiting = RetryState::new(self.health.dependency("registry"));
+        let asked = waiting
+            .until(&self.stop, || async { registry.ping().await.map_err(Error::from) })
+            .await?;
         Ok(asked.map(|()| registry))
     }
 
     async fn target<T: Target>(&self, target: &T) -> Result<Option<Vec<Mistake>>, Error> {
-        let mut waiting = Waiting::new(self.health.dependency(target.kind()));
+        let mut waiting = RetryState::new(self.health.dependency(target.kind()));
         waiting.until(&self.stop, || target.prepare()).await
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use weir_model::protocol::Worker;
+use weir_model::protocol::StateMachine;
 
 /// Shared between the workers and the admin pages: worker → what it does.
 #[derive(Clone, Default)]
@@ -13,7 +13,13 @@ pub(crate) struct Status {
 
 impl Status {
     /// Shows the partitions of `worker`, which works for `sink`.
-    pub(crate) fn show(&self, worker: &str, sink: &str, machine: &Worker, lags: &BTreeMap<i32, i64>) {
+    pub(crate) fn show(
+        &self,
+        worker: &str,
+        sink: &str,
+        machine: &Worker,
+        lags: &BTreeMap<i32, i64>,
+    ) {
         let held = machine.committed().map(|(partition, next, progress)| {
             let c = &progress.counters;
             let lag = lags.get(&partition);

@@ -1,9 +1,11 @@
 //! What a sink needs from a target, whatever it is: a place that keeps rows and positions together.
 //!
-//! A database does it in one transaction. A store of files does it by naming each batch's boundaries before it is written and by
-//! refusing names that exist; there a batch is a file, and `[batch]` says how large. A document store does it with ids that make a
-//! replay a no-op. In all of them [`Target::acquire`] fences a predecessor before it reads, and [`Target::write`] says truly whether
-//! the batch is durable. `tests/suite/` holds every target against the same list of promises.
+//! A database does it in one transaction. A store of files does it by naming each batch's
+//! boundaries before it is written and by refusing names that exist; there a batch is a file, and
+//! `[batch]` says how large. A document store does it with ids that make a replay a no-op. In all
+//! of them [`Target::acquire`] fences a predecessor before it reads, and [`Target::write`] says
+//! truly whether the batch is durable. `tests/suite/` holds every target against the same list of
+//! promises.
 
 mod postgres;
 
@@ -12,7 +14,7 @@ pub use postgres::Postgres;
 
 use crate::Error;
 use weir_model::mistake::Mistake;
-use weir_model::protocol::{Claim, Outcome, Partition, Standing};
+use weir_model::protocol::{Claim, CommittedPosition, Outcome, Partition};
 
 /// A place to write to, shared by all workers of a sink.
 pub trait Target: Send + Sync + 'static {
@@ -22,14 +24,15 @@ pub trait Target: Send + Sync + 'static {
     /// The dependency's name in `/ready`, in logs and in metrics.
     fn kind(&self) -> &'static str;
 
-    /// Creates what is missing and returns everything that does not fit. Called once, before the first write.
+    /// Creates what is missing and returns everything that does not fit. Called once, before the
+    /// first write.
     ///
     /// # Errors
     /// The target cannot be asked.
     fn prepare(&self) -> impl Future<Output = Result<Vec<Mistake>, Error>> + Send;
 
-    /// Looks again, after the target refused a write for good, and creates nothing: what was there a moment ago is not to be replaced by
-    /// something empty.
+    /// Looks again, after the target refused a write for good, and creates nothing: what was there
+    /// a moment ago is not to be replaced by something empty.
     ///
     /// # Errors
     /// The target cannot be asked.
@@ -45,7 +48,10 @@ pub trait Target: Send + Sync + 'static {
     ///
     /// # Errors
     /// Nothing is known; ask again.
-    fn acquire(&self, partitions: &[Partition]) -> impl Future<Output = Result<Vec<Standing>, Error>> + Send;
+    fn acquire(
+        &self,
+        partitions: &[Partition],
+    ) -> impl Future<Output = Result<Vec<CommittedPosition>, Error>> + Send;
 
     /// Puts a batch into the target's form: pure computation, on the worker's thread.
     ///
@@ -53,11 +59,17 @@ pub trait Target: Send + Sync + 'static {
     /// The batch is not what was prepared for.
     fn encode(&self, batch: &Batch) -> Result<Self::Form, Error>;
 
-    /// Makes rows, dead letters, positions and books durable together, provided that the claims hold.
+    /// Makes rows, dead letters, positions and books durable together, provided that the claims
+    /// hold.
     ///
     /// # Errors
     /// Nothing of it happened.
-    fn write(&self, batch: &Batch, form: &Self::Form, claims: &[Claim]) -> impl Future<Output = Result<Written, Error>> + Send;
+    fn write(
+        &self,
+        batch: &Batch,
+        form: &Self::Form,
+        claims: &[Claim],
+    ) -> impl Future<Output = Result<Written, Error>> + Send;
 }
 
 /// What became of a write.

@@ -1,9 +1,12 @@
-//! How much of a bare binary COPY is left when every batch is a transaction with position and books.
+//! How much of a bare binary COPY is left when every batch is a transaction with position and
+//! books.
 //!
 //! `cargo run -p weir-store --example copy_bench -- postgres://… [rows] [rows per batch]`
 
 use anyhow::{Context, Result, bail};
-use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use weir_model::pipeline::{Mode, Postgres};
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Claim, Outcome, Partition};
 use weir_model::secret::Secret;
-use weir_store::{Layout, Ledger, Letter, Origin, Origins, Store, Write};
+use weir_store::{DeadLetter, Layout, Origin, Origins, PositionKey, Store, Write};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -50,14 +53,19 @@ const ORIGINS: Origins<'static> = Origins { topic: "", partitions: &[], offsets:
 
 fn batch(rows: usize) -> Result<RecordBatch> {
     let text = |stem: &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values((0..rows).map(|i| format!("{stem}{:07}", i * 7919 % 1_000_003))))
+        Arc::new(StringArray::from_iter_values(
+            (0..rows).map(|i| format!("{stem}{:07}", i * 7919 % 1_000_003)),
+        ))
     };
     let time = |plus: i64| -> ArrayRef {
         let times = (0..rows as i64).map(|i| 1_700_000_000_000_000 + i * 1_000_003 + plus);
         Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("+00:00"))
     };
     let decimal = |scale| -> Result<ArrayRef> {
-        Ok(Arc::new(Decimal128Array::from_iter_values((0..rows as i128).map(|i| i * 37)).with_precision_and_scale(10, scale)?))
+        Ok(Arc::new(
+            Decimal128Array::from_iter_values((0..rows as i128).map(|i| i * 37))
+                .with_precision_and_scale(10, scale)?,
+        ))
     };
     Ok(RecordBatch::try_from_iter([
         ("caller_name", text("Caller Name ")),
@@ -71,7 +79,10 @@ fn batch(rows: usize) -> Result<RecordBatch> {
         ("total_amount", decimal(2)?),
         ("processing_timestamp", time(1)),
         ("country", Arc::new(StringArray::from_iter_values((0..rows).map(|_| "DE"))) as ArrayRef),
-        ("network_type", Arc::new(StringArray::from_iter_values((0..rows).map(|_| "5G"))) as ArrayRef),
+        (
+            "network_type",
+            Arc::new(StringArray::from_iter_values((0..rows).map(|_| "5G"))) as ArrayRef,
+        ),
         ("rate_per_minute", decimal(4)?),
     ])?)
 }
@@ -91,14 +102,22 @@ async fn table(store: &Store, url: &str, name: &str, batch: &RecordBatch) -> Res
 }
 
 /// One COPY of all batches: what `\copy … (FORMAT binary)` does.
-async fn bare(url: &str, name: &str, store: &Store, batch: &RecordBatch, batches: usize) -> Result<Duration> {
+async fn bare(
+    url: &str,
+    name: &str,
+    store: &Store,
+    batch: &RecordBatch,
+    batches: usize,
+) -> Result<Duration> {
     let layout = table(store, url, name, batch).await?;
     let encoded = layout.encode(batch, ORIGINS)?.bytes().clone();
     let rows = encoded.slice(19..encoded.len() - 2);
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     let started = Instant::now();
-    let sink = client.copy_in::<_, Bytes>(&format!("COPY bench.{name} FROM STDIN (FORMAT binary)")).await?;
+    let sink = client
+        .copy_in::<_, Bytes>(&format!("COPY bench.{name} FROM STDIN (FORMAT binary)"))
+        .await?;
     tokio::pin!(sink);
     sink.feed(encoded.slice(..19)).await?;
     for _ in 0..batches {
@@ -112,14 +131,35 @@ async fn bare(url: &str, name: &str, store: &Store, batch: &RecordBatch, batches
 }
 
 /// A transaction per batch; encoding is not overlapped here, as it is in the sink.
-async fn ours(store: &Store, layout: &Layout, batch: &RecordBatch, batches: usize, name: &str) -> Result<Duration> {
-    let ledger = Ledger { pipeline: "bench".into(), sink: name.into(), topic: "t".into(), cluster: "c".into() };
-    let standing = store.acquire(&ledger, &[0, 1, 2]).await?;
-    let mut claims: Vec<Claim> = standing
+async fn ours(
+    store: &Store,
+    layout: &Layout,
+    batch: &RecordBatch,
+    batches: usize,
+    name: &str,
+) -> Result<Duration> {
+    let position_key = PositionKey {
+        pipeline: "bench".into(),
+        sink: name.into(),
+        topic: "t".into(),
+        cluster: "c".into(),
+    };
+    let committed = store.acquire(&position_key, &[0, 1, 2]).await?;
+    let mut claims: Vec<Claim> = committed
         .into_iter()
-        .map(|s| Claim { partition: s.partition, fence: s.fence, expected: s.next, next: s.next.unwrap_or(0), progress: s.progress })
+        .map(|s| Claim {
+            partition: s.partition,
+            fence: s.fence,
+            expected: s.next,
+            next: s.next.unwrap_or(0),
+            progress: s.progress,
+        })
         .collect();
-    let delta = Progress { counters: Counters { read: 1, written: 1, ..Counters::default() }, last: Some(0), filtered_since: 0 };
+    let delta = Progress {
+        counters: Counters { read: 1, written: 1, ..Counters::default() },
+        last: Some(0),
+        filtered_since: 0,
+    };
     let started = Instant::now();
     for _ in 0..batches {
         let encoded = tokio::task::block_in_place(|| layout.encode(batch, ORIGINS))?;
@@ -127,8 +167,16 @@ async fn ours(store: &Store, layout: &Layout, batch: &RecordBatch, batches: usiz
             claim.next += 1;
             claim.progress = claim.progress.then(&delta);
         }
-        let written =
-            store.write(Write { ledger: &ledger, claims: &claims, layout, rows: &encoded, letters: &[], origin: &Nobody }).await?;
+        let written = store
+            .write(Write {
+                position_key: &position_key,
+                claims: &claims,
+                layout,
+                rows: &encoded,
+                dead_letters: &[],
+                origin: &Nobody,
+            })
+            .await?;
         if written.outcome != Outcome::Committed {
             bail!("{:?}", written.outcome);
         }
@@ -144,8 +192,8 @@ impl Origin for Nobody {
         0
     }
 
-    fn letter(&self, row: usize, fault: Fault) -> Letter {
-        Letter {
+    fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {
+        DeadLetter {
             partition: 0,
             offset: row as i64,
             source: None,

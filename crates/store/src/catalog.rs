@@ -36,7 +36,7 @@ pub(crate) struct TableColumn {
 
 /// What the role may do where the table is to be.
 #[derive(Debug, Clone)]
-pub(crate) struct Rights {
+pub(crate) struct Privileges {
     pub(crate) role: String,
     pub(crate) database: String,
     pub(crate) schema_exists: bool,
@@ -46,16 +46,25 @@ pub(crate) struct Rights {
     /// weir's own tables exist.
     pub(crate) prepared: bool,
     /// The role may use them.
-    pub(crate) ledger: bool,
+    pub(crate) position_key: bool,
 }
 
 impl Store {
-    /// The rights of the role in `schema`, and the table in it when there is one: both as of one moment, because a sink that starts at
-    /// the same time may be making them.
-    pub(crate) async fn standing(&self, schema: &str, table: &str) -> Result<(Rights, Option<Table>), Error> {
+    /// The rights of the role in `schema`, and the table in it when there is one: both as of one
+    /// moment, because a sink that starts at the same time may be making them.
+    pub(crate) async fn standing(
+        &self,
+        schema: &str,
+        table: &str,
+    ) -> Result<(Privileges, Option<Table>), Error> {
         let mut client = self.client().await?;
         let look = async {
-            let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+            let snapshot = client
+                .build_transaction()
+                .isolation_level(IsolationLevel::RepeatableRead)
+                .read_only(true)
+                .start()
+                .await?;
             Ok((rights(&snapshot, schema).await?, find(&snapshot, schema, table).await?))
         };
         look.await.map_err(|e| self.error(e))
@@ -68,16 +77,23 @@ impl Store {
             Ok(row) => row.map(|r| named(&r, text)).transpose().map_err(|e| self.error(e)),
             // Servers before version 16 raise an error for what is not even the form of a type.
             Err(e) => match self.error(e) {
-                Error::Database { report, .. } if report.sqlstate.starts_with("42") || report.sqlstate.starts_with("22") => Ok(None),
+                Error::Database { report, .. }
+                    if report.sqlstate.starts_with("42") || report.sqlstate.starts_with("22") =>
+                {
+                    Ok(None)
+                }
                 other => Err(other),
             },
         }
     }
 }
 
-async fn rights(snapshot: &Transaction<'_>, schema: &str) -> Result<Rights, tokio_postgres::Error> {
-    let row = snapshot.query_one(RIGHTS, &[&schema]).await?;
-    Ok(Rights {
+async fn rights(
+    snapshot: &Transaction<'_>,
+    schema: &str,
+) -> Result<Privileges, tokio_postgres::Error> {
+    let row = snapshot.query_one(PRIVILEGES, &[&schema]).await?;
+    Ok(Privileges {
         role: row.try_get(0)?,
         database: row.try_get(1)?,
         schema_exists: row.try_get(2)?,
@@ -85,11 +101,15 @@ async fn rights(snapshot: &Transaction<'_>, schema: &str) -> Result<Rights, toki
         create_table: row.try_get(4)?,
         use_schema: row.try_get(5)?,
         prepared: row.try_get(6)?,
-        ledger: row.try_get(7)?,
+        position_key: row.try_get(7)?,
     })
 }
 
-async fn find(snapshot: &Transaction<'_>, schema: &str, table: &str) -> Result<Option<Table>, tokio_postgres::Error> {
+async fn find(
+    snapshot: &Transaction<'_>,
+    schema: &str,
+    table: &str,
+) -> Result<Option<Table>, tokio_postgres::Error> {
     let Some(row) = snapshot.query_opt(TABLE, &[&schema, &table]).await? else { return Ok(None) };
     let oid: u32 = row.try_get(0)?;
     let columns = snapshot.query(COLUMNS, &[&oid]).await?;
@@ -105,7 +125,7 @@ async fn find(snapshot: &Transaction<'_>, schema: &str, table: &str) -> Result<O
     }))
 }
 
-const RIGHTS: &str = "SELECT current_user::text, current_database()::text, n.oid IS NOT NULL, \
+const PRIVILEGES: &str = "SELECT current_user::text, current_database()::text, n.oid IS NOT NULL, \
      has_database_privilege(current_database(), 'CREATE'), coalesce(has_schema_privilege(n.oid, 'CREATE'), false), \
      coalesce(has_schema_privilege(n.oid, 'USAGE'), false), p.oid IS NOT NULL AND d.oid IS NOT NULL AND l.oid IS NOT NULL, \
      coalesce(has_schema_privilege(w.oid, 'USAGE') AND has_table_privilege(p.oid, 'SELECT') AND has_table_privilege(p.oid, 'INSERT') \
@@ -140,7 +160,12 @@ fn column(row: &Row) -> Result<TableColumn, tokio_postgres::Error> {
     let modifier: i32 = row.try_get(4)?;
     Ok(TableColumn {
         name: row.try_get(0)?,
-        kind: PgType { shown: row.try_get(1)?, scale: scale(&name, modifier), is_enum: row.try_get(3)?, name },
+        kind: PgType {
+            shown: row.try_get(1)?,
+            scale: scale(&name, modifier),
+            is_enum: row.try_get(3)?,
+            name,
+        },
         not_null: row.try_get(5)?,
         filled: row.try_get(6)?,
         generated: row.try_get(7)?,
@@ -150,15 +175,22 @@ fn column(row: &Row) -> Result<TableColumn, tokio_postgres::Error> {
 fn named(row: &Row, text: &str) -> Result<PgType, tokio_postgres::Error> {
     let name: String = row.try_get(0)?;
     let full: String = row.try_get(3)?;
-    let modifier = text.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(inner, _)| inner.replace(' ', ""));
+    let modifier = text
+        .split_once('(')
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .map(|(inner, _)| inner.replace(' ', ""));
     let scale = match (&modifier, name.as_str()) {
-        (Some(inner), "numeric") => Some(inner.split_once(',').and_then(|(_, s)| s.parse().ok()).unwrap_or(0)),
+        (Some(inner), "numeric") => {
+            Some(inner.split_once(',').and_then(|(_, s)| s.parse().ok()).unwrap_or(0))
+        }
         _ => scale(&name, row.try_get(2)?),
     };
     let shown = match (modifier, full.split_once(' ')) {
         (None, _) => full,
         // PostgreSQL writes the modifier after the type's first word where a time zone follows.
-        (Some(inner), Some((first, zone))) if zone.starts_with("with") => format!("{first}({inner}) {zone}"),
+        (Some(inner), Some((first, zone))) if zone.starts_with("with") => {
+            format!("{first}({inner}) {zone}")
+        }
         (Some(inner), _) => format!("{full}({inner})"),
     };
     Ok(PgType { shown, is_enum: row.try_get(1)?, scale, name })

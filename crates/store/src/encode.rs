@@ -1,9 +1,13 @@
-//! Arrow batch → COPY BINARY bytes. Pure computation: it runs on the worker's thread while the server takes the batch before.
+//! Arrow batch → COPY BINARY bytes. Pure computation: it runs on the worker's thread while the
+//! server takes the batch before.
 
 use crate::layout::{Layout, Source};
 use crate::refusal::Refusal;
 use crate::{Error, layout};
-use arrow::array::{Array, ArrayRef, ArrowNumericType, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, ArrowNumericType, AsArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    UInt32Array,
+};
 use arrow::compute::{CastOptions, cast_with_options, max, min, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Schema, TimeUnit, TimestampMicrosecondType};
 use bytes::{Bytes, BytesMut};
@@ -23,7 +27,8 @@ pub struct Origins<'a> {
     pub offsets: &'a [i64],
 }
 
-/// A batch ready for the server: the bytes of a whole COPY, and nothing else that would take memory while it is on its way.
+/// A batch ready for the server: the bytes of a whole COPY, and nothing else that would take memory
+/// while it is on its way.
 #[derive(Debug)]
 pub struct Encoded {
     bytes: Bytes,
@@ -72,7 +77,8 @@ impl Encoded {
         boundaries
     }
 
-    /// The COPY of a part of the rows, in pieces that share this one's memory. `boundaries` are those of [`Encoded::boundaries`].
+    /// The COPY of a part of the rows, in pieces that share this one's memory. `boundaries` are
+    /// those of [`Encoded::boundaries`].
     pub(crate) fn part(&self, boundaries: &[usize], range: Range<usize>) -> [Bytes; 3] {
         let rows = self.bytes.slice(boundaries[range.start]..boundaries[range.end]);
         [self.bytes.slice(..HEADER), rows, self.bytes.slice(self.bytes.len() - TRAILER..)]
@@ -93,28 +99,46 @@ fn number(bytes: &[u8]) -> i32 {
 }
 
 impl Layout {
-    /// Encodes `batch`, which has exactly the output schema's types. Values beyond PostgreSQL's ranges single out their rows.
+    /// Encodes `batch`, which has exactly the output schema's types. Values beyond PostgreSQL's
+    /// ranges single out their rows.
     ///
     /// # Errors
     /// [`Error::Batch`] when the batch is not of the schema that the layout was made for.
     pub fn encode(&self, batch: &RecordBatch, origins: Origins<'_>) -> Result<Encoded, Error> {
         if batch.schema_ref().fields().len() != self.input.fields().len() {
-            return Err(Error::Batch(format!("{} columns instead of {}", batch.num_columns(), self.input.fields().len())));
+            return Err(Error::Batch(format!(
+                "{} columns instead of {}",
+                batch.num_columns(),
+                self.input.fields().len()
+            )));
         }
-        let mut columns = self.columns.iter().map(|c| self.column(batch, &origins, c)).collect::<Result<Vec<_>, _>>()?;
+        let mut columns = self
+            .columns
+            .iter()
+            .map(|c| self.column(batch, &origins, c))
+            .collect::<Result<Vec<_>, _>>()?;
         let refused = self.out_of_range(&columns);
         if self.upsert.is_some() {
             columns.push(Arc::new(Int32Array::from_iter_values(0..batch.num_rows() as i32)));
         }
-        let whole = RecordBatch::try_new(self.output.clone(), columns).map_err(|e| Error::Batch(e.to_string()))?;
+        let whole = RecordBatch::try_new(self.output.clone(), columns)
+            .map_err(|e| Error::Batch(e.to_string()))?;
         let (batch, origins) = without(whole, &refused)?;
         Ok(Encoded { bytes: self.bytes(&batch)?, rows: batch.num_rows(), origins, refused })
     }
 
-    fn column(&self, batch: &RecordBatch, origins: &Origins<'_>, column: &layout::Column) -> Result<ArrayRef, Error> {
+    fn column(
+        &self,
+        batch: &RecordBatch,
+        origins: &Origins<'_>,
+        column: &layout::Column,
+    ) -> Result<ArrayRef, Error> {
         let array: ArrayRef = match column.source {
             Source::Field(index) => batch.column(index).clone(),
-            Source::Topic => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(origins.topic, batch.num_rows()))),
+            Source::Topic => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+                origins.topic,
+                batch.num_rows(),
+            ))),
             Source::Partition => Arc::new(Int32Array::from(origins.partitions.to_vec())),
             Source::Offset => Arc::new(Int64Array::from(origins.offsets.to_vec())),
         };
@@ -122,16 +146,23 @@ impl Layout {
             return Ok(array);
         }
         let strict = CastOptions { safe: false, ..CastOptions::default() };
-        cast_with_options(&array, &column.wire.arrow, &strict).map_err(|e| Error::Batch(format!("column {}: {e}", column.name)))
+        cast_with_options(&array, &column.wire.arrow, &strict)
+            .map_err(|e| Error::Batch(format!("column {}: {e}", column.name)))
     }
 
-    /// PostgreSQL's own check would catch most of these, but the extremes of 64 bits would become its infinities.
+    /// PostgreSQL's own check would catch most of these, but the extremes of 64 bits would become
+    /// its infinities.
     fn out_of_range(&self, columns: &[ArrayRef]) -> Vec<Refusal> {
         let mut refused = Vec::new();
         for (column, array) in self.columns.iter().zip(columns) {
             match &column.wire.arrow {
                 DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                    beyond::<TimestampMicrosecondType>(array, TIMESTAMPS, &column.name, &mut refused);
+                    beyond::<TimestampMicrosecondType>(
+                        array,
+                        TIMESTAMPS,
+                        &column.name,
+                        &mut refused,
+                    );
                 }
                 DataType::Date32 => beyond::<Date32Type>(array, DATES, &column.name, &mut refused),
                 _ => {}
@@ -145,7 +176,9 @@ impl Layout {
     fn bytes(&self, batch: &RecordBatch) -> Result<Bytes, Error> {
         let fail = |e: pgpq::error::ErrorKind| Error::Batch(e.to_string());
         let schema: &Schema = &self.output;
-        let mut encoder = ArrowToPostgresBinaryEncoder::try_new_with_encoders(schema, &self.encoders).map_err(fail)?;
+        let mut encoder =
+            ArrowToPostgresBinaryEncoder::try_new_with_encoders(schema, &self.encoders)
+                .map_err(fail)?;
         let mut out = BytesMut::new();
         encoder.write_header(&mut out).map_err(fail)?;
         encoder.write_batch(batch, &mut out).map_err(fail)?;
@@ -154,7 +187,8 @@ impl Layout {
     }
 }
 
-/// 4713-11-24 BC to the end of 294276 AD, microseconds since 1970. Our numbers end before PostgreSQL's do: its epoch is 2000.
+/// 4713-11-24 BC to the end of 294276 AD, microseconds since 1970. Our numbers end before
+/// PostgreSQL's do: its epoch is 2000.
 const TIMESTAMPS: Range<i64> = -210_866_803_200_000_000..i64::MAX;
 /// 4713-11-24 BC to the end of 5874897 AD, days since 1970.
 const DATES: Range<i32> = -2_440_588..2_145_042_541;
@@ -168,13 +202,18 @@ where
     if within(min(array)) && within(max(array)) {
         return;
     }
-    let outside = array.iter().enumerate().filter_map(|(row, value)| value.filter(|v| !range.contains(v)).map(|v| (row, v)));
+    let outside = array
+        .iter()
+        .enumerate()
+        .filter_map(|(row, value)| value.filter(|v| !range.contains(v)).map(|v| (row, v)));
     refused.extend(outside.map(|(row, value)| Refusal {
         row,
         fault: Fault {
             stage: Stage::Sink,
             reason: "datetime_out_of_range".into(),
-            detail: format!("column {column}: {value} is outside the range of PostgreSQL's dates and times"),
+            detail: format!(
+                "column {column}: {value} is outside the range of PostgreSQL's dates and times"
+            ),
         },
         column: Some(column.to_owned()),
         sqlstate: "22008".into(),
@@ -182,13 +221,18 @@ where
 }
 
 /// The rows that are not refused, and which ones they are; `None` = all.
-fn without(batch: RecordBatch, refused: &[Refusal]) -> Result<(RecordBatch, Option<Vec<u32>>), Error> {
+fn without(
+    batch: RecordBatch,
+    refused: &[Refusal],
+) -> Result<(RecordBatch, Option<Vec<u32>>), Error> {
     if refused.is_empty() {
         return Ok((batch, None));
     }
     let mut bad = refused.iter().map(|r| r.row as u32).peekable();
-    let rows: Vec<u32> = (0..batch.num_rows() as u32).filter(|row| bad.next_if_eq(row).is_none()).collect();
-    let kept = take_record_batch(&batch, &UInt32Array::from(rows.clone())).map_err(|e| Error::Batch(e.to_string()))?;
+    let rows: Vec<u32> =
+        (0..batch.num_rows() as u32).filter(|row| bad.next_if_eq(row).is_none()).collect();
+    let kept = take_record_batch(&batch, &UInt32Array::from(rows.clone()))
+        .map_err(|e| Error::Batch(e.to_string()))?;
     Ok((kept, Some(rows)))
 }
 
@@ -213,7 +257,8 @@ mod tests {
 
     #[test]
     fn a_part_of_the_bytes_is_the_copy_of_those_rows() {
-        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some(""), Some("four")]));
+        let text: ArrayRef =
+            Arc::new(StringArray::from(vec![Some("a"), None, Some(""), Some("four")]));
         let number: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(2), None, Some(4)]));
         let batch = RecordBatch::try_from_iter([("text", text), ("number", number)]).unwrap();
         let layout = layout(&batch);
@@ -229,8 +274,11 @@ mod tests {
     #[test]
     fn a_time_beyond_the_range_takes_its_row_out() {
         let times = vec![Some(i64::MIN), Some(0), None, Some(i64::MAX)];
-        let batch =
-            RecordBatch::try_from_iter([("at", Arc::new(arrow::array::TimestampMicrosecondArray::from(times)) as ArrayRef)]).unwrap();
+        let batch = RecordBatch::try_from_iter([(
+            "at",
+            Arc::new(arrow::array::TimestampMicrosecondArray::from(times)) as ArrayRef,
+        )])
+        .unwrap();
         let encoded = layout(&batch).encode(&batch, NOWHERE).unwrap();
         assert_eq!(encoded.refused.iter().map(|r| r.row).collect::<Vec<_>>(), [0, 3]);
         assert_eq!((encoded.len(), encoded.origin(0), encoded.origin(1)), (2, 1, 2));

@@ -4,8 +4,9 @@ use std::time::Duration;
 use tokio_postgres::error::DbError;
 use weir_model::fault::Class;
 
-/// A failure while talking to PostgreSQL. Whatever it was, the transaction it happened in did not commit; the one exception, a
-/// lost answer to COMMIT, is [`weir_model::protocol::Outcome::Unknown`] and not an error. Never holds a password.
+/// A failure while talking to PostgreSQL. Whatever it was, the transaction it happened in did not
+/// commit; the one exception, a lost answer to COMMIT, is
+/// [`weir_model::protocol::Outcome::Unknown`] and not an error. Never holds a password.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The connection URL cannot be used; says why without repeating it.
@@ -72,8 +73,8 @@ pub struct Report {
     pub column: Option<String>,
     /// Constraint, where the server names one.
     pub constraint: Option<String>,
-    /// 0-based row within the COPY that the server was reading when it failed. A hint: later by some rows for constraints that are
-    /// checked in bulk.
+    /// 0-based row within the COPY that the server was reading when it failed. A hint: later by
+    /// some rows for constraints that are checked in bulk.
     pub row: Option<usize>,
 }
 
@@ -84,7 +85,10 @@ impl Report {
             sqlstate: error.code().code().to_owned(),
             message: error.message().to_owned(),
             detail: error.detail().map(str::to_owned),
-            column: error.column().map(str::to_owned).or_else(|| context.as_ref().and_then(|c| c.1.clone())),
+            column: error
+                .column()
+                .map(str::to_owned)
+                .or_else(|| context.as_ref().and_then(|c| c.1.clone())),
             constraint: error.constraint().map(str::to_owned),
             row: context.map(|c| c.0),
         }
@@ -97,8 +101,8 @@ impl Report {
     /// What the SQLSTATE says about whose fault it is.
     pub fn class(&self) -> Class {
         match self.sqlstate.as_str() {
-            // While rows are read it means too few bytes for a column: its type is not the one that was planned for. (Connection poolers
-            // use the same code for their own troubles.)
+            // While rows are read it means too few bytes for a column: its type is not the one that
+            // was planned for. (Connection poolers use the same code for their own troubles.)
             "08P01" if self.row.is_some() => Class::Configuration,
             code => class_of(code),
         }
@@ -129,27 +133,32 @@ impl Error {
     }
 }
 
-/// Classes 22 and 23 are a value's fault; everything the operator of the database mends by itself or by hand is the
-/// environment's; the rest is configuration. An unknown code is taken for configuration: that halts and loses nothing.
+/// Classes 22 and 23 are a value's fault; everything the operator of the database mends by itself
+/// or by hand is the environment's; the rest is configuration. An unknown code is taken for
+/// configuration: that halts and loses nothing.
 fn class_of(sqlstate: &str) -> Class {
     match sqlstate {
-        // The bytes do not have the column's binary format: the column is not of the type that was planned for.
+        // The bytes do not have the column's binary format: the column is not of the type that was
+        // planned for.
         "22P03" | "22P04" => Class::Configuration,
-        // A value that exceeds a limit of the server, as a text too long for its index: its neighbours fit.
+        // A value that exceeds a limit of the server, as a text too long for its index: its
+        // neighbours fit.
         "54000" => Class::Record,
-        // Deferred or not, the server says that it went another way than asked: only the position row knows.
+        // Deferred or not, the server says that it went another way than asked: only the position
+        // row knows.
         "40003" | "08007" => Class::Environment,
         _ => match sqlstate.get(..2).unwrap_or_default() {
             "22" | "23" => Class::Record,
-            // connection, read-only node, transaction timeouts, authentication, conflicts, resources, locks, operator, disk
+            // connection, read-only node, transaction timeouts, authentication, conflicts,
+            // resources, locks, operator, disk
             "08" | "25" | "28" | "40" | "53" | "55" | "57" | "58" => Class::Environment,
             _ => Class::Configuration,
         },
     }
 }
 
-/// `COPY calls, line 12, column caller_name` → row 11 and the column. Servers with another language in `lc_messages` say it
-/// differently; then there is no hint and bisecting goes by halves.
+/// `COPY calls, line 12, column caller_name` → row 11 and the column. Servers with another language
+/// in `lc_messages` say it differently; then there is no hint and bisecting goes by halves.
 fn copy_context(context: &str) -> Option<(usize, Option<String>)> {
     let line = context.lines().find(|l| l.starts_with("COPY "))?;
     let (_, rest) = line.rsplit_once(", line ")?;
@@ -170,19 +179,26 @@ mod tests {
         for code in ["22001", "22003", "22008", "22021", "23502", "23505", "23514", "54000"] {
             assert_eq!(class_of(code), Class::Record, "{code}");
         }
-        for code in
-            ["08006", "57P01", "57P03", "57014", "53300", "53100", "25006", "25P03", "40001", "40P01", "55P03", "28P01", "40003", "58030"]
-        {
+        for code in [
+            "08006", "57P01", "57P03", "57014", "53300", "53100", "25006", "25P03", "40001",
+            "40P01", "55P03", "28P01", "40003", "58030",
+        ] {
             assert_eq!(class_of(code), Class::Environment, "{code}");
         }
-        for code in ["42501", "42P01", "42703", "42804", "3D000", "3F000", "22P03", "22P04", "0A000", "XX001", "P0001", ""] {
+        for code in [
+            "42501", "42P01", "42703", "42804", "3D000", "3F000", "22P03", "22P04", "0A000",
+            "XX001", "P0001", "",
+        ] {
             assert_eq!(class_of(code), Class::Configuration, "{code}");
         }
     }
 
     #[test]
     fn the_servers_context_names_row_and_column() {
-        assert_eq!(copy_context("COPY telecom_data, line 5001, column caller_name"), Some((5000, Some("caller_name".into()))));
+        assert_eq!(
+            copy_context("COPY telecom_data, line 5001, column caller_name"),
+            Some((5000, Some("caller_name".into())))
+        );
         assert_eq!(copy_context("COPY t, line 3"), Some((2, None)));
         assert_eq!(copy_context("COPY t, Zeile 3, Spalte x"), None);
         assert_eq!(copy_context("SQL statement \"…\""), None);

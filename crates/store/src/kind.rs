@@ -1,5 +1,5 @@
-//! Which Arrow type goes into which PostgreSQL column, and in which form. Only ways that lose nothing are open; the others belong
-//! into the pipeline's SQL, where somebody decides them.
+//! Which Arrow type goes into which PostgreSQL column, and in which form. Only ways that lose
+//! nothing are open; the others belong into the pipeline's SQL, where somebody decides them.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -25,7 +25,8 @@ pub(crate) struct Wire {
     pub(crate) jsonb: bool,
 }
 
-/// The PostgreSQL type that a column gets when weir creates it; `None` when there is none that keeps everything.
+/// The PostgreSQL type that a column gets when weir creates it; `None` when there is none that
+/// keeps everything.
 pub(crate) fn natural(arrow: &DataType) -> Option<String> {
     Some(match arrow {
         DataType::Boolean => "boolean".into(),
@@ -35,17 +36,15 @@ pub(crate) fn natural(arrow: &DataType) -> Option<String> {
         DataType::Float32 => "real".into(),
         DataType::Float64 => "double precision".into(),
         DataType::Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(_, _) => "text".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(_, _) => {
+            "text".into()
+        }
         DataType::FixedSizeBinary(16) => "uuid".into(),
         DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_) => "bytea".into(),
         DataType::Date32 => "date".into(),
         DataType::Time32(_) | DataType::Time64(TimeUnit::Microsecond) => "time".into(),
         DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, zone) => {
-            if zone.is_some() {
-                "timestamptz".into()
-            } else {
-                "timestamp".into()
-            }
+            if zone.is_some() { "timestamptz".into() } else { "timestamp".into() }
         }
         DataType::List(item) => format!("{}[]", element(item.data_type())?),
         _ => return None,
@@ -84,7 +83,11 @@ pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static s
         ("int8", A::Int8 | A::Int16 | A::Int32 | A::Int64) => plain(A::Int64),
         ("float4", A::Float32) => plain(A::Float32),
         ("float8", A::Float32 | A::Float64 | A::Int32) => plain(A::Float64),
-        ("numeric", A::Decimal128(_, scale)) if column.scale.is_none_or(|s| i32::from(*scale) <= s) => plain(arrow.clone()),
+        ("numeric", A::Decimal128(_, scale))
+            if column.scale.is_none_or(|s| i32::from(*scale) <= s) =>
+        {
+            plain(arrow.clone())
+        }
         ("numeric", A::Decimal128(_, _)) => Err("PostgreSQL would round it to the column's scale"),
         ("numeric", A::Int8 | A::Int16 | A::Int32 | A::Int64) => plain(A::Decimal128(19, 0)),
         ("text" | "varchar" | "bpchar" | "citext" | "name", _) if text => plain(A::Utf8),
@@ -93,17 +96,26 @@ pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static s
         ("bytea", A::Binary | A::LargeBinary | A::FixedSizeBinary(_)) => plain(arrow.clone()),
         ("uuid", A::FixedSizeBinary(16)) => plain(arrow.clone()),
         ("date", A::Date32) => plain(A::Date32),
-        ("time", A::Time32(_) | A::Time64(TimeUnit::Microsecond)) => plain(A::Time64(TimeUnit::Microsecond)),
+        ("time", A::Time32(_) | A::Time64(TimeUnit::Microsecond)) => {
+            plain(A::Time64(TimeUnit::Microsecond))
+        }
         ("timestamptz", A::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, None)) => {
             Err("a local time has no place on the time line without a zone")
         }
-        ("timestamp" | "timestamptz", A::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, zone)) => {
-            plain(A::Timestamp(TimeUnit::Microsecond, zone.clone()))
+        (
+            "timestamp" | "timestamptz",
+            A::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, zone),
+        ) => plain(A::Timestamp(TimeUnit::Microsecond, zone.clone())),
+        ("timestamp" | "timestamptz", A::Timestamp(TimeUnit::Nanosecond, _)) => {
+            Err("PostgreSQL keeps microseconds, not nanoseconds")
         }
-        ("timestamp" | "timestamptz", A::Timestamp(TimeUnit::Nanosecond, _)) => Err("PostgreSQL keeps microseconds, not nanoseconds"),
         ("int2" | "int4", A::Int32 | A::Int64) => Err("values may be too large for it"),
-        ("float4", A::Float64) | ("float4" | "float8", A::Int32 | A::Int64) => Err("it would lose digits"),
-        (array, A::List(item)) if Some(array) == element(item.data_type()).and_then(array_name) => plain(arrow.clone()),
+        ("float4", A::Float64) | ("float4" | "float8", A::Int32 | A::Int64) => {
+            Err("it would lose digits")
+        }
+        (array, A::List(item)) if Some(array) == element(item.data_type()).and_then(array_name) => {
+            plain(arrow.clone())
+        }
         _ => Err("the two have no common form"),
     }
 }
@@ -170,14 +182,25 @@ mod tests {
         assert!(wire(&DataType::Int64, &column("int4")).is_err());
         assert!(wire(&DataType::Float64, &column("float4")).is_err());
         assert!(wire(&DataType::Int64, &column("float8")).is_err());
-        assert!(wire(&DataType::Decimal128(12, 4), &PgType { scale: Some(2), ..column("numeric") }).is_err());
-        assert!(wire(&DataType::Timestamp(TimeUnit::Nanosecond, None), &column("timestamp")).is_err());
+        assert!(
+            wire(&DataType::Decimal128(12, 4), &PgType { scale: Some(2), ..column("numeric") })
+                .is_err()
+        );
+        assert!(
+            wire(&DataType::Timestamp(TimeUnit::Nanosecond, None), &column("timestamp")).is_err()
+        );
     }
 
     #[test]
     fn integers_widen_to_the_columns_type() {
-        assert_eq!(wire(&DataType::Int32, &column("int8")), Ok(Wire { arrow: DataType::Int64, jsonb: false }));
-        assert_eq!(wire(&DataType::Int64, &column("numeric")), Ok(Wire { arrow: DataType::Decimal128(19, 0), jsonb: false }));
+        assert_eq!(
+            wire(&DataType::Int32, &column("int8")),
+            Ok(Wire { arrow: DataType::Int64, jsonb: false })
+        );
+        assert_eq!(
+            wire(&DataType::Int64, &column("numeric")),
+            Ok(Wire { arrow: DataType::Decimal128(19, 0), jsonb: false })
+        );
     }
 
     #[test]
@@ -191,7 +214,9 @@ mod tests {
     #[test]
     fn every_natural_type_takes_what_it_was_made_for() {
         let utc = |unit| DataType::Timestamp(unit, Some("+00:00".into()));
-        let list = |item| DataType::List(std::sync::Arc::new(arrow::datatypes::Field::new("item", item, true)));
+        let list = |item| {
+            DataType::List(std::sync::Arc::new(arrow::datatypes::Field::new("item", item, true)))
+        };
         for (arrow, name) in [
             (DataType::Boolean, "bool"),
             (DataType::Int32, "int4"),

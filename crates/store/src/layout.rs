@@ -23,8 +23,11 @@ pub(crate) enum Source {
 }
 
 /// Names of the lineage columns, in their order.
-pub(crate) const LINEAGE: [(&str, Source); 3] =
-    [("weir_topic", Source::Topic), ("weir_partition", Source::Partition), ("weir_offset", Source::Offset)];
+pub(crate) const LINEAGE: [(&str, Source); 3] = [
+    ("weir_topic", Source::Topic),
+    ("weir_partition", Source::Partition),
+    ("weir_offset", Source::Offset),
+];
 
 /// One column of the table that weir fills.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,8 @@ pub(crate) struct Column {
     pub(crate) wire: Wire,
 }
 
-/// The order and the form in which a sink's rows enter its table. Made by [`crate::Fit`]; shared by all workers of the sink.
+/// The order and the form in which a sink's rows enter its table. Made by [`crate::Fit`]; shared by
+/// all workers of the sink.
 #[derive(Debug)]
 pub struct Layout {
     pub(crate) columns: Vec<Column>,
@@ -66,7 +70,8 @@ impl Layout {
         columns: Vec<Column>,
         mode: &Mode,
     ) -> Result<Layout, pgpq::error::ErrorKind> {
-        let mut fields: Vec<Field> = columns.iter().map(|c| Field::new(&c.name, c.wire.arrow.clone(), true)).collect();
+        let mut fields: Vec<Field> =
+            columns.iter().map(|c| Field::new(&c.name, c.wire.arrow.clone(), true)).collect();
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         let upsert = match mode {
             Mode::Append => None,
@@ -83,7 +88,10 @@ impl Layout {
         for (index, field) in fields.iter().enumerate() {
             let field = Arc::new(field.clone());
             let encoder = match columns.get(index).is_some_and(|c| c.wire.jsonb) {
-                true => EncoderBuilder::String(StringEncoderBuilder::new_with_output(field.clone(), PostgresType::Jsonb)?),
+                true => EncoderBuilder::String(StringEncoderBuilder::new_with_output(
+                    field.clone(),
+                    PostgresType::Jsonb,
+                )?),
                 false => EncoderBuilder::try_new(field.clone())?,
             };
             encoders.insert(field.name().clone(), encoder);
@@ -99,16 +107,25 @@ impl Layout {
     }
 }
 
-/// The temporary table; connections are shared between sinks of one process, so it is made anew for each transaction.
+/// The temporary table; connections are shared between sinks of one process, so it is made anew for
+/// each transaction.
 const STAGE: &str = "weir_stage";
 
 impl Upsert {
     fn new(schema: &str, table: &str, names: &[&str], key: &[String]) -> Upsert {
         let target = qualified(schema, table);
-        let (columns, keys) = (idents(names.iter().copied()), idents(key.iter().map(String::as_str)));
-        let updates: Vec<String> =
-            names.iter().filter(|n| !key.iter().any(|k| k == *n)).map(|n| format!("{0} = EXCLUDED.{0}", ident(n))).collect();
-        let action = if updates.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", updates.join(", ")) };
+        let (columns, keys) =
+            (idents(names.iter().copied()), idents(key.iter().map(String::as_str)));
+        let updates: Vec<String> = names
+            .iter()
+            .filter(|n| !key.iter().any(|k| k == *n))
+            .map(|n| format!("{0} = EXCLUDED.{0}", ident(n)))
+            .collect();
+        let action = if updates.is_empty() {
+            "NOTHING".to_owned()
+        } else {
+            format!("UPDATE SET {}", updates.join(", "))
+        };
         let stage = ident(STAGE);
         Upsert {
             stage: format!(
@@ -131,7 +148,11 @@ mod tests {
     fn an_upsert_keeps_the_last_row_of_a_key() {
         let upsert = Upsert::new("shop", "stock", &["sku", "left"], &["sku".to_owned()]);
         assert!(upsert.merge.contains("DISTINCT ON (\"sku\")"));
-        assert!(upsert.merge.ends_with("ON CONFLICT (\"sku\") DO UPDATE SET \"left\" = EXCLUDED.\"left\""));
+        assert!(
+            upsert
+                .merge
+                .ends_with("ON CONFLICT (\"sku\") DO UPDATE SET \"left\" = EXCLUDED.\"left\"")
+        );
     }
 
     #[test]

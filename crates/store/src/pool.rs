@@ -1,8 +1,11 @@
-//! Connections: made with the limits that weir relies on, pooled, and named in every message without their password.
+//! Connections: made with the limits that weir relies on, pooled, and named in every message
+//! without their password.
 
 use crate::Error;
 use crate::error::Report;
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
+};
 use postgres_native_tls::MakeTlsConnector;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +19,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// A process that stops in the middle of a transaction must not hold its row locks for ever.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A worker has one transaction open at a time; the rest is for acquisition, checks and the admin page.
+/// A worker has one transaction open at a time; the rest is for acquisition, checks and the admin
+/// page.
 const CONNECTIONS: usize = 16;
 
 /// A pool of connections to one database. Cheap to clone.
@@ -33,8 +37,9 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// A pool for `url` (`postgres://user:password@host:port/database?sslmode=…`, with libpq's meaning of `sslmode` and
-    /// `sslrootcert`). Connects on first use only. `application` is what `pg_stat_activity` shows, prefixed with `weir `.
+    /// A pool for `url` (`postgres://user:password@host:port/database?sslmode=…`, with libpq's
+    /// meaning of `sslmode` and `sslrootcert`). Connects on first use only. `application` is what
+    /// `pg_stat_activity` shows, prefixed with `weir `.
     ///
     /// # Errors
     /// [`Error::Url`] when the URL cannot be parsed or its certificate file cannot be read.
@@ -46,14 +51,20 @@ impl Store {
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30));
         let place = place(&config).into();
-        let manager = Manager::from_config(config, tls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let manager = Manager::from_config(
+            config,
+            tls,
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(CONNECT_TIMEOUT * 2))
             .wait_timeout(Some(CONNECT_TIMEOUT * 2))
             .post_create(Hook::async_fn(|client, _| {
-                Box::pin(async move { client.batch_execute(&session_settings()).await.map_err(HookError::Backend) })
+                Box::pin(async move {
+                    client.batch_execute(&session_settings()).await.map_err(HookError::Backend)
+                })
             }))
             .build()
             .map_err(|e| Error::Url(e.to_string()))?;
@@ -75,15 +86,24 @@ impl Store {
 
     pub(crate) async fn client(&self) -> Result<deadpool_postgres::Client, Error> {
         self.pool.get().await.map_err(|e| match e {
-            PoolError::Backend(e) | PoolError::PostCreateHook(HookError::Backend(e)) => self.error(e),
-            PoolError::Timeout(_) => Error::Slow { place: self.place.to_string(), doing: "connecting", after: CONNECT_TIMEOUT * 2 },
+            PoolError::Backend(e) | PoolError::PostCreateHook(HookError::Backend(e)) => {
+                self.error(e)
+            }
+            PoolError::Timeout(_) => Error::Slow {
+                place: self.place.to_string(),
+                doing: "connecting",
+                after: CONNECT_TIMEOUT * 2,
+            },
             other => self.unreachable(other.to_string()),
         })
     }
 
     pub(crate) fn error(&self, error: tokio_postgres::Error) -> Error {
         if let Some(answer) = error.as_db_error() {
-            return Error::Database { place: self.place.to_string(), report: Box::new(Report::of(answer)) };
+            return Error::Database {
+                place: self.place.to_string(),
+                report: Box::new(Report::of(answer)),
+            };
         }
         let cause = std::error::Error::source(&error).map(|s| format!(": {s}")).unwrap_or_default();
         self.unreachable(format!("{error}{cause}"))
@@ -135,13 +155,17 @@ fn parse(url: &str) -> Result<(Config, MakeTlsConnector), Error> {
     for pair in query.split('&').filter(|p| !p.is_empty()) {
         match pair.split_once('=') {
             Some(("sslmode", text)) => (mode, verify) = ssl_mode(text)?,
-            Some(("sslrootcert", path)) => root = Some(path.replace("%2F", "/").replace("%2f", "/")),
+            Some(("sslrootcert", path)) => {
+                root = Some(path.replace("%2F", "/").replace("%2f", "/"))
+            }
             _ => rest.push(pair),
         }
     }
     let text = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
     // The parser's own message may quote what it could not read, a piece of the password included.
-    let mut config: Config = text.parse().map_err(|_| Error::Url("expected postgres://user:password@host:port/database".into()))?;
+    let mut config: Config = text
+        .parse()
+        .map_err(|_| Error::Url("expected postgres://user:password@host:port/database".into()))?;
     if config.get_hosts().is_empty() {
         return Err(Error::Url("it names no host".into()));
     }
@@ -156,16 +180,24 @@ fn ssl_mode(text: &str) -> Result<(SslMode, Verify), Error> {
         "require" => (SslMode::Require, Verify::Nothing),
         "verify-ca" => (SslMode::Require, Verify::Chain),
         "verify-full" => (SslMode::Require, Verify::ChainAndName),
-        other => return Err(Error::Url(format!("sslmode `{other}` is none of disable, prefer, require, verify-ca, verify-full"))),
+        other => {
+            return Err(Error::Url(format!(
+                "sslmode `{other}` is none of disable, prefer, require, verify-ca, verify-full"
+            )));
+        }
     })
 }
 
 fn connector(verify: Verify, root: Option<&str>) -> Result<native_tls::TlsConnector, Error> {
     let mut builder = native_tls::TlsConnector::builder();
-    builder.danger_accept_invalid_certs(verify == Verify::Nothing).danger_accept_invalid_hostnames(verify != Verify::ChainAndName);
+    builder
+        .danger_accept_invalid_certs(verify == Verify::Nothing)
+        .danger_accept_invalid_hostnames(verify != Verify::ChainAndName);
     if let Some(path) = root {
-        let pem = std::fs::read(path).map_err(|e| Error::Url(format!("sslrootcert {path}: {e}")))?;
-        let certificate = native_tls::Certificate::from_pem(&pem).map_err(|e| Error::Url(format!("sslrootcert {path}: {e}")))?;
+        let pem =
+            std::fs::read(path).map_err(|e| Error::Url(format!("sslrootcert {path}: {e}")))?;
+        let certificate = native_tls::Certificate::from_pem(&pem)
+            .map_err(|e| Error::Url(format!("sslrootcert {path}: {e}")))?;
         builder.add_root_certificate(certificate);
     }
     builder.build().map_err(|e| Error::Url(format!("TLS cannot be set up: {e}")))
@@ -177,17 +209,25 @@ mod tests {
 
     #[test]
     fn the_place_names_no_secret() {
-        let store =
-            Store::new(&Secret::new("postgres://weir:hush@db.example:5433/shop?sslmode=require&connect_timeout=3"), "test").unwrap();
+        let store = Store::new(
+            &Secret::new(
+                "postgres://weir:hush@db.example:5433/shop?sslmode=require&connect_timeout=3",
+            ),
+            "test",
+        )
+        .unwrap();
         assert_eq!(store.place(), "postgres at db.example:5433/shop");
         assert_eq!(format!("{store:?}"), "Store(postgres at db.example:5433/shop)");
     }
 
     #[test]
     fn a_broken_url_is_not_repeated() {
-        for url in
-            ["postgres://weir:hush@db:port/shop", "hush", "postgres://weir:hush@db/x?hush=1", "postgres://weir:hush@db/x?sslmode=maybe"]
-        {
+        for url in [
+            "postgres://weir:hush@db:port/shop",
+            "hush",
+            "postgres://weir:hush@db/x?hush=1",
+            "postgres://weir:hush@db/x?sslmode=maybe",
+        ] {
             let message = Store::new(&Secret::new(url), "test").unwrap_err().to_string();
             assert!(!message.contains("hush"), "{message}");
         }

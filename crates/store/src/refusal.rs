@@ -20,7 +20,8 @@ impl Refusal {
     /// What the server said of a row.
     pub(crate) fn by_server(row: usize, report: &Report) -> Refusal {
         let column = report.column.as_ref().map(|c| format!("column {c}: ")).unwrap_or_default();
-        let constraint = report.constraint.as_ref().map(|c| format!(" (constraint {c})")).unwrap_or_default();
+        let constraint =
+            report.constraint.as_ref().map(|c| format!(" (constraint {c})")).unwrap_or_default();
         Refusal {
             row,
             fault: Fault {

@@ -1,10 +1,10 @@
 //! The transaction of a sink: positions, rows, dead letters and counters, all or nothing.
 
+use crate::dead_letter::DeadLetter;
 use crate::encode::Encoded;
 use crate::layout::Layout;
-use crate::ledger::Ledger;
-use crate::letter::Letter;
 use crate::pool::STATEMENT_TIMEOUT;
+use crate::positions::PositionKey;
 use crate::refusal::Refusal;
 use crate::{Error, Store};
 use deadpool_postgres::{Client, Transaction};
@@ -22,16 +22,17 @@ const DEADLINE: Duration = STATEMENT_TIMEOUT.saturating_mul(2);
 /// What one transaction shall do.
 pub struct Write<'a> {
     /// Whose positions.
-    pub ledger: &'a Ledger,
-    /// One claim per partition of the batch. Its books count every row of `rows` as written, and `letters` as dead.
+    pub position_key: &'a PositionKey,
+    /// One claim per partition of the batch. Its books count every row of `rows` as written, and
+    /// `dead letters` as dead.
     pub claims: &'a [Claim],
     /// The table.
     pub layout: &'a Layout,
     /// The rows.
     pub rows: &'a Encoded,
     /// Records that are dead already.
-    pub letters: &'a [Letter],
-    /// Makes letters of rows that the table refuses.
+    pub dead_letters: &'a [DeadLetter],
+    /// Makes dead letters of rows that the table refuses.
     pub origin: &'a dyn Origin,
 }
 
@@ -39,14 +40,15 @@ pub struct Write<'a> {
 pub trait Origin: Send + Sync {
     /// The partition of row `row` of the batch that was given to [`Layout::encode`].
     fn partition(&self, row: usize) -> Partition;
-    /// Its letter, with the original bytes and with `fault`.
-    fn letter(&self, row: usize, fault: Fault) -> Letter;
+    /// Its dead letter, with the original bytes and with `fault`.
+    fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter;
 }
 
 /// How it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Only [`Outcome::Committed`] makes the rest true. [`Outcome::Refused`]: fence or position are no longer ours.
+    /// Only [`Outcome::Committed`] makes the rest true. [`Outcome::Refused`]: fence or position are
+    /// no longer ours.
     pub outcome: Outcome,
     /// The claims with the books that were committed: refused rows are dead, not written.
     pub claims: Vec<Claim>,
@@ -58,7 +60,8 @@ impl Store {
     /// Runs the transaction.
     ///
     /// # Errors
-    /// Nothing was committed. Class environment: do the same again later. Class configuration: somebody has to act.
+    /// Nothing was committed. Class environment: do the same again later. Class configuration:
+    /// somebody has to act.
     pub async fn write(&self, write: Write<'_>) -> Result<Written, Error> {
         let mut client = self.client().await?;
         let mut refused = write.rows.refused.clone();
@@ -71,7 +74,12 @@ impl Store {
         Ok(Written { outcome: result?, claims: write.claims, refused })
     }
 
-    async fn transact(&self, client: &mut Client, write: &mut Progressing<'_>, refused: &mut Vec<Refusal>) -> Result<Outcome, Error> {
+    async fn transact(
+        &self,
+        client: &mut Client,
+        write: &mut Progressing<'_>,
+        refused: &mut Vec<Refusal>,
+    ) -> Result<Outcome, Error> {
         let Some(transaction) = self.within(self.fill(client, write, refused)).await? else {
             return Ok(Outcome::Refused);
         };
@@ -94,8 +102,10 @@ impl Store {
     ) -> Result<Option<Transaction<'c>>, Error> {
         let mut transaction = client.transaction().await.map_err(|e| self.error(e))?;
         // Sent together: a transaction is mostly round trips when batches are small.
-        let (immediate, claimed) =
-            tokio::join!(transaction.batch_execute(IMMEDIATE), self.claim(&transaction, write.write.ledger, &write.claims));
+        let (immediate, claimed) = tokio::join!(
+            transaction.batch_execute(IMMEDIATE),
+            self.claim(&transaction, write.write.position_key, &write.claims)
+        );
         immediate.map_err(|e| self.error(e))?;
         if !claimed? {
             transaction.rollback().await.map_err(|e| self.error(e))?;
@@ -104,26 +114,34 @@ impl Store {
         let late = self.insert(&mut transaction, write.write.layout, write.write.rows).await?;
         if !late.is_empty() {
             write.count(&late);
-            self.recount(&transaction, write.write.ledger, &write.claims).await?;
+            self.recount(&transaction, write.write.position_key, &write.claims).await?;
             refused.extend(late);
         }
-        let mut letters: Vec<Letter> = refused.iter().map(|r| letter(write.write.origin, r)).collect();
-        letters.extend_from_slice(write.write.letters);
-        self.bury(&transaction, write.write.ledger, &letters).await?;
+        let mut dead_letters: Vec<DeadLetter> =
+            refused.iter().map(|r| dead_letter(write.write.origin, r)).collect();
+        dead_letters.extend_from_slice(write.write.dead_letters);
+        self.insert_dead_letters(&transaction, write.write.position_key, &dead_letters).await?;
         Ok(Some(transaction))
     }
 
-    /// The compare-and-set. The row locks that it takes last to the end of the transaction: a rival waits, and then is refused. They are
-    /// taken in the order of the claims, because requests are answered in the order in which they are sent.
-    async fn claim(&self, transaction: &Transaction<'_>, ledger: &Ledger, claims: &[Claim]) -> Result<bool, Error> {
+    /// The compare-and-set. The row locks that it takes last to the end of the transaction: a rival
+    /// waits, and then is refused. They are taken in the order of the claims, because requests are
+    /// answered in the order in which they are sent.
+    async fn claim(
+        &self,
+        transaction: &Transaction<'_>,
+        position_key: &PositionKey,
+        claims: &[Claim],
+    ) -> Result<bool, Error> {
         let statement = transaction.prepare_cached(CLAIM).await.map_err(|e| self.error(e))?;
         let one = async |claim: &Claim| {
             let c = &claim.progress.counters;
-            let [read, written, filtered, dead] = [c.read, c.written, c.filtered, c.dead].map(|n| n as i64);
+            let [read, written, filtered, dead] =
+                [c.read, c.written, c.filtered, c.dead].map(|n| n as i64);
             let parameters: [&(dyn ToSql + Sync); 12] = [
-                &ledger.pipeline,
-                &ledger.sink,
-                &ledger.topic,
+                &position_key.pipeline,
+                &position_key.sink,
+                &position_key.topic,
                 &claim.partition,
                 &claim.fence,
                 &claim.expected,
@@ -141,12 +159,28 @@ impl Store {
     }
 
     /// Corrects the counters of rows that are locked already.
-    async fn recount(&self, transaction: &Transaction<'_>, ledger: &Ledger, claims: &[Claim]) -> Result<(), Error> {
+    async fn recount(
+        &self,
+        transaction: &Transaction<'_>,
+        position_key: &PositionKey,
+        claims: &[Claim],
+    ) -> Result<(), Error> {
         let statement = transaction.prepare_cached(RECOUNT).await.map_err(|e| self.error(e))?;
         for claim in claims {
-            let (written, dead) = (claim.progress.counters.written as i64, claim.progress.counters.dead as i64);
+            let (written, dead) =
+                (claim.progress.counters.written as i64, claim.progress.counters.dead as i64);
             transaction
-                .execute(&statement, &[&ledger.pipeline, &ledger.sink, &ledger.topic, &claim.partition, &written, &dead])
+                .execute(
+                    &statement,
+                    &[
+                        &position_key.pipeline,
+                        &position_key.sink,
+                        &position_key.topic,
+                        &claim.partition,
+                        &written,
+                        &dead,
+                    ],
+                )
                 .await
                 .map_err(|e| self.error(e))?;
         }
@@ -156,7 +190,11 @@ impl Store {
     async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match tokio::time::timeout(DEADLINE, work).await {
             Ok(done) => done,
-            Err(_) => Err(Error::Slow { place: self.place().to_owned(), doing: "writing a batch", after: DEADLINE }),
+            Err(_) => Err(Error::Slow {
+                place: self.place().to_owned(),
+                doing: "writing a batch",
+                after: DEADLINE,
+            }),
         }
     }
 }
@@ -168,8 +206,7 @@ const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, writ
      updated_at = now() WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 AND fence = $5 \
      AND next_offset IS NOT DISTINCT FROM $6";
 
-const RECOUNT: &str =
-    "UPDATE weir.positions SET written = $5, dead = $6 WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
+const RECOUNT: &str = "UPDATE weir.positions SET written = $5, dead = $6 WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
 
 /// A write and its claims with the books as they are known so far.
 struct Progressing<'a> {
@@ -199,11 +236,16 @@ fn sorted(claims: &[Claim]) -> Vec<Claim> {
     claims
 }
 
-fn letter(origin: &dyn Origin, refusal: &Refusal) -> Letter {
-    Letter { column: refusal.column.clone(), sqlstate: Some(refusal.sqlstate.clone()), ..origin.letter(refusal.row, refusal.fault.clone()) }
+fn dead_letter(origin: &dyn Origin, refusal: &Refusal) -> DeadLetter {
+    DeadLetter {
+        column: refusal.column.clone(),
+        sqlstate: Some(refusal.sqlstate.clone()),
+        ..origin.dead_letter(refusal.row, refusal.fault.clone())
+    }
 }
 
-/// The server's refusal of COMMIT is definite, but for the two codes that say it is not; everything else is a lost answer.
+/// The server's refusal of COMMIT is definite, but for the two codes that say it is not; everything
+/// else is a lost answer.
 fn unconfirmed(error: &Error) -> Outcome {
     match error.sqlstate() {
         Some("40003" | "08007") | None => Outcome::Unknown,
@@ -213,7 +255,8 @@ fn unconfirmed(error: &Error) -> Outcome {
     }
 }
 
-/// A connection in an unknown state must not go back to the pool: closing it is what rolls its transaction back.
+/// A connection in an unknown state must not go back to the pool: closing it is what rolls its
+/// transaction back.
 fn discard(client: Client) {
     drop(Client::take(client));
 }

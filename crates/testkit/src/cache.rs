@@ -1,4 +1,5 @@
-//! What is fetched from public registries, once, into a cache outside the checkout: the components' programs and the data sets.
+//! What is fetched from public registries, once, into a cache outside the checkout: the components'
+//! programs and the data sets.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
@@ -23,7 +24,9 @@ impl Programs {
 
     /// The registry's jar.
     pub fn registry_jar(&self) -> PathBuf {
-        self.folder.join("registry").join(format!("apicurio-registry-app-{}-runner.jar", version("registry")))
+        self.folder
+            .join("registry")
+            .join(format!("apicurio-registry-app-{}-runner.jar", version("registry")))
     }
 
     /// PostgreSQL's folder with `bin`, `lib` and `share`.
@@ -32,23 +35,33 @@ impl Programs {
     }
 }
 
-/// The components' programs of the versions in `deploy/pom.xml`, fetched by Maven when they are not yet there.
+/// The components' programs of the versions in `deploy/pom.xml`, fetched by Maven when they are not
+/// yet there.
 ///
 /// # Errors
 /// Names the program to install when `java`, `mvn`, `tar` or `xz` is missing.
 pub fn programs() -> Result<Programs> {
     require_java()?;
-    let name = format!("stack-kafka-{}-registry-{}-postgres-{}", version("kafka"), version("registry"), version("postgres"));
+    let name = format!(
+        "stack-kafka-{}-registry-{}-postgres-{}",
+        version("kafka"),
+        version("registry"),
+        version("postgres")
+    );
     Ok(Programs { folder: cached(&name, fetch_programs)? })
 }
 
-/// The folder of the public data sets (`flights-3m.parquet`, `airports.csv`, `birdstrikes.csv` …), fetched by npm when not yet there.
+/// The folder of the public data sets (`flights-3m.parquet`, `airports.csv`, `birdstrikes.csv` …),
+/// fetched by npm when not yet there.
 ///
 /// # Errors
 /// Names the program to install when `npm` or `tar` is missing.
 pub fn data() -> Result<PathBuf> {
     let folder = cached(&DATA.replace('@', "-"), |folder| {
-        run(Command::new("npm").args(["pack", "--silent", DATA]).current_dir(folder), "npm (Debian: apt-get install npm)")?;
+        run(
+            Command::new("npm").args(["pack", "--silent", DATA]).current_dir(folder),
+            "npm (Debian: apt-get install npm)",
+        )?;
         let archive = find(folder, "tgz")?;
         run(Command::new("tar").arg("-xzf").arg(&archive).current_dir(folder), "tar")?;
         Ok(fs::remove_file(archive)?)
@@ -60,13 +73,15 @@ pub fn data() -> Result<PathBuf> {
 pub fn folder() -> Result<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(folder) if !folder.is_empty() => PathBuf::from(folder),
-        _ => std::env::home_dir().context("no home directory; set XDG_CACHE_HOME to a folder for downloads")?.join(".cache"),
+        _ => std::env::home_dir()
+            .context("no home directory; set XDG_CACHE_HOME to a folder for downloads")?
+            .join(".cache"),
     };
     Ok(base.join("weir"))
 }
 
-/// `name` in the cache, filled by `fill` when absent. A lock lets concurrent callers fetch once; the rename at the end means that a
-/// folder with the final name is complete.
+/// `name` in the cache, filled by `fill` when absent. A lock lets concurrent callers fetch once;
+/// the rename at the end means that a folder with the final name is complete.
 pub fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let (cache, target) = (folder()?, folder()?.join(name));
     if target.exists() {
@@ -92,24 +107,40 @@ fn fetch_programs(folder: &Path) -> Result<()> {
     let pom = folder.join("pom.xml");
     fs::write(&pom, POM)?;
     let target = format!("-Dstack.folder={}", folder.display());
-    run(Command::new("mvn").args(["-q", "-B", "-f"]).arg(&pom).args(["package", &target]), "Maven (Debian: apt-get install maven)")?;
+    run(
+        Command::new("mvn").args(["-q", "-B", "-f"]).arg(&pom).args(["package", &target]),
+        "Maven (Debian: apt-get install maven)",
+    )?;
     let archive = find(&folder.join("postgres"), "txz")?;
     let unpack = "tar and xz (Debian: apt-get install tar xz-utils)";
-    run(Command::new("tar").arg("-xJf").arg(&archive).current_dir(folder.join("postgres")), unpack)?;
+    run(
+        Command::new("tar").arg("-xJf").arg(&archive).current_dir(folder.join("postgres")),
+        unpack,
+    )?;
     Ok(fs::remove_file(archive)?)
 }
 
 fn version(component: &str) -> &'static str {
     let tag = format!("<{component}.version>");
-    POM.split_once(&tag).and_then(|(_, rest)| rest.split_once('<')).map_or("unknown", |(version, _)| version)
+    POM.split_once(&tag)
+        .and_then(|(_, rest)| rest.split_once('<'))
+        .map_or("unknown", |(version, _)| version)
 }
 
 fn require_java() -> Result<()> {
-    const NEED: &str = "a Java runtime, 17 or later (Debian: apt-get install openjdk-17-jre-headless)";
+    const NEED: &str =
+        "a Java runtime, 17 or later (Debian: apt-get install openjdk-17-jre-headless)";
     let mut command = Command::new("java");
-    let output = command.arg("-version").output().with_context(|| format!("java cannot be run; install {NEED}"))?;
+    let output = command
+        .arg("-version")
+        .output()
+        .with_context(|| format!("java cannot be run; install {NEED}"))?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let number = text.split('"').nth(1).and_then(|version| version.split('.').next()).and_then(|major| major.parse::<u32>().ok());
+    let number = text
+        .split('"')
+        .nth(1)
+        .and_then(|version| version.split('.').next())
+        .and_then(|major| major.parse::<u32>().ok());
     match number {
         Some(major) if major < 17 => bail!("java is version {major}; install {NEED}"),
         _ => Ok(()),
@@ -124,10 +155,17 @@ fn find(folder: &Path, ending: &str) -> Result<PathBuf> {
 
 fn run(command: &mut Command, needs: &str) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("{program} cannot be run; install {needs}"))?;
+    let output =
+        command.output().with_context(|| format!("{program} cannot be run; install {needs}"))?;
     if !output.status.success() {
-        let words = [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
-        bail!("{program} failed ({}); it needs {needs} and access to its public registry:\n{}", output.status, words.trim());
+        let words =
+            [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)]
+                .concat();
+        bail!(
+            "{program} failed ({}); it needs {needs} and access to its public registry:\n{}",
+            output.status,
+            words.trim()
+        );
     }
     Ok(())
 }

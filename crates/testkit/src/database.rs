@@ -6,11 +6,13 @@ use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage, types::ToSql};
 
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.expect("the operating system gives a process one more thread")
 });
 
-/// Runs `future` to its end on a runtime of testkit's own. The extra thread is what makes this legal inside an async test.
+/// Runs `future` to its end on a runtime of testkit's own. The extra thread is what makes this
+/// legal inside an async test.
 pub(crate) fn block<T: Send>(future: impl Future<Output = T> + Send) -> T {
     let done = std::thread::scope(|scope| scope.spawn(|| RUNTIME.block_on(future)).join());
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -52,7 +54,9 @@ impl Database {
     pub fn texts(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
         let messages = block(self.client.simple_query(sql)).with_context(|| sql.to_string())?;
         let rows = messages.into_iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|i| row.get(i).map(String::from)).collect()),
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|i| row.get(i).map(String::from)).collect())
+            }
             _ => None,
         });
         Ok(rows.collect())

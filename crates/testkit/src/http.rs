@@ -7,7 +7,8 @@ use std::time::Duration;
 
 /// No connection is kept: the services of tests come and go.
 static CLIENT: LazyLock<Client> = LazyLock::new(|| {
-    let client = Client::builder().timeout(Duration::from_secs(5)).pool_max_idle_per_host(0).build();
+    let client =
+        Client::builder().timeout(Duration::from_secs(5)).pool_max_idle_per_host(0).build();
     client.expect("a client without certificates of its own has nothing to fail at")
 });
 

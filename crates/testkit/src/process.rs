@@ -1,9 +1,10 @@
 //! Child processes that do not outlive their owner.
 //!
-//! The death signal of the kernel (`PR_SET_PDEATHSIG`) would follow the *thread* that started the child, and tests end their threads all
-//! the time. So each child is a process group with a second member, a shell that reads from a pipe of ours: when the pipe closes,
-//! because we dropped it or because this process is gone in whatever manner, it ends the group. The group is not the terminal's, so
-//! Ctrl-C reaches the children only through their owner.
+//! The death signal of the kernel (`PR_SET_PDEATHSIG`) would follow the *thread* that started the
+//! child, and tests end their threads all the time. So each child is a process group with a second
+//! member, a shell that reads from a pipe of ours: when the pipe closes, because we dropped it or
+//! because this process is gone in whatever manner, it ends the group. The group is not the
+//! terminal's, so Ctrl-C reaches the children only through their owner.
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 use crate::wait::try_wait_until;
 
-/// `$1` is the signal that asks for a quick end, the rest is the command. The watcher keeps the group's number from being reused, so
-/// what it kills can only be ours. The command takes over the shell's own process: our child's id is the command's id.
+/// `$1` is the signal that asks for a quick end, the rest is the command. The watcher keeps the
+/// group's number from being reused, so what it kills can only be ours. The command takes over the
+/// shell's own process: our child's id is the command's id.
 const WATCHED: &str = r#"
 exec 3<&0
 last=$1; shift
@@ -46,7 +48,13 @@ pub struct Launch {
 impl Launch {
     /// `program` under the name `name` in messages.
     pub fn new(name: impl Into<String>, program: impl AsRef<OsStr>) -> Launch {
-        Launch { name: name.into(), command: vec![program.as_ref().into()], env: Vec::new(), user: None, last: Signal::SIGKILL }
+        Launch {
+            name: name.into(),
+            command: vec![program.as_ref().into()],
+            env: Vec::new(),
+            user: None,
+            last: Signal::SIGKILL,
+        }
     }
 
     /// One more argument.
@@ -73,7 +81,8 @@ impl Launch {
         self
     }
 
-    /// The signal sent when the owner is gone or drops the process, five seconds before SIGKILL; SIGKILL at once by default.
+    /// The signal sent when the owner is gone or drops the process, five seconds before SIGKILL;
+    /// SIGKILL at once by default.
     pub fn last(mut self, signal: Signal) -> Launch {
         self.last = signal;
         self
@@ -81,9 +90,16 @@ impl Launch {
 
     /// Starts it, with its output appended to `log`.
     pub fn start(&self, log: &Path) -> Result<Process> {
-        let output = File::options().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new("sh");
-        command.args(["-c", WATCHED, "sh"]).arg(self.last.as_str().trim_start_matches("SIG")).args(&self.command);
+        command
+            .args(["-c", WATCHED, "sh"])
+            .arg(self.last.as_str().trim_start_matches("SIG"))
+            .args(&self.command);
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
         command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output).process_group(0);
         if let Some((user, group)) = self.user {
@@ -95,7 +111,8 @@ impl Launch {
     }
 }
 
-/// Runs a shell `script` with `argument` as `$1` when this process has dropped the result, or is gone.
+/// Runs a shell `script` with `argument` as `$1` when this process has dropped the result, or is
+/// gone.
 pub(crate) fn afterwards(script: &str, argument: &OsStr) -> Result<Process> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("while read -r _; do :; done\n{script}")).arg("sh").arg(argument);
@@ -127,7 +144,9 @@ impl Process {
 
     /// The last lines of its output, for messages.
     pub fn tail(&self) -> String {
-        let text = std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let text = std::fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
@@ -147,7 +166,11 @@ impl Process {
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         match try_wait_until(limit, || self.ended().transpose()) {
             Some(status) => status,
-            None => bail!("{} did not end within {limit:?}; its last words:\n{}", self.name, self.tail()),
+            None => bail!(
+                "{} did not end within {limit:?}; its last words:\n{}",
+                self.name,
+                self.tail()
+            ),
         }
     }
 
@@ -155,7 +178,9 @@ impl Process {
     pub fn expect_running(&mut self) -> Result<()> {
         match self.ended()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended with {status}; its last words:\n{}", self.name, self.tail()),
+            Some(status) => {
+                bail!("{} ended with {status}; its last words:\n{}", self.name, self.tail())
+            }
         }
     }
 }

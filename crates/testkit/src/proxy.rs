@@ -1,4 +1,5 @@
-//! A TCP proxy that takes a server away without touching the server: for faults of the network, and of components that are shared.
+//! A TCP proxy that takes a server away without touching the server: for faults of the network, and
+//! of components that are shared.
 
 use crate::database::RUNTIME;
 use anyhow::{Context, Result};
@@ -16,7 +17,8 @@ pub enum Mode {
     Pass,
     /// Passes everything on, each piece this much later.
     Delay(Duration),
-    /// Keeps connections open, takes new ones, and passes nothing on until the mode changes: a network that swallows.
+    /// Keeps connections open, takes new ones, and passes nothing on until the mode changes: a
+    /// network that swallows.
     Hold,
     /// No connections at all: the port is closed. Changing into this mode cuts the open ones.
     Refuse,
@@ -46,11 +48,14 @@ impl Proxy {
         Ok(Proxy { address, state })
     }
 
-    /// In front of the server that `url` names; the second value is the URL that goes through the proxy.
+    /// In front of the server that `url` names; the second value is the URL that goes through the
+    /// proxy.
     pub fn in_front_of(url: &str) -> Result<(Proxy, String)> {
-        let (scheme, rest) = url.split_once("://").with_context(|| format!("{url} has no scheme"))?;
+        let (scheme, rest) =
+            url.split_once("://").with_context(|| format!("{url} has no scheme"))?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
+        let (user, host) =
+            authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
         let proxy = Proxy::start(host)?;
         let at = if user.is_empty() { "" } else { "@" };
         let url = format!("{scheme}://{user}{at}{}/{path}", proxy.address());
@@ -77,7 +82,12 @@ impl Proxy {
 }
 
 /// Ends when the proxy is dropped: the channel is closed then.
-async fn serve(address: SocketAddr, first: Option<std::net::TcpListener>, target: String, mut state: watch::Receiver<State>) {
+async fn serve(
+    address: SocketAddr,
+    first: Option<std::net::TcpListener>,
+    target: String,
+    mut state: watch::Receiver<State>,
+) {
     let mut listener = first.and_then(|listener| TcpListener::from_std(listener).ok());
     loop {
         if state.borrow_and_update().mode == Mode::Refuse {
@@ -108,8 +118,12 @@ async fn connection(client: TcpStream, target: String, state: watch::Receiver<St
         let server = TcpStream::connect(target).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-        tokio::try_join!(pump(from_client, to_server, state.clone()), pump(from_server, to_client, state))
+        let ((from_client, to_client), (from_server, to_server)) =
+            (client.into_split(), server.into_split());
+        tokio::try_join!(
+            pump(from_client, to_server, state.clone()),
+            pump(from_server, to_client, state)
+        )
     };
     // Either way both sockets are dropped, hence closed; that is all there is to an end here.
     tokio::select! {
@@ -118,7 +132,11 @@ async fn connection(client: TcpStream, target: String, state: watch::Receiver<St
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) -> std::io::Result<()> {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = from.read(&mut buffer).await?;

@@ -13,7 +13,8 @@ use std::time::Duration;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const DRAINS_WITHIN: Duration = Duration::from_secs(60);
 
-/// How to start a service, as often as a test likes; each start is a new process with an admin port of its own.
+/// How to start a service, as often as a test likes; each start is a new process with an admin port
+/// of its own.
 #[derive(Debug, Clone)]
 pub struct Program {
     name: String,
@@ -23,8 +24,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// `program` (`weir-sink`) of the target folder that the running test came from, with logs under `folder`.
-    pub fn new(program: &str, arguments: &[&str], env: &BTreeMap<String, String>, folder: &Path) -> Program {
+    /// `program` (`weir-sink`) of the target folder that the running test came from, with logs
+    /// under `folder`.
+    pub fn new(
+        program: &str,
+        arguments: &[&str],
+        env: &BTreeMap<String, String>,
+        folder: &Path,
+    ) -> Program {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         Program { name: program.into(), arguments, env: env.clone(), folder: folder.into() }
     }
@@ -39,7 +46,9 @@ impl Program {
     pub fn start(&self) -> Result<Service> {
         let port = crate::ports::free()?;
         let log = self.folder.join(format!("{}-{port}.log", self.name));
-        let launch = Launch::new(&self.name, binary(&self.name)?).args(&self.arguments).env("WEIR_LISTEN", format!("127.0.0.1:{port}"));
+        let launch = Launch::new(&self.name, binary(&self.name)?)
+            .args(&self.arguments)
+            .env("WEIR_LISTEN", format!("127.0.0.1:{port}"));
         let launch = self.env.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
         Ok(Service { name: self.name.clone(), process: launch.start(&log)?, port })
     }
@@ -74,7 +83,9 @@ impl Service {
 
     /// Everything it has printed.
     pub fn log(&self) -> String {
-        std::fs::read(self.process.log()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        std::fs::read(self.process.log())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Its admin page.
@@ -101,7 +112,13 @@ impl Service {
             Ok(()) => self.is_ready().then_some(Ok(())),
             Err(error) => Some(Err(error)),
         });
-        ready.unwrap_or_else(|| bail!("{} was not ready within {READY_WITHIN:?}; its last words:\n{}", self.name, self.process.tail()))
+        ready.unwrap_or_else(|| {
+            bail!(
+                "{} was not ready within {READY_WITHIN:?}; its last words:\n{}",
+                self.name,
+                self.process.tail()
+            )
+        })
     }
 
     /// `/status`.
@@ -109,11 +126,16 @@ impl Service {
         Ok(serde_json::from_str(&self.get("/status")?.body)?)
     }
 
-    /// The sum of a metric over its label values that contain `label` (empty: all); 0 when it does not appear.
+    /// The sum of a metric over its label values that contain `label` (empty: all); 0 when it does
+    /// not appear.
     pub fn metric(&self, name: &str, label: &str) -> Result<f64> {
         let text = self.get("/metrics")?.body;
-        let lines = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
-        let values = lines.filter(|line| line.contains(label)).map(|line| line.rsplit(' ').next().unwrap_or_default());
+        let lines = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        let values = lines
+            .filter(|line| line.contains(label))
+            .map(|line| line.rsplit(' ').next().unwrap_or_default());
         values.map(|value| value.parse::<f64>().with_context(|| format!("{name}: {value}"))).sum()
     }
 
@@ -121,7 +143,13 @@ impl Service {
     ///
     /// # Panics
     /// After `limit`, with the metric's name and the service's last words.
-    pub fn wait_metric(&self, name: &str, label: &str, limit: Duration, enough: impl Fn(f64) -> bool) -> f64 {
+    pub fn wait_metric(
+        &self,
+        name: &str,
+        label: &str,
+        limit: Duration,
+        enough: impl Fn(f64) -> bool,
+    ) -> f64 {
         let what = format!("{name}{{{label}}} of {}", self.name);
         wait_until(&what, limit, || self.metric(name, label).ok().filter(|&value| enough(value)))
     }
@@ -163,8 +191,16 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let state = ["/ready", "/status"].map(|path| self.get(path).map_or_else(|error| error.to_string(), |answer| answer.body));
-            eprintln!("--- {} ({})\n{}\n{}", self.name, self.id(), self.process.tail(), state.join("\n"));
+            let state = ["/ready", "/status"].map(|path| {
+                self.get(path).map_or_else(|error| error.to_string(), |answer| answer.body)
+            });
+            eprintln!(
+                "--- {} ({})\n{}\n{}",
+                self.name,
+                self.id(),
+                self.process.tail(),
+                state.join("\n")
+            );
         }
     }
 }

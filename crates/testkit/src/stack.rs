@@ -1,4 +1,5 @@
-//! Kafka, Schema Registry and PostgreSQL together: started in parallel, stopped, killed and restarted one by one.
+//! Kafka, Schema Registry and PostgreSQL together: started in parallel, stopped, killed and
+//! restarted one by one.
 
 mod kafka;
 mod postgres;
@@ -54,7 +55,8 @@ impl std::fmt::Display for Component {
     }
 }
 
-/// A running stack. Dropping it, or the death of this process, ends its processes and removes its data.
+/// A running stack. Dropping it, or the death of this process, ends its processes and removes its
+/// data.
 pub struct Stack {
     kafka: String,
     registry: String,
@@ -89,8 +91,14 @@ impl Stack {
         let wanted = plan.components();
         let started: Vec<Result<(Component, Process)>> = std::thread::scope(|scope| {
             let plan = &plan;
-            let tasks: Vec<_> = wanted.iter().map(|&c| scope.spawn(move || Ok((c, plan.prepare_and_start(c)?)))).collect();
-            tasks.into_iter().map(|task| task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            let tasks: Vec<_> = wanted
+                .iter()
+                .map(|&c| scope.spawn(move || Ok((c, plan.prepare_and_start(c)?))))
+                .collect();
+            tasks
+                .into_iter()
+                .map(|task| task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
         });
         let running = Mutex::new(started.into_iter().collect::<Result<_>>()?);
         let kafka = plan.brokers.iter().map(kafka::Broker::address).collect::<Vec<_>>().join(",");
@@ -99,21 +107,29 @@ impl Stack {
         Ok(Stack { kafka, registry, postgres, own: Some(Own { running, _janitor: janitor, plan }) })
     }
 
-    /// The stack that `WEIR_KAFKA`, `WEIR_REGISTRY` and `WEIR_POSTGRES` name (`make test` starts one for all test programs), else one for
-    /// this process, started at the first call. It is everybody's: use random names, and restart nothing.
+    /// The stack that `WEIR_KAFKA`, `WEIR_REGISTRY` and `WEIR_POSTGRES` name (`make test` starts
+    /// one for all test programs), else one for this process, started at the first call. It is
+    /// everybody's: use random names, and restart nothing.
     ///
     /// # Panics
     /// When it cannot be started.
     pub fn shared() -> &'static Stack {
         static SHARED: OnceLock<Stack> = OnceLock::new();
         SHARED.get_or_init(|| {
-            Stack::from_env().map_or_else(|| Stack::start(Options::default()), Ok).unwrap_or_else(|error| panic!("no stack: {error:?}"))
+            Stack::from_env()
+                .map_or_else(|| Stack::start(Options::default()), Ok)
+                .unwrap_or_else(|error| panic!("no stack: {error:?}"))
         })
     }
 
     fn from_env() -> Option<Stack> {
         let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Some(Stack { kafka: read("WEIR_KAFKA")?, registry: read("WEIR_REGISTRY")?, postgres: read("WEIR_POSTGRES")?, own: None })
+        Some(Stack {
+            kafka: read("WEIR_KAFKA")?,
+            registry: read("WEIR_REGISTRY")?,
+            postgres: read("WEIR_POSTGRES")?,
+            own: None,
+        })
     }
 
     /// Bootstrap list, `host:port,…`.
@@ -133,7 +149,11 @@ impl Stack {
 
     /// The variables that pipeline files refer to.
     pub fn env(&self) -> BTreeMap<String, String> {
-        let pairs = [("WEIR_KAFKA", &self.kafka), ("WEIR_REGISTRY", &self.registry), ("WEIR_POSTGRES", &self.postgres)];
+        let pairs = [
+            ("WEIR_KAFKA", &self.kafka),
+            ("WEIR_REGISTRY", &self.registry),
+            ("WEIR_POSTGRES", &self.postgres),
+        ];
         pairs.into_iter().map(|(name, value)| (name.to_string(), value.clone())).collect()
     }
 
@@ -141,13 +161,15 @@ impl Stack {
     pub fn create_database(&self, stem: &str) -> Result<String> {
         let name = random_name(stem).replace('-', "_");
         Database::connect(&self.postgres)?.execute(&format!("CREATE DATABASE {name}"))?;
-        let (server, _) = self.postgres.rsplit_once('/').context("the URL of PostgreSQL has no database")?;
+        let (server, _) =
+            self.postgres.rsplit_once('/').context("the URL of PostgreSQL has no database")?;
         Ok(format!("{server}/{name}"))
     }
 
     /// Ends a component in its own orderly way.
     pub fn stop(&self, component: Component) -> Result<()> {
-        let orderly = if component == Component::Postgres { Signal::SIGINT } else { Signal::SIGTERM };
+        let orderly =
+            if component == Component::Postgres { Signal::SIGINT } else { Signal::SIGTERM };
         self.end(component, orderly)
     }
 
@@ -156,7 +178,8 @@ impl Stack {
         self.end(component, Signal::SIGKILL)
     }
 
-    /// Starts a stopped or killed component again, on the same port and data, and returns when it answers.
+    /// Starts a stopped or killed component again, on the same port and data, and returns when it
+    /// answers.
     pub fn resume(&self, component: Component) -> Result<()> {
         let own = self.own()?;
         if own.running().contains_key(&component) {
@@ -175,13 +198,23 @@ impl Stack {
 
     /// Sends a signal (SIGSTOP, SIGCONT) to a component.
     pub fn signal(&self, component: Component, signal: Signal) -> Result<()> {
-        self.own()?.running().get(&component).with_context(|| format!("{component} does not run"))?.signal(signal)
+        self.own()?
+            .running()
+            .get(&component)
+            .with_context(|| format!("{component} does not run"))?
+            .signal(signal)
     }
 
     /// Process ids of the components that run.
     pub fn processes(&self) -> BTreeMap<Component, u32> {
         let own = self.own.iter();
-        own.flat_map(|own| own.running().iter().map(|(&component, process)| (component, process.id())).collect::<Vec<_>>()).collect()
+        own.flat_map(|own| {
+            own.running()
+                .iter()
+                .map(|(&component, process)| (component, process.id()))
+                .collect::<Vec<_>>()
+        })
+        .collect()
     }
 
     /// The folder of data and logs.
@@ -213,7 +246,8 @@ impl Plan {
         std::fs::create_dir(folder.join("log"))?;
         let brokers = kafka::Broker::cluster(options.brokers, &folder)?;
         let registry_port = options.registry.then(crate::ports::free).transpose()?;
-        let postgres = options.postgres.then(|| postgres::Server::new(&programs, &folder)).transpose()?;
+        let postgres =
+            options.postgres.then(|| postgres::Server::new(&programs, &folder)).transpose()?;
         Ok(Plan { programs, folder, brokers, registry_port, postgres })
     }
 
@@ -237,9 +271,12 @@ impl Plan {
         let started = match component {
             Component::Broker(index) => self.broker(index)?.start(&self.programs, &log),
             Component::Postgres => self.server()?.start(&log),
-            Component::Registry => {
-                registry::start(&self.programs, self.registry_port.context("this stack has no registry")?, &self.folder, &log)
-            }
+            Component::Registry => registry::start(
+                &self.programs,
+                self.registry_port.context("this stack has no registry")?,
+                &self.folder,
+                &log,
+            ),
         };
         started.with_context(|| format!("start {component}"))
     }
@@ -257,8 +294,10 @@ impl Plan {
     }
 }
 
-/// Removes `folder` when its owner is gone. Components may still be ending then, so it tries until nothing comes back.
+/// Removes `folder` when its owner is gone. Components may still be ending then, so it tries until
+/// nothing comes back.
 fn janitor(folder: &Path) -> Result<Process> {
-    const SCRIPT: &str = r#"for _ in $(seq 100); do rm -rf "$1"; sleep 0.1; [ -e "$1" ] || exit 0; done"#;
+    const SCRIPT: &str =
+        r#"for _ in $(seq 100); do rm -rf "$1"; sleep 0.1; [ -e "$1" ] || exit 0; done"#;
     afterwards(SCRIPT, folder.as_os_str())
 }

@@ -68,20 +68,26 @@ impl Topics {
     pub fn create_replicated(&self, topic: &str, partitions: i32, replicas: i32) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas));
-        let results = crate::database::block(async { admin.create_topics([&new], &AdminOptions::new()).await })?;
+        let results = crate::database::block(async {
+            admin.create_topics([&new], &AdminOptions::new()).await
+        })?;
         for result in results {
             result.map_err(|(topic, code)| anyhow::anyhow!("create topic {topic}: {code}"))?;
         }
-        try_wait_until(LIMIT, || (self.partitions(topic).ok()? == partitions).then_some(())).context("the topic does not appear")
+        try_wait_until(LIMIT, || (self.partitions(topic).ok()? == partitions).then_some(()))
+            .context("the topic does not appear")
     }
 
     /// Removes a topic with all its records, and waits until it is gone.
     pub fn delete(&self, topic: &str) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
-        for result in crate::database::block(async { admin.delete_topics(&[topic], &AdminOptions::new()).await })? {
+        for result in crate::database::block(async {
+            admin.delete_topics(&[topic], &AdminOptions::new()).await
+        })? {
             result.map_err(|(topic, code)| anyhow::anyhow!("delete topic {topic}: {code}"))?;
         }
-        try_wait_until(LIMIT, || self.partitions(topic).is_err().then_some(())).context("the topic does not disappear")
+        try_wait_until(LIMIT, || self.partitions(topic).is_err().then_some(()))
+            .context("the topic does not disappear")
     }
 
     /// Removes the records of a partition below `offset`, as retention does.
@@ -89,14 +95,21 @@ impl Topics {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let mut before = TopicPartitionList::new();
         before.add_partition_offset(topic, partition, Offset::Offset(offset))?;
-        let done = crate::database::block(async { admin.delete_records(&before, &AdminOptions::new()).await })?;
-        done.elements().iter().try_for_each(|element| element.error()).with_context(|| format!("delete records of {topic}"))
+        let done = crate::database::block(async {
+            admin.delete_records(&before, &AdminOptions::new()).await
+        })?;
+        done.elements()
+            .iter()
+            .try_for_each(|element| element.error())
+            .with_context(|| format!("delete records of {topic}"))
     }
 
     /// Removes a group with all its offsets; it must have no members.
     pub fn delete_group(&self, group: &str) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
-        for result in crate::database::block(async { admin.delete_groups(&[group], &AdminOptions::new()).await })? {
+        for result in crate::database::block(async {
+            admin.delete_groups(&[group], &AdminOptions::new()).await
+        })? {
             result.map_err(|(group, code)| anyhow::anyhow!("delete group {group}: {code}"))?;
         }
         Ok(())
@@ -104,18 +117,17 @@ impl Topics {
 
     /// Writes records outside any transaction and waits until the brokers have them.
     pub fn write(&self, topic: &str, records: &[Record]) -> Result<()> {
-        let producer: BaseProducer = self.client().set("acks", "all").set("linger.ms", "5").create()?;
+        let producer: BaseProducer =
+            self.client().set("acks", "all").set("linger.ms", "5").create()?;
         for record in records {
             let mut out = BaseRecord::<[u8], [u8]>::to(topic).partition(record.partition);
             out.key = record.key.as_deref();
             out.payload = record.value.as_deref();
             out.timestamp = (record.timestamp != 0).then_some(record.timestamp);
-            out.headers = Some(
-                record
-                    .headers
-                    .iter()
-                    .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_ref() })),
-            );
+            out.headers =
+                Some(record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                    headers.insert(Header { key, value: value.as_ref() })
+                }));
             while let Err((error, back)) = producer.send(out) {
                 if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
                     bail!("write to {topic}: {error}");
@@ -142,7 +154,8 @@ impl Topics {
         Ok(count)
     }
 
-    /// Calls `each` with every committed record from the topic's first to its last at this moment, once no transaction is open on it.
+    /// Calls `each` with every committed record from the topic's first to its last at this moment,
+    /// once no transaction is open on it.
     pub fn visit(&self, topic: &str, mut each: impl FnMut(&BorrowedMessage<'_>)) -> Result<()> {
         let ends = try_wait_until(LIMIT, || self.settled_ends(topic).transpose());
         let ends = ends.with_context(|| format!("a transaction on {topic} stays open"))??;
@@ -150,7 +163,8 @@ impl Topics {
         for (partition, _) in ends.iter().enumerate().filter(|(_, end)| **end > 0) {
             list.add_partition_offset(topic, i32::try_from(partition)?, Offset::Beginning)?;
         }
-        let mut open: BTreeSet<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let mut open: BTreeSet<i32> =
+            list.elements().iter().map(|element| element.partition()).collect();
         let consumer = self.reader(NO_GROUP, STABLE)?;
         consumer.assign(&list)?;
         let mut deadline = Instant::now() + LIMIT;
@@ -163,8 +177,12 @@ impl Topics {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     open.remove(&partition);
                 }
-                Some(Err(error)) if Instant::now() > deadline => return Err(error).with_context(|| format!("read {topic}")),
-                None if Instant::now() > deadline => bail!("{topic} gives no more records, yet has not come to its end"),
+                Some(Err(error)) if Instant::now() > deadline => {
+                    return Err(error).with_context(|| format!("read {topic}"));
+                }
+                None if Instant::now() > deadline => {
+                    bail!("{topic} gives no more records, yet has not come to its end")
+                }
                 _ => {}
             }
         }
@@ -173,24 +191,34 @@ impl Topics {
 
     /// Number of partitions.
     pub fn partitions(&self, topic: &str) -> Result<i32> {
-        let metadata = self.asker(NO_GROUP, STABLE)?.fetch_metadata(Some(topic), Duration::from_secs(10))?;
+        let metadata =
+            self.asker(NO_GROUP, STABLE)?.fetch_metadata(Some(topic), Duration::from_secs(10))?;
         let found = metadata.topics().iter().find(|t| t.name() == topic && t.error().is_none());
         Ok(i32::try_from(found.with_context(|| format!("no topic {topic}"))?.partitions().len())?)
     }
 
-    /// Committed offset of a group and the metadata beside it, per partition; `None` where nothing was committed.
+    /// Committed offset of a group and the metadata beside it, per partition; `None` where nothing
+    /// was committed.
     pub fn committed(&self, group: &str, topic: &str) -> Result<Vec<Option<(i64, String)>>> {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(topic, 0, self.partitions(topic)? - 1);
-        let committed = self.asker(group, STABLE)?.committed_offsets(list, Duration::from_secs(10))?;
-        let of = |offset: Offset, metadata: &str| Some((offset.to_raw().filter(|&offset| offset >= 0)?, metadata.to_string()));
-        Ok(committed.elements().iter().map(|element| of(element.offset(), element.metadata())).collect())
+        let committed =
+            self.asker(group, STABLE)?.committed_offsets(list, Duration::from_secs(10))?;
+        let of = |offset: Offset, metadata: &str| {
+            Some((offset.to_raw().filter(|&offset| offset >= 0)?, metadata.to_string()))
+        };
+        Ok(committed
+            .elements()
+            .iter()
+            .map(|element| of(element.offset(), element.metadata()))
+            .collect())
     }
 
     /// The end of every partition: records, and the markers of transactions, open ones included.
     pub fn ends(&self, topic: &str) -> Result<Vec<i64>> {
         let reader = self.asker(NO_GROUP, "read_uncommitted")?;
-        let end = |partition| Ok(reader.fetch_watermarks(topic, partition, Duration::from_secs(10))?.1);
+        let end =
+            |partition| Ok(reader.fetch_watermarks(topic, partition, Duration::from_secs(10))?.1);
         (0..self.partitions(topic)?).map(end).collect()
     }
 
@@ -198,7 +226,8 @@ impl Topics {
     fn settled_ends(&self, topic: &str) -> Result<Option<Vec<i64>>> {
         let (ends, stable) = (self.ends(topic)?, self.asker(NO_GROUP, STABLE)?);
         for (partition, end) in (0..).zip(&ends) {
-            let (_, last_stable) = stable.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+            let (_, last_stable) =
+                stable.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
             if last_stable < *end {
                 return Ok(None);
             }
@@ -220,14 +249,25 @@ impl Topics {
 
     fn reader(&self, group: &str, isolation: &str) -> Result<BaseConsumer> {
         let mut config = self.client();
-        config.set("group.id", group).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-        Ok(config.set("isolation.level", isolation).set("fetch.queue.backoff.ms", "10").set("fetch.wait.max.ms", "10").create()?)
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true");
+        Ok(config
+            .set("isolation.level", isolation)
+            .set("fetch.queue.backoff.ms", "10")
+            .set("fetch.wait.max.ms", "10")
+            .create()?)
     }
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        // Brokers that are away are the business of these tests; what matters comes as the error of a call.
-        config.set("bootstrap.servers", &self.brokers).set("reconnect.backoff.max.ms", "500").set_log_level(RDKafkaLogLevel::Emerg);
+        // Brokers that are away are the business of these tests; what matters comes as the error of
+        // a call.
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("reconnect.backoff.max.ms", "500")
+            .set_log_level(RDKafkaLogLevel::Emerg);
         config
     }
 }

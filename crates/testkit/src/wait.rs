@@ -26,9 +26,10 @@ pub fn try_wait_until<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) 
     }
 }
 
-/// `stem-` and 8 random characters of `[a-z0-9]`: for topics, pipelines and databases, so that tests share one stack unharmed.
+/// `stem-` and 8 random characters of `[a-z0-9]`: for topics, pipelines and databases, so that
+/// tests share one stack unharmed.
 pub fn random_name(stem: &str) -> String {
-    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let letter = || char::from(LETTERS[rand::random_range(0..LETTERS.len())]);
-    format!("{stem}-{}", std::iter::repeat_with(letter).take(8).collect::<String>())
+    const DEAD_LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let dead_letter = || char::from(DEAD_LETTERS[rand::random_range(0..DEAD_LETTERS.len())]);
+    format!("{stem}-{}", std::iter::repeat_with(dead_letter).take(8).collect::<String>())
 }

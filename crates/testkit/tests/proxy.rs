@@ -17,7 +17,9 @@ fn echo() -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            std::thread::spawn(move || std::io::copy(&mut stream.try_clone().unwrap(), &mut stream));
+            std::thread::spawn(move || {
+                std::io::copy(&mut stream.try_clone().unwrap(), &mut stream)
+            });
         }
     });
     address
@@ -52,7 +54,9 @@ fn a_refusing_proxy_has_a_closed_port_and_opens_it_again() {
     assert_eq!(&ask(&mut stream).unwrap(), b"ping");
     proxy.set(Mode::Refuse);
     wait_until("the cut", SOON, || ask(&mut stream).is_err().then_some(()));
-    wait_until("a closed port", SOON, || TcpStream::connect(proxy.address()).is_err().then_some(()));
+    wait_until("a closed port", SOON, || {
+        TcpStream::connect(proxy.address()).is_err().then_some(())
+    });
     proxy.set(Mode::Pass);
     wait_until("an open port", SOON, || TcpStream::connect(proxy.address()).ok());
     assert_eq!(&ask(&mut connect(&proxy)).unwrap(), b"ping");
@@ -85,6 +89,7 @@ fn a_delaying_proxy_takes_its_time_in_both_directions() {
 #[test]
 fn a_url_goes_through_the_proxy_with_user_and_path() {
     let target = echo();
-    let (proxy, url) = Proxy::in_front_of(&format!("postgres://weir:secret@{target}/weir")).unwrap();
+    let (proxy, url) =
+        Proxy::in_front_of(&format!("postgres://weir:secret@{target}/weir")).unwrap();
     assert_eq!(url, format!("postgres://weir:secret@{}/weir", proxy.address()));
 }

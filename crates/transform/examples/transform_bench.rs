@@ -4,7 +4,9 @@
 #[path = "../tests/transform/support.rs"]
 mod support;
 
-use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, SchemaRef};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +16,10 @@ use weir_transform::Plan;
 const RULES: [(&str, &str); 4] = [
     ("negative_duration", "call_duration < 0"),
     ("ends_before_start", "end_datetime < start_datetime"),
-    ("duration_mismatch", "(CAST(end_datetime AS BIGINT) - CAST(start_datetime AS BIGINT)) / 1000000 <> call_duration"),
+    (
+        "duration_mismatch",
+        "(CAST(end_datetime AS BIGINT) - CAST(start_datetime AS BIGINT)) / 1000000 <> call_duration",
+    ),
     ("negative_amount", "total_amount < 0"),
 ];
 const SQL: &str = "
@@ -53,14 +58,20 @@ fn enriched() -> SchemaRef {
 
 /// Calls of which every `invalid`-th breaks a rule (0: none).
 fn some_calls(num_rows: usize, invalid: usize) -> RecordBatch {
-    let text = |f: fn(usize) -> String| Arc::new(StringArray::from_iter_values((0..num_rows).map(f))) as ArrayRef;
+    let text = |f: fn(usize) -> String| {
+        Arc::new(StringArray::from_iter_values((0..num_rows).map(f))) as ArrayRef
+    };
     let start = |i: usize| 1_700_000_000_000_000 + i as i64 * 1_234_567;
     let duration = |i: usize| (i as i64 * 13) % 3600 + 1;
     let times = |f: &dyn Fn(usize) -> i64| {
-        Arc::new(TimestampMicrosecondArray::from_iter_values((0..num_rows).map(f)).with_timezone("+00:00")) as ArrayRef
+        Arc::new(
+            TimestampMicrosecondArray::from_iter_values((0..num_rows).map(f))
+                .with_timezone("+00:00"),
+        ) as ArrayRef
     };
     let broken = |i: usize| invalid > 0 && i % invalid == invalid - 1;
-    let amounts = Decimal128Array::from_iter_values((0..num_rows).map(|i| (i as i128 * 37) % 100_000));
+    let amounts =
+        Decimal128Array::from_iter_values((0..num_rows).map(|i| (i as i128 * 37) % 100_000));
     batch(
         &calls(),
         vec![
@@ -70,7 +81,11 @@ fn some_calls(num_rows: usize, invalid: usize) -> RecordBatch {
             text(|i| format!("+4915{i:08}")),
             times(&start),
             times(&|i| start(i) + duration(i) * 1_000_000),
-            Arc::new((0..num_rows).map(|i| Some(if broken(i) { -1 } else { duration(i) as i32 })).collect::<Int32Array>()),
+            Arc::new(
+                (0..num_rows)
+                    .map(|i| Some(if broken(i) { -1 } else { duration(i) as i32 }))
+                    .collect::<Int32Array>(),
+            ),
             text(|i| ["Orange", "Vodafone", "Tele2", "Unknown", "O2"][i % 5].to_string()),
             Arc::new(amounts.with_precision_and_scale(10, 2).expect("small amounts")),
         ],
@@ -79,9 +94,16 @@ fn some_calls(num_rows: usize, invalid: usize) -> RecordBatch {
 
 fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let telecom = joining(rejecting(pipeline(SQL), &RULES), folder.path(), "providers", &["network_provider"], PROVIDERS);
+    let telecom = joining(
+        rejecting(pipeline(SQL), &RULES),
+        folder.path(),
+        "providers",
+        &["network_provider"],
+        PROVIDERS,
+    );
     let started = Instant::now();
-    let plan = Plan::compile(calls(), enriched(), &telecom).map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
+    let plan = Plan::compile(calls(), enriched(), &telecom)
+        .map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
     println!("compiled in {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
     for invalid in [0, 50] {
         println!("{}", if invalid == 0 { "no invalid records" } else { "2 % invalid records" });

@@ -6,8 +6,8 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, Result, TableReference, exec_err, plan_err};
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion_expr::{
-    AggregateUDF, ColumnarValue, GetFieldAccess, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TableSource,
-    Volatility, WindowUDF,
+    AggregateUDF, ColumnarValue, GetFieldAccess, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, TableSource, Volatility, WindowUDF,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -36,7 +36,12 @@ impl Catalog {
             tables.insert(table.name().into(), Arc::new(Source(table.schema())));
         }
         tables.insert(INPUT.into(), Arc::new(Source(input.clone())));
-        Catalog { tables, functions: functions(), planners: planners(), options: ConfigOptions::default() }
+        Catalog {
+            tables,
+            functions: functions(),
+            planners: planners(),
+            options: ConfigOptions::default(),
+        }
     }
 
     /// Names of all tables.
@@ -71,11 +76,19 @@ fn planners() -> Vec<Arc<dyn ExprPlanner>> {
 struct Members;
 
 impl ExprPlanner for Members {
-    fn plan_field_access(&self, access: RawFieldAccessExpr, _schema: &DFSchema) -> Result<PlannerResult<RawFieldAccessExpr>> {
+    fn plan_field_access(
+        &self,
+        access: RawFieldAccessExpr,
+        _schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
         Ok(match access {
-            RawFieldAccessExpr { field_access: GetFieldAccess::NamedStructField { name }, expr } => {
-                PlannerResult::Planned(datafusion_functions::core::get_field().call(vec![expr, datafusion_expr::lit(name)]))
-            }
+            RawFieldAccessExpr {
+                field_access: GetFieldAccess::NamedStructField { name },
+                expr,
+            } => PlannerResult::Planned(
+                datafusion_functions::core::get_field()
+                    .call(vec![expr, datafusion_expr::lit(name)]),
+            ),
             other => PlannerResult::Original(other),
         })
     }
@@ -85,7 +98,10 @@ impl ContextProvider for Catalog {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         match self.tables.get(name.table()) {
             Some(table) if name.schema().is_none() => Ok(table.clone()),
-            _ => plan_err!("no table `{name}`{}", crate::words::did_you_mean(name.table(), self.table_names())),
+            _ => plan_err!(
+                "no table `{name}`{}",
+                crate::messages::did_you_mean(name.table(), self.table_names())
+            ),
         }
     }
 
@@ -144,7 +160,8 @@ impl TableSource for Source {
     }
 }
 
-/// `now()`: one value per batch, given by the caller. DataFusion's own is a constant of the moment of planning.
+/// `now()`: one value per batch, given by the caller. DataFusion's own is a constant of the moment
+/// of planning.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Now {
     signature: Signature,
@@ -153,7 +170,10 @@ pub(crate) struct Now {
 
 impl Default for Now {
     fn default() -> Now {
-        Now { signature: Signature::nullary(Volatility::Volatile), aliases: vec!["current_timestamp".into()] }
+        Now {
+            signature: Signature::nullary(Volatility::Volatile),
+            aliases: vec!["current_timestamp".into()],
+        }
     }
 }
 

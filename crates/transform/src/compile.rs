@@ -1,14 +1,14 @@
 //! From a pipeline file to a [`Plan`], or to the list of everything that is wrong with it.
 
 use crate::catalog::{Catalog, INPUT};
+use crate::coercion::Coercion;
 use crate::evaluate::try_out;
-use crate::fit::Fit;
 use crate::lookup::Table;
+use crate::messages::{cast_sql, did_you_mean, identifier, planning_mistake, type_name};
 use crate::plan::{Column, Plan, Rule};
 use crate::query::{Transform, check, parse_condition, parse_transform};
 use crate::scope::{Join, Planned, Scope};
 use crate::view::View;
-use crate::words::{cast_sql, did_you_mean, identifier, planning_mistake, type_name};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion_expr::Expr;
 use datafusion_physical_expr::PhysicalExpr;
@@ -21,18 +21,28 @@ use weir_model::pipeline::Pipeline;
 const SQL: &str = "transform.sql";
 
 /// See [`Plan::compile`].
-pub(crate) fn compile(input: SchemaRef, output: SchemaRef, pipeline: &Pipeline) -> Result<Plan, Vec<Mistake>> {
+pub(crate) fn compile(
+    input: SchemaRef,
+    output: SchemaRef,
+    pipeline: &Pipeline,
+) -> Result<Plan, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let tables = load_tables(pipeline, &mut mistakes);
     let all_loaded = tables.len() == pipeline.lookups.len();
     let catalog = Catalog::new(&input, &tables);
     let transform = keep(parse_transform(&pipeline.transform.sql), &mut mistakes);
     let conditions = parse_rules(pipeline, &catalog, &mut mistakes);
-    // Without the columns of a lookup that could not be read, every use of them would be reported as a mistake of its own.
+    // Without the columns of a lookup that could not be read, every use of them would be reported
+    // as a mistake of its own.
     let parts = transform.filter(|_| all_loaded).and_then(|t| {
         let (scope, joins) = keep(scope(&catalog, &t, &tables), &mut mistakes)?;
         let target = Target { schema: &output, pipeline };
-        Some(Parts::plan(&scope, joins, &Parsed { transform: &t, conditions: &conditions, target }, &mut mistakes))
+        Some(Parts::plan(
+            &scope,
+            joins,
+            &Parsed { transform: &t, conditions: &conditions, target },
+            &mut mistakes,
+        ))
     });
     match parts {
         Some(parts) if mistakes.is_empty() => parts.assemble(input, output, pipeline),
@@ -62,7 +72,11 @@ fn load_tables(pipeline: &Pipeline, mistakes: &mut Vec<Mistake>) -> Vec<Arc<Tabl
     tables
 }
 
-fn parse_rules(pipeline: &Pipeline, catalog: &Catalog, mistakes: &mut Vec<Mistake>) -> Vec<Option<ast::Expr>> {
+fn parse_rules(
+    pipeline: &Pipeline,
+    catalog: &Catalog,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Option<ast::Expr>> {
     let mut rule = |(place, text): (usize, &str)| {
         let key = rule_key(place);
         let condition = keep(parse_condition(&key, text), mistakes)?;
@@ -78,7 +92,11 @@ fn rule_key(place: usize) -> String {
     format!("reject[{place}].when")
 }
 
-fn scope<'a>(catalog: &'a Catalog, transform: &Transform, tables: &[Arc<Table>]) -> Result<(Scope<'a>, Vec<Join>), Vec<Mistake>> {
+fn scope<'a>(
+    catalog: &'a Catalog,
+    transform: &Transform,
+    tables: &[Arc<Table>],
+) -> Result<(Scope<'a>, Vec<Join>), Vec<Mistake>> {
     let refused = check(SQL, &transform.from, catalog);
     if refused.is_empty() { Scope::new(catalog, transform, tables) } else { Err(refused) }
 }
@@ -102,13 +120,18 @@ struct Parts {
     joins: Vec<Join>,
     rules: Vec<Planned>,
     filter: Option<Planned>,
-    columns: Vec<(Planned, Fit)>,
+    columns: Vec<(Planned, Coercion)>,
     before: Option<View>,
     after: Option<View>,
 }
 
 impl Parts {
-    fn plan(scope: &Scope<'_>, joins: Vec<Join>, parsed: &Parsed<'_>, mistakes: &mut Vec<Mistake>) -> Parts {
+    fn plan(
+        scope: &Scope<'_>,
+        joins: Vec<Join>,
+        parsed: &Parsed<'_>,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Parts {
         let mut rules = Vec::new();
         for (place, condition) in parsed.conditions.iter().enumerate() {
             let Some(condition) = condition else { continue };
@@ -116,32 +139,61 @@ impl Parts {
         }
         let filter = parsed.transform.filter.as_ref().and_then(|filter| {
             let refused = check(SQL, filter, scope.catalog());
-            if refused.is_empty() { keep(plan_condition(scope, SQL, filter), mistakes) } else { keep(Err(refused), mistakes) }
+            if refused.is_empty() {
+                keep(plan_condition(scope, SQL, filter), mistakes)
+            } else {
+                keep(Err(refused), mistakes)
+            }
         });
-        let columns = keep(plan_columns(scope, parsed.transform, &parsed.target), mistakes).unwrap_or_default();
-        let mut view = |expressions: Vec<&Expr>| keep(scope.view(expressions).map_err(|e| vec![planning_mistake(SQL, &e)]), mistakes);
+        let columns = keep(plan_columns(scope, parsed.transform, &parsed.target), mistakes)
+            .unwrap_or_default();
+        let mut view = |expressions: Vec<&Expr>| {
+            keep(scope.view(expressions).map_err(|e| vec![planning_mistake(SQL, &e)]), mistakes)
+        };
         let before = view(rules.iter().chain(&filter).map(|p| &p.expr).collect());
         let after = view(columns.iter().map(|(planned, _)| &planned.expr).collect());
         Parts { joins, rules, filter, columns, before, after }
     }
 
-    fn assemble(self, input: SchemaRef, output: SchemaRef, pipeline: &Pipeline) -> Result<Plan, Vec<Mistake>> {
+    fn assemble(
+        self,
+        input: SchemaRef,
+        output: SchemaRef,
+        pipeline: &Pipeline,
+    ) -> Result<Plan, Vec<Mistake>> {
         let (Some(before), Some(after)) = (self.before, self.after) else { return Err(Vec::new()) };
         let mut mistakes = Vec::new();
         let needed = needed(&self.joins, &before, &after);
         let mut rules = Vec::new();
         for (place, (planned, reject)) in self.rules.iter().zip(&pipeline.rejects).enumerate() {
-            let condition = keep(executable(&before, &rule_key(place), &planned.expr), &mut mistakes);
-            rules.extend(condition.map(|condition| Rule { name: reject.name.clone(), when: one_line(&reject.when), condition }));
+            let condition =
+                keep(executable(&before, &rule_key(place), &planned.expr), &mut mistakes);
+            rules.extend(condition.map(|condition| Rule {
+                name: reject.name.clone(),
+                when: one_line(&reject.when),
+                condition,
+            }));
         }
-        let filter = self.filter.and_then(|planned| keep(executable(&before, SQL, &planned.expr), &mut mistakes));
+        let filter = self
+            .filter
+            .and_then(|planned| keep(executable(&before, SQL, &planned.expr), &mut mistakes));
         let mut columns = Vec::new();
         for (planned, fit) in self.columns {
             let expr = keep(executable(&after, SQL, &planned.expr), &mut mistakes);
             columns.extend(expr.map(|expr| Column { expr, fit }));
         }
         if mistakes.is_empty() {
-            Ok(Plan { input, output, joins: self.joins, needed, before, rules, filter, after, columns })
+            Ok(Plan {
+                input,
+                output,
+                joins: self.joins,
+                needed,
+                before,
+                rules,
+                filter,
+                after,
+                columns,
+            })
         } else {
             Err(mistakes)
         }
@@ -173,12 +225,19 @@ fn needed(joins: &[Join], before: &View, after: &View) -> Vec<bool> {
     needed
 }
 
-fn plan_condition(scope: &Scope<'_>, key: &str, condition: &ast::Expr) -> Result<Planned, Vec<Mistake>> {
+fn plan_condition(
+    scope: &Scope<'_>,
+    key: &str,
+    condition: &ast::Expr,
+) -> Result<Planned, Vec<Mistake>> {
     let mistake = |what: String| vec![Mistake::new(key, what)];
     let mut planned = scope.plan(key, SelectItem::UnnamedExpr(condition.clone()))?;
     match planned.pop() {
         Some(planned) if planned.data_type == DataType::Boolean => Ok(planned),
-        Some(planned) => Err(mistake(format!("`{condition}` is {}, not a condition", type_name(&planned.data_type)))),
+        Some(planned) => Err(mistake(format!(
+            "`{condition}` is {}, not a condition",
+            type_name(&planned.data_type)
+        ))),
         None => Err(mistake("is empty".into())),
     }
 }
@@ -189,7 +248,11 @@ struct ResultColumn {
     text: String,
 }
 
-fn plan_columns(scope: &Scope<'_>, transform: &Transform, target: &Target<'_>) -> Result<Vec<(Planned, Fit)>, Vec<Mistake>> {
+fn plan_columns(
+    scope: &Scope<'_>,
+    transform: &Transform,
+    target: &Target<'_>,
+) -> Result<Vec<(Planned, Coercion)>, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let mut results: Vec<ResultColumn> = Vec::new();
     let mut unplanned = Vec::new();
@@ -204,9 +267,12 @@ fn plan_columns(scope: &Scope<'_>, transform: &Transform, target: &Target<'_>) -
     }
     mistakes.extend(surplus(&results, target));
     let mut columns = Vec::new();
-    // The column of an item that could not be planned is not missing as well; an item without a name could be any of them.
+    // The column of an item that could not be planned is not missing as well; an item without a
+    // name could be any of them.
     let planned = |name: &String| results.iter().any(|r| r.planned.name == *name);
-    let excused = |name: &String| !planned(name) && unplanned.iter().any(|u| u.as_ref().is_none_or(|u| u == name));
+    let excused = |name: &String| {
+        !planned(name) && unplanned.iter().any(|u| u.as_ref().is_none_or(|u| u == name))
+    };
     for field in target.schema.fields().iter().filter(|f| !excused(f.name())) {
         match fitting(&results, field, target) {
             Ok(column) => columns.push(column),
@@ -222,14 +288,19 @@ fn plan_item(scope: &Scope<'_>, item: &SelectItem) -> Result<Vec<ResultColumn>, 
         return Err(refused);
     }
     let text = match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.to_string()),
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            Some(expr.to_string())
+        }
         _ => None,
     };
     let planned = scope.plan(SQL, item.clone())?;
     // A column that a wildcard brought in is named by itself.
     Ok(planned
         .into_iter()
-        .map(|planned| ResultColumn { text: text.clone().unwrap_or_else(|| identifier(&planned.name)), planned })
+        .map(|planned| ResultColumn {
+            text: text.clone().unwrap_or_else(|| identifier(&planned.name)),
+            planned,
+        })
         .collect())
 }
 
@@ -238,7 +309,9 @@ fn result_name(item: &SelectItem) -> Option<String> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
         SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => Some(name.value.clone()),
-        SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(names)) => names.last().map(|name| name.value.clone()),
+        SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(names)) => {
+            names.last().map(|name| name.value.clone())
+        }
         _ => None,
     }
 }
@@ -251,35 +324,61 @@ fn surplus(results: &[ResultColumn], target: &Target<'_>) -> Vec<Mistake> {
         let name = &planned.name;
         if !seen.insert(name) {
             let what = format!("two result columns are named `{name}`");
-            mistakes.push(Mistake::new(SQL, what).hint("leave one out, as in SELECT i.* EXCEPT (column), or rename it with AS"));
+            mistakes.push(
+                Mistake::new(SQL, what)
+                    .hint("leave one out, as in SELECT i.* EXCEPT (column), or rename it with AS"),
+            );
         } else if target.schema.field_with_name(name).is_err() {
             let names = target.schema.fields().iter().map(|f| f.name().as_str());
-            let close = did_you_mean(name, names.filter(|n| !results.iter().any(|r| r.planned.name == *n)));
+            let close =
+                did_you_mean(name, names.filter(|n| !results.iter().any(|r| r.planned.name == *n)));
             let what = format!("result column `{name}` is not in {}{close}", target.file());
             let mistake = Mistake::new(SQL, what);
             let unnamed = name != text && !name.chars().all(|c| c.is_alphanumeric() || c == '_');
-            mistakes.push(if unnamed { mistake.hint(format!("name it: {text} AS …")) } else { mistake });
+            mistakes.push(if unnamed {
+                mistake.hint(format!("name it: {text} AS …"))
+            } else {
+                mistake
+            });
         }
     }
     mistakes
 }
 
-fn fitting(results: &[ResultColumn], field: &FieldRef, target: &Target<'_>) -> Result<(Planned, Fit), Box<Mistake>> {
+fn fitting(
+    results: &[ResultColumn],
+    field: &FieldRef,
+    target: &Target<'_>,
+) -> Result<(Planned, Coercion), Box<Mistake>> {
     let name = identifier(field.name());
-    let Some(ResultColumn { planned, text }) = results.iter().find(|r| r.planned.name == *field.name()) else {
-        let what =
-            format!("the result has no column `{}`, which {} wants as {}", field.name(), target.file(), type_name(field.data_type()));
+    let Some(ResultColumn { planned, text }) =
+        results.iter().find(|r| r.planned.name == *field.name())
+    else {
+        let what = format!(
+            "the result has no column `{}`, which {} wants as {}",
+            field.name(),
+            target.file(),
+            type_name(field.data_type())
+        );
         return Err(Box::new(Mistake::new(SQL, what).hint(format!("… AS {name}"))));
     };
     if planned.data_type == DataType::Null && !field.is_nullable() {
-        let what = format!("result column `{}` is always null, {} wants {}", field.name(), target.file(), type_name(field.data_type()));
+        let what = format!(
+            "result column `{}` is always null, {} wants {}",
+            field.name(),
+            target.file(),
+            type_name(field.data_type())
+        );
         return Err(Box::new(Mistake::new(SQL, what)));
     }
-    if let Some(fit) = Fit::between(&planned.data_type, field.data_type()) {
+    if let Some(fit) = Coercion::between(&planned.data_type, field.data_type()) {
         return Ok((planned.clone(), fit));
     }
     let (is, wants) = (type_name(&planned.data_type), type_name(field.data_type()));
-    let mistake = Mistake::new(SQL, format!("result column `{}` is {is}, {} wants {wants}", field.name(), target.file()));
+    let mistake = Mistake::new(
+        SQL,
+        format!("result column `{}` is {is}, {} wants {wants}", field.name(), target.file()),
+    );
     Err(Box::new(match cast_sql(text, field.data_type()) {
         Some(cast) => mistake.hint(format!("{cast} AS {name}")),
         None => mistake,

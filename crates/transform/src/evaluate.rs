@@ -1,7 +1,7 @@
-//! Evaluation that survives bad records. Arrow's kernels fail a whole batch for one division by zero; here the batch is halved until the
-//! culprits stand alone, so that each costs only itself.
+//! Evaluation that survives bad records. Arrow's kernels fail a whole batch for one division by
+//! zero; here the batch is halved until the culprits stand alone, so that each costs only itself.
 
-use crate::words::{arrow_error, evaluation_error};
+use crate::messages::{arrow_error, evaluation_error};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
@@ -18,23 +18,31 @@ pub(crate) struct Evaluated {
     pub(crate) failed: Vec<(usize, String)>,
 }
 
-/// Evaluates `expr` over `batch`. Rows that are not `wanted` may be evaluated or not; they never fail.
-pub(crate) fn evaluate(expr: &dyn PhysicalExpr, batch: &RecordBatch, wanted: &[bool]) -> Result<Evaluated, ArrowError> {
+/// Evaluates `expr` over `batch`. Rows that are not `wanted` may be evaluated or not; they never
+/// fail.
+pub(crate) fn evaluate(
+    expr: &dyn PhysicalExpr,
+    batch: &RecordBatch,
+    wanted: &[bool],
+) -> Result<Evaluated, ArrowError> {
     if let Ok(values) = whole(expr, batch) {
         return Ok(Evaluated { values, failed: Vec::new() });
     }
     if wanted.iter().all(|w| *w) {
         return halve(expr, batch);
     }
-    let evaluated = halve(expr, &filter_record_batch(batch, &BooleanArray::from(wanted.to_vec()))?)?;
+    let evaluated =
+        halve(expr, &filter_record_batch(batch, &BooleanArray::from(wanted.to_vec()))?)?;
     let places: Vec<usize> = (0..wanted.len()).filter(|&row| wanted[row]).collect();
     let failed = evaluated.failed.into_iter().map(|(i, why)| (places[i], why)).collect();
     let mut next = 0..;
-    let back: UInt32Array = wanted.iter().map(|wanted| if *wanted { next.next() } else { None }).collect();
+    let back: UInt32Array =
+        wanted.iter().map(|wanted| if *wanted { next.next() } else { None }).collect();
     Ok(Evaluated { values: take(&evaluated.values, &back, None)?, failed })
 }
 
-/// Evaluates `expr` over no rows: finds what is wrong whatever the record, such as a misspelt part of a date.
+/// Evaluates `expr` over no rows: finds what is wrong whatever the record, such as a misspelt part
+/// of a date.
 pub(crate) fn try_out(expr: &dyn PhysicalExpr, schema: &SchemaRef) -> Result<(), String> {
     whole(expr, &RecordBatch::new_empty(schema.clone())).map(|_| ())
 }
@@ -42,7 +50,8 @@ pub(crate) fn try_out(expr: &dyn PhysicalExpr, schema: &SchemaRef) -> Result<(),
 /// Evaluates all rows at once.
 fn whole(expr: &dyn PhysicalExpr, batch: &RecordBatch) -> Result<ArrayRef, String> {
     let evaluate = || expr.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
-    // Some kernels panic on extreme values (dates far outside the calendar, for one). A panic must not stop the pipeline either.
+    // Some kernels panic on extreme values (dates far outside the calendar, for one). A panic must
+    // not stop the pipeline either.
     match catch_unwind(AssertUnwindSafe(evaluate)) {
         Ok(Ok(values)) => Ok(values),
         Ok(Err(error)) => Err(evaluation_error(&error)),

@@ -31,8 +31,14 @@ impl Fates {
         }
     }
 
-    /// Refuses the rows on which an expression failed; `rows` gives the row of the input for each row that was evaluated.
-    pub(crate) fn fail(&mut self, failed: Vec<(usize, String)>, row: impl Fn(usize) -> usize, what: &str) {
+    /// Refuses the rows on which an expression failed; `rows` gives the row of the input for each
+    /// row that was evaluated.
+    pub(crate) fn fail(
+        &mut self,
+        failed: Vec<(usize, String)>,
+        row: impl Fn(usize) -> usize,
+        what: &str,
+    ) {
         for (evaluated, why) in failed {
             self.refuse(row(evaluated), || Fault {
                 stage: Stage::Transform,

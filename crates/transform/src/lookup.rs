@@ -5,7 +5,7 @@ mod infer;
 
 pub(crate) use index::{Index, key_type};
 
-use crate::words::{did_you_mean, list};
+use crate::messages::{did_you_mean, list};
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use std::collections::HashMap;
@@ -38,8 +38,8 @@ struct Cells {
 }
 
 impl Table {
-    /// Reads the table of the `place`-th `[[lookup]]`. A table whose only mistake is its key is returned as well, so that the SQL over it
-    /// can be checked in the same run.
+    /// Reads the table of the `place`-th `[[lookup]]`. A table whose only mistake is its key is
+    /// returned as well, so that the SQL over it can be checked in the same run.
     pub(crate) fn load(lookup: &Lookup, place: usize) -> (Option<Table>, Vec<Mistake>) {
         let cells = match read(&lookup.file) {
             Ok(cells) => cells,
@@ -51,7 +51,14 @@ impl Table {
             Ok(data) => data,
             Err(what) => return (None, vec![Mistake::new(format!("lookup[{place}].file"), what)]),
         };
-        let table = Table { name: lookup.name.clone(), place, text: cells.columns, data, lines: cells.lines, key };
+        let table = Table {
+            name: lookup.name.clone(),
+            place,
+            text: cells.columns,
+            data,
+            lines: cells.lines,
+            key,
+        };
         mistakes.extend(table.unusable_keys());
         (Some(table), mistakes)
     }
@@ -71,9 +78,13 @@ impl Table {
         self.data.column(column)
     }
 
-    /// Names of the key's columns, in the order of the pipeline file; none when the key was a mistake.
+    /// Names of the key's columns, in the order of the pipeline file; none when the key was a
+    /// mistake.
     pub(crate) fn key_names(&self) -> Vec<&str> {
-        self.key.iter().map(|&column| self.data.schema_ref().field(column).name().as_str()).collect()
+        self.key
+            .iter()
+            .map(|&column| self.data.schema_ref().field(column).name().as_str())
+            .collect()
     }
 
     /// Key of a mistake about this table, as in `lookup[0].key`.
@@ -81,51 +92,80 @@ impl Table {
         format!("lookup[{}].{part}", self.place)
     }
 
-    /// Rows without a key, and keys that occur twice: either would make the join ambiguous or a row unreachable.
+    /// Rows without a key, and keys that occur twice: either would make the join ambiguous or a row
+    /// unreachable.
     fn unusable_keys(&self) -> Vec<Mistake> {
         let key = self.mistake_key("key");
         let names = list(self.key_names());
-        let empty: Vec<u64> =
-            (0..self.lines.len()).filter(|&row| self.cells(row).any(|cell| cell.is_none())).map(|row| self.lines[row]).collect();
+        let empty: Vec<u64> = (0..self.lines.len())
+            .filter(|&row| self.cells(row).any(|cell| cell.is_none()))
+            .map(|row| self.lines[row])
+            .collect();
         let mut mistakes = Vec::new();
         if !empty.is_empty() {
-            mistakes.push(Mistake::new(&key, format!("{names} is empty in {}; every row needs its key", lines(&empty))));
+            mistakes.push(Mistake::new(
+                &key,
+                format!("{names} is empty in {}; every row needs its key", lines(&empty)),
+            ));
         }
         let mut first: HashMap<Vec<&str>, u64> = HashMap::new();
         let mut doubled = Vec::new();
         for row in 0..self.lines.len() {
             let Some(cells) = self.cells(row).collect::<Option<Vec<&str>>>() else { continue };
-            if let Some(line) = first.insert(cells.clone(), self.lines[row]).filter(|_| !self.key.is_empty()) {
-                doubled.push(format!("`{}` (lines {line} and {})", cells.join("`, `"), self.lines[row]));
+            if let Some(line) =
+                first.insert(cells.clone(), self.lines[row]).filter(|_| !self.key.is_empty())
+            {
+                doubled.push(format!(
+                    "`{}` (lines {line} and {})",
+                    cells.join("`, `"),
+                    self.lines[row]
+                ));
             }
         }
         if !doubled.is_empty() {
-            mistakes.push(Mistake::new(key, format!("{names} is not unique: {}", some_of(&doubled))));
+            mistakes
+                .push(Mistake::new(key, format!("{names} is not unique: {}", some_of(&doubled))));
         }
         mistakes
     }
 
     /// The key of one row as text.
     fn cells(&self, row: usize) -> impl Iterator<Item = Option<&str>> {
-        self.key.iter().map(move |&column| self.text[column].is_valid(row).then(|| self.text[column].value(row)))
+        self.key.iter().map(move |&column| {
+            self.text[column].is_valid(row).then(|| self.text[column].value(row))
+        })
     }
 }
 
 /// The key's columns; none when any of them is a mistake.
-fn key_columns(lookup: &Lookup, place: usize, cells: &Cells, mistakes: &mut Vec<Mistake>) -> Vec<usize> {
+fn key_columns(
+    lookup: &Lookup,
+    place: usize,
+    cells: &Cells,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<usize> {
     let mut key = Vec::new();
     let before = mistakes.len();
     if lookup.key.is_empty() {
-        mistakes.push(Mistake::new(format!("lookup[{place}].key"), "names no column; a lookup needs a unique key"));
+        mistakes.push(Mistake::new(
+            format!("lookup[{place}].key"),
+            "names no column; a lookup needs a unique key",
+        ));
     }
     for name in &lookup.key {
         match cells.names.iter().position(|n| n == name) {
             Some(column) if !key.contains(&column) => key.push(column),
-            Some(_) => mistakes.push(Mistake::new(format!("lookup[{place}].key"), format!("names `{name}` twice"))),
+            Some(_) => mistakes.push(Mistake::new(
+                format!("lookup[{place}].key"),
+                format!("names `{name}` twice"),
+            )),
             None => {
                 let close = did_you_mean(name, cells.names.iter().map(String::as_str));
                 let what = format!("no column `{name}` in {}{close}", file_name(&lookup.file));
-                mistakes.push(Mistake::new(format!("lookup[{place}].key"), what).hint(format!("its columns are {}", list(&cells.names))));
+                mistakes.push(
+                    Mistake::new(format!("lookup[{place}].key"), what)
+                        .hint(format!("its columns are {}", list(&cells.names))),
+                );
             }
         }
     }
@@ -134,17 +174,26 @@ fn key_columns(lookup: &Lookup, place: usize, cells: &Cells, mistakes: &mut Vec<
 
 fn typed(cells: &Cells) -> Result<RecordBatch, String> {
     let columns: Vec<ArrayRef> = cells.columns.iter().map(infer::typed).collect();
-    let fields: Vec<Field> = cells.names.iter().zip(&columns).map(|(name, c)| Field::new(name, c.data_type().clone(), true)).collect();
+    let fields: Vec<Field> = cells
+        .names
+        .iter()
+        .zip(&columns)
+        .map(|(name, c)| Field::new(name, c.data_type().clone(), true))
+        .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(cells.lines.len()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).map_err(|e| e.to_string())
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+        .map_err(|e| e.to_string())
 }
 
 fn read(file: &Path) -> Result<Cells, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    // Spreadsheets begin their CSV with a byte order mark, which would become part of the first column's name.
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    // Spreadsheets begin their CSV with a byte order mark, which would become part of the first
+    // column's name.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-    let names: Vec<String> = reader.headers().map_err(|e| csv_error(file, &e))?.iter().map(String::from).collect();
+    let names: Vec<String> =
+        reader.headers().map_err(|e| csv_error(file, &e))?.iter().map(String::from).collect();
     check_names(file, &names)?;
     let mut rows: Vec<csv::StringRecord> = Vec::new();
     let mut lines = Vec::new();
@@ -152,12 +201,18 @@ fn read(file: &Path) -> Result<Cells, String> {
         let row = row.map_err(|e| csv_error(file, &e))?;
         let line = row.position().map_or(0, csv::Position::line);
         if row.len() != names.len() {
-            return Err(format!("line {line} of {} has {} cells, the header has {}", file_name(file), row.len(), names.len()));
+            return Err(format!(
+                "line {line} of {} has {} cells, the header has {}",
+                file_name(file),
+                row.len(),
+                names.len()
+            ));
         }
         rows.push(row);
         lines.push(line);
     }
-    let column = |i: usize| rows.iter().map(|row| row.get(i).filter(|cell| !cell.is_empty())).collect();
+    let column =
+        |i: usize| rows.iter().map(|row| row.get(i).filter(|cell| !cell.is_empty())).collect();
     Ok(Cells { columns: (0..names.len()).map(column).collect(), names, lines })
 }
 
@@ -167,7 +222,11 @@ fn check_names(file: &Path, names: &[String]) -> Result<(), String> {
     }
     for (i, name) in names.iter().enumerate() {
         if name.is_empty() {
-            return Err(format!("column {} of {} has no name in the header line", i + 1, file_name(file)));
+            return Err(format!(
+                "column {} of {} has no name in the header line",
+                i + 1,
+                file_name(file)
+            ));
         }
         if names[..i].contains(name) {
             return Err(format!("the header line of {} has `{name}` twice", file_name(file)));

@@ -1,11 +1,13 @@
+use crate::coercion::Coercion;
 use crate::error::Error;
 use crate::evaluate::evaluate;
 use crate::fates::Fates;
-use crate::fit::Fit;
+use crate::messages::type_name;
 use crate::scope::Join;
 use crate::view::{Rows, View};
-use crate::words::type_name;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
+};
 use arrow::compute::FilterBuilder;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
@@ -45,10 +47,11 @@ pub(crate) struct Rule {
 #[derive(Debug)]
 pub(crate) struct Column {
     pub(crate) expr: Arc<dyn PhysicalExpr>,
-    pub(crate) fit: Fit,
+    pub(crate) fit: Coercion,
 }
 
-/// What became of the rows of one batch. Rows in neither `rows` nor `faults` were filtered by `WHERE` (or by an inner join).
+/// What became of the rows of one batch. Rows in neither `rows` nor `faults` were filtered by
+/// `WHERE` (or by an inner join).
 #[derive(Debug, Clone)]
 pub struct Transformed {
     /// The emitted rows, in the order of the input, with exactly the output schema.
@@ -60,18 +63,25 @@ pub struct Transformed {
 }
 
 impl Plan {
-    /// Compiles the rules, lookups and SQL of `pipeline` for records of the schema `input`; the result has the schema `output`.
+    /// Compiles the rules, lookups and SQL of `pipeline` for records of the schema `input`; the
+    /// result has the schema `output`.
     ///
     /// # Errors
     /// Every mistake found, under the keys `transform.sql`, `reject[i].when` and `lookup[i].…`.
-    pub fn compile(input: SchemaRef, output: SchemaRef, pipeline: &Pipeline) -> Result<Plan, Vec<Mistake>> {
+    pub fn compile(
+        input: SchemaRef,
+        output: SchemaRef,
+        pipeline: &Pipeline,
+    ) -> Result<Plan, Vec<Mistake>> {
         crate::compile::compile(input, output, pipeline)
     }
 
-    /// Applies the plan to one batch. `now_micros` is the value of `now()` for the whole batch: microseconds since 1970-01-01 UTC.
+    /// Applies the plan to one batch. `now_micros` is the value of `now()` for the whole batch:
+    /// microseconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// [`Error`] when the batch is not of the input schema, or for a bug; a record's own fault is in [`Transformed::faults`].
+    /// [`Error`] when the batch is not of the input schema, or for a bug; a record's own fault is
+    /// in [`Transformed::faults`].
     pub fn apply(&self, batch: &RecordBatch, now_micros: i64) -> Result<Transformed, Error> {
         self.check_schema(batch)?;
         let mut fates = Fates::new(batch.num_rows());
@@ -85,17 +95,31 @@ impl Plan {
 
     fn check_schema(&self, batch: &RecordBatch) -> Result<(), Error> {
         let (expected, got) = (self.input.fields(), batch.schema_ref().fields());
-        if expected.len() == got.len() && expected.iter().zip(got).all(|(e, g)| e.name() == g.name() && e.data_type() == g.data_type()) {
+        if expected.len() == got.len()
+            && expected
+                .iter()
+                .zip(got)
+                .all(|(e, g)| e.name() == g.name() && e.data_type() == g.data_type())
+        {
             return Ok(());
         }
         let describe = |fields: &[FieldRef]| {
-            fields.iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type()))).collect::<Vec<_>>().join(", ")
+            fields
+                .iter()
+                .map(|f| format!("{} {}", f.name(), type_name(f.data_type())))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         Err(Error::Schema { expected: describe(expected), got: describe(got) })
     }
 
     /// The lookup tables' row of each record, per join.
-    fn look_up(&self, batch: &RecordBatch, now_micros: i64, fates: &mut Fates) -> Result<Vec<Option<UInt32Array>>, ArrowError> {
+    fn look_up(
+        &self,
+        batch: &RecordBatch,
+        now_micros: i64,
+        fates: &mut Fates,
+    ) -> Result<Vec<Option<UInt32Array>>, ArrowError> {
         let mut matches: Vec<Option<UInt32Array>> = Vec::with_capacity(self.joins.len());
         for (join, needed) in self.joins.iter().zip(&self.needed) {
             if !needed {
@@ -103,11 +127,17 @@ impl Plan {
                 continue;
             }
             // A key may be made of columns of the joins before it.
-            let scope = join.view.gather(&Rows { batch, matches: &matches, joins: &self.joins, now_micros }, None)?;
+            let scope = join
+                .view
+                .gather(&Rows { batch, matches: &matches, joins: &self.joins, now_micros }, None)?;
             let mut keys = Vec::with_capacity(join.keys.len());
             for key in &join.keys {
                 let evaluated = evaluate(key.as_ref(), &scope, fates.alive())?;
-                fates.fail(evaluated.failed, |row| row, &format!("the key of lookup `{}`", join.table.name()));
+                fates.fail(
+                    evaluated.failed,
+                    |row| row,
+                    &format!("the key of lookup `{}`", join.table.name()),
+                );
                 keys.push(evaluated.values);
             }
             matches.push(Some(join.index.find(&keys)?));
@@ -121,14 +151,23 @@ impl Plan {
             let evaluated = evaluate(rule.condition.as_ref(), scope, fates.alive())?;
             fates.fail(evaluated.failed, |row| row, &format!("rule `{}`", rule.name));
             for row in true_rows(evaluated.values.as_boolean()) {
-                fates.refuse(row, || Fault { stage: Stage::Rule, reason: rule.name.clone(), detail: format!("rule: {}", rule.when) });
+                fates.refuse(row, || Fault {
+                    stage: Stage::Rule,
+                    reason: rule.name.clone(),
+                    detail: format!("rule: {}", rule.when),
+                });
             }
         }
         Ok(())
     }
 
     /// The rows that go on to the projection; `None` means all.
-    fn filter(&self, scope: &RecordBatch, matches: &[Option<UInt32Array>], fates: &mut Fates) -> Result<Option<BooleanArray>, ArrowError> {
+    fn filter(
+        &self,
+        scope: &RecordBatch,
+        matches: &[Option<UInt32Array>],
+        fates: &mut Fates,
+    ) -> Result<Option<BooleanArray>, ArrowError> {
         let mut passed = None;
         if let Some(filter) = &self.filter {
             let evaluated = evaluate(filter.as_ref(), scope, fates.alive())?;
@@ -146,11 +185,18 @@ impl Plan {
         Ok(match passed {
             None if fates.refused() == 0 => None,
             None => Some(BooleanArray::from(fates.alive().to_vec())),
-            Some(keep) => Some(keep.iter().zip(fates.alive()).map(|(keep, alive)| Some(*keep && *alive)).collect()),
+            Some(keep) => Some(
+                keep.iter().zip(fates.alive()).map(|(keep, alive)| Some(*keep && *alive)).collect(),
+            ),
         })
     }
 
-    fn project(&self, rows: &Rows<'_>, passed: Option<BooleanArray>, mut fates: Fates) -> Result<Transformed, Error> {
+    fn project(
+        &self,
+        rows: &Rows<'_>,
+        passed: Option<BooleanArray>,
+        mut fates: Fates,
+    ) -> Result<Transformed, Error> {
         let passed = passed.filter(|p| p.true_count() < p.len());
         let origin: Vec<u32> = match &passed {
             Some(passed) => true_rows(passed).map(|row| row as u32).collect(),
@@ -164,16 +210,26 @@ impl Plan {
             let output = RecordBatch::try_new_with_options(self.output.clone(), columns, &options)?;
             return Ok(Transformed { output, rows: origin, faults: fates.into_faults() });
         }
-        let alive: BooleanArray = origin.iter().map(|&row| Some(fates.alive()[row as usize])).collect();
+        let alive: BooleanArray =
+            origin.iter().map(|&row| Some(fates.alive()[row as usize])).collect();
         let keep = FilterBuilder::new(&alive).optimize().build();
         let columns = columns.iter().map(|c| keep.filter(c)).collect::<Result<Vec<_>, _>>()?;
         let rows: Vec<u32> = true_rows(&alive).map(|i| origin[i]).collect();
-        let output = RecordBatch::try_new_with_options(self.output.clone(), columns, &options.with_row_count(Some(rows.len())))?;
+        let output = RecordBatch::try_new_with_options(
+            self.output.clone(),
+            columns,
+            &options.with_row_count(Some(rows.len())),
+        )?;
         Ok(Transformed { output, rows, faults: fates.into_faults() })
     }
 
     /// The output columns over the passed rows; `origin` is the input row of each.
-    fn columns(&self, scope: &RecordBatch, origin: &[u32], fates: &mut Fates) -> Result<Vec<ArrayRef>, ArrowError> {
+    fn columns(
+        &self,
+        scope: &RecordBatch,
+        origin: &[u32],
+        fates: &mut Fates,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
         let mut columns = Vec::with_capacity(self.columns.len());
         let wanted = vec![true; origin.len()];
         let row = |i: usize| origin[i] as usize;
@@ -186,8 +242,11 @@ impl Plan {
             }
             if !field.is_nullable() && values.logical_null_count() > 0 {
                 let nulls = values.logical_nulls();
-                for i in (0..values.len()).filter(|&i| nulls.as_ref().is_some_and(|n| n.is_null(i))) {
-                    fates.refuse(row(i), || misfit("value_missing", field, "is null, and the output schema wants"));
+                for i in (0..values.len()).filter(|&i| nulls.as_ref().is_some_and(|n| n.is_null(i)))
+                {
+                    fates.refuse(row(i), || {
+                        misfit("value_missing", field, "is null, and the output schema wants")
+                    });
                 }
             }
             columns.push(values);

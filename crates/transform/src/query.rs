@@ -1,12 +1,14 @@
-//! The shape of the SQL that weir takes: one record in, at most one record out. Everything that needs more than one record, or that
-//! could turn one into several, is refused here, by name and with what to do instead.
+//! The shape of the SQL that weir takes: one record in, at most one record out. Everything that
+//! needs more than one record, or that could turn one into several, is refused here, by name and
+//! with what to do instead.
 
 use crate::catalog::INPUT;
-use crate::words::{did_you_mean, list};
+use crate::messages::{did_you_mean, list};
 use datafusion_expr::planner::ContextProvider;
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator,
-    Statement, TableFactor, TableWithJoins, Visit, Visitor,
+    Expr, Function, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, Query,
+    Select, SelectItem, SetExpr, SetOperator, Statement, TableFactor, TableWithJoins, Visit,
+    Visitor,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
@@ -53,7 +55,8 @@ const FUNCTIONS_OVER_RECORDS: [&str; 34] = [
 ];
 
 /// What to do, said with every construct that looks at other records.
-const ONE_RECORD: &str = "weir's SQL sees one record at a time: SELECT … FROM input [LEFT JOIN a lookup …] [WHERE …]";
+const ONE_RECORD: &str =
+    "weir's SQL sees one record at a time: SELECT … FROM input [LEFT JOIN a lookup …] [WHERE …]";
 
 const NO_FROM: &str = "has no FROM input";
 
@@ -73,9 +76,11 @@ pub(crate) struct Transform {
 /// Takes `transform.sql` apart; the error lists every construct that is refused.
 pub(crate) fn parse_transform(sql: &str) -> Result<Transform, Vec<Mistake>> {
     const KEY: &str = "transform.sql";
-    let statements = Parser::parse_sql(&GenericDialect {}, sql).map_err(|e| vec![Mistake::new(KEY, parse_error(&e))])?;
+    let statements = Parser::parse_sql(&GenericDialect {}, sql)
+        .map_err(|e| vec![Mistake::new(KEY, parse_error(&e))])?;
     let refused = |what: &str| vec![Mistake::new(KEY, what).hint(ONE_RECORD)];
-    let [statement] = <[Statement; 1]>::try_from(statements).map_err(|s| refused(&format!("is {} statements, not one SELECT", s.len())))?;
+    let [statement] = <[Statement; 1]>::try_from(statements)
+        .map_err(|s| refused(&format!("is {} statements, not one SELECT", s.len())))?;
     let Statement::Query(query) = statement else { return Err(refused("is not a SELECT")) };
     let mut complaints = clauses_of_query(&query);
     let select = match *query.body.clone() {
@@ -95,10 +100,17 @@ pub(crate) fn parse_transform(sql: &str) -> Result<Transform, Vec<Mistake>> {
 }
 
 fn take_apart(items: Vec<SelectItem>, mut from: TableWithJoins, filter: Option<Expr>) -> Transform {
-    let inner = from.joins.iter().map(|j| matches!(j.join_operator, JoinOperator::Inner(_) | JoinOperator::Join(_))).collect();
+    let inner = from
+        .joins
+        .iter()
+        .map(|j| matches!(j.join_operator, JoinOperator::Inner(_) | JoinOperator::Join(_)))
+        .collect();
     for join in &mut from.joins {
-        // Rules are evaluated before a record without a match is filtered, so to them every join is a LEFT JOIN.
-        if let JoinOperator::Inner(constraint) | JoinOperator::Join(constraint) = &join.join_operator {
+        // Rules are evaluated before a record without a match is filtered, so to them every join is
+        // a LEFT JOIN.
+        if let JoinOperator::Inner(constraint) | JoinOperator::Join(constraint) =
+            &join.join_operator
+        {
             join.join_operator = JoinOperator::Left(constraint.clone());
         }
     }
@@ -114,7 +126,10 @@ pub(crate) fn parse_condition(key: &str, condition: &str) -> Result<Expr, Vec<Mi
     };
     match parse() {
         Ok((expr, Token::EOF)) => Ok(expr),
-        Ok((expr, token)) => Err(vec![Mistake::new(key, format!("unexpected `{token}` after the condition `{expr}`"))]),
+        Ok((expr, token)) => Err(vec![Mistake::new(
+            key,
+            format!("unexpected `{token}` after the condition `{expr}`"),
+        )]),
         Err(error) => Err(vec![Mistake::new(key, parse_error(&error))]),
     }
 }
@@ -136,7 +151,10 @@ impl<C: ContextProvider> Visitor for Inspector<'_, C> {
     type Break = Infallible;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
-        self.complain(format!("the subquery `({})` is not supported", shortened(query)), ONE_RECORD);
+        self.complain(
+            format!("the subquery `({})` is not supported", shortened(query)),
+            ONE_RECORD,
+        );
         ControlFlow::Continue(())
     }
 
@@ -178,9 +196,13 @@ impl<C: ContextProvider> Inspector<'_, C> {
             let hint = match function.name() {
                 "current_date" => "CAST(now() AS DATE)",
                 "current_time" => "CAST(now() AS TIME)",
-                _ => "of the functions that do not only depend on the record, now() alone is available",
+                _ => {
+                    "of the functions that do not only depend on the record, now() alone is available"
+                }
             };
-            self.complaints.push(Mistake::new("", format!("the function `{name}` is not supported")).hint(hint));
+            self.complaints.push(
+                Mistake::new("", format!("the function `{name}` is not supported")).hint(hint),
+            );
         }
     }
 }
@@ -188,11 +210,18 @@ impl<C: ContextProvider> Inspector<'_, C> {
 /// DISTINCT, FILTER, WITHIN GROUP and the like, which planners tend to ignore for scalar functions.
 fn has_modifiers(function: &Function) -> bool {
     let in_list = match &function.args {
-        FunctionArguments::List(list) => list.duplicate_treatment.is_some() || !list.clauses.is_empty(),
+        FunctionArguments::List(list) => {
+            list.duplicate_treatment.is_some() || !list.clauses.is_empty()
+        }
         FunctionArguments::Subquery(_) | FunctionArguments::None => false,
     };
-    let aggregate = FUNCTIONS_OVER_RECORDS.contains(&function.name.to_string().to_lowercase().as_str());
-    !aggregate && (in_list || function.filter.is_some() || function.null_treatment.is_some() || !function.within_group.is_empty())
+    let aggregate =
+        FUNCTIONS_OVER_RECORDS.contains(&function.name.to_string().to_lowercase().as_str());
+    !aggregate
+        && (in_list
+            || function.filter.is_some()
+            || function.null_treatment.is_some()
+            || !function.within_group.is_empty())
 }
 
 fn clauses_of_query(query: &Query) -> Vec<String> {
@@ -222,7 +251,11 @@ fn clauses_of_select(select: &Select) -> Vec<String> {
 }
 
 fn names_of(refused: &[(bool, &str)]) -> Vec<String> {
-    refused.iter().filter(|(present, _)| *present).map(|(_, name)| format!("{name} is not supported")).collect()
+    refused
+        .iter()
+        .filter(|(present, _)| *present)
+        .map(|(_, name)| format!("{name} is not supported"))
+        .collect()
 }
 
 fn body_complaint(body: &SetExpr) -> String {
@@ -243,8 +276,10 @@ fn shape_of_from(from: &[TableWithJoins]) -> Vec<String> {
             "FROM lists several tables; join them with LEFT JOIN … USING (…)".into()
         }];
     };
-    let mut complaints: Vec<String> =
-        std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation)).filter_map(table_complaint).collect();
+    let mut complaints: Vec<String> = std::iter::once(&from.relation)
+        .chain(from.joins.iter().map(|j| &j.relation))
+        .filter_map(table_complaint)
+        .collect();
     complaints.extend(from.joins.iter().filter_map(join_complaint));
     if complaints.is_empty() {
         complaints.extend(place_of_input(from));
@@ -261,7 +296,9 @@ fn table_complaint(table: &TableFactor) -> Option<String> {
             (columns || table.to_string() != format!("{name}{alias_text}"))
                 .then(|| format!("`{table}` in FROM is more than a table and its alias"))
         }
-        TableFactor::Derived { .. } => Some(format!("the subquery `{}` is not supported", shortened(table))),
+        TableFactor::Derived { .. } => {
+            Some(format!("the subquery `{}` is not supported", shortened(table)))
+        }
         TableFactor::NestedJoin { .. } => Some("joins in parentheses are not supported".into()),
         other => Some(format!("`{}` is not supported in FROM", shortened(other))),
     }
@@ -273,18 +310,28 @@ fn join_complaint(join: &Join) -> Option<String> {
     | JoinOperator::Left(constraint)
     | JoinOperator::LeftOuter(constraint)) = &join.join_operator
     else {
-        return Some(format!("`{}` is not supported, only JOIN and LEFT JOIN with a lookup", shortened(join)));
+        return Some(format!(
+            "`{}` is not supported, only JOIN and LEFT JOIN with a lookup",
+            shortened(join)
+        ));
     };
     match constraint {
         JoinConstraint::On(_) | JoinConstraint::Using(_) if !join.global => None,
-        JoinConstraint::Natural => Some("NATURAL JOIN is not supported; name the key with USING (…)".into()),
+        JoinConstraint::Natural => {
+            Some("NATURAL JOIN is not supported; name the key with USING (…)".into())
+        }
         _ => Some(format!("`{}` has no ON or USING", shortened(join))),
     }
 }
 
 fn place_of_input(from: &TableWithJoins) -> Option<String> {
     let name = |table: &TableFactor| match table {
-        TableFactor::Table { name, .. } => name.0.last().and_then(|part| part.as_ident()).map(|i| i.value.clone()).unwrap_or_default(),
+        TableFactor::Table { name, .. } => name
+            .0
+            .last()
+            .and_then(|part| part.as_ident())
+            .map(|i| i.value.clone())
+            .unwrap_or_default(),
         _ => String::new(),
     };
     let first = name(&from.relation);
@@ -295,7 +342,8 @@ fn place_of_input(from: &TableWithJoins) -> Option<String> {
     again.then(|| format!("`{INPUT}` is joined with itself; only lookups can be joined"))
 }
 
-/// Whether the statement says nothing beyond what [`Transform`] keeps: a clause that is silently ignored would be a lie.
+/// Whether the statement says nothing beyond what [`Transform`] keeps: a clause that is silently
+/// ignored would be a lie.
 fn is_plain(query: &Query, select: &Select) -> bool {
     let items: Vec<String> = select.projection.iter().map(SelectItem::to_string).collect();
     let from: Vec<String> = select.from.iter().map(TableWithJoins::to_string).collect();
@@ -307,7 +355,11 @@ fn is_plain(query: &Query, select: &Select) -> bool {
 fn shortened(sql: &impl std::fmt::Display) -> String {
     const LENGTH: usize = 60;
     let text = sql.to_string();
-    if text.chars().count() <= LENGTH { text } else { text.chars().take(LENGTH - 1).chain(['…']).collect() }
+    if text.chars().count() <= LENGTH {
+        text
+    } else {
+        text.chars().take(LENGTH - 1).chain(['…']).collect()
+    }
 }
 
 /// sqlparser's message with the place in words.
@@ -317,7 +369,9 @@ fn parse_error(error: &ParserError) -> String {
         ParserError::RecursionLimitExceeded => "is nested too deeply".into(),
     };
     match text.split_once(" at Line: ") {
-        Some((what, place)) => format!("{what} at line {} of the SQL", place.replace("Column: ", "column ")),
+        Some((what, place)) => {
+            format!("{what} at line {} of the SQL", place.replace("Column: ", "column "))
+        }
         None => text,
     }
 }

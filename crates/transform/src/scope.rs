@@ -2,9 +2,9 @@
 
 use crate::catalog::{Catalog, now_type};
 use crate::lookup::{Index, Table, key_type};
+use crate::messages::{identifier, list, planning_mistake, type_name};
 use crate::query::Transform;
 use crate::view::{Slot, View};
-use crate::words::{identifier, list, planning_mistake, type_name};
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result, TableReference};
@@ -58,19 +58,32 @@ pub(crate) struct Planned {
 
 impl<'a> Scope<'a> {
     /// Plans FROM; the joins are returned beside it.
-    pub(crate) fn new(catalog: &'a Catalog, transform: &Transform, tables: &[Arc<Table>]) -> Result<(Scope<'a>, Vec<Join>), Vec<Mistake>> {
+    pub(crate) fn new(
+        catalog: &'a Catalog,
+        transform: &Transform,
+        tables: &[Arc<Table>],
+    ) -> Result<(Scope<'a>, Vec<Join>), Vec<Mistake>> {
         let mistakes_of = |e: DataFusionError| vec![planning_mistake(SQL, &e)];
         let one = SelectItem::UnnamedExpr(ast::Expr::value(ast::Value::Number("1".into(), false)));
         let plan = plan_select(catalog, one, &transform.from).map_err(mistakes_of)?;
         let mut sources = Vec::new();
         flatten(plan.inputs()[0], &mut sources).map_err(mistakes_of)?;
-        let mut scope = Scope { catalog, from: transform.from.clone(), schema: Arc::new(DFSchema::empty()), slots: Vec::new() };
+        let mut scope = Scope {
+            catalog,
+            from: transform.from.clone(),
+            schema: Arc::new(DFSchema::empty()),
+            slots: Vec::new(),
+        };
         scope.build(&plan, &sources).map_err(mistakes_of)?;
         let mut joins = Vec::new();
         let mut mistakes = Vec::new();
         for (source, &inner) in sources.iter().filter(|s| s.is_lookup).zip(&transform.inner) {
             // A table without a usable key has its own mistake; how it is joined cannot be judged.
-            let Some(table) = tables.iter().find(|t| t.name() == source.table && !t.key_names().is_empty()) else { continue };
+            let Some(table) =
+                tables.iter().find(|t| t.name() == source.table && !t.key_names().is_empty())
+            else {
+                continue;
+            };
             match scope.join(source, table, inner) {
                 Ok(join) => joins.push(join),
                 Err(mistake) => mistakes.push(*mistake),
@@ -88,9 +101,12 @@ impl<'a> Scope<'a> {
     pub(crate) fn plan(&self, key: &str, item: SelectItem) -> Result<Vec<Planned>, Vec<Mistake>> {
         let mistakes_of = |e: DataFusionError| vec![planning_mistake(key, &e)];
         let plan = plan_select(self.catalog, item, &self.from).map_err(mistakes_of)?;
-        let LogicalPlan::Projection(projection) = plan else { return Err(vec![Mistake::new(key, "is not a list of expressions")]) };
+        let LogicalPlan::Projection(projection) = plan else {
+            return Err(vec![Mistake::new(key, "is not a list of expressions")]);
+        };
         let name = |i: usize| projection.schema.field(i).name().clone();
-        let planned = projection.expr.iter().enumerate().map(|(i, expr)| self.bind(name(i), expr.clone()));
+        let planned =
+            projection.expr.iter().enumerate().map(|(i, expr)| self.bind(name(i), expr.clone()));
         planned.collect::<Result<_>>().map_err(mistakes_of)
     }
 
@@ -104,7 +120,13 @@ impl<'a> Scope<'a> {
         let context = SimplifyContext::builder().with_schema(self.schema.clone()).build();
         let bound = expr
             .unalias()
-            .transform_up(|e| Ok(if is_now(&e) { Transformed::yes(Expr::Column(now_column())) } else { Transformed::no(e) }))?
+            .transform_up(|e| {
+                Ok(if is_now(&e) {
+                    Transformed::yes(Expr::Column(now_column()))
+                } else {
+                    Transformed::no(e)
+                })
+            })?
             .data;
         let coerced = ExprSimplifier::new(context.clone()).coerce(bound, &self.schema)?;
         let expr = coerced.transform_up(|e| expand(e, &context))?.data;
@@ -114,10 +136,17 @@ impl<'a> Scope<'a> {
 
     fn build(&mut self, plan: &LogicalPlan, sources: &[Source]) -> Result<()> {
         let from = plan.inputs()[0].schema();
-        let mut fields: Vec<_> = from.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
+        let mut fields: Vec<_> =
+            from.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
         for (place, source) in sources.iter().enumerate() {
             // Sources stand in the order of FROM: the input, then one lookup per join.
-            let slot = |column| if place == 0 { Slot::Input(column) } else { Slot::Lookup { join: place - 1, column } };
+            let slot = |column| {
+                if place == 0 {
+                    Slot::Input(column)
+                } else {
+                    Slot::Lookup { join: place - 1, column }
+                }
+            };
             self.slots.extend((0..source.schema.fields().len()).map(slot));
         }
         let now = now_column();
@@ -130,12 +159,20 @@ impl<'a> Scope<'a> {
     fn join(&self, source: &Source, table: &Arc<Table>, inner: bool) -> Result<Join, Box<Mistake>> {
         let failed = |e: DataFusionError| Box::new(planning_mistake(SQL, &e));
         let pairs = source.key_pairs(table)?;
-        let keys = pairs.into_iter().map(|(column, key)| self.bind(column, key)).collect::<Result<Vec<_>>>().map_err(failed)?;
+        let keys = pairs
+            .into_iter()
+            .map(|(column, key)| self.bind(column, key))
+            .collect::<Result<Vec<_>>>()
+            .map_err(failed)?;
         let types = keys.iter().map(|key| comparable(key, table)).collect::<Result<Vec<_>, _>>()?;
-        let columns: Vec<usize> = keys.iter().filter_map(|k| table.schema().index_of(&k.name).ok()).collect();
-        let index = Index::build(table, &columns, &types).map_err(|what| Box::new(Mistake::new(table.mistake_key("key"), what)))?;
+        let columns: Vec<usize> =
+            keys.iter().filter_map(|k| table.schema().index_of(&k.name).ok()).collect();
+        let index = Index::build(table, &columns, &types)
+            .map_err(|what| Box::new(Mistake::new(table.mistake_key("key"), what)))?;
         let view = self.view(keys.iter().map(|k| &k.expr)).map_err(failed)?;
-        let cast = |(key, to): (Planned, DataType)| view.compile(&Expr::Cast(Cast::new(Box::new(key.expr), to)));
+        let cast = |(key, to): (Planned, DataType)| {
+            view.compile(&Expr::Cast(Cast::new(Box::new(key.expr), to)))
+        };
         let keys = keys.into_iter().zip(types).map(cast).collect::<Result<_>>().map_err(failed)?;
         Ok(Join { table: table.clone(), index, view, keys, inner })
     }
@@ -143,7 +180,9 @@ impl<'a> Scope<'a> {
 
 /// The type in which the record's side of a key is compared with the table's.
 fn comparable(key: &Planned, table: &Table) -> Result<DataType, Box<Mistake>> {
-    let unusable = || format!("`{}` is joined by a {}, which is no key", table.name(), type_name(&key.data_type));
+    let unusable = || {
+        format!("`{}` is joined by a {}, which is no key", table.name(), type_name(&key.data_type))
+    };
     key_type(&key.data_type).ok_or_else(|| Box::new(Mistake::new(SQL, unusable())))
 }
 
@@ -158,9 +197,11 @@ struct Source {
 }
 
 impl Source {
-    /// For each column of the table's key, the record's side; a mistake unless the join is by the whole key and nothing else.
+    /// For each column of the table's key, the record's side; a mistake unless the join is by the
+    /// whole key and nothing else.
     fn key_pairs(&self, table: &Table) -> Result<Vec<(String, Expr)>, Box<Mistake>> {
-        let pairs: Option<Vec<(String, Expr)>> = self.pairs.iter().map(|pair| self.sides(pair)).collect();
+        let pairs: Option<Vec<(String, Expr)>> =
+            self.pairs.iter().map(|pair| self.sides(pair)).collect();
         let mut wanted = table.key_names();
         wanted.sort_unstable();
         let is_key = |pairs: &Vec<(String, Expr)>| {
@@ -170,18 +211,34 @@ impl Source {
         };
         pairs.filter(is_key).ok_or_else(|| {
             let key = list(table.key_names());
-            let what = format!("`{}` must be joined by equality on its whole key, {key}, and on nothing else", table.name());
-            let on: Vec<String> = table.key_names().iter().map(|k| format!("… = {}.{}", self.alias, identifier(k))).collect();
-            Box::new(Mistake::new(SQL, what).hint(format!("LEFT JOIN {} {} ON {}", table.name(), self.alias, on.join(" AND "))))
+            let what = format!(
+                "`{}` must be joined by equality on its whole key, {key}, and on nothing else",
+                table.name()
+            );
+            let on: Vec<String> = table
+                .key_names()
+                .iter()
+                .map(|k| format!("… = {}.{}", self.alias, identifier(k)))
+                .collect();
+            Box::new(Mistake::new(SQL, what).hint(format!(
+                "LEFT JOIN {} {} ON {}",
+                table.name(),
+                self.alias,
+                on.join(" AND ")
+            )))
         })
     }
 
     /// The lookup's column and the record's expression of one equality.
     fn sides(&self, pair: &Expr) -> Option<(String, Expr)> {
-        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = pair else { return None };
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = pair else {
+            return None;
+        };
         let own = |column: &Column| self.schema.has_column(column);
         let split = |mine: &Expr, other: &Expr| match mine {
-            Expr::Column(column) if own(column) && !other.column_refs().into_iter().any(own) => Some((column.name.clone(), other.clone())),
+            Expr::Column(column) if own(column) && !other.column_refs().into_iter().any(own) => {
+                Some((column.name.clone(), other.clone()))
+            }
             _ => None,
         };
         split(left, right).or_else(|| split(right, left))
@@ -192,7 +249,8 @@ impl Source {
 fn flatten(plan: &LogicalPlan, sources: &mut Vec<Source>) -> Result<()> {
     if let LogicalPlan::Join(join) = plan {
         flatten(&join.left, sources)?;
-        let mut pairs: Vec<Expr> = join.on.iter().map(|(left, right)| left.clone().eq(right.clone())).collect();
+        let mut pairs: Vec<Expr> =
+            join.on.iter().map(|(left, right)| left.clone().eq(right.clone())).collect();
         pairs.extend(join.filter.iter().cloned().flat_map(split_conjunction_owned));
         sources.push(Source { pairs, is_lookup: true, ..leaf(&join.right)? });
     } else {
@@ -210,23 +268,35 @@ fn leaf(plan: &LogicalPlan) -> Result<Source> {
             is_lookup: false,
             pairs: Vec::new(),
         }),
-        LogicalPlan::SubqueryAlias(alias) => Ok(Source { alias: alias.alias.clone(), schema: alias.schema.clone(), ..leaf(&alias.input)? }),
-        other => Err(DataFusionError::Plan(format!("`{}` is not supported in FROM", other.display()))),
+        LogicalPlan::SubqueryAlias(alias) => Ok(Source {
+            alias: alias.alias.clone(),
+            schema: alias.schema.clone(),
+            ..leaf(&alias.input)?
+        }),
+        other => {
+            Err(DataFusionError::Plan(format!("`{}` is not supported in FROM", other.display())))
+        }
     }
 }
 
-/// Plans `SELECT item FROM from`, so that wildcards, USING and qualified names mean what they mean in SQL.
+/// Plans `SELECT item FROM from`, so that wildcards, USING and qualified names mean what they mean
+/// in SQL.
 fn plan_select(catalog: &Catalog, item: SelectItem, from: &TableWithJoins) -> Result<LogicalPlan> {
     let template = "SELECT 1 FROM input";
-    let mut statements =
-        datafusion_sql::sqlparser::parser::Parser::parse_sql(&datafusion_sql::sqlparser::dialect::GenericDialect {}, template)
-            .map_err(|e| DataFusionError::Plan(e.to_string()))?;
-    let Some(ast::Statement::Query(mut query)) = statements.pop() else { return Err(DataFusionError::Plan("no query".into())) };
+    let mut statements = datafusion_sql::sqlparser::parser::Parser::parse_sql(
+        &datafusion_sql::sqlparser::dialect::GenericDialect {},
+        template,
+    )
+    .map_err(|e| DataFusionError::Plan(e.to_string()))?;
+    let Some(ast::Statement::Query(mut query)) = statements.pop() else {
+        return Err(DataFusionError::Plan("no query".into()));
+    };
     if let ast::SetExpr::Select(select) = query.body.as_mut() {
         select.projection = vec![item];
         select.from = vec![from.clone()];
     }
-    SqlToRel::new_with_options(catalog, dialect()).sql_statement_to_plan(ast::Statement::Query(query))
+    SqlToRel::new_with_options(catalog, dialect())
+        .sql_statement_to_plan(ast::Statement::Query(query))
 }
 
 /// Names are written as in the schema, whatever their case; `0.5` is a decimal, as in standard SQL.
@@ -245,10 +315,14 @@ fn is_now(expr: &Expr) -> bool {
 
 /// Some functions (coalesce, nvl) exist only as a rewrite into others.
 fn expand(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
-    let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else { return Ok(Transformed::no(expr)) };
+    let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else {
+        return Ok(Transformed::no(expr));
+    };
     Ok(match func.simplify(args, context)? {
         ExprSimplifyResult::Simplified(expr) => Transformed::yes(expr),
-        ExprSimplifyResult::Original(args) => Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })),
+        ExprSimplifyResult::Original(args) => {
+            Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }))
+        }
     })
 }
 

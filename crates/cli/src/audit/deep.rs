@@ -1,11 +1,11 @@
 //! `weir audit --deep`: what topics and targets themselves say, without believing any counter.
 
-use super::books::REPLAY;
-use super::chain::{self, Chain, Link, Place};
+use super::counts::REPLAY;
+use super::lineage::{self, Chain, Link, Place};
 use super::verdict::{Verdict, grouped};
 use anyhow::Result;
 use weir_kafka::{admin, replay};
-use weir_model::acceptance::Acceptance;
+use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::lineage::Lineage;
 use weir_model::pipeline::{Mode, Pipeline, Target};
 use weir_model::progress::Progress;
@@ -23,15 +23,27 @@ pub(crate) async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<V
         let Target::Postgres(target) = &sink.target;
         let store = Store::new(&target.url, "weir-audit")?;
         let mut books = Progress::default();
-        for book in store.books(&pipeline.name).await?.into_iter().filter(|book| book.sink == sink.name) {
-            books.counters += book.standing.progress.counters;
+        for book in
+            store.books(&pipeline.name).await?.into_iter().filter(|book| book.sink == sink.name)
+        {
+            books.counters += book.committed.progress.counters;
         }
-        let letters = store.count_letters(&pipeline.name, &sink.name).await?;
-        compare(&mut findings, &format!("{}: weir.dead_letters", sink.name), letters, books.counters.dead);
+        let dead_letters = store.count_dead_letters(&pipeline.name, &sink.name).await?;
+        compare(
+            &mut findings,
+            &format!("{}: weir.dead_letters", sink.name),
+            dead_letters,
+            books.counters.dead,
+        );
         // An upsert writes fewer rows than it reads records.
         if target.mode == Mode::Append {
             let rows = store.count_rows(&target.schema, &target.table).await?;
-            compare(&mut findings, &format!("{}: {}.{}", sink.name, target.schema, target.table), rows, books.counters.written);
+            compare(
+                &mut findings,
+                &format!("{}: {}.{}", sink.name, target.schema, target.table),
+                rows,
+                books.counters.written,
+            );
         }
     }
     Ok(findings)
@@ -39,28 +51,42 @@ pub(crate) async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<V
 
 fn compare(findings: &mut Vec<String>, what: &str, found: u64, booked: u64) {
     if found != booked {
-        findings.push(format!("{what} holds {} rows, the books say {}", grouped(found), grouped(booked)));
+        findings.push(format!(
+            "{what} holds {} rows, the books say {}",
+            grouped(found),
+            grouped(booked)
+        ));
     }
 }
 
 /// Each record that came back from the dead letters left a mark.
 fn replays(pipeline: &Pipeline, verdict: &Verdict, findings: &mut Vec<String>) -> Result<()> {
     let marks = replay::marks(pipeline)?.len() as u64;
-    let booked = verdict.hops.iter().find(|hop| hop.name == REPLAY).map_or(0, |hop| hop.counters.written);
+    let booked =
+        verdict.hops.iter().find(|hop| hop.name == REPLAY).map_or(0, |hop| hop.counters.written);
     if marks != booked {
-        findings.push(format!("{} dead letters are marked as replayed, the books say {}", grouped(marks), grouped(booked)));
+        findings.push(format!(
+            "{} dead letters are marked as replayed, the books say {}",
+            grouped(marks),
+            grouped(booked)
+        ));
     }
     Ok(())
 }
 
 /// Follows the lineage through output ∪ dead letters of every partition.
-fn chains(pipeline: &Pipeline, accepted: &[Acceptance]) -> Result<Vec<String>> {
+fn chains(pipeline: &Pipeline, accepted: &[AcceptedLoss]) -> Result<Vec<String>> {
     let mut chains = chain::read(pipeline, accepted)?;
-    let standings = admin::standings(&pipeline.kafka, &pipeline.enricher_group(), &pipeline.input.topic)?.unwrap_or_default();
+    let committed_positions = admin::committed_positions(
+        &pipeline.kafka,
+        &pipeline.enricher_group(),
+        &pipeline.input.topic,
+    )?
+    .unwrap_or_default();
     let mut findings = Vec::new();
-    for standing in standings {
-        let chain = chains.remove(&standing.partition).unwrap_or_default();
-        follow(standing.partition, &chain, &standing.progress, &mut findings);
+    for committed in committed_positions {
+        let chain = chains.remove(&committed.partition).unwrap_or_default();
+        follow(committed.partition, &chain, &committed.progress, &mut findings);
     }
     Ok(findings)
 }
@@ -68,12 +94,18 @@ fn chains(pipeline: &Pipeline, accepted: &[Acceptance]) -> Result<Vec<String>> {
 /// How many broken links are told one by one.
 const TOLD: usize = 5;
 
-/// Checks one partition's chain and what it adds up to against the books that the enricher committed.
+/// Checks one partition's chain and what it adds up to against the books that the enricher
+/// committed.
 fn follow(partition: Partition, chain: &Chain, books: &Progress, findings: &mut Vec<String>) {
     let walk = chain.walk();
-    findings.extend(walk.broken.iter().take(TOLD).map(|(link, previous)| broken(partition, link, *previous)));
+    findings.extend(
+        walk.broken.iter().take(TOLD).map(|(link, previous)| broken(partition, link, *previous)),
+    );
     if walk.broken.len() > TOLD {
-        findings.push(format!("partition {partition}: {} more broken links", grouped((walk.broken.len() - TOLD) as u64)));
+        findings.push(format!(
+            "partition {partition}: {} more broken links",
+            grouped((walk.broken.len() - TOLD) as u64)
+        ));
     }
     let counted = [
         ("written", chain.count(Place::Output), books.counters.written),
@@ -91,7 +123,10 @@ fn follow(partition: Partition, chain: &Chain, books: &Progress, findings: &mut 
         }
     }
     if let Some(end) = walk.end.filter(|end| *end != books.last.unwrap_or(-1)) {
-        findings.push(format!("partition {partition}: the chain ends at input record {end}, the books say {:?}", books.last));
+        findings.push(format!(
+            "partition {partition}: the chain ends at input record {end}, the books say {:?}",
+            books.last
+        ));
     }
 }
 
@@ -99,8 +134,12 @@ fn broken(partition: Partition, link: &Link, previous: Offset) -> String {
     let Lineage { source, previous: named, .. } = link.lineage;
     let place = format!("{:?}[{partition}]@{}", link.place, link.offset).to_lowercase();
     match source == previous {
-        true => format!("partition {partition}: input record {source} was emitted twice, again as {place}"),
-        false => format!("partition {partition}: {place} names input record {named} as its predecessor, the one found is {previous}"),
+        true => format!(
+            "partition {partition}: input record {source} was emitted twice, again as {place}"
+        ),
+        false => format!(
+            "partition {partition}: {place} names input record {named} as its predecessor, the one found is {previous}"
+        ),
     }
 }
 
@@ -110,12 +149,20 @@ mod tests {
     use weir_model::progress::Counters;
 
     fn link(source: i64, previous: i64, filtered: u64) -> Link {
-        Link { lineage: Lineage { source, previous, filtered }, place: Place::Output, offset: source }
+        Link {
+            lineage: Lineage { source, previous, filtered },
+            place: Place::Output,
+            offset: source,
+        }
     }
 
     fn books(written: u64, filtered: u64, last: i64) -> Progress {
         let read = written + filtered;
-        Progress { counters: Counters { read, written, filtered, dead: 0 }, last: Some(last), filtered_since: 0 }
+        Progress {
+            counters: Counters { read, written, filtered, dead: 0 },
+            last: Some(last),
+            filtered_since: 0,
+        }
     }
 
     fn found(links: Vec<Link>, books: Progress) -> Vec<String> {
@@ -126,13 +173,19 @@ mod tests {
 
     #[test]
     fn an_unbroken_chain_with_gaps_in_the_offsets_is_clean() {
-        assert_eq!(found(vec![link(0, -1, 0), link(4, 0, 0), link(9, 4, 1)], books(3, 1, 9)), Vec::<String>::new());
+        assert_eq!(
+            found(vec![link(0, -1, 0), link(4, 0, 0), link(9, 4, 1)], books(3, 1, 9)),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
     fn a_missing_link_is_found_even_when_the_books_agree() {
         let findings = found(vec![link(0, -1, 0), link(9, 4, 0)], books(2, 0, 9));
-        assert!(findings[0].contains("names input record 4 as its predecessor, the one found is 0"), "{findings:?}");
+        assert!(
+            findings[0].contains("names input record 4 as its predecessor, the one found is 0"),
+            "{findings:?}"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::table;
 use serde::Serialize;
 use std::fmt;
 use std::ops::RangeInclusive;
-use weir_model::acceptance::Acceptance;
+use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::progress::Counters;
 
 /// One service's books, summed over its partitions, and what still waits in front of it.
@@ -15,7 +15,8 @@ pub(crate) struct Hop {
     /// The books.
     #[serde(flatten)]
     pub(crate) counters: Counters,
-    /// Data records in the topic in front of this hop that it has not read yet; `None` where a source has no count.
+    /// Data records in the topic in front of this hop that it has not read yet; `None` where a
+    /// source has no count.
     pub(crate) waiting: Option<u64>,
     /// Records that operators gave up in front of this hop.
     pub(crate) accepted: u64,
@@ -30,14 +31,14 @@ pub(crate) struct Verdict {
     pub(crate) hops: Vec<Hop>,
     /// Losses that operators accepted.
     #[serde(rename = "accepted_losses")]
-    pub(crate) accepted: Vec<Acceptance>,
+    pub(crate) accepted: Vec<AcceptedLoss>,
     /// Positions outside their log, and what `--deep` found by reading topics and targets again.
     pub(crate) findings: Vec<String>,
     /// What is worth knowing, but no reason to doubt.
     pub(crate) notes: Vec<String>,
 }
 
-/// The books of one hop as read from its ledger.
+/// The books of one hop as read from its position store.
 pub(crate) struct Books {
     pub(crate) name: String,
     pub(crate) counters: Counters,
@@ -49,17 +50,20 @@ pub(crate) struct Books {
 /// Records handed on from hop to hop, by the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Handed {
-    /// Into the input topic, by the producer and from the dead letters; `None` when other programs write to it as well.
+    /// Into the input topic, by the producer and from the dead letters; `None` when other programs
+    /// write to it as well.
     pub(crate) produced: Option<u64>,
     /// Into the output topic.
     pub(crate) emitted: u64,
 }
 
 impl Verdict {
-    /// Compares the books hop by hop: within each, read = written + filtered + dead; between two, what one wrote the next has read or
-    /// still finds in the topic, or what an operator gave up. `sinks` all read what the enricher wrote; `producer` is absent when other programs
-    /// fill the input topic, `replay` when no dead letter came back to it. `later` is what had been handed on when everything was counted: a
-    /// running pipeline moves meanwhile, and what arrived must lie between what was handed on before and after.
+    /// Compares the books hop by hop: within each, read = written + filtered + dead; between two,
+    /// what one wrote the next has read or still finds in the topic, or what an operator gave up.
+    /// `sinks` all read what the enricher wrote; `producer` is absent when other programs fill the
+    /// input topic, `replay` when no dead letter came back to it. `later` is what had been handed
+    /// on when everything was counted: a running pipeline moves meanwhile, and what arrived must
+    /// lie between what was handed on before and after.
     pub(crate) fn new(
         pipeline: &str,
         producer: Option<Books>,
@@ -68,14 +72,23 @@ impl Verdict {
         sinks: Vec<Books>,
         later: Handed,
     ) -> Verdict {
-        let produced = producer.as_ref().map(|producer| producer.counters.written + replay.as_ref().map_or(0, |r| r.counters.written));
+        let produced = producer.as_ref().map(|producer| {
+            producer.counters.written + replay.as_ref().map_or(0, |r| r.counters.written)
+        });
         let emitted = Some(enricher.counters.written..=later.emitted);
         let produced = produced.map(|before| before..=later.produced.unwrap_or(before));
         let mut notes = Vec::new();
-        let mut hops: Vec<Hop> = producer.into_iter().chain(replay).map(|books| hop(books, None, &mut notes)).collect();
+        let mut hops: Vec<Hop> =
+            producer.into_iter().chain(replay).map(|books| hop(books, None, &mut notes)).collect();
         hops.push(hop(enricher, produced, &mut notes));
         hops.extend(sinks.into_iter().map(|books| hop(books, emitted.clone(), &mut notes)));
-        Verdict { pipeline: pipeline.into(), hops, accepted: Vec::new(), findings: Vec::new(), notes }
+        Verdict {
+            pipeline: pipeline.into(),
+            hops,
+            accepted: Vec::new(),
+            findings: Vec::new(),
+            notes,
+        }
     }
 
     /// Whether no topic holds records that its reader has yet to read.
@@ -96,7 +109,10 @@ fn hop(books: Books, handed: Option<RangeInclusive<u64>>, notes: &mut Vec<String
         let nearest = arrived.clamp(*handed.start(), (*handed.start()).max(*handed.end()));
         let moved = nearest.abs_diff(*handed.start());
         if moved > 0 {
-            notes.push(format!("{name}: {} more records were handed on while these were counted", grouped(moved)));
+            notes.push(format!(
+                "{name}: {} more records were handed on while these were counted",
+                grouped(moved)
+            ));
         }
         i128::from(nearest) - i128::from(arrived)
     });
@@ -106,11 +122,19 @@ fn hop(books: Books, handed: Option<RangeInclusive<u64>>, notes: &mut Vec<String
 /// The table people see.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let judgement = if self.clean() { "everything is accounted for" } else { "NOT everything is accounted for" };
+        let judgement = if self.clean() {
+            "everything is accounted for"
+        } else {
+            "NOT everything is accounted for"
+        };
         writeln!(f, " audit {:42} {judgement}", self.pipeline)?;
-        let header = ["hop", "read", "written", "filtered", "dead", "waiting", "unaccounted"].map(String::from);
-        let rows: Vec<[String; 7]> = std::iter::once(header).chain(self.hops.iter().map(cells)).collect();
-        table::lines(&rows, |column| column > 0).iter().try_for_each(|line| writeln!(f, " {line}"))?;
+        let header = ["hop", "read", "written", "filtered", "dead", "waiting", "unaccounted"]
+            .map(String::from);
+        let rows: Vec<[String; 7]> =
+            std::iter::once(header).chain(self.hops.iter().map(cells)).collect();
+        table::lines(&rows, |column| column > 0)
+            .iter()
+            .try_for_each(|line| writeln!(f, " {line}"))?;
         self.accepted.iter().try_for_each(|accepted| writeln!(f, " accepted loss  {accepted}"))?;
         self.notes.iter().try_for_each(|note| writeln!(f, " · {note}"))?;
         self.findings.iter().try_for_each(|finding| writeln!(f, " ✘ {finding}"))
@@ -120,8 +144,20 @@ impl fmt::Display for Verdict {
 fn cells(hop: &Hop) -> [String; 7] {
     let c = &hop.counters;
     let waiting = hop.waiting.map_or("–".into(), grouped);
-    let unaccounted = format!("{}{}", if hop.unaccounted < 0 { "−" } else { "" }, grouped(hop.unaccounted.unsigned_abs() as u64));
-    [hop.name.clone(), grouped(c.read), grouped(c.written), grouped(c.filtered), grouped(c.dead), waiting, unaccounted]
+    let unaccounted = format!(
+        "{}{}",
+        if hop.unaccounted < 0 { "−" } else { "" },
+        grouped(hop.unaccounted.unsigned_abs() as u64)
+    );
+    [
+        hop.name.clone(),
+        grouped(c.read),
+        grouped(c.written),
+        grouped(c.filtered),
+        grouped(c.dead),
+        waiting,
+        unaccounted,
+    ]
 }
 
 /// `1234567` as `1,234,567`.
@@ -141,14 +177,35 @@ pub(crate) fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
 
-    fn books(name: &str, read: u64, written: u64, filtered: u64, dead: u64, waiting: Option<u64>) -> Books {
-        Books { name: name.into(), counters: Counters { read, written, filtered, dead }, waiting, accepted: 0 }
+    fn books(
+        name: &str,
+        read: u64,
+        written: u64,
+        filtered: u64,
+        dead: u64,
+        waiting: Option<u64>,
+    ) -> Books {
+        Books {
+            name: name.into(),
+            counters: Counters { read, written, filtered, dead },
+            waiting,
+            accepted: 0,
+        }
     }
 
     /// Nothing was handed on while it was counted.
-    fn at_rest(producer: Option<Books>, replay: Option<Books>, enricher: Books, sinks: Vec<Books>) -> Verdict {
-        let written = |books: &Option<Books>| books.as_ref().map_or(0, |books| books.counters.written);
-        let later = Handed { produced: Some(written(&producer) + written(&replay)), emitted: enricher.counters.written };
+    fn at_rest(
+        producer: Option<Books>,
+        replay: Option<Books>,
+        enricher: Books,
+        sinks: Vec<Books>,
+    ) -> Verdict {
+        let written =
+            |books: &Option<Books>| books.as_ref().map_or(0, |books| books.counters.written);
+        let later = Handed {
+            produced: Some(written(&producer) + written(&replay)),
+            emitted: enricher.counters.written,
+        };
         Verdict::new("telecom", producer, replay, enricher, sinks, later)
     }
 
@@ -158,12 +215,22 @@ mod tests {
             let enricher = books("enricher", 80, 80, 0, 0, Some(waiting));
             let sink = books("warehouse", 70, 70, 0, 0, Some(30));
             let later = Handed { produced: Some(130), emitted: 100 };
-            Verdict::new("telecom", Some(books("producer", 100, 100, 0, 0, None)), None, enricher, vec![sink], later)
+            Verdict::new(
+                "telecom",
+                Some(books("producer", 100, 100, 0, 0, None)),
+                None,
+                enricher,
+                vec![sink],
+                later,
+            )
         };
         for waiting in [20, 35, 50] {
             assert!(verdict(waiting).clean(), "{}", verdict(waiting));
         }
-        assert_eq!(verdict(35).notes[0], "enricher: 15 more records were handed on while these were counted");
+        assert_eq!(
+            verdict(35).notes[0],
+            "enricher: 15 more records were handed on while these were counted"
+        );
         assert_eq!((verdict(19).hops[1].unaccounted, verdict(51).hops[1].unaccounted), (1, -1));
     }
 
@@ -214,14 +281,24 @@ mod tests {
 
     #[test]
     fn a_doubled_record_shows_as_negative() {
-        let verdict = at_rest(None, None, books("enricher", 100, 100, 0, 0, Some(0)), vec![books("w", 101, 101, 0, 0, Some(0))]);
+        let verdict = at_rest(
+            None,
+            None,
+            books("enricher", 100, 100, 0, 0, Some(0)),
+            vec![books("w", 101, 101, 0, 0, Some(0))],
+        );
         assert_eq!(verdict.hops[1].unaccounted, -1);
         assert!(verdict.to_string().contains("−1"), "{verdict}");
     }
 
     #[test]
     fn a_record_lost_within_a_hop_is_missed() {
-        let verdict = at_rest(None, None, books("enricher", 100, 98, 1, 0, Some(0)), vec![books("w", 98, 98, 0, 0, Some(0))]);
+        let verdict = at_rest(
+            None,
+            None,
+            books("enricher", 100, 98, 1, 0, Some(0)),
+            vec![books("w", 98, 98, 0, 0, Some(0))],
+        );
         assert_eq!(verdict.hops[0].unaccounted, 1);
         assert!(!verdict.clean());
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use weir_codec::Schema;
 use weir_model::mistake::{Mistake, did_you_mean};
 use weir_model::pipeline::{Pipeline, Source, Target};
-use weir_store::Fit;
+use weir_store::TableCheck;
 use weir_transform::Plan;
 
 /// The schemas that could be read.
@@ -34,11 +34,18 @@ fn schema(report: &mut Report, side: &str, path: &Path) -> Option<Schema> {
     let name = format!("{side} schema");
     match Schema::load(path) {
         Ok(schema) => {
-            report.good(name, format!("{}: {} fields", file_name(path), schema.arrow().fields().len()));
+            report.good(
+                name,
+                format!("{}: {} fields", file_name(path), schema.arrow().fields().len()),
+            );
             Some(schema)
         }
         Err(error) => {
-            report.verdict(name, vec![Mistake::new(format!("{side}.schema"), error.to_string())], "");
+            report.verdict(
+                name,
+                vec![Mistake::new(format!("{side}.schema"), error.to_string())],
+                "",
+            );
             None
         }
     }
@@ -59,16 +66,21 @@ fn fields(pipeline: &Pipeline, input: &Schema, report: &mut Report) {
     if let Some(Source::File(source)) = &pipeline.source
         && !source.columns.is_empty()
     {
-        let mistakes = source.columns.keys().filter_map(|field| missing(format!("source.columns.{field}"), field));
+        let mistakes = source
+            .columns
+            .keys()
+            .filter_map(|field| missing(format!("source.columns.{field}"), field));
         report.verdict("source columns", mistakes.collect(), "");
     }
 }
 
 /// One check for each lookup and rule and one for the SQL, told apart by the keys of the mistakes.
 fn plan(pipeline: &Pipeline, input: &Schema, output: &Schema, report: &mut Report) {
-    let mut mistakes = Plan::compile(input.arrow(), output.arrow(), pipeline).err().unwrap_or_default();
+    let mut mistakes =
+        Plan::compile(input.arrow(), output.arrow(), pipeline).err().unwrap_or_default();
     let unusable = mistakes.iter().any(|m| m.key.starts_with("lookup["));
-    let mut take = |prefix: &str| mistakes.extract_if(.., |m| m.key.starts_with(prefix)).collect::<Vec<_>>();
+    let mut take =
+        |prefix: &str| mistakes.extract_if(.., |m| m.key.starts_with(prefix)).collect::<Vec<_>>();
     for (i, lookup) in pipeline.lookups.iter().enumerate() {
         let found = format!("{}, unique by {}", file_name(&lookup.file), lookup.key.join(", "));
         report.verdict(format!("lookup {}", lookup.name), take(&format!("lookup[{i}].")), found);
@@ -78,11 +90,23 @@ fn plan(pipeline: &Pipeline, input: &Schema, output: &Schema, report: &mut Repor
         verdict_unless(unusable, report, format!("rule {}", rule.name), own, "boolean");
     }
     // all that is left belongs to the SQL
-    verdict_unless(unusable, report, "SQL".into(), mistakes, &format!("result fits {}", file_name(&pipeline.output.schema)));
+    verdict_unless(
+        unusable,
+        report,
+        "SQL".into(),
+        mistakes,
+        &format!("result fits {}", file_name(&pipeline.output.schema)),
+    );
 }
 
 /// Without its lookups, SQL that has no mistakes of its own may still not have been compiled.
-fn verdict_unless(unusable: bool, report: &mut Report, name: String, mistakes: Vec<Mistake>, found: &str) {
+fn verdict_unless(
+    unusable: bool,
+    report: &mut Report,
+    name: String,
+    mistakes: Vec<Mistake>,
+    found: &str,
+) {
     if unusable && mistakes.is_empty() {
         report.note(name, State::Open("needs the lookups".into()));
     } else {

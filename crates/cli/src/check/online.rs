@@ -1,4 +1,5 @@
-//! What brokers, registry and databases have to say. One that is away leaves its checks open; it is never a mistake.
+//! What brokers, registry and databases have to say. One that is away leaves its checks open; it is
+//! never a mistake.
 
 use super::offline::Schemas;
 use super::{Report, State};
@@ -18,7 +19,8 @@ pub(super) async fn examine(pipeline: &Pipeline, schemas: &Schemas, report: &mut
     }
 }
 
-/// The topics that exist have as many partitions as the file says; the missing ones will be created.
+/// The topics that exist have as many partitions as the file says; the missing ones will be
+/// created.
 fn topics(pipeline: &Pipeline, report: &mut Report) {
     for topic in admin::topics(pipeline) {
         let name = format!("topic {}", topic.name);
@@ -41,12 +43,17 @@ fn topics(pipeline: &Pipeline, report: &mut Report) {
 async fn subjects(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     let registry = match Registry::new(&pipeline.registry) {
         Ok(registry) => registry,
-        Err(error) => return failed(report, "registry".into(), "registry.url", error.class(), &error),
+        Err(error) => {
+            return failed(report, "registry".into(), "registry.url", error.class(), &error);
+        }
     };
     if let Err(error) = registry.ping().await {
         return failed(report, "registry".into(), "registry.url", error.class(), &error);
     }
-    let sides = [("input", pipeline.input_subject(), &schemas.input), ("output", pipeline.output_subject(), &schemas.output)];
+    let sides = [
+        ("input", pipeline.input_subject(), &schemas.input),
+        ("output", pipeline.output_subject(), &schemas.output),
+    ];
     for (side, subject, schema) in sides {
         if let Some(schema) = schema {
             compatible(pipeline, &registry, side, &subject, schema, report).await;
@@ -54,16 +61,35 @@ async fn subjects(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     }
 }
 
-async fn compatible(pipeline: &Pipeline, registry: &Registry, side: &str, subject: &str, schema: &Schema, report: &mut Report) {
+async fn compatible(
+    pipeline: &Pipeline,
+    registry: &Registry,
+    side: &str,
+    subject: &str,
+    schema: &Schema,
+    report: &mut Report,
+) {
     let name = format!("subject {subject}");
     let key = format!("{side}.schema");
-    let asked =
-        async { Ok::<_, weir_codec::registry::Error>((registry.latest(subject).await?, registry.compatible(subject, schema).await?)) };
+    let asked = async {
+        Ok::<_, weir_codec::registry::Error>((
+            registry.latest(subject).await?,
+            registry.compatible(subject, schema).await?,
+        ))
+    };
     match asked.await {
         Ok((latest, reasons)) => {
-            let found = latest.map_or("will be registered".into(), |(_, version, _)| format!("compatible with version {version}"));
+            let found = latest.map_or("will be registered".into(), |(_, version, _)| {
+                format!("compatible with version {version}")
+            });
             let hint = format!("weir schema diff {}", pipeline.file.display());
-            let mistake = |reason| Mistake::new(&key, format!("the registry's rule for {subject} does not allow it: {reason}")).hint(&hint);
+            let mistake = |reason| {
+                Mistake::new(
+                    &key,
+                    format!("the registry's rule for {subject} does not allow it: {reason}"),
+                )
+                .hint(&hint)
+            };
             report.verdict(name, reasons.into_iter().map(mistake).collect(), found);
         }
         Err(error) => failed(report, name, &key, error.class(), &error),
@@ -72,14 +98,21 @@ async fn compatible(pipeline: &Pipeline, registry: &Registry, side: &str, subjec
 
 async fn table(sink: &str, target: &Postgres, output: Option<&Schema>, report: &mut Report) {
     let name = format!("table {}.{}", target.schema, target.table);
-    let Some(output) = output else { return report.note(name, State::Open("needs the output schema".into())) };
-    let asked = async { Store::new(&target.url, "check")?.fit(sink, target, &output.arrow()).await };
+    let Some(output) = output else {
+        return report.note(name, State::Open("needs the output schema".into()));
+    };
+    let asked =
+        async { Store::new(&target.url, "check")?.fit(sink, target, &output.arrow()).await };
     match asked.await {
         Ok(fit) => {
             let found = outlook(&fit);
             // what needs no database to be known was reported already
             let known = Fit::foresee(sink, target, &output.arrow());
-            report.verdict(name, fit.mistakes.into_iter().filter(|m| !known.contains(m)).collect(), found);
+            report.verdict(
+                name,
+                fit.mistakes.into_iter().filter(|m| !known.contains(m)).collect(),
+                found,
+            );
         }
         Err(error) => failed(report, name, &format!("sink.{sink}.url"), error.class(), &error),
     }
@@ -97,7 +130,13 @@ fn outlook(fit: &Fit) -> String {
 }
 
 /// A refusal is a mistake in the file or in what it names; silence is not.
-fn failed(report: &mut Report, name: String, key: &str, class: Class, error: &dyn std::error::Error) {
+fn failed(
+    report: &mut Report,
+    name: String,
+    key: &str,
+    class: Class,
+    error: &dyn std::error::Error,
+) {
     let text = weir_service::start::chain(error);
     match class {
         Class::Configuration => report.verdict(name, vec![Mistake::new(key, text)], ""),

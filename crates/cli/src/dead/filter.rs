@@ -1,6 +1,6 @@
-//! Which letters are meant.
+//! Which dead letters are meant.
 
-use super::letter::Letter;
+use super::dead_letter::DeadLetter;
 use anyhow::{Result, bail};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use weir_model::fault::Stage;
@@ -8,9 +8,9 @@ use weir_model::mistake::did_you_mean;
 use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::protocol::Partition;
 
-/// Conditions; a letter has to meet all that are given, and of one that is repeated any.
+/// Conditions; a dead letter has to meet all that are given, and of one that is repeated any.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Which letters")]
+#[command(next_help_heading = "Which dead letters")]
 pub(super) struct Filter {
     /// The step that refused the record: source, decode, rule, transform or sink; may be repeated.
     #[arg(long, value_parser = stage)]
@@ -18,7 +18,8 @@ pub(super) struct Filter {
     /// The short name of the fault, such as a rule's; may be repeated.
     #[arg(long)]
     reason: Vec<String>,
-    /// The record's Kafka timestamp is this or later: a time such as 2026-11-21T10:00:00Z, or how long ago, such as 2h.
+    /// The record's Kafka timestamp is this or later: a time such as 2026-11-21T10:00:00Z, or how
+    /// long ago, such as 2h.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
     /// The record's Kafka timestamp is before this.
@@ -27,40 +28,48 @@ pub(super) struct Filter {
     /// Partition of the input topic; may be repeated.
     #[arg(long)]
     partition: Vec<Partition>,
-    /// Letters of this sink only; may be repeated.
+    /// Dead letters of this sink only; may be repeated.
     #[arg(long)]
     sink: Vec<String>,
 }
 
 impl Filter {
-    /// Whether the letter is meant.
-    pub(super) fn takes(&self, letter: &Letter) -> bool {
-        any_of(&self.stage, &letter.stage)
-            && any_of(&self.reason, &letter.reason)
-            && any_of(&self.partition, &letter.partition())
-            && (self.sink.is_empty() || self.sink.iter().any(|name| letter.sink() == Some(name)))
-            && self.since.is_none_or(|since| letter.time_ms >= since.as_millisecond())
-            && self.until.is_none_or(|until| letter.time_ms < until.as_millisecond())
+    /// Whether the dead letter is meant.
+    pub(super) fn takes(&self, dead_letter: &DeadLetter) -> bool {
+        any_of(&self.stage, &dead_letter.stage)
+            && any_of(&self.reason, &dead_letter.reason)
+            && any_of(&self.partition, &dead_letter.partition())
+            && (self.sink.is_empty()
+                || self.sink.iter().any(|name| dead_letter.sink() == Some(name)))
+            && self.since.is_none_or(|since| dead_letter.time_ms >= since.as_millisecond())
+            && self.until.is_none_or(|until| dead_letter.time_ms < until.as_millisecond())
     }
 
-    /// Whether letters of the topic can be meant.
+    /// Whether dead letters of the topic can be meant.
     pub(super) fn topic(&self) -> bool {
-        self.sink.is_empty() && (self.stage.is_empty() || self.stage.iter().any(|stage| *stage != Stage::Sink))
+        self.sink.is_empty()
+            && (self.stage.is_empty() || self.stage.iter().any(|stage| *stage != Stage::Sink))
     }
 
-    /// The sinks whose letters can be meant.
+    /// The sinks whose dead letters can be meant.
     ///
     /// # Errors
     /// There is no sink of a name that was given.
     pub(super) fn sinks<'a>(&self, pipeline: &'a Pipeline) -> Result<Vec<&'a Sink>> {
         for name in &self.sink {
             if !pipeline.sinks.iter().any(|sink| sink.name == *name) {
-                let names: Vec<&str> = pipeline.sinks.iter().map(|sink| sink.name.as_str()).collect();
+                let names: Vec<&str> =
+                    pipeline.sinks.iter().map(|sink| sink.name.as_str()).collect();
                 let close = did_you_mean(name, names.iter().copied());
-                bail!("{} has no sink `{name}`{close} (its sinks: {})", pipeline.file.display(), names.join(", "));
+                bail!(
+                    "{} has no sink `{name}`{close} (its sinks: {})",
+                    pipeline.file.display(),
+                    names.join(", ")
+                );
             }
         }
-        let meant = |sink: &&Sink| any_of(&self.stage, &Stage::Sink) && any_of(&self.sink, &sink.name);
+        let meant =
+            |sink: &&Sink| any_of(&self.stage, &Stage::Sink) && any_of(&self.sink, &sink.name);
         Ok(pipeline.sinks.iter().filter(meant).collect())
     }
 }
@@ -71,7 +80,8 @@ fn any_of<T: PartialEq>(wanted: &[T], value: &T) -> bool {
 
 fn stage(text: &str) -> Result<Stage, String> {
     let all = ["source", "decode", "rule", "transform", "sink"];
-    Stage::parse(text).ok_or_else(|| format!("one of {}{}", all.join(", "), did_you_mean(text, all)))
+    Stage::parse(text)
+        .ok_or_else(|| format!("one of {}{}", all.join(", "), did_you_mean(text, all)))
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {
@@ -82,14 +92,15 @@ fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let ago = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let ago =
+        text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
     let time = ago.and_then(|ago| now.checked_sub(ago.abs()));
     time.map_err(|_| "expected a time with its zone, such as 2026-11-21T10:00:00Z, or how long ago, such as 90s, 15m, 2h, 3d".into())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::letter::tests::{of_sink, of_topic};
+    use super::super::dead_letter::tests::{of_sink, of_topic};
     use super::*;
 
     #[test]
@@ -107,33 +118,44 @@ mod tests {
 
     #[test]
     fn conditions_add_up_and_repeated_ones_widen() {
-        let letter = of_topic(Stage::Rule, "late", 7);
+        let dead_letter = of_topic(Stage::Rule, "late", 7);
         let filter = |edit: fn(&mut Filter)| {
             let mut filter = Filter::default();
             edit(&mut filter);
             filter
         };
-        assert!(Filter::default().takes(&letter));
-        assert!(filter(|f| f.reason = vec!["early".into(), "late".into()]).takes(&letter));
-        assert!(!filter(|f| f.reason = vec!["early".into()]).takes(&letter));
-        assert!(!filter(|f| (f.reason, f.stage) = (vec!["late".into()], vec![Stage::Decode])).takes(&letter));
-        assert!(!filter(|f| f.partition = vec![3]).takes(&letter));
-        assert!(!filter(|f| f.sink = vec!["warehouse".into()]).takes(&letter));
-        assert!(filter(|f| f.sink = vec!["warehouse".into()]).takes(&of_sink("warehouse", Some(7))));
+        assert!(Filter::default().takes(&dead_letter));
+        assert!(filter(|f| f.reason = vec!["early".into(), "late".into()]).takes(&dead_letter));
+        assert!(!filter(|f| f.reason = vec!["early".into()]).takes(&dead_letter));
+        assert!(
+            !filter(|f| (f.reason, f.stage) = (vec!["late".into()], vec![Stage::Decode]))
+                .takes(&dead_letter)
+        );
+        assert!(!filter(|f| f.partition = vec![3]).takes(&dead_letter));
+        assert!(!filter(|f| f.sink = vec!["warehouse".into()]).takes(&dead_letter));
+        assert!(
+            filter(|f| f.sink = vec!["warehouse".into()]).takes(&of_sink("warehouse", Some(7)))
+        );
     }
 
     #[test]
-    fn only_the_places_that_can_hold_a_letter_are_read() {
+    fn only_the_places_that_can_hold_a_dead_letter_are_read() {
         let staged = |stage| Filter { stage: vec![stage], ..Filter::default() };
-        assert!(Filter::default().topic() && staged(Stage::Decode).topic() && !staged(Stage::Sink).topic());
+        assert!(
+            Filter::default().topic()
+                && staged(Stage::Decode).topic()
+                && !staged(Stage::Sink).topic()
+        );
         assert!(!Filter { sink: vec!["warehouse".into()], ..Filter::default() }.topic());
     }
 
     #[test]
     fn a_time_span_begins_with_since_and_ends_before_until() {
         let at = |ms| Some(Timestamp::from_millisecond(ms).unwrap());
-        let letter = Letter { time_ms: 1000, ..of_topic(Stage::Rule, "late", 7) };
-        let between = |since, until| Filter { since: at(since), until: at(until), ..Filter::default() }.takes(&letter);
+        let dead_letter = DeadLetter { time_ms: 1000, ..of_topic(Stage::Rule, "late", 7) };
+        let between = |since, until| {
+            Filter { since: at(since), until: at(until), ..Filter::default() }.takes(&dead_letter)
+        };
         assert!(between(1000, 1001) && !between(1001, 2000) && !between(0, 1000));
     }
 }

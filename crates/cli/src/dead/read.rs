@@ -1,7 +1,7 @@
-//! The reading of all letters, wherever they lie.
+//! The reading of all dead letters, wherever they lie.
 
+use super::dead_letter::DeadLetter;
 use super::filter::Filter;
-use super::letter::Letter;
 use anyhow::Result;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,50 +10,64 @@ use weir_kafka::reader::scan_all;
 use weir_model::pipeline::{Pipeline, Target};
 use weir_store::Store;
 
-/// Shows every letter that the filter takes to `visit`: first those of the topic, then those of each sink.
+/// Shows every dead letter that the filter takes to `visit`: first those of the topic, then those
+/// of each sink.
 ///
 /// # Errors
 /// Broker or database away; `visit`'s own.
-pub(super) async fn each(pipeline: &Pipeline, filter: &Filter, mut visit: impl FnMut(Letter)) -> Result<()> {
+pub(super) async fn each(
+    pipeline: &Pipeline,
+    filter: &Filter,
+    mut visit: impl FnMut(DeadLetter),
+) -> Result<()> {
     let sinks = filter.sinks(pipeline)?;
     if filter.topic() {
         tokio::task::block_in_place(|| {
-            in_topic(pipeline, |letter, _| {
-                if filter.takes(&letter) {
-                    visit(letter)
+            in_topic(pipeline, |dead_letter, _| {
+                if filter.takes(&dead_letter) {
+                    visit(dead_letter)
                 }
             })
         })?;
     }
     for sink in sinks {
-        for letter in of_sink(pipeline, &sink.name).await?.into_iter().filter(|letter| filter.takes(letter)) {
-            visit(letter);
+        for dead_letter in of_sink(pipeline, &sink.name)
+            .await?
+            .into_iter()
+            .filter(|dead_letter| filter.takes(dead_letter))
+        {
+            visit(dead_letter);
         }
     }
     Ok(())
 }
 
-/// Every letter of the topic, with the record that it is.
+/// Every dead letter of the topic, with the record that it is.
 ///
 /// # Errors
 /// The broker is away.
-pub(super) fn in_topic(pipeline: &Pipeline, mut visit: impl FnMut(Letter, Record<'_>)) -> Result<()> {
+pub(super) fn in_topic(
+    pipeline: &Pipeline,
+    mut visit: impl FnMut(DeadLetter, Record<'_>),
+) -> Result<()> {
     let topic = &pipeline.dead_letters.topic;
     scan_all(&pipeline.kafka, topic, |record| {
-        Letter::of_record(topic, record).into_iter().for_each(|letter| visit(letter, record));
+        DeadLetter::of_record(topic, record)
+            .into_iter()
+            .for_each(|dead_letter| visit(dead_letter, record));
         ControlFlow::Continue(())
     })?;
     Ok(())
 }
 
-/// All letters of one sink.
+/// All dead letters of one sink.
 ///
 /// # Errors
 /// Its database is away.
-pub(super) async fn of_sink(pipeline: &Pipeline, name: &str) -> Result<Vec<Letter>> {
+pub(super) async fn of_sink(pipeline: &Pipeline, name: &str) -> Result<Vec<DeadLetter>> {
     let sink: Arc<str> = name.into();
-    let rows = store(pipeline, name)?.letters(&pipeline.name, name).await?;
-    Ok(rows.into_iter().map(|row| Letter::of_row(&pipeline.input.topic, &sink, row)).collect())
+    let rows = store(pipeline, name)?.dead_letters(&pipeline.name, name).await?;
+    Ok(rows.into_iter().map(|row| DeadLetter::of_row(&pipeline.input.topic, &sink, row)).collect())
 }
 
 /// The database of a sink.

@@ -1,6 +1,6 @@
-//! What letters hold, made fit for a terminal: anybody may have written it.
+//! What dead letters hold, made fit for a terminal: anybody may have written it.
 
-use jiff::{Timestamp, Unit};
+use jiff::{Timestamp, TransactionalProducer};
 
 /// Bytes shown of what cannot be decoded.
 const DUMP_BYTES: usize = 512;
@@ -9,7 +9,7 @@ const DUMP_WIDTH: usize = 16;
 /// A timestamp with seconds, as it can be given to `--since`; `–` for none.
 pub(super) fn time(ms: i64) -> String {
     let time = Timestamp::from_millisecond(ms).ok().filter(|_| ms >= 0);
-    let whole = time.and_then(|time| time.round(Unit::Second).ok());
+    let whole = time.and_then(|time| time.round(TransactionalProducer::Second).ok());
     whole.map_or("–".into(), |time| time.to_string())
 }
 
@@ -47,7 +47,10 @@ pub(super) fn dump(bytes: &[u8]) -> Vec<String> {
     let shown = &bytes[..bytes.len().min(DUMP_BYTES)];
     let line = |(number, chunk): (usize, &[u8])| {
         let digits: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
-        let characters: String = chunk.iter().map(|byte| if (32..127).contains(byte) { char::from(*byte) } else { '·' }).collect();
+        let characters: String = chunk
+            .iter()
+            .map(|byte| if (32..127).contains(byte) { char::from(*byte) } else { '·' })
+            .collect();
         format!("{:04x}  {:47}  {}", number * DUMP_WIDTH, digits.join(" "), characters.trim_end())
     };
     let mut lines: Vec<String> = shown.chunks(DUMP_WIDTH).enumerate().map(line).collect();

@@ -27,7 +27,13 @@ pub(crate) struct Totals {
 impl Gauge {
     /// `label`: only series that carry this text count, for instance `sink="warehouse"`.
     pub(crate) fn new(name: &str, metrics: &Metrics, label: Option<String>) -> Gauge {
-        Gauge { name: name.into(), metrics: metrics.clone(), labels: label.unwrap_or_default(), first: None, last: None }
+        Gauge {
+            name: name.into(),
+            metrics: metrics.clone(),
+            labels: label.unwrap_or_default(),
+            first: None,
+            last: None,
+        }
     }
 
     /// Reads the totals and remembers when they moved.
@@ -74,13 +80,23 @@ struct Page(Vec<(String, f64)>);
 
 impl Page {
     fn of(metrics: &Metrics, label: &str) -> Page {
-        let text = metrics.render().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let text = metrics
+            .render()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default();
         let series = text.lines().filter(|line| !line.starts_with('#') && line.contains(label));
-        Page(series.filter_map(|line| line.rsplit_once(' ')).filter_map(|(name, value)| Some((name.into(), value.parse().ok()?))).collect())
+        Page(
+            series
+                .filter_map(|line| line.rsplit_once(' '))
+                .filter_map(|(name, value)| Some((name.into(), value.parse().ok()?)))
+                .collect(),
+        )
     }
 
     fn sum(&self, name: &str) -> f64 {
-        let of = |series: &str| series.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
+        let of = |series: &str| {
+            series.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
+        };
         self.0.iter().filter(|(series, _)| of(series)).map(|(_, value)| value).sum()
     }
 
@@ -99,7 +115,11 @@ impl Page {
         for (bits, count) in buckets {
             let bound = f64::from_bits(bits);
             if total > 0.0 && count >= share * total {
-                return Some(if bound.is_finite() { lower + (bound - lower) * (share * total - below) / (count - below) } else { lower });
+                return Some(if bound.is_finite() {
+                    lower + (bound - lower) * (share * total - below) / (count - below)
+                } else {
+                    lower
+                });
             }
             (lower, below) = (bound, count);
         }

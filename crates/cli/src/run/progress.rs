@@ -26,7 +26,8 @@ impl Progress {
         Progress::Bars { all, bars }
     }
 
-    /// Shows where all hops are; `total` is how many records are to come through, as far as that is known.
+    /// Shows where all hops are; `total` is how many records are to come through, as far as that is
+    /// known.
     pub(crate) fn show(&mut self, hops: &[(&Gauge, Totals)], total: Option<u64>) {
         match self {
             Progress::Bars { bars, .. } => {
@@ -38,7 +39,10 @@ impl Progress {
             }
             Progress::Lines { said } if said.elapsed() >= LINE_EVERY => {
                 *said = Instant::now();
-                let hops: Vec<String> = hops.iter().map(|(hop, totals)| format!("{} {}", hop.name, words(hop, totals))).collect();
+                let hops: Vec<String> = hops
+                    .iter()
+                    .map(|(hop, totals)| format!("{} {}", hop.name, words(hop, totals)))
+                    .collect();
                 println!("   {}", hops.join("  |  "));
             }
             Progress::Lines { .. } => {}
@@ -48,7 +52,8 @@ impl Progress {
     /// Leaves the last state standing; without bars it says it once.
     pub(crate) fn finish(mut self, hops: &[(&Gauge, Totals)]) {
         // What was seen of the lag a moment ago is over.
-        let hops: Vec<(&Gauge, Totals)> = hops.iter().map(|&(hop, totals)| (hop, Totals { lag: 0, ..totals })).collect();
+        let hops: Vec<(&Gauge, Totals)> =
+            hops.iter().map(|&(hop, totals)| (hop, Totals { lag: 0, ..totals })).collect();
         self.show(&hops, None);
         match self {
             Progress::Bars { all, bars } => {
@@ -57,14 +62,17 @@ impl Progress {
             }
             Progress::Lines { .. } => {
                 let width = hops.iter().map(|(hop, _)| hop.name.len()).max().unwrap_or(0);
-                hops.iter().for_each(|(hop, totals)| println!("   {:width$}  {}", hop.name, words(hop, totals)));
+                hops.iter().for_each(|(hop, totals)| {
+                    println!("   {:width$}  {}", hop.name, words(hop, totals))
+                });
             }
         }
     }
 }
 
 fn bar(name: &str, total: Option<u64>) -> ProgressBar {
-    let style = ProgressStyle::with_template("   {prefix:12} {wide_bar} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("   {prefix:12} {wide_bar} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(total.unwrap_or(1)).with_style(style.progress_chars("█▌ "));
     bar.set_prefix(name.to_owned());
     bar

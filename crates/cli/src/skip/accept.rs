@@ -1,25 +1,32 @@
 //! Moves positions and puts that on record, in one transaction, while nobody else reads.
 
-use super::look::{Gap, Hop, Lost, look, outside};
+use super::gaps::{Gap, Hop, Lost, look, outside};
 use anyhow::{Context, Result, bail, ensure};
-use jiff::{Timestamp, Unit as Time};
+use jiff::{Timestamp, TransactionalProducer as Time};
 use std::time::{Duration, Instant};
-use weir_kafka::{Consumer, Rebalance, Unit, acceptances, admin};
-use weir_model::acceptance::{Acceptance, Emitted, Skip};
+use weir_kafka::{Consumer, Rebalance, TransactionalProducer, accepted_loss, admin};
+use weir_model::accepted_loss::{AcceptedLoss, Emitted, Skip};
 use weir_model::fault::Class;
 use weir_model::pipeline::{Pipeline, Sink, Target};
 use weir_model::protocol::{Claim, Outcome, Partition};
 use weir_store::{Ledger, Move, Store};
 
 /// For the group to be joined, and for transactions of those who are gone to end.
-const PATIENCE: Duration = Duration::from_secs(90);
-const GLANCE: Duration = Duration::from_millis(100);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Accepts what is lost at a hop; returns what is on record now, nothing if no position is outside its log.
+/// Accepts what is lost at a hop; returns what is on record now, nothing if no position is outside
+/// its log.
 ///
 /// # Errors
-/// When others are at work, when it cannot be told where to go on or how much is given up, or when a server is away.
-pub(crate) async fn accept(pipeline: &Pipeline, hop: Hop<'_>, partition: Option<Partition>, reason: &str) -> Result<Vec<Acceptance>> {
+/// When others are at work, when it cannot be told where to go on or how much is given up, or when
+/// a server is away.
+pub(crate) async fn accept(
+    pipeline: &Pipeline,
+    hop: Hop<'_>,
+    partition: Option<Partition>,
+    reason: &str,
+) -> Result<Vec<AcceptedLoss>> {
     let mut outside = outside(pipeline, hop).await?;
     outside.retain(|found| partition.is_none_or(|partition| partition == *found));
     // A hop that has nothing to accept need not be stopped for it.
@@ -34,7 +41,9 @@ pub(crate) async fn accept(pipeline: &Pipeline, hop: Hop<'_>, partition: Option<
 }
 
 fn chosen(gap: &Gap, partition: Option<Partition>) -> impl Iterator<Item = &Lost> {
-    gap.lost.iter().filter(move |lost| partition.is_none_or(|partition| partition == lost.partition))
+    gap.lost
+        .iter()
+        .filter(move |lost| partition.is_none_or(|partition| partition == lost.partition))
 }
 
 fn nobody_works(pipeline: &Pipeline, hop: Hop<'_>) -> Result<()> {
@@ -57,13 +66,20 @@ fn moves(gap: &Gap, hop: Hop<'_>, partition: Option<Partition>) -> Result<Vec<Sk
         !gap.moving,
         "records keep arriving in the {upstream}, so those that are lost cannot be counted: stop what writes to it for a moment"
     );
-    let skip = |lost: &Lost| lost.skip().map_err(|why| anyhow::anyhow!("partition {}: {why}", lost.partition));
+    let skip = |lost: &Lost| {
+        lost.skip().map_err(|why| anyhow::anyhow!("partition {}: {why}", lost.partition))
+    };
     chosen(gap, partition).map(skip).collect()
 }
 
-/// The group is joined, so that nobody else can; the position moves with the proof of membership, in the transaction that holds the record of
-/// the act. A member that comes in between makes the broker refuse it.
-async fn enricher(pipeline: &Pipeline, partition: Option<Partition>, reason: &str) -> Result<Vec<Acceptance>> {
+/// The group is joined, so that nobody else can; the position moves with the proof of membership,
+/// in the transaction that holds the record of the act. A member that comes in between makes the
+/// broker refuse it.
+async fn enricher(
+    pipeline: &Pipeline,
+    partition: Option<Partition>,
+    reason: &str,
+) -> Result<Vec<AcceptedLoss>> {
     let consumer = tokio::task::block_in_place(|| alone(pipeline))?;
     let gap = look(pipeline, Hop::Enricher).await?;
     ensure!(
@@ -76,7 +92,7 @@ async fn enricher(pipeline: &Pipeline, partition: Option<Partition>, reason: &st
         return Ok(Vec::new());
     }
     tokio::task::block_in_place(|| note_ends(pipeline, &mut skips))?;
-    let acceptance = Acceptance {
+    let accepted_loss = AcceptedLoss {
         hop: Hop::Enricher.name().into(),
         topic: pipeline.input.topic.clone(),
         records: gap.records(&skips),
@@ -85,18 +101,23 @@ async fn enricher(pipeline: &Pipeline, partition: Option<Partition>, reason: &st
         at: Timestamp::now().round(Time::Millisecond)?.to_string(),
     };
     let claims: Vec<Claim> = chosen(&gap, partition).filter_map(claim).collect();
-    tokio::task::block_in_place(|| commit(pipeline, &consumer, &claims, &acceptance))?;
-    Ok(vec![acceptance])
+    tokio::task::block_in_place(|| commit(pipeline, &consumer, &claims, &accepted_loss))?;
+    Ok(vec![accepted_loss])
 }
 
 /// Nobody emits now, so what comes behind these ends comes from after the skip.
 fn note_ends(pipeline: &Pipeline, skips: &mut [Skip]) -> Result<()> {
     let ends = |topic: &str| admin::describe(&pipeline.kafka, topic).map(Option::unwrap_or_default);
-    let (output, letters) = (ends(&pipeline.output.topic)?, ends(&pipeline.dead_letters.topic)?);
+    let (output, dead_letters) =
+        (ends(&pipeline.output.topic)?, ends(&pipeline.dead_letters.topic)?);
     for skip in skips {
-        let end =
-            |extents: &[admin::Extent]| extents.iter().find(|extent| extent.partition == skip.partition).map_or(0, |extent| extent.end);
-        skip.emitted = Some(Emitted { output: end(&output), letters: end(&letters) });
+        let end = |watermarks: &[admin::Watermarks]| {
+            watermarks
+                .iter()
+                .find(|watermarks| watermarks.partition == skip.partition)
+                .map_or(0, |watermarks| watermarks.end)
+        };
+        skip.emitted = Some(Emitted { output: end(&output), dead_letters: end(&dead_letters) });
     }
     Ok(())
 }
@@ -106,22 +127,32 @@ fn claim(lost: &Lost) -> Option<Claim> {
     Some(Claim { partition: lost.partition, fence: 0, expected: lost.from, next, progress })
 }
 
-/// A consumer that is the group's only member, with all transactions ended that still touch its positions.
+/// A consumer that is the group's only member, with all transactions ended that still touch its
+/// positions.
 fn alone(pipeline: &Pipeline) -> Result<Consumer> {
     let (kafka, topic, group) = (&pipeline.kafka, &pipeline.input.topic, pipeline.enricher_group());
-    let all = admin::partitions(kafka, topic)?.with_context(|| format!("topic {topic} does not exist"))?;
+    let all = admin::partitions(kafka, topic)?
+        .with_context(|| format!("topic {topic} does not exist"))?;
     let mut consumer = Consumer::join(kafka, &group, topic, "weir-skip")?;
     let started = Instant::now();
     while !owns(&mut consumer, &all)? {
-        ensure!(started.elapsed() < PATIENCE, "group {group} did not let us in within {} s", PATIENCE.as_secs());
-        consumer.idle(GLANCE);
+        ensure!(
+            started.elapsed() < REQUEST_TIMEOUT,
+            "group {group} did not let us in within {} s",
+            REQUEST_TIMEOUT.as_secs()
+        );
+        consumer.idle(POLL_TIMEOUT);
     }
     consumer.start(&[])?;
     loop {
         match consumer.stable(&all) {
             Ok(_) => return Ok(consumer),
-            Err(error) if error.class() != Class::Environment || started.elapsed() > PATIENCE => return Err(error.into()),
-            Err(_) => consumer.idle(GLANCE),
+            Err(error)
+                if error.class() != Class::Environment || started.elapsed() > REQUEST_TIMEOUT =>
+            {
+                return Err(error.into());
+            }
+            Err(_) => consumer.idle(POLL_TIMEOUT),
         }
     }
 }
@@ -136,36 +167,69 @@ fn owns(consumer: &mut Consumer, all: &[Partition]) -> Result<bool> {
     Ok(false)
 }
 
-fn commit(pipeline: &Pipeline, consumer: &Consumer, claims: &[Claim], acceptance: &Acceptance) -> Result<()> {
-    let mut unit = Unit::open(&pipeline.kafka, &format!("weir.{}.skip", pipeline.name))?;
+fn commit(
+    pipeline: &Pipeline,
+    consumer: &Consumer,
+    claims: &[Claim],
+    accepted_loss: &AcceptedLoss,
+) -> Result<()> {
+    let mut unit =
+        TransactionalProducer::open(&pipeline.kafka, &format!("weir.{}.skip", pipeline.name))?;
     unit.begin()?;
-    acceptances::write(&mut unit, &pipeline.name, acceptance)?;
+    accepted_loss::write(&mut unit, &pipeline.name, accepted_loss)?;
     let outcome = unit.commit(Some((consumer, claims)));
     let fault = unit.fault().map_or_else(|| "no reason given".into(), |fault| fault.to_string());
     match outcome {
         Outcome::Committed => Ok(()),
         Outcome::Refused => bail!("nothing was changed: {fault}"),
-        Outcome::Unknown => bail!("it is not known whether it was done: {fault}; position and record move together, so `weir skip` tells"),
+        Outcome::Unknown => bail!(
+            "it is not known whether it was done: {fault}; position and record move together, so `weir skip` tells"
+        ),
     }
 }
 
-/// The fence is raised as for a new owner, so that whoever wrote before can do so no more; then position and record move together.
-async fn sink(pipeline: &Pipeline, sink: &Sink, partitions: &[Partition], reason: &str) -> Result<Vec<Acceptance>> {
+/// The fence is raised as for a new owner, so that whoever wrote before can do so no more; then
+/// position and record move together.
+async fn sink(
+    pipeline: &Pipeline,
+    sink: &Sink,
+    partitions: &[Partition],
+    reason: &str,
+) -> Result<Vec<AcceptedLoss>> {
     let Target::Postgres(target) = &sink.target;
     let store = Store::new(&target.url, &format!("skip {}/{}", pipeline.name, sink.name))?;
     let cluster = tokio::task::block_in_place(|| admin::cluster_id(&pipeline.kafka))?;
-    let ledger = Ledger { pipeline: pipeline.name.clone(), sink: sink.name.clone(), topic: pipeline.output.topic.clone(), cluster };
+    let ledger = Ledger {
+        pipeline: pipeline.name.clone(),
+        sink: sink.name.clone(),
+        topic: pipeline.output.topic.clone(),
+        cluster,
+    };
     let held = store.acquire(&ledger, partitions).await?;
     let mut gap = look(pipeline, Hop::Sink(sink)).await?;
     gap.lost.retain(|lost| partitions.contains(&lost.partition));
     let skips = moves(&gap, Hop::Sink(sink), None)?;
     for (lost, skip) in gap.lost.iter().zip(&skips) {
-        let standing = held.iter().find(|held| held.partition == lost.partition);
-        let (Some(standing), Some(from), Ok((to, progress))) = (standing, lost.from, lost.way) else { continue };
+        let committed = held.iter().find(|held| held.partition == lost.partition);
+        let (Some(committed), Some(from), Ok((to, progress))) = (committed, lost.from, lost.way)
+        else {
+            continue;
+        };
         let records = gap.records(&[*skip]).unwrap_or_default();
-        let order = Move { partition: lost.partition, fence: standing.fence, from, to, last: progress.last, records };
+        let order = Move {
+            partition: lost.partition,
+            fence: committed.fence,
+            from,
+            to,
+            last: progress.last,
+            records,
+        };
         let moved = store.accept(&ledger, &order, reason).await?;
-        ensure!(moved, "partition {}: a sink has started meanwhile and nothing was changed there: stop it first", lost.partition);
+        ensure!(
+            moved,
+            "partition {}: a sink has started meanwhile and nothing was changed there: stop it first",
+            lost.partition
+        );
     }
     let mut all = store.accepted(&pipeline.name).await?;
     all.retain(|a| a.hop == sink.name && a.topic == ledger.topic);

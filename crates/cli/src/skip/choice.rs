@@ -1,11 +1,12 @@
 //! Where a hop may go on behind a gap, and how many records that gives up: without IO.
 
 use std::collections::BTreeMap;
-use weir_model::acceptance::Skip;
+use weir_model::accepted_loss::Skip;
 use weir_model::lineage::Lineage;
 use weir_model::protocol::Offset;
 
-/// What tells a record of the input topic from another one at the same offset of another log: the enricher hands both on unchanged.
+/// What tells a record of the input topic from another one at the same offset of another log: the
+/// enricher hands both on unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sighting {
     /// Milliseconds since 1970.
@@ -18,12 +19,14 @@ pub(crate) struct Sighting {
 pub(crate) const UNDECIDED: &str = "what is left of the output does not tell which of the records that are left in the log were read \
      already, so going on might lose or double some; put the position to where reading may go on by hand";
 
-/// Where the enricher goes on in a log that ends before its position. `left` are the records from `first` on, `emitted` what the output and
-/// the dead letters hold by input offset; `headless` says that some of it is gone.
+/// Where the enricher goes on in a log that ends before its position. `left` are the records from
+/// `first` on, `emitted` what the output and the dead letters hold by input offset; `headless` says
+/// that some of it is gone.
 ///
-/// A log that was truncated still holds, at its beginning, records that were read; a log that was created anew holds none. So it is after the
-/// last record that was demonstrably read. Between it and the next one there can only be records that the pipeline's SQL filtered, and
-/// would filter again.
+/// A log that was truncated still holds, at its beginning, records that were read; a log that was
+/// created anew holds none. So it is after the last record that was demonstrably read. Between it
+/// and the next one there can only be records that the pipeline's SQL filtered, and would filter
+/// again.
 pub(crate) fn after_what_was_read(
     first: Offset,
     left: impl IntoIterator<Item = (Offset, Sighting)>,
@@ -51,8 +54,9 @@ pub(crate) fn after_what_was_read(
     }
 }
 
-/// Where a sink goes on in a log that ends before its position; `last` is the input offset that the record it read last came from.
-/// `restarted`: input offsets began anew once, so a smaller one may be the later.
+/// Where a sink goes on in a log that ends before its position; `last` is the input offset that the
+/// record it read last came from. `restarted`: input offsets began anew once, so a smaller one may
+/// be the later.
 pub(crate) fn after_what_was_taken(
     (first, end): (Offset, Offset),
     last: Option<Offset>,
@@ -80,7 +84,8 @@ pub(crate) fn after_what_was_taken(
     }
 }
 
-/// How many of the records that the books miss at a hop were given up by these skips: never more than the offsets that are gone.
+/// How many of the records that the books miss at a hop were given up by these skips: never more
+/// than the offsets that are gone.
 pub(crate) fn given_up(missing: i128, skips: &[Skip]) -> u64 {
     let gone = |skip: &Skip| match skip.from {
         // A position that was found again gives up nothing.
@@ -118,14 +123,18 @@ mod tests {
 
     #[test]
     fn a_log_created_anew_is_read_from_its_beginning() {
-        assert_eq!(after_what_was_read(0, log(0..300, |n| n + 10_000), &emitted(0..500), false), Ok(0));
+        assert_eq!(
+            after_what_was_read(0, log(0..300, |n| n + 10_000), &emitted(0..500), false),
+            Ok(0)
+        );
         assert_eq!(after_what_was_read(7, Vec::new(), &emitted(0..500), true), Ok(7));
     }
 
     #[test]
     fn without_evidence_nobody_chooses() {
         assert!(after_what_was_read(0, log(0..300, |n| n), &emitted(400..500), true).is_err());
-        let restamped = log(0..300, |n| n).into_iter().map(|(n, s)| (n, Sighting { timestamp_ms: 0, ..s }));
+        let restamped =
+            log(0..300, |n| n).into_iter().map(|(n, s)| (n, Sighting { timestamp_ms: 0, ..s }));
         assert!(after_what_was_read(0, restamped, &emitted(0..500), false).is_err());
     }
 
@@ -137,7 +146,10 @@ mod tests {
     fn a_sink_goes_on_after_the_record_it_took_last() {
         let log = [link(0, 5, 4), link(1, 6, 5), link(2, 8, 6)];
         let next = |last| after_what_was_taken((0, 4), Some(last), log, false);
-        assert_eq!((next(5), next(6), next(8), next(7), next(99)), (Ok(1), Ok(2), Ok(3), Ok(2), Ok(4)));
+        assert_eq!(
+            (next(5), next(6), next(8), next(7), next(99)),
+            (Ok(1), Ok(2), Ok(3), Ok(2), Ok(4))
+        );
         assert_eq!(after_what_was_taken((0, 4), None, log, false), Ok(0), "nothing was ever taken");
     }
 
@@ -152,7 +164,11 @@ mod tests {
     fn no_more_is_given_up_than_is_gone() {
         let skip = |from, to| Skip { partition: 0, from, to, emitted: None };
         assert_eq!(given_up(123, &[skip(Some(10), 500)]), 123);
-        assert_eq!(given_up(600, &[skip(Some(10), 500)]), 490, "the other 110 stay unaccounted for");
+        assert_eq!(
+            given_up(600, &[skip(Some(10), 500)]),
+            490,
+            "the other 110 stay unaccounted for"
+        );
         assert_eq!(given_up(600, &[skip(Some(10), 500), skip(Some(0), 200)]), 600);
         assert_eq!(given_up(-3, &[skip(Some(10), 500)]), 0);
         assert_eq!(given_up(5, &[skip(None, 500)]), 0);

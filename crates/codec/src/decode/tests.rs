@@ -35,7 +35,10 @@ fn foreign() -> String {
     let fields = schema["fields"].as_array_mut().unwrap();
     fields.reverse();
     // Where a named type is mentioned first, it must be defined.
-    let (fixed, symbols) = (json!({"type":"fixed","name":"F","size":3}), json!({"type":"enum","name":"E","symbols":["A","B","C"]}));
+    let (fixed, symbols) = (
+        json!({"type":"fixed","name":"F","size":3}),
+        json!({"type":"enum","name":"E","symbols":["A","B","C"]}),
+    );
     for field in fields.iter_mut() {
         match field["name"].as_str().unwrap() {
             "fixed_again" => field["type"] = json!(["null", fixed]),
@@ -60,35 +63,52 @@ fn foreign() -> String {
 
 /// Which writers a batch has, by schema id.
 static WRITERS: LazyLock<Vec<Oracle>> = LazyLock::new(|| {
-    let without_nulls = READER.replace(r#"["null","long"]"#, r#""long""#).replace(r#"["null","string"]"#, r#""string""#);
+    let without_nulls = READER
+        .replace(r#"["null","long"]"#, r#""long""#)
+        .replace(r#"["null","string"]"#, r#""string""#);
     vec![Oracle::new(READER), Oracle::new(&foreign()), Oracle::new(&without_nulls)]
 });
 
 fn decoder(reader: &str, writers: &[(u32, &str)]) -> Decoder {
-    Decoder::new(Schema::parse(reader).unwrap(), Registry::holding(writers), RUNTIME.handle().clone()).unwrap()
+    Decoder::new(
+        Schema::parse(reader).unwrap(),
+        Registry::holding(writers),
+        RUNTIME.handle().clone(),
+    )
+    .unwrap()
 }
 
 /// Shared, since a client reads the system's certificates when it is made.
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let writers: Vec<(u32, &str)> = (0..).zip(WRITERS.iter()).map(|(id, oracle)| (id, oracle.text.as_str())).collect();
+    let writers: Vec<(u32, &str)> =
+        (0..).zip(WRITERS.iter()).map(|(id, oracle)| (id, oracle.text.as_str())).collect();
     Registry::holding(&writers)
 });
 
 fn decoder_of_all() -> Decoder {
-    Decoder::new(Schema::parse(READER).unwrap(), REGISTRY.clone(), RUNTIME.handle().clone()).unwrap()
+    Decoder::new(Schema::parse(READER).unwrap(), REGISTRY.clone(), RUNTIME.handle().clone())
+        .unwrap()
 }
 
-/// One row per value that has no fault, one fault per value that has no row, both ascending, nothing twice.
+/// One row per value that has no fault, one fault per value that has no row, both ascending,
+/// nothing twice.
 fn assert_accounted(decoded: &Decoded, values: usize) {
     assert_eq!(decoded.batch.num_rows(), decoded.rows.len());
-    let mut all: Vec<u32> = decoded.rows.iter().copied().chain(decoded.faults.iter().map(|(row, _)| *row)).collect();
+    let mut all: Vec<u32> =
+        decoded.rows.iter().copied().chain(decoded.faults.iter().map(|(row, _)| *row)).collect();
     assert!(decoded.rows.is_sorted() && decoded.faults.is_sorted_by_key(|(row, _)| *row));
     all.sort_unstable();
     assert_eq!(all, (0..values as u32).collect::<Vec<_>>());
 }
 
 fn row_of(batch: &RecordBatch, row: usize) -> Vec<(String, Cell)> {
-    batch.schema().fields().iter().zip(batch.columns()).map(|(f, column)| (f.name().clone(), arrow_cell(column, row))).collect()
+    batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(f, column)| (f.name().clone(), arrow_cell(column, row)))
+        .collect()
 }
 
 /// What apache-avro says about the fields that the reader names.
@@ -99,11 +119,13 @@ fn expected(oracle: &Oracle, value: &[u8], batch: &RecordBatch) -> Option<Vec<(S
     Some(cells.map(as_written(value)).collect())
 }
 
-/// A uuid's text stays as it was written, capital letters and all; apache-avro shows the value in small ones.
+/// A uuid's text stays as it was written, capital letters and all; apache-avro shows the value in
+/// small ones.
 fn as_written(value: &[u8]) -> impl Fn((String, Cell)) -> (String, Cell) {
     move |(name, cell)| match &cell {
         Cell::Text(small) if name == "uuid" => {
-            let written = value.windows(36).find(|w| w.eq_ignore_ascii_case(small.as_bytes())).unwrap();
+            let written =
+                value.windows(36).find(|w| w.eq_ignore_ascii_case(small.as_bytes())).unwrap();
             (name, Cell::Text(String::from_utf8(written.into()).unwrap()))
         }
         _ => (name, cell),
@@ -152,7 +174,8 @@ proptest! {
             if random.below(2) == 0 {
                 mutilate(&mut mutant, &mut random);
             }
-            // A frame that names another schema is a question for the registry, which other tests ask.
+            // A frame that names another schema is a question for the registry, which other tests
+            // ask.
             let readable = mutant.len() < 5 || mutant[0] != 0 || mutant[..4] == [0; 4] && usize::from(mutant[4]) < WRITERS.len();
             let intact = mutant == value;
             values.push(if readable { (mutant, intact) } else { (value, true) });
@@ -181,15 +204,24 @@ fn record(fields: &str) -> String {
     format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#)
 }
 
-/// Writes `values` as the one field `x` of type `from`, and reads them as type `to`: cells, or the reason of the fault.
+/// Writes `values` as the one field `x` of type `from`, and reads them as type `to`: cells, or the
+/// reason of the fault.
 fn evolve(from: &str, to: &str, values: Vec<Value>) -> Vec<Result<Cell, String>> {
-    let (from, to) = (record(&format!(r#"{{"name":"x","type":{from}}}"#)), record(&format!(r#"{{"name":"x","type":{to}}}"#)));
+    let (from, to) = (
+        record(&format!(r#"{{"name":"x","type":{from}}}"#)),
+        record(&format!(r#"{{"name":"x","type":{to}}}"#)),
+    );
     let oracle = Oracle::new(&from);
-    let framed: Vec<Vec<u8>> = values.into_iter().map(|v| oracle.frame(1, Value::Record(vec![("x".into(), v)]))).collect();
-    let decoded = decoder(&to, &[(1, &from)]).decode(&framed.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+    let framed: Vec<Vec<u8>> =
+        values.into_iter().map(|v| oracle.frame(1, Value::Record(vec![("x".into(), v)]))).collect();
+    let decoded = decoder(&to, &[(1, &from)])
+        .decode(&framed.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>())
+        .unwrap();
     assert_accounted(&decoded, framed.len());
     let mut out: Vec<Result<Cell, String>> = vec![Err(String::new()); framed.len()];
-    decoded.rows.iter().enumerate().for_each(|(place, row)| out[*row as usize] = Ok(arrow_cell(decoded.batch.column(0), place)));
+    decoded.rows.iter().enumerate().for_each(|(place, row)| {
+        out[*row as usize] = Ok(arrow_cell(decoded.batch.column(0), place))
+    });
     decoded.faults.into_iter().for_each(|(row, fault)| out[row as usize] = Err(fault.reason));
     out
 }
@@ -218,43 +250,87 @@ fn decimal(precision: u8, scale: u8) -> String {
 fn times_are_converted_between_units_or_refused_never_relabelled() {
     let millis = vec![Value::TimestampMillis(1_700_000_000_123), Value::TimestampMillis(i64::MAX)];
     assert_eq!(evolve(MILLIS, MICROS, millis), [number(1_700_000_000_123_000), lost()]);
-    let micros = vec![Value::TimestampMicros(1_700_000_000_123_000), Value::TimestampMicros(-1_000), Value::TimestampMicros(1)];
+    let micros = vec![
+        Value::TimestampMicros(1_700_000_000_123_000),
+        Value::TimestampMicros(-1_000),
+        Value::TimestampMicros(1),
+    ];
     assert_eq!(evolve(MICROS, MILLIS, micros), [number(1_700_000_000_123), number(-1), lost()]);
     assert_eq!(evolve(MICROS, r#""long""#, vec![Value::TimestampMicros(5)]), [number(5)]);
     assert_eq!(evolve(r#""long""#, MICROS, vec![Value::Long(5)]), [number(5)]);
-    let (ms, us) = (r#"{"type":"int","logicalType":"time-millis"}"#, r#"{"type":"long","logicalType":"time-micros"}"#);
+    let (ms, us) = (
+        r#"{"type":"int","logicalType":"time-millis"}"#,
+        r#"{"type":"long","logicalType":"time-micros"}"#,
+    );
     assert_eq!(evolve(ms, us, vec![Value::TimeMillis(7)]), [number(7_000)]);
-    assert_eq!(evolve(us, ms, vec![Value::TimeMicros(7_000), Value::TimeMicros(7_001)]), [number(7), lost()]);
+    assert_eq!(
+        evolve(us, ms, vec![Value::TimeMicros(7_000), Value::TimeMicros(7_001)]),
+        [number(7), lost()]
+    );
     let local = r#"{"type":"long","logicalType":"local-timestamp-micros"}"#;
-    assert_eq!(evolve(MICROS, local, vec![Value::TimestampMicros(5)]), [Err("incompatible_schema".into())]);
+    assert_eq!(
+        evolve(MICROS, local, vec![Value::TimestampMicros(5)]),
+        [Err("incompatible_schema".into())]
+    );
 }
 
 #[test]
 fn decimals_are_rescaled_or_refused_never_reinterpreted() {
     let value = |unscaled: i64| Value::Decimal(apache_avro::Decimal::from(unscaled.to_be_bytes()));
-    assert_eq!(evolve(&decimal(10, 2), &decimal(12, 4), vec![value(12_345), value(-1)]), [number(1_234_500), number(-100)]);
-    assert_eq!(evolve(&decimal(12, 4), &decimal(10, 2), vec![value(12_300), value(12_345)]), [number(123), lost()]);
-    assert_eq!(evolve(&decimal(10, 2), &decimal(4, 2), vec![value(9_999), value(10_000), value(-10_000)]), [number(9_999), lost(), lost()]);
+    assert_eq!(
+        evolve(&decimal(10, 2), &decimal(12, 4), vec![value(12_345), value(-1)]),
+        [number(1_234_500), number(-100)]
+    );
+    assert_eq!(
+        evolve(&decimal(12, 4), &decimal(10, 2), vec![value(12_300), value(12_345)]),
+        [number(123), lost()]
+    );
+    assert_eq!(
+        evolve(&decimal(10, 2), &decimal(4, 2), vec![value(9_999), value(10_000), value(-10_000)]),
+        [number(9_999), lost(), lost()]
+    );
     assert_eq!(evolve(&decimal(10, 2), &decimal(12, 2), vec![value(1)]), [number(1)]);
 }
 
 #[test]
 fn numbers_are_promoted_only_when_exact() {
-    assert_eq!(evolve(r#""int""#, r#""long""#, vec![Value::Int(i32::MIN)]), [number(i32::MIN.into())]);
+    assert_eq!(
+        evolve(r#""int""#, r#""long""#, vec![Value::Int(i32::MIN)]),
+        [number(i32::MIN.into())]
+    );
     let double = |v: f64| Ok(Cell::Float(v.to_bits()));
-    let longs = vec![Value::Long(1 << 53), Value::Long((1 << 53) + 1), Value::Long(i64::MAX), Value::Long(i64::MIN)];
-    assert_eq!(evolve(r#""long""#, r#""double""#, longs), [double((1u64 << 53) as f64), lost(), lost(), double(i64::MIN as f64)]);
+    let longs = vec![
+        Value::Long(1 << 53),
+        Value::Long((1 << 53) + 1),
+        Value::Long(i64::MAX),
+        Value::Long(i64::MIN),
+    ];
+    assert_eq!(
+        evolve(r#""long""#, r#""double""#, longs),
+        [double((1u64 << 53) as f64), lost(), lost(), double(i64::MIN as f64)]
+    );
     let ints = vec![Value::Int(1 << 24), Value::Int((1 << 24) + 1), Value::Int(i32::MAX)];
     let float = |v: f32| Ok(Cell::Float(v.to_bits().into()));
     assert_eq!(evolve(r#""int""#, r#""float""#, ints), [float(16_777_216.0), lost(), lost()]);
     assert_eq!(evolve(r#""float""#, r#""double""#, vec![Value::Float(1.5)]), [double(1.5)]);
-    for (from, to) in [("long", "int"), ("double", "float"), ("string", "int"), ("int", "string"), ("boolean", "int"), ("bytes", "int")] {
+    for (from, to) in [
+        ("long", "int"),
+        ("double", "float"),
+        ("string", "int"),
+        ("int", "string"),
+        ("boolean", "int"),
+        ("bytes", "int"),
+    ] {
         let writer = record(&format!(r#"{{"name":"x","type":"{from}"}}"#));
         let value = [&[0, 0, 0, 0, 1][..], &[0; 8]].concat();
-        let mut decoder = decoder(&record(&format!(r#"{{"name":"x","type":"{to}"}}"#)), &[(1, &writer)]);
+        let mut decoder =
+            decoder(&record(&format!(r#"{{"name":"x","type":"{to}"}}"#)), &[(1, &writer)]);
         let decoded = decoder.decode(&[Some(&value)]).unwrap();
         assert_eq!(decoded.faults[0].1.reason, "incompatible_schema", "{from} to {to}");
-        assert_eq!(decoded.faults[0].1.detail, format!("schema 1 of the writer: `x` is {from}; it cannot be read as {to}"));
+        assert_eq!(
+            decoded.faults[0].1.detail,
+            format!("schema 1 of the writer: `x` is {from}; it cannot be read as {to}")
+        );
     }
 }
 
@@ -265,19 +341,32 @@ fn texts_enums_and_uuids_convert_by_meaning() {
     let fixed = r#"{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}"#;
     assert_eq!(evolve(UUID, r#""string""#, vec![uuid()]), [text(id)]);
     assert_eq!(evolve(fixed, UUID, vec![uuid()]), [text(id)]);
-    assert_eq!(evolve(r#""string""#, UUID, vec![Value::String(id.into()), Value::String("x".into())]), [text(id), lost()]);
+    assert_eq!(
+        evolve(r#""string""#, UUID, vec![Value::String(id.into()), Value::String("x".into())]),
+        [text(id), lost()]
+    );
     let symbols = |list: &str| format!(r#"{{"type":"enum","name":"E","symbols":[{list}]}}"#);
-    let all = vec![Value::Enum(0, "A".into()), Value::Enum(1, "B".into()), Value::Enum(2, "C".into())];
-    assert_eq!(evolve(&symbols(r#""A","B","C""#), r#""string""#, all.clone()), [text("A"), text("B"), text("C")]);
+    let all =
+        vec![Value::Enum(0, "A".into()), Value::Enum(1, "B".into()), Value::Enum(2, "C".into())];
+    assert_eq!(
+        evolve(&symbols(r#""A","B","C""#), r#""string""#, all.clone()),
+        [text("A"), text("B"), text("C")]
+    );
     assert_eq!(
         evolve(&symbols(r#""A","B","C""#), &symbols(r#""C","A""#), all.clone()),
         [text("A"), Err("unknown_symbol".into()), text("C")]
     );
     let with_default = r#"{"type":"enum","name":"E","symbols":["C","Z"],"default":"Z"}"#;
-    assert_eq!(evolve(&symbols(r#""A","B","C""#), with_default, all), [text("Z"), text("Z"), text("C")]);
+    assert_eq!(
+        evolve(&symbols(r#""A","B","C""#), with_default, all),
+        [text("Z"), text("Z"), text("C")]
+    );
     let bytes = vec![Value::Bytes(b"ok".to_vec()), Value::Bytes(vec![0xff])];
     assert_eq!(evolve(r#""bytes""#, r#""string""#, bytes), [text("ok"), lost()]);
-    assert_eq!(evolve(r#""string""#, r#""bytes""#, vec![Value::String("ok".into())]), [Ok(Cell::Bytes(b"ok".to_vec()))]);
+    assert_eq!(
+        evolve(r#""string""#, r#""bytes""#, vec![Value::String("ok".into())]),
+        [Ok(Cell::Bytes(b"ok".to_vec()))]
+    );
 }
 
 #[test]
@@ -285,15 +374,26 @@ fn nulls_pass_where_the_reader_allows_them() {
     let branch = |number: u32, value: Value| Value::Union(number, Box::new(value));
     assert_eq!(evolve(r#""int""#, r#"["null","int"]"#, vec![Value::Int(1)]), [number(1)]);
     assert_eq!(
-        evolve(r#"["null","int"]"#, r#"["int","null"]"#, vec![branch(0, Value::Null), branch(1, Value::Int(2))]),
+        evolve(
+            r#"["null","int"]"#,
+            r#"["int","null"]"#,
+            vec![branch(0, Value::Null), branch(1, Value::Int(2))]
+        ),
         [Ok(Cell::Null), number(2)]
     );
     assert_eq!(
-        evolve(r#"["int","null"]"#, r#""long""#, vec![branch(1, Value::Null), branch(0, Value::Int(2))]),
+        evolve(
+            r#"["int","null"]"#,
+            r#""long""#,
+            vec![branch(1, Value::Null), branch(0, Value::Int(2))]
+        ),
         [Err("null_value".into()), number(2)]
     );
     assert_eq!(evolve(r#""null""#, r#"["null","int"]"#, vec![Value::Null]), [Ok(Cell::Null)]);
-    assert_eq!(evolve(r#""null""#, r#""int""#, vec![Value::Null]), [Err("incompatible_schema".into())]);
+    assert_eq!(
+        evolve(r#""null""#, r#""int""#, vec![Value::Null]),
+        [Err("incompatible_schema".into())]
+    );
 }
 
 #[test]
@@ -306,8 +406,13 @@ fn added_fields_take_their_defaults_and_renamed_ones_their_aliases() {
         {"name":"b","type":"boolean","default":true},{"name":"f","type":"double","default":1.5},
         {"name":"e","type":{"type":"enum","name":"E","symbols":["A"]},"default":"A"}"#,
     );
-    let value =
-        Oracle::new(&writer).frame(1, Value::Record(vec![("old".into(), Value::Int(5)), ("gone".into(), Value::String("x".into()))]));
+    let value = Oracle::new(&writer).frame(
+        1,
+        Value::Record(vec![
+            ("old".into(), Value::Int(5)),
+            ("gone".into(), Value::String("x".into())),
+        ]),
+    );
     let decoded = decoder(&reader, &[(1, &writer)]).decode(&[Some(&value), Some(&value)]).unwrap();
     assert_eq!(decoded.rows, [0, 1], "{:?}", decoded.faults);
     let cells: Vec<Cell> = row_of(&decoded.batch, 1).into_iter().map(|(_, cell)| cell).collect();
@@ -328,18 +433,26 @@ fn added_fields_take_their_defaults_and_renamed_ones_their_aliases() {
 #[test]
 fn a_field_without_default_that_the_writer_lacks_makes_its_schema_incompatible() {
     let writer = record(r#"{"name":"a","type":"int"}"#);
-    let reader = record(r#"{"name":"a","type":"int"},{"name":"b","type":["null","int"]},{"name":"c","type":"int"}"#);
+    let reader = record(
+        r#"{"name":"a","type":"int"},{"name":"b","type":["null","int"]},{"name":"c","type":"int"}"#,
+    );
     let value = [0, 0, 0, 0, 1, 2];
-    let fault = decoder(&reader, &[(1, &writer)]).decode(&[Some(&value)]).unwrap().faults.remove(0).1;
+    let fault =
+        decoder(&reader, &[(1, &writer)]).decode(&[Some(&value)]).unwrap().faults.remove(0).1;
     assert_eq!(fault.reason, "incompatible_schema");
-    assert_eq!(fault.detail, "schema 1 of the writer: `b` is missing and has no default; `c` is missing and has no default");
+    assert_eq!(
+        fault.detail,
+        "schema 1 of the writer: `b` is missing and has no default; `c` is missing and has no default"
+    );
 }
 
 #[test]
 fn records_without_a_byte_are_records() {
     let writer = record(r#"{"name":"gone","type":"null"}"#);
     let reader = record(r#"{"name":"a","type":"int","default":3}"#);
-    let decoded = decoder(&reader, &[(1, &writer)]).decode(&[Some(&[0, 0, 0, 0, 1]), Some(&[0, 0, 0, 0, 1, 0])]).unwrap();
+    let decoded = decoder(&reader, &[(1, &writer)])
+        .decode(&[Some(&[0, 0, 0, 0, 1]), Some(&[0, 0, 0, 0, 1, 0])])
+        .unwrap();
     assert_eq!((decoded.rows, decoded.faults[0].1.reason.as_str()), (vec![0], "trailing_bytes"));
     assert_eq!(arrow_cell(decoded.batch.column(0), 0), Cell::Number(3));
 }
@@ -348,11 +461,14 @@ fn records_without_a_byte_are_records() {
 fn schemas_that_are_no_records_of_avro_are_faults_of_their_records_alone() {
     let good = record(r#"{"name":"a","type":"int"}"#);
     let recursive = record(r#"{"name":"a","type":"int"},{"name":"next","type":["null","R"]}"#);
-    let mut decoder = decoder(&good, &[(1, &good), (2, r#""string""#), (3, "not json"), (4, &recursive)]);
+    let mut decoder =
+        decoder(&good, &[(1, &good), (2, r#""string""#), (3, "not json"), (4, &recursive)]);
     let values: Vec<[u8; 6]> = [1, 2, 1, 3, 4, 1].iter().map(|id| [0, 0, 0, 0, *id, 8]).collect();
-    let decoded = decoder.decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+    let decoded =
+        decoder.decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
     assert_eq!(decoded.rows, [0, 2, 5]);
-    let reasons: Vec<(u32, &str)> = decoded.faults.iter().map(|(row, fault)| (*row, fault.reason.as_str())).collect();
+    let reasons: Vec<(u32, &str)> =
+        decoded.faults.iter().map(|(row, fault)| (*row, fault.reason.as_str())).collect();
     assert_eq!(reasons, [(1, "not_a_record"), (3, "bad_schema"), (4, "incompatible_schema")]);
 }
 
@@ -370,7 +486,8 @@ fn an_absent_registry_fails_the_call_and_consumes_nothing() {
 fn an_id_that_the_registry_does_not_have_is_a_fault_of_its_records() {
     let schema = record(r#"{"name":"a","type":"int"}"#);
     let registry = Registry::holding(&[(1, &schema)]).lacking(&[9]);
-    let mut decoder = Decoder::new(Schema::parse(&schema).unwrap(), registry, RUNTIME.handle().clone()).unwrap();
+    let mut decoder =
+        Decoder::new(Schema::parse(&schema).unwrap(), registry, RUNTIME.handle().clone()).unwrap();
     let decoded = decoder.decode(&[Some(&[0, 0, 0, 0, 9, 8]), Some(&[0, 0, 0, 0, 1, 8])]).unwrap();
     assert_eq!((decoded.rows, decoded.faults.len()), (vec![1], 1));
     assert_eq!((decoded.faults[0].0, decoded.faults[0].1.reason.as_str()), (0, "unknown_schema"));
@@ -379,14 +496,25 @@ fn an_id_that_the_registry_does_not_have_is_a_fault_of_its_records() {
 #[test]
 fn hundreds_of_interleaved_schemas_decode_and_the_cache_stays_bounded() {
     let reader = record(r#"{"name":"a","type":"long"}"#);
-    let writers: Vec<(u32, String)> =
-        (0..600).map(|id| (id, record(&format!(r#"{{"name":"a","type":"int"}},{{"name":"f{id}","type":"null"}}"#)))).collect();
+    let writers: Vec<(u32, String)> = (0..600)
+        .map(|id| {
+            (
+                id,
+                record(&format!(r#"{{"name":"a","type":"int"}},{{"name":"f{id}","type":"null"}}"#)),
+            )
+        })
+        .collect();
     let writers: Vec<(u32, &str)> = writers.iter().map(|(id, text)| (*id, text.as_str())).collect();
     let mut decoder = decoder(&reader, &writers);
-    let values: Vec<Vec<u8>> = (0..1800u32).map(|n| [&[0][..], &(n * 7 % 600).to_be_bytes(), &[(n % 64) as u8 * 2]].concat()).collect();
-    let decoded = decoder.decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+    let values: Vec<Vec<u8>> = (0..1800u32)
+        .map(|n| [&[0][..], &(n * 7 % 600).to_be_bytes(), &[(n % 64) as u8 * 2]].concat())
+        .collect();
+    let decoded =
+        decoder.decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
     assert_eq!(decoded.rows.len(), 1800);
-    (0..1800).for_each(|row| assert_eq!(arrow_cell(decoded.batch.column(0), row), Cell::Number((row % 64) as i128)));
+    (0..1800).for_each(|row| {
+        assert_eq!(arrow_cell(decoded.batch.column(0), row), Cell::Number((row % 64) as i128))
+    });
     assert!(decoder.writers.len() <= MAX_WRITERS);
 }
 
@@ -394,5 +522,8 @@ fn hundreds_of_interleaved_schemas_decode_and_the_cache_stays_bounded() {
 fn no_values_are_an_empty_batch_of_the_reader() {
     let mut decoder = decoder_of_all();
     let decoded = decoder.decode(&[]).unwrap();
-    assert_eq!((decoded.batch.num_rows(), decoded.batch.schema()), (0, Schema::parse(READER).unwrap().arrow()));
+    assert_eq!(
+        (decoded.batch.num_rows(), decoded.batch.schema()),
+        (0, Schema::parse(READER).unwrap().arrow())
+    );
 }

@@ -56,13 +56,17 @@ proptest! {
 }
 
 fn schema(kind: &str) -> Schema {
-    Schema::parse(&format!(r#"{{"type":"record","name":"R","fields":[{{"name":"x","type":{kind}}}]}}"#)).unwrap()
+    Schema::parse(&format!(
+        r#"{{"type":"record","name":"R","fields":[{{"name":"x","type":{kind}}}]}}"#
+    ))
+    .unwrap()
 }
 
 /// The error of encoding `column` as the one field of type `kind`.
 fn refusal(kind: &str, column: ArrayRef) -> String {
     let field = ArrowField::new("x", column.data_type().clone(), true);
-    let batch = RecordBatch::try_new(Arc::new(ArrowSchema::new(vec![field])), vec![column]).unwrap();
+    let batch =
+        RecordBatch::try_new(Arc::new(ArrowSchema::new(vec![field])), vec![column]).unwrap();
     Encoder::new(&schema(kind), 1).unwrap().encode(&batch).unwrap_err().to_string()
 }
 
@@ -77,7 +81,10 @@ fn other_types_are_refused_and_never_relabelled() {
     let micros = r#"{"type":"long","logicalType":"timestamp-micros"}"#;
     let nanos = TimestampNanosecondArray::from(vec![1]).with_timezone("+00:00");
     assert!(refusal(micros, Arc::new(nanos)).contains("the schema needs Timestamp(µs"), "nanos");
-    assert!(refusal(r#""int""#, Arc::new(Int64Array::from(vec![1]))).contains("column x is Int64; the schema needs Int32"));
+    assert!(
+        refusal(r#""int""#, Arc::new(Int64Array::from(vec![1])))
+            .contains("column x is Int64; the schema needs Int32")
+    );
 }
 
 #[test]
@@ -86,7 +93,10 @@ fn values_that_the_avro_type_cannot_hold_are_refused() {
     for (kind, column) in [
         (r#"{"type":"enum","name":"E","symbols":["A"]}"#, text("B")),
         (r#"{"type":"string","logicalType":"uuid"}"#, text("not a uuid")),
-        (r#"{"type":"fixed","name":"F","size":3}"#, arrow::compute::cast(&text("ab"), &DataType::Binary).unwrap()),
+        (
+            r#"{"type":"fixed","name":"F","size":3}"#,
+            arrow::compute::cast(&text("ab"), &DataType::Binary).unwrap(),
+        ),
     ] {
         assert!(refusal(kind, column).contains("values that its Avro type cannot hold"), "{kind}");
     }
@@ -95,10 +105,17 @@ fn values_that_the_avro_type_cannot_hold_are_refused() {
 #[test]
 fn a_refused_batch_leaves_nothing_behind() {
     let mut encoder = Encoder::new(&schema(r#""int""#), 1).unwrap();
-    let two = RecordBatch::try_new(schema(r#""int""#).arrow(), vec![Arc::new(Int32Array::from(vec![1, 2]))]).unwrap();
+    let two = RecordBatch::try_new(
+        schema(r#""int""#).arrow(),
+        vec![Arc::new(Int32Array::from(vec![1, 2]))],
+    )
+    .unwrap();
     let none = RecordBatch::new_empty(Arc::new(ArrowSchema::empty()));
     assert!(encoder.encode(&none).is_err());
     let encoded = encoder.encode(&two).unwrap();
-    assert_eq!((encoded.len(), encoded.get(0), encoded.get(1)), (2, &[0, 0, 0, 0, 1, 2][..], &[0, 0, 0, 0, 1, 4][..]));
+    assert_eq!(
+        (encoded.len(), encoded.get(0), encoded.get(1)),
+        (2, &[0, 0, 0, 0, 1, 2][..], &[0, 0, 0, 0, 1, 4][..])
+    );
     assert!(encoder.encode(&two.slice(0, 0)).unwrap().is_empty());
 }

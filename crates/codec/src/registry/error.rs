@@ -18,7 +18,9 @@ pub enum Error {
         why: String,
     },
     /// It refuses these credentials.
-    #[error("the registry at {url} refuses access (HTTP {status}): check user and password in registry.url")]
+    #[error(
+        "the registry at {url} refuses access (HTTP {status}): check user and password in registry.url"
+    )]
     Denied {
         /// Which registry.
         url: String,
@@ -47,14 +49,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// What is to be done about it. (When a *record* names an id that is not found or invalid, that is the record's fault; this is for
-    /// everybody else, who needs the schema.)
+    /// What is to be done about it. (When a *record* names an id that is not found or invalid, that
+    /// is the record's fault; this is for everybody else, who needs the schema.)
     pub fn class(&self) -> Class {
         match self {
             Error::Unavailable { .. } => Class::Environment,
-            Error::NotFound { .. } | Error::Denied { .. } | Error::Refused { .. } | Error::Invalid { .. } | Error::Url(_) => {
-                Class::Configuration
-            }
+            Error::NotFound { .. }
+            | Error::Denied { .. }
+            | Error::Refused { .. }
+            | Error::Invalid { .. }
+            | Error::Url(_) => Class::Configuration,
         }
     }
 }

@@ -34,16 +34,33 @@ fn every_plain_type_has_its_column() {
         (r#"{"type":"long","logicalType":"timestamp-millis"}"#, instant(TimeUnit::Millisecond)),
         (r#"{"type":"long","logicalType":"timestamp-micros"}"#, instant(TimeUnit::Microsecond)),
         (r#"{"type":"long","logicalType":"timestamp-nanos"}"#, instant(TimeUnit::Nanosecond)),
-        (r#"{"type":"long","logicalType":"local-timestamp-micros"}"#, DataType::Timestamp(TimeUnit::Microsecond, None)),
-        (r#"{"type":"bytes","logicalType":"decimal","precision":10,"scale":2}"#, DataType::Decimal128(10, 2)),
-        (r#"{"type":"fixed","name":"D","size":9,"logicalType":"decimal","precision":20,"scale":4}"#, DataType::Decimal128(20, 4)),
+        (
+            r#"{"type":"long","logicalType":"local-timestamp-micros"}"#,
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+        ),
+        (
+            r#"{"type":"bytes","logicalType":"decimal","precision":10,"scale":2}"#,
+            DataType::Decimal128(10, 2),
+        ),
+        (
+            r#"{"type":"fixed","name":"D","size":9,"logicalType":"decimal","precision":20,"scale":4}"#,
+            DataType::Decimal128(20, 4),
+        ),
     ];
     for (kind, arrow) in cases {
         let plain = field(kind).unwrap().arrow();
-        assert_eq!((plain.field(0).data_type(), plain.field(0).is_nullable()), (&arrow, false), "{kind}");
+        assert_eq!(
+            (plain.field(0).data_type(), plain.field(0).is_nullable()),
+            (&arrow, false),
+            "{kind}"
+        );
         for union in [format!(r#"["null",{kind}]"#), format!(r#"[{kind},"null"]"#)] {
             let optional = field(&union).unwrap().arrow();
-            assert_eq!((optional.field(0).data_type(), optional.field(0).is_nullable()), (&arrow, true), "{union}");
+            assert_eq!(
+                (optional.field(0).data_type(), optional.field(0).is_nullable()),
+                (&arrow, true),
+                "{union}"
+            );
         }
     }
 }
@@ -62,7 +79,10 @@ fn types_without_a_column_are_refused_with_the_field() {
         r#"{"type":"bytes","logicalType":"decimal","precision":50,"scale":2}"#,
     ] {
         let error = field(kind).unwrap_err().to_string();
-        assert!(error.contains("field `x`") && error.contains("has no column type"), "{kind}: {error}");
+        assert!(
+            error.contains("field `x`") && error.contains("has no column type"),
+            "{kind}: {error}"
+        );
     }
 }
 
@@ -76,7 +96,10 @@ fn only_records_are_schemas() {
 #[test]
 fn recursive_types_are_refused_with_the_path() {
     let text = record(r#"{"name":"next","type":["null","R"]}"#);
-    assert_eq!(refusal(&text), "field `next`: the type R contains itself, which weir does not read");
+    assert_eq!(
+        refusal(&text),
+        "field `next`: the type R contains itself, which weir does not read"
+    );
 }
 
 #[test]
@@ -87,16 +110,23 @@ fn deep_schemas_are_refused_without_a_stack_overflow() {
     }
     assert!(field(&text).unwrap_err().to_string().contains("nested deeper"), "arrays");
     for level in 0..1000 {
-        text = format!(r#"{{"type":"record","name":"L{level}","fields":[{{"name":"f","type":{text}}}]}}"#);
+        text = format!(
+            r#"{{"type":"record","name":"L{level}","fields":[{{"name":"f","type":{text}}}]}}"#
+        );
     }
     assert!(field(&text).is_err(), "a thousand levels");
 }
 
 #[test]
 fn few_names_that_unfold_to_many_types_are_refused() {
-    let mut fields = String::from(r#"{"name":"f0","type":{"type":"record","name":"R0","fields":[{"name":"x","type":"int"}]}}"#);
+    let mut fields = String::from(
+        r#"{"name":"f0","type":{"type":"record","name":"R0","fields":[{"name":"x","type":"int"}]}}"#,
+    );
     for level in 1..20 {
-        let inner = (0..4).map(|n| format!(r#"{{"name":"g{n}","type":"R{}"}}"#, level - 1)).collect::<Vec<_>>().join(",");
+        let inner = (0..4)
+            .map(|n| format!(r#"{{"name":"g{n}","type":"R{}"}}"#, level - 1))
+            .collect::<Vec<_>>()
+            .join(",");
         fields.push_str(&format!(r#",{{"name":"f{level}","type":{{"type":"record","name":"R{level}","fields":[{inner}]}}}}"#));
     }
     assert!(refusal(&record(&fields)).contains("more than 4096 types"));
@@ -118,7 +148,11 @@ fn a_file_error_names_the_file() {
 fn compatibility_says_what_stands_in_the_way() {
     let schema = |fields: &str| Schema::parse(&record(fields)).unwrap();
     let writer = schema(r#"{"name":"a","type":"int"}"#);
-    assert_eq!(schema(r#"{"name":"a","type":"long"},{"name":"b","type":"string","default":""}"#).can_read(&writer), Vec::<String>::new());
+    assert_eq!(
+        schema(r#"{"name":"a","type":"long"},{"name":"b","type":"string","default":""}"#)
+            .can_read(&writer),
+        Vec::<String>::new()
+    );
     assert_eq!(
         schema(r#"{"name":"a","type":"int"},{"name":"b","type":"string"}"#).can_read(&writer),
         ["`b` is missing and has no default"]

@@ -2,7 +2,8 @@ use super::*;
 use crate::schema::{parse_avro, record_fields};
 
 fn validator(fields: &str) -> Validator {
-    let avro = parse_avro(&format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#)).unwrap();
+    let avro =
+        parse_avro(&format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#)).unwrap();
     Validator::new(&record_fields(&avro).unwrap())
 }
 
@@ -27,7 +28,8 @@ const TEXT: &str = r#"{"name":"caller_name","type":"string"}"#;
 const OPTIONAL: &str = r#"{"name":"x","type":["string","null"]}"#;
 const LONG: &str = r#"{"name":"x","type":"long"}"#;
 const INT: &str = r#"{"name":"x","type":"int"}"#;
-const DECIMAL: &str = r#"{"name":"x","type":{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}}"#;
+const DECIMAL: &str =
+    r#"{"name":"x","type":{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}}"#;
 const NULLS: &str = r#"{"name":"x","type":{"type":"array","items":"null"}}"#;
 const INTS: &str = r#"{"name":"x","type":{"type":"array","items":"int"}}"#;
 const NESTED: &str = r#"{"name":"a","type":{"type":"record","name":"S","fields":[{"name":"m","type":{"type":"map","values":"string"}}]}}"#;
@@ -45,7 +47,10 @@ fn good_datums_pass() {
         (INTS, vec![4, 2, 4, 0]),
         (INTS, vec![3, 4, 2, 4, 0]),
         (NESTED, vec![2, 2, b'k', 2, b'v', 0]),
-        (r#"{"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]}},{"name":"f","type":"E"}"#, vec![2, 0]),
+        (
+            r#"{"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]}},{"name":"f","type":"E"}"#,
+            vec![2, 0],
+        ),
     ] {
         assert_eq!(fault_of(fields, &datum), None, "{fields} {datum:?}");
     }
@@ -56,7 +61,10 @@ fn the_detail_says_what_where_and_which_field() {
     let datum = [zigzag(2_147_483_000), vec![b'x'; 61]].concat();
     let (reason, detail) = fault_of(TEXT, &datum).unwrap();
     assert_eq!(reason, "truncated");
-    assert_eq!(detail, "string length 2,147,483,000 at byte 5 exceeds the 61 bytes left (caller_name)");
+    assert_eq!(
+        detail,
+        "string length 2,147,483,000 at byte 5 exceeds the 61 bytes left (caller_name)"
+    );
     let (_, detail) = fault_of(NESTED, &[2, 2, b'k', 2, 0xff, 0]).unwrap();
     assert_eq!(detail, "the string at byte 8 is not UTF-8: byte 0xff at byte 9 (a.m.0)");
 }
@@ -83,7 +91,11 @@ fn every_mutilation_has_its_reason() {
         (r#"{"name":"x","type":"double"}"#, vec![0; 7], "truncated"),
         (r#"{"name":"x","type":{"type":"enum","name":"E","symbols":["A"]}}"#, vec![2], "bad_enum"),
         (r#"{"name":"x","type":{"type":"enum","name":"E","symbols":["A"]}}"#, vec![1], "bad_enum"),
-        (r#"{"name":"x","type":{"type":"string","logicalType":"uuid"}}"#, vec![2, b'x'], "invalid_uuid"),
+        (
+            r#"{"name":"x","type":{"type":"string","logicalType":"uuid"}}"#,
+            vec![2, b'x'],
+            "invalid_uuid",
+        ),
         (DECIMAL, vec![0], "bad_decimal"),
         (DECIMAL, vec![4, 0x27, 0x10], "bad_decimal"),
         (DECIMAL, [zigzag(17), vec![1; 17]].concat(), "bad_decimal"),
@@ -94,7 +106,11 @@ fn every_mutilation_has_its_reason() {
     ];
     for (fields, datum, reason) in cases {
         let fault = fault_of(fields, &datum);
-        assert_eq!(fault.as_ref().map(|(reason, _)| reason.as_str()), Some(reason), "{fields} {datum:02x?} {fault:?}");
+        assert_eq!(
+            fault.as_ref().map(|(reason, _)| reason.as_str()),
+            Some(reason),
+            "{fields} {datum:02x?} {fault:?}"
+        );
     }
 }
 
@@ -112,7 +128,10 @@ fn unscaled_reads_twos_complement() {
     assert_eq!(unscaled(&[0xff]), Some(-1));
     assert_eq!(unscaled(&[0, 0x80]), Some(128));
     assert_eq!(unscaled(&[[0xff; 4], 5i32.to_be_bytes()].concat()), Some(-((1i128 << 32) - 5)));
-    assert_eq!(unscaled(&[&[0; 9][..], &i64::MAX.to_be_bytes()].concat()), Some(i128::from(i64::MAX)));
+    assert_eq!(
+        unscaled(&[&[0; 9][..], &i64::MAX.to_be_bytes()].concat()),
+        Some(i128::from(i64::MAX))
+    );
     assert_eq!(unscaled(&[&[0u8][..], &[0xff; 16]].concat()), None);
     assert_eq!(unscaled(&[]), None);
 }

@@ -1,4 +1,5 @@
-//! One process under measurement: what it has done, the CPU it took and the memory it held, sampled from outside.
+//! One process under measurement: what it has done, the CPU it took and the memory it held, sampled
+//! from outside.
 
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
@@ -74,12 +75,23 @@ impl Watched {
         let done = self.service.metric(metric, "").unwrap_or(0.0) as u64;
         let (cpu, rss_mib) = usage(self.service.id())?;
         let clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
-        self.samples.push(Sample { at: self.started.elapsed().as_secs_f64(), clock, done, cpu, rss_mib });
+        self.samples.push(Sample {
+            at: self.started.elapsed().as_secs_f64(),
+            clock,
+            done,
+            cpu,
+            rss_mib,
+        });
         Ok(done)
     }
 
     /// Samples until `metric` counts `records`, for at most `limit`.
-    pub(crate) fn until(&mut self, metric: &str, records: u64, limit: Duration) -> Result<Measured> {
+    pub(crate) fn until(
+        &mut self,
+        metric: &str,
+        records: u64,
+        limit: Duration,
+    ) -> Result<Measured> {
         let mut done = 0;
         let reached = until(limit, || {
             done = self.sample(metric)?;
@@ -91,7 +103,9 @@ impl Watched {
 
     /// The span from the first progress to the end of it.
     pub(crate) fn measured(&self) -> Measured {
-        let Some(last) = self.samples.iter().find(|s| Some(s.done) == self.samples.last().map(|l| l.done)) else {
+        let Some(last) =
+            self.samples.iter().find(|s| Some(s.done) == self.samples.last().map(|l| l.done))
+        else {
             return Measured::default();
         };
         let first = self.samples.iter().find(|s| s.done > 0).unwrap_or(last);
@@ -143,18 +157,22 @@ pub(crate) fn until(limit: Duration, mut reached: impl FnMut() -> Result<bool>) 
 /// User + system seconds and resident MiB of a process, from /proc.
 fn usage(pid: u32) -> Result<(f64, f64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: f64 = [11, 12].iter().filter_map(|&i| fields.get(i)?.parse::<f64>().ok()).sum();
     let pages: f64 = fields.get(21).and_then(|f| f.parse().ok()).unwrap_or(0.0);
     // Linux reports in hundredths of a second and in pages of 4 KiB on every machine this runs on.
     Ok((ticks / 100.0, pages * 4096.0 / 1048576.0))
 }
 
-/// The value below which `share` of a histogram's observations lie that came between two pages, interpolated within its bucket.
+/// The value below which `share` of a histogram's observations lie that came between two pages,
+/// interpolated within its bucket.
 pub(crate) fn quantile(before: &str, after: &str, name: &str, share: f64) -> Option<f64> {
     let earlier = buckets(before, name);
-    let counts: Vec<(f64, f64)> =
-        buckets(after, name).into_iter().map(|(bits, count)| (f64::from_bits(bits), count - earlier.get(&bits).unwrap_or(&0.0))).collect();
+    let counts: Vec<(f64, f64)> = buckets(after, name)
+        .into_iter()
+        .map(|(bits, count)| (f64::from_bits(bits), count - earlier.get(&bits).unwrap_or(&0.0)))
+        .collect();
     let total = counts.last()?.1;
     let (mut lower, mut below) = (0.0, 0.0);
     for (bound, count) in counts {
@@ -170,13 +188,16 @@ pub(crate) fn quantile(before: &str, after: &str, name: &str, share: f64) -> Opt
     None
 }
 
-/// Upper bound (as bits, which order like the positive numbers they are) → cumulated count, summed over all series.
+/// Upper bound (as bits, which order like the positive numbers they are) → cumulated count, summed
+/// over all series.
 fn buckets(page: &str, name: &str) -> BTreeMap<u64, f64> {
     let prefix = format!("{name}_bucket{{");
     let mut buckets = BTreeMap::new();
     for line in page.lines().filter(|l| l.starts_with(&prefix)) {
         let bound = line.split("le=\"").nth(1).and_then(|rest| rest.split('"').next());
-        let bound = bound.and_then(|bound| if bound == "+Inf" { Some(f64::INFINITY) } else { bound.parse::<f64>().ok() });
+        let bound = bound.and_then(|bound| {
+            if bound == "+Inf" { Some(f64::INFINITY) } else { bound.parse::<f64>().ok() }
+        });
         let count = line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok());
         if let (Some(bound), Some(count)) = (bound, count) {
             *buckets.entry(bound.to_bits()).or_default() += count;

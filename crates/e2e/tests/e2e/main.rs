@@ -1,5 +1,5 @@
-//! The promises of the whole path, each shown on the real programs and the real components. One at a time: they measure waiting, and
-//! some take components away.
+//! The promises of the whole path, each shown on the real programs and the real components. One at
+//! a time: they measure waiting, and some take components away.
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
@@ -32,7 +32,8 @@ fn start_all(flow: &Flow) -> Vec<Service> {
     SERVICES.iter().map(|service| flow.program(service, 0).start().unwrap()).collect()
 }
 
-/// Waits for the end of the source at the end of the path, drains every service, and gives the verdict.
+/// Waits for the end of the source at the end of the path, drains every service, and gives the
+/// verdict.
 fn finish(flow: &Flow, services: Vec<Service>) -> Expectation {
     drain(flow, services);
     weir_e2e::verdict::check(flow).unwrap()
@@ -42,7 +43,12 @@ fn finish(flow: &Flow, services: Vec<Service>) -> Expectation {
 fn drain(flow: &Flow, services: Vec<Service>) {
     flow.wait_done(DONE_WITHIN).unwrap();
     for service in services {
-        assert_eq!(service.metric("weir_unaccounted_records", "").unwrap(), 0.0, "{}", service.name());
+        assert_eq!(
+            service.metric("weir_unaccounted_records", "").unwrap(),
+            0.0,
+            "{}",
+            service.name()
+        );
         let name = service.name().to_string();
         assert!(service.stop().unwrap().success(), "{name} drains with code 0");
     }
@@ -55,7 +61,10 @@ fn held(service: &Service) -> usize {
     }
     fn count(value: &Value) -> usize {
         let Value::Object(map) = value else { return 0 };
-        let own = map.get("partitions").and_then(Value::as_array).map_or(0, |list| list.iter().filter(|p| running(p)).count());
+        let own = map
+            .get("partitions")
+            .and_then(Value::as_array)
+            .map_or(0, |list| list.iter().filter(|p| running(p)).count());
         own + map.values().map(count).sum::<usize>()
     }
     service.status().map_or(0, |status| count(&status))

@@ -6,20 +6,33 @@ use weir_testkit::{Stack, wait_until};
 #[test]
 fn table_and_dead_letters_equal_the_recomputed_expectation() {
     let _turn = turn();
-    let flow = Flow::new(Stack::shared(), &Settings { records: 240_000, workers: 2, ..Settings::default() }).unwrap();
+    let flow = Flow::new(
+        Stack::shared(),
+        &Settings { records: 240_000, workers: 2, ..Settings::default() },
+    )
+    .unwrap();
     let expected = finish(&flow, start_all(&flow));
 
-    let dead = expected.topic_letters.len() + expected.table_letters.len();
-    assert!(expected.rows.len() + dead == 240_000 && (4_000..6_000).contains(&dead), "{dead} dead letters");
+    let dead = expected.topic_dead_letters.len() + expected.table_dead_letters.len();
+    assert!(
+        expected.rows.len() + dead == 240_000 && (4_000..6_000).contains(&dead),
+        "{dead} dead letters"
+    );
     assert!(expected.reasons().len() >= 6, "{:?}", expected.reasons());
 }
 
 #[test]
 fn an_audit_of_a_pipeline_in_motion_raises_no_false_alarm() {
     let _turn = turn();
-    let flow = Flow::new(Stack::shared(), &Settings { records: 120_000, rate: 12_000, ..Settings::default() }).unwrap();
+    let flow = Flow::new(
+        Stack::shared(),
+        &Settings { records: 120_000, rate: 12_000, ..Settings::default() },
+    )
+    .unwrap();
     let services = start_all(&flow);
-    wait_until("work under way", Duration::from_secs(60), || (flow.progress("weir-sink") > 0).then_some(()));
+    wait_until("work under way", Duration::from_secs(60), || {
+        (flow.progress("weir-sink") > 0).then_some(())
+    });
     let mut audits = 0;
     while flow.progress("weir-sink") < 100_000 {
         flow.weir(&["audit", &flow.file().to_string_lossy()]).unwrap();

@@ -79,14 +79,19 @@ fn a_database_that_restarts_or_drops_a_copy_costs_seconds_and_no_record() {
     holder.execute("BEGIN; LOCK TABLE telecom.telecom_data IN SHARE MODE").unwrap();
     let end_copies = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
         WHERE datname = current_database() AND query ILIKE 'copy %' AND wait_event_type = 'Lock'";
-    wait_until("a COPY to end", NOTICED_WITHIN, || (killer.number(end_copies).unwrap() >= 1).then_some(()));
-    wait_until("the sink to notice", NOTICED_WITHIN, || services[2].log().contains("57P01").then_some(()));
+    wait_until("a COPY to end", NOTICED_WITHIN, || {
+        (killer.number(end_copies).unwrap() >= 1).then_some(())
+    });
+    wait_until("the sink to notice", NOTICED_WITHIN, || {
+        services[2].log().contains("57P01").then_some(())
+    });
     holder.execute("COMMIT").unwrap();
     resumes(&flow, &services);
     finish(&flow, services);
 }
 
-/// A component that was killed and comes back when this is dropped, also for the tests after one that failed.
+/// A component that was killed and comes back when this is dropped, also for the tests after one
+/// that failed.
 struct Away(Component);
 
 impl Away {
@@ -103,15 +108,19 @@ impl Drop for Away {
 }
 
 fn reach(flow: &Flow, records: u64) {
-    wait_until("work under way", NOTICED_WITHIN, || (flow.progress("weir-sink") >= records).then_some(()));
+    wait_until("work under way", NOTICED_WITHIN, || {
+        (flow.progress("weir-sink") >= records).then_some(())
+    });
 }
 
 /// The service names what it waits for, is not ready, and lives.
 fn waits_for(service: &Service, dependency: &str) {
     let up = format!("dependency=\"{dependency}\"");
-    let what = format!("{} says that {dependency} is away; {:?}", service.name(), service.get("/ready"));
+    let what =
+        format!("{} says that {dependency} is away; {:?}", service.name(), service.get("/ready"));
     wait_until(&what, NOTICED_WITHIN, || {
-        (!service.is_ready() && service.metric("weir_dependency_up", &up).is_ok_and(|up| up == 0.0)).then_some(())
+        (!service.is_ready() && service.metric("weir_dependency_up", &up).is_ok_and(|up| up == 0.0))
+            .then_some(())
     });
     assert!(service.is_live(), "{} lives while it waits for {dependency}", service.name());
 }

@@ -4,28 +4,36 @@ use crate::support::*;
 use weir_testkit::topics::Record;
 
 #[test]
-fn bad_records_become_letters_byte_for_byte_and_their_neighbours_arrive() {
+fn bad_records_become_dead_letters_byte_for_byte_and_their_neighbours_arrive() {
     let pipeline = Pipeline::new();
     let good = |id| item(pipeline.schema_id, id, Some("x"));
     let unknown = item(4_000_000, 1, Some("x"));
     let truncated = good(1000)[..7].to_vec();
     let trailing = [good(1001), vec![0]].concat();
-    let bad: Vec<Record> = [None, Some(vec![]), Some(b"not avro".to_vec()), Some(truncated), Some(trailing), Some(unknown), Some(good(-5))]
-        .into_iter()
-        .enumerate()
-        .map(|(i, value)| Record {
-            partition: 1,
-            timestamp: 1_700_000_000_000 + i as i64,
-            key: (i != 2).then(|| format!("key {i}").into_bytes()),
-            value,
-            headers: vec![
-                ("trace".into(), Some(vec![0xff, i as u8])),
-                ("weir-reason".into(), Some(b"forged".to_vec())),
-                ("none".into(), None),
-            ],
-            ..Record::default()
-        })
-        .collect();
+    let bad: Vec<Record> = [
+        None,
+        Some(vec![]),
+        Some(b"not avro".to_vec()),
+        Some(truncated),
+        Some(trailing),
+        Some(unknown),
+        Some(good(-5)),
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(i, value)| Record {
+        partition: 1,
+        timestamp: 1_700_000_000_000 + i as i64,
+        key: (i != 2).then(|| format!("key {i}").into_bytes()),
+        value,
+        headers: vec![
+            ("trace".into(), Some(vec![0xff, i as u8])),
+            ("weir-reason".into(), Some(b"forged".to_vec())),
+            ("none".into(), None),
+        ],
+        ..Record::default()
+    })
+    .collect();
     let mut all: Vec<Record> = Vec::new();
     for (i, record) in bad.iter().enumerate() {
         all.push(Record { partition: 1, ..self::record(i as i64, Some(good(i as i64))) });
@@ -36,25 +44,28 @@ fn bad_records_become_letters_byte_for_byte_and_their_neighbours_arrive() {
     pipeline.wait_done();
 
     assert_eq!(pipeline.audit(), expected(0..7));
-    let letters = pipeline.topics.read(&pipeline.letters()).unwrap();
-    assert_eq!(letters.len(), bad.len());
-    for (i, (letter, original)) in letters.iter().zip(&bad).enumerate() {
+    let dead_letters = pipeline.topics.read(&pipeline.dead_letters()).unwrap();
+    assert_eq!(dead_letters.len(), bad.len());
+    for (i, (dead_letter, original)) in dead_letters.iter().zip(&bad).enumerate() {
         assert_eq!(
-            (letter.partition, &letter.key, &letter.value, letter.timestamp),
+            (dead_letter.partition, &dead_letter.key, &dead_letter.value, dead_letter.timestamp),
             (1, &original.key, &original.value, original.timestamp),
             "{i}"
         );
-        assert_eq!(letter.headers[..3], original.headers[..], "{i}");
-        let ours = Record { headers: letter.headers[3..].to_vec(), ..Record::default() };
+        assert_eq!(dead_letter.headers[..3], original.headers[..], "{i}");
+        let ours = Record { headers: dead_letter.headers[3..].to_vec(), ..Record::default() };
         let offset = (2 * i + 1).to_string();
         assert_eq!(ours.header_text("weir-offset"), Some(offset.as_str()));
-        assert_eq!((ours.header_text("weir-topic"), ours.header_text("weir-partition")), (Some(pipeline.input.as_str()), Some("1")));
+        assert_eq!(
+            (ours.header_text("weir-topic"), ours.header_text("weir-partition")),
+            (Some(pipeline.input.as_str()), Some("1"))
+        );
         assert!(!ours.header_text("weir-detail").unwrap().is_empty());
         let stage = if i == 6 { "rule" } else { "decode" };
         assert_eq!(ours.header_text("weir-stage"), Some(stage), "{i}");
         assert_ne!(ours.header_text("weir-reason"), Some("forged"));
     }
-    let rule = Record { headers: letters[6].headers[3..].to_vec(), ..Record::default() };
+    let rule = Record { headers: dead_letters[6].headers[3..].to_vec(), ..Record::default() };
     assert_eq!(
         (rule.header_text("weir-reason"), rule.header_text("weir-schema-id")),
         (Some("negative"), Some(pipeline.schema_id.to_string().as_str()))
@@ -67,15 +78,22 @@ fn bad_records_become_letters_byte_for_byte_and_their_neighbours_arrive() {
 #[test]
 fn key_and_time_of_a_record_stay_and_filtered_ones_are_counted() {
     let pipeline = Pipeline::new();
-    let records: Vec<_> =
-        (0..20).map(|id| Record { timestamp: 1_600_000_000_000 + id, ..record(id, Some(item(pipeline.schema_id, id, None))) }).collect();
+    let records: Vec<_> = (0..20)
+        .map(|id| Record {
+            timestamp: 1_600_000_000_000 + id,
+            ..record(id, Some(item(pipeline.schema_id, id, None)))
+        })
+        .collect();
     pipeline.topics.write(&pipeline.input, &records).unwrap();
     let enricher = pipeline.start("e-0");
     pipeline.wait_done();
     assert_eq!(pipeline.audit(), expected(0..20));
     for output in pipeline.topics.read(&pipeline.output).unwrap() {
         let id: i64 = String::from_utf8(output.key.unwrap()).unwrap().parse().unwrap();
-        assert_eq!((output.timestamp, i64::from(output.partition)), (1_600_000_000_000 + id, id % 3));
+        assert_eq!(
+            (output.timestamp, i64::from(output.partition)),
+            (1_600_000_000_000 + id, id % 3)
+        );
         assert_eq!(output.headers.len(), 1);
     }
     assert_eq!(pipeline.books().values().map(|b| b.counters.filtered).sum::<u64>(), 2);

@@ -1,4 +1,5 @@
-//! A small pipeline with topics of its own, an independent way to write Avro, and the auditor that follows the chain.
+//! A small pipeline with topics of its own, an independent way to write Avro, and the auditor that
+//! follows the chain.
 
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,17 +41,18 @@ impl Pipeline {
         let schema_id = register(&input, INPUT);
         let output = format!("{input}-out");
         let topics = Topics::new(Stack::shared().kafka());
-        let pipeline = Pipeline { name, input, output, topics, schema_id, registry: registry.into(), folder };
+        let pipeline =
+            Pipeline { name, input, output, topics, schema_id, registry: registry.into(), folder };
         std::fs::write(pipeline.folder.path().join("input.avsc"), INPUT).unwrap();
         std::fs::write(pipeline.folder.path().join("output.avsc"), OUTPUT).unwrap();
         pipeline.write_file(&pipeline.name, more);
-        for topic in [&pipeline.input, &pipeline.output, &pipeline.letters()] {
+        for topic in [&pipeline.input, &pipeline.output, &pipeline.dead_letters()] {
             pipeline.topics.create(topic, PARTITIONS).unwrap();
         }
         pipeline
     }
 
-    pub(crate) fn letters(&self) -> String {
+    pub(crate) fn dead_letters(&self) -> String {
         format!("{}.dead-letters", self.input)
     }
 
@@ -90,7 +92,13 @@ impl Pipeline {
 
     pub(crate) fn program(&self, instance: &str) -> Program {
         let file = self.file();
-        Program::new("weir-enricher", &[file.to_str().unwrap()], &BTreeMap::new(), self.folder.path()).env("WEIR_INSTANCE", instance)
+        Program::new(
+            "weir-enricher",
+            &[file.to_str().unwrap()],
+            &BTreeMap::new(),
+            self.folder.path(),
+        )
+        .env("WEIR_INSTANCE", instance)
     }
 
     pub(crate) fn start(&self, instance: &str) -> Service {
@@ -101,7 +109,8 @@ impl Pipeline {
 
     /// Writes one good or bad item per id, spread over the partitions.
     pub(crate) fn write_items(&self, ids: std::ops::Range<i64>) {
-        let records: Vec<_> = ids.map(|id| record(id, Some(item(self.schema_id, id, Some("näme"))))).collect();
+        let records: Vec<_> =
+            ids.map(|id| record(id, Some(item(self.schema_id, id, Some("näme"))))).collect();
         self.topics.write(&self.input, &records).unwrap();
     }
 
@@ -110,7 +119,10 @@ impl Pipeline {
         wait_until("the end of the input", SOON, || {
             let ends = self.topics.ends(&self.input).ok()?;
             let committed = self.topics.committed(&self.group(), &self.input).ok()?;
-            let done = ends.iter().zip(&committed).all(|(end, at)| *end == 0 || at.as_ref().is_some_and(|(next, _)| next == end));
+            let done = ends
+                .iter()
+                .zip(&committed)
+                .all(|(end, at)| *end == 0 || at.as_ref().is_some_and(|(next, _)| next == end));
             done.then_some(())
         });
     }
@@ -118,19 +130,32 @@ impl Pipeline {
     /// The books that were committed, summed up after a check of each.
     pub(crate) fn books(&self) -> BTreeMap<i32, Progress> {
         let committed = self.topics.committed(&self.group(), &self.input).unwrap();
-        (0..).zip(committed).filter_map(|(p, at)| Some((p, at?.1.parse::<Progress>().unwrap()))).collect()
+        (0..)
+            .zip(committed)
+            .filter_map(|(p, at)| Some((p, at?.1.parse::<Progress>().unwrap())))
+            .collect()
     }
 
-    /// Follows the chain of every partition through output and letters, holds it against the books, and returns the ids of the output.
+    /// Follows the chain of every partition through output and dead letters, holds it against the
+    /// books, and returns the ids of the output.
     pub(crate) fn audit(&self) -> Vec<i64> {
-        let emitted: Vec<Record> = [self.topics.read(&self.output).unwrap(), self.topics.read(&self.letters()).unwrap()].concat();
+        let emitted: Vec<Record> = [
+            self.topics.read(&self.output).unwrap(),
+            self.topics.read(&self.dead_letters()).unwrap(),
+        ]
+        .concat();
         for (partition, books) in self.books() {
             assert_eq!(books.counters.unaccounted(), 0);
-            let mut chain: Vec<Lineage> = emitted.iter().filter(|r| r.partition == partition).map(lineage).collect();
+            let mut chain: Vec<Lineage> =
+                emitted.iter().filter(|r| r.partition == partition).map(lineage).collect();
             chain.sort_by_key(|link| link.source);
             let (mut end, mut filtered) = (-1, 0);
             for link in &chain {
-                assert_eq!(link.previous, end, "partition {partition}, source {}: lost or doubled", link.source);
+                assert_eq!(
+                    link.previous, end,
+                    "partition {partition}, source {}: lost or doubled",
+                    link.source
+                );
                 end = link.source;
                 filtered += link.filtered;
             }
@@ -138,7 +163,13 @@ impl Pipeline {
             assert_eq!(books.counters.written + books.counters.dead, chain.len() as u64);
             assert_eq!(books.counters.filtered, filtered + books.filtered_since);
         }
-        let mut ids: Vec<_> = self.topics.read(&self.output).unwrap().iter().map(|r| decode_id(r.value.as_deref().unwrap())).collect();
+        let mut ids: Vec<_> = self
+            .topics
+            .read(&self.output)
+            .unwrap()
+            .iter()
+            .map(|r| decode_id(r.value.as_deref().unwrap()))
+            .collect();
         ids.sort_unstable();
         ids
     }
@@ -154,7 +185,12 @@ pub(crate) fn expected(ids: std::ops::Range<i64>) -> Vec<i64> {
 }
 
 pub(crate) fn record(id: i64, value: Option<Vec<u8>>) -> Record {
-    Record { partition: id.rem_euclid(i64::from(PARTITIONS)) as i32, key: Some(id.to_string().into_bytes()), value, ..Record::default() }
+    Record {
+        partition: id.rem_euclid(i64::from(PARTITIONS)) as i32,
+        key: Some(id.to_string().into_bytes()),
+        value,
+        ..Record::default()
+    }
 }
 
 /// Registers a schema for the values of a topic.
@@ -201,7 +237,7 @@ fn decode_id(value: &[u8]) -> i64 {
     (raw >> 1) as i64 ^ -((raw & 1) as i64)
 }
 
-/// Reasons of all letters, each once.
-pub(crate) fn reasons(letters: &[Record]) -> BTreeSet<String> {
-    letters.iter().map(|r| r.header_text("weir-reason").unwrap().to_string()).collect()
+/// Reasons of all dead letters, each once.
+pub(crate) fn reasons(dead_letters: &[Record]) -> BTreeSet<String> {
+    dead_letters.iter().map(|r| r.header_text("weir-reason").unwrap().to_string()).collect()
 }

@@ -1,7 +1,7 @@
 //! Whoever dies, is fenced or comes back: nothing is lost, nothing is doubled.
 
 use crate::support::*;
-use weir_kafka::Unit;
+use weir_kafka::TransactionalProducer;
 use weir_model::pipeline::Kafka;
 use weir_testkit::{Stack, random_name, wait_until};
 
@@ -30,7 +30,9 @@ fn a_killed_enricher_is_replaced_by_another_without_loss() {
     let mut survivor = pipeline.start("e-0");
     for round in 0..3 {
         let victim = pipeline.start(&format!("e-{}", round + 1));
-        wait_until("a share for the victim", SOON, || (!victim.status().ok()?["partitions"].as_array()?.is_empty()).then_some(()));
+        wait_until("a share for the victim", SOON, || {
+            (!victim.status().ok()?["partitions"].as_array()?.is_empty()).then_some(())
+        });
         pipeline.write_items(round * 3000..round * 3000 + 2000);
         victim.kill().unwrap();
         pipeline.write_items(round * 3000 + 2000..(round + 1) * 3000);
@@ -54,14 +56,19 @@ fn a_transaction_that_is_fenced_is_read_again() {
     };
     let id = format!("weir.{}.enricher.e-0.0", pipeline.name);
     for round in 0..3 {
-        // A twin takes the transactional id away; the enricher has to notice, fence the twin in turn, and rewind.
-        Unit::open(&kafka, &id).unwrap();
+        // A twin takes the transactional id away; the enricher has to notice, fence the twin in
+        // turn, and rewind.
+        TransactionalProducer::open(&kafka, &id).unwrap();
         pipeline.write_items(round * 1000..(round + 1) * 1000);
         pipeline.wait_done();
     }
     assert_eq!(pipeline.audit(), expected(0..3000));
-    let recycles = enricher.metric("weir_producer_recycles_total", "").unwrap();
-    assert!(recycles >= 4.0, "{recycles}, but one at the start and one per twin:\n{}", enricher.log());
+    let reinitializations = enricher.metric("weir_producer_reinitializations_total", "").unwrap();
+    assert!(
+        reinitializations >= 4.0,
+        "{reinitializations}, but one at the start and one per twin:\n{}",
+        enricher.log()
+    );
 }
 
 #[test]
@@ -69,7 +76,9 @@ fn an_enricher_that_slept_too_long_does_not_write_into_its_successors_work() {
     let pipeline = Pipeline::new();
     let sleeper = pipeline.start("e-0");
     pipeline.write_items(0..1000);
-    wait_until("some work", SOON, || (sleeper.metric("weir_records_read_total", "").ok()? > 0.0).then_some(()));
+    wait_until("some work", SOON, || {
+        (sleeper.metric("weir_records_read_total", "").ok()? > 0.0).then_some(())
+    });
     sleeper.pause().unwrap();
     let successor = pipeline.start("e-1");
     pipeline.write_items(1000..2000);
@@ -93,7 +102,9 @@ fn a_group_without_offsets_beside_a_filled_output_halts() {
     // Another name is another group: one that has no offsets, as if they had expired.
     pipeline.rename(&random_name("items"));
     let second = pipeline.program("e-0").start().unwrap();
-    let answer = wait_until("a halt", SOON, || second.get("/ready").ok().filter(|a| a.body.contains("position was lost")));
+    let answer = wait_until("a halt", SOON, || {
+        second.get("/ready").ok().filter(|a| a.body.contains("position was lost"))
+    });
     assert_eq!(answer.status, 503);
     assert!(second.is_live());
     assert_eq!(pipeline.topics.read(&pipeline.output).unwrap().len(), before);

@@ -1,8 +1,11 @@
-//! Reading begins where the worker said, ends where the group says, and a position outside the log is named.
+//! Reading begins where the worker said, ends where the group says, and a position outside the log
+//! is named.
 
 use crate::support::*;
 use std::time::Duration;
-use weir_kafka::{Consumer, Error, Header, Outgoing, Rebalance, Records, Unit, admin};
+use weir_kafka::{
+    Consumer, Error, Header, Outgoing, Rebalance, Records, TransactionalProducer, admin,
+};
 use weir_model::lineage::{self, Lineage};
 use weir_model::protocol::Outcome;
 use weir_testkit::{random_name, wait_until};
@@ -40,9 +43,10 @@ fn keys_values_times_and_headers_arrive_as_they_were() {
     let (topic, group) = (topic(1), random_name("group"));
     let lineage = Lineage { source: 9, previous: 7, filtered: 1 };
     let encoded = lineage.encode();
-    let headers: [Header<'_>; 3] = [("trace", Some(&[0xff, 0x00])), (lineage::HEADER, Some(&encoded)), ("empty", None)];
-    let mut unit = Unit::open(&kafka(), &random_name("unit")).unwrap();
-    unit.begin().unwrap();
+    let headers: [Header<'_>; 3] =
+        [("trace", Some(&[0xff, 0x00])), (lineage::HEADER, Some(&encoded)), ("empty", None)];
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    producer.begin().unwrap();
     let whole = Outgoing {
         topic: &topic,
         partition: Some(0),
@@ -51,13 +55,16 @@ fn keys_values_times_and_headers_arrive_as_they_were() {
         timestamp_ms: Some(1_600_000_000_123),
         headers: &headers,
     };
-    unit.send(&whole).unwrap();
-    unit.send(&record(&topic, 0, b"plain")).unwrap();
-    assert_eq!(unit.commit(None), Outcome::Committed);
+    producer.send(&whole).unwrap();
+    producer.send(&record(&topic, 0, b"plain")).unwrap();
+    assert_eq!(producer.commit(None), Outcome::Committed);
     let mut consumer = join(&group, &topic, 1);
     consumer.start(&[(0, 0)]).unwrap();
     let records = collect(&mut consumer, 2);
-    assert_eq!((records.key(0), records.value(0), records.timestamp_ms(0)), (Some(&b""[..]), None, 1_600_000_000_123));
+    assert_eq!(
+        (records.key(0), records.value(0), records.timestamp_ms(0)),
+        (Some(&b""[..]), None, 1_600_000_000_123)
+    );
     assert_eq!(records.headers(0).collect::<Vec<_>>(), headers);
     assert_eq!((records.lineage(0), records.lineage(1)), (Some(lineage), None));
     assert_eq!((records.key(1), records.headers(1).count()), (None, 0));
@@ -72,23 +79,31 @@ fn offsets_and_books_are_committed_with_the_records_or_not_at_all() {
     consumer.start(&[(0, 0)]).unwrap();
     assert_eq!(collect(&mut consumer, 3).len(), 3);
 
-    let mut unit = Unit::open(&kafka(), &random_name("unit")).unwrap();
-    unit.begin().unwrap();
-    unit.send(&record(&output, 0, b"x")).unwrap();
-    unit.recycle().unwrap();
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    producer.begin().unwrap();
+    producer.send(&record(&output, 0, b"x")).unwrap();
+    producer.reinitialize().unwrap();
     assert_eq!(consumer.stable(&[0]).unwrap()[0].next, None);
 
-    unit.begin().unwrap();
-    unit.send(&record(&output, 0, b"y")).unwrap();
+    producer.begin().unwrap();
+    producer.send(&record(&output, 0, b"y")).unwrap();
     let claims = [claim(0, 3, 3)];
-    assert_eq!(unit.commit(Some((&consumer, &claims))), Outcome::Committed, "{:?}", unit.fault());
-    let standing = consumer.stable(&[0]).unwrap().remove(0);
-    assert_eq!((standing.next, standing.progress), (Some(3), claims[0].progress));
+    assert_eq!(
+        producer.commit(Some((&consumer, &claims))),
+        Outcome::Committed,
+        "{:?}",
+        producer.fault()
+    );
+    let committed = consumer.stable(&[0]).unwrap().remove(0);
+    assert_eq!((committed.next, committed.progress), (Some(3), claims[0].progress));
     assert_eq!(values(&output), ["y"]);
     // A later member, and anybody from outside, sees the same.
     drop(consumer);
-    assert_eq!(admin::standings(&kafka(), &group, &input).unwrap(), Some(vec![standing.clone()]));
-    assert_eq!(join(&group, &input, 1).stable(&[0]).unwrap(), [standing]);
+    assert_eq!(
+        admin::committed_positions(&kafka(), &group, &input).unwrap(),
+        Some(vec![committed.clone()])
+    );
+    assert_eq!(join(&group, &input, 1).stable(&[0]).unwrap(), [committed]);
 }
 
 #[test]
@@ -98,25 +113,30 @@ fn whoever_lost_its_membership_cannot_commit() {
     let mut first = join(&group, &input, 2);
     first.start(&[(0, 0), (1, 0)]).unwrap();
     assert_eq!(collect(&mut first, 1).len(), 1);
-    let mut unit = Unit::open(&kafka(), &random_name("unit")).unwrap();
-    unit.begin().unwrap();
-    unit.send(&record(&output, 0, b"late")).unwrap();
-    // The second member's arrival takes everything away from the first one, which has not looked yet.
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    producer.begin().unwrap();
+    producer.send(&record(&output, 0, b"late")).unwrap();
+    // The second member's arrival takes everything away from the first one, which has not looked
+    // yet.
     let mut second = Consumer::join(&kafka(), &group, &input, "second").unwrap();
     wait_until("the revocation", SOON, || {
         second.idle(Duration::from_millis(20));
         first.idle(Duration::from_millis(20));
         first.rebalances().iter().any(|r| matches!(r, Rebalance::Revoked(_))).then_some(())
     });
-    assert_eq!(unit.commit(Some((&first, &[claim(0, 1, 1)]))), Outcome::Refused);
-    unit.recycle().unwrap();
+    assert_eq!(producer.commit(Some((&first, &[claim(0, 1, 1)]))), Outcome::Refused);
+    producer.reinitialize().unwrap();
     assert_eq!(values(&output), [""; 0]);
     let mut shares = [Vec::new(), Vec::new()];
     wait_until("a share for each", SOON, || {
         for (member, share) in [&mut first, &mut second].into_iter().zip(&mut shares) {
             member.idle(Duration::from_millis(20));
             for report in member.rebalances() {
-                *share = if let Rebalance::Assigned(partitions) = report { partitions } else { Vec::new() };
+                *share = if let Rebalance::Assigned(partitions) = report {
+                    partitions
+                } else {
+                    Vec::new()
+                };
                 if !share.is_empty() {
                     member.start(&share.iter().map(|p| (*p, 0)).collect::<Vec<_>>()).unwrap();
                 }
@@ -133,9 +153,14 @@ fn a_position_outside_the_log_is_a_loss_with_its_range() {
     let mut consumer = join(&group, &topic, 2);
     consumer.start(&[(0, 50), (1, 0)]).unwrap();
     let mut records = Records::new();
-    let loss = wait_until("the loss", SOON, || consumer.collect(&mut records, &batch(), Duration::from_millis(100)).err());
+    let loss = wait_until("the loss", SOON, || {
+        consumer.collect(&mut records, &batch(), Duration::from_millis(100)).err()
+    });
     match loss {
-        Error::Loss(loss) => assert_eq!((loss.topic.as_str(), loss.partition, loss.range()), (topic.as_str(), 0, 3..50)),
+        Error::Loss(loss) => assert_eq!(
+            (loss.topic.as_str(), loss.partition, loss.range()),
+            (topic.as_str(), 0, 3..50)
+        ),
         other => panic!("{other}"),
     }
     assert_eq!(consumer.watermarks(0).unwrap(), (0, 3));

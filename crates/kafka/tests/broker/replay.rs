@@ -3,7 +3,7 @@
 use crate::support::*;
 use std::path::Path;
 use weir_kafka::replay::{self, Mark, Replayer};
-use weir_kafka::{Error, Records, admin, ledger, positions};
+use weir_kafka::{Error, Records, admin, position_store, positions};
 use weir_model::pipeline::Pipeline;
 use weir_testkit::{Stack, random_name};
 
@@ -17,7 +17,11 @@ fn pipeline() -> Pipeline {
         Stack::shared().kafka()
     );
     // Nothing here reads the schemas; they only have to be there.
-    let pipeline = Pipeline::parse(&text, Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/p.toml")), &|_| None).unwrap();
+    let pipeline =
+        Pipeline::parse(&text, Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/p.toml")), &|_| {
+            None
+        })
+        .unwrap();
     assert_eq!(admin::ensure(&pipeline.kafka, &admin::topics(&pipeline)).unwrap(), []);
     pipeline
 }
@@ -27,12 +31,12 @@ fn mark(offset: i64) -> Mark {
 }
 
 fn batch(pipeline: &Pipeline, offsets: std::ops::Range<i64>) -> Records {
-    let mut letter = Records::new();
+    let mut dead_letter = Records::new();
     let mut batch = Records::new();
     for offset in offsets {
-        letter.clear();
-        letter.push_parts(0, 0, 0, None, Some(format!("v{offset}").as_bytes()));
-        replay::prepare(&mut batch, letter.get(0), &[], &pipeline.input.topic, mark(offset));
+        dead_letter.clear();
+        dead_letter.push_parts(0, 0, 0, None, Some(format!("v{offset}").as_bytes()));
+        replay::prepare(&mut batch, dead_letter.get(0), &[], &pipeline.input.topic, mark(offset));
     }
     batch
 }
@@ -71,12 +75,20 @@ fn of_two_who_replay_the_first_is_fenced_and_nothing_comes_back_twice() {
 #[test]
 fn marks_and_the_positions_of_the_source_do_not_disturb_each_other() {
     let pipeline = pipeline();
-    let position = positions::Position { position: serde_json::json!(17), progress: Default::default() };
-    let mut unit = weir_kafka::Unit::open(&pipeline.kafka, &random_name("producer")).unwrap();
-    unit.begin().unwrap();
-    positions::write(&mut unit, &pipeline.name, "synthetic", 0, &position).unwrap();
-    assert_eq!(unit.commit(None), weir_model::protocol::Outcome::Committed);
+    let position =
+        positions::Position { position: serde_json::json!(17), progress: Default::default() };
+    let mut producer =
+        weir_kafka::TransactionalProducer::open(&pipeline.kafka, &random_name("producer")).unwrap();
+    producer.begin().unwrap();
+    positions::write(&mut producer, &pipeline.name, "synthetic", 0, &position).unwrap();
+    assert_eq!(producer.commit(None), weir_model::protocol::Outcome::Committed);
     Replayer::open(&pipeline).unwrap().put(&batch(&pipeline, 0..2)).unwrap();
-    let found = ledger::read(&pipeline.kafka, &pipeline.name, &[("synthetic", &[0, 1]), (replay::SOURCE, &[0, 1])]).unwrap().positions;
+    let found = position_store::read(
+        &pipeline.kafka,
+        &pipeline.name,
+        &[("synthetic", &[0, 1]), (replay::SOURCE, &[0, 1])],
+    )
+    .unwrap()
+    .positions;
     assert_eq!((found[0].len(), &found[0][&0], found[1].len()), (1, &position, 1));
 }

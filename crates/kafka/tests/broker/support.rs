@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
-use weir_kafka::admin::{Keep, Topic, ensure};
+use weir_kafka::admin::{CleanupPolicy, Topic, ensure};
 use weir_kafka::reader::Span;
-use weir_kafka::{Consumer, Outgoing, Rebalance, Records, Unit, scan};
+use weir_kafka::{Consumer, Outgoing, Rebalance, Records, TransactionalProducer, scan};
 use weir_model::pipeline::{Batch, Kafka};
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Claim, Partition};
@@ -28,21 +28,29 @@ pub(crate) fn batch() -> Batch {
 
 pub(crate) fn topic(partitions: i32) -> String {
     let name = random_name("kafka");
-    let topic = Topic { key: "input.topic", name: name.clone(), partitions, keep: Keep::Default };
+    let topic =
+        Topic { key: "input.topic", name: name.clone(), partitions, keep: CleanupPolicy::Default };
     assert_eq!(ensure(&kafka(), &[topic]).unwrap(), []);
     name
 }
 
 pub(crate) fn record<'a>(topic: &'a str, partition: Partition, value: &'a [u8]) -> Outgoing<'a> {
-    Outgoing { topic, partition: Some(partition), key: None, value: Some(value), timestamp_ms: None, headers: &[] }
+    Outgoing {
+        topic,
+        partition: Some(partition),
+        key: None,
+        value: Some(value),
+        timestamp_ms: None,
+        headers: &[],
+    }
 }
 
 /// Writes the values to partition 0 in one transaction.
 pub(crate) fn write(topic: &str, values: &[&str]) {
-    let mut unit = Unit::open(&kafka(), &random_name("writer")).unwrap();
-    unit.begin().unwrap();
-    values.iter().for_each(|value| unit.send(&record(topic, 0, value.as_bytes())).unwrap());
-    assert_eq!(unit.commit(None), weir_model::protocol::Outcome::Committed);
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("writer")).unwrap();
+    producer.begin().unwrap();
+    values.iter().for_each(|value| producer.send(&record(topic, 0, value.as_bytes())).unwrap());
+    assert_eq!(producer.commit(None), weir_model::protocol::Outcome::Committed);
 }
 
 /// All committed values of partition 0.
@@ -95,5 +103,11 @@ pub(crate) fn texts(records: &Records) -> Vec<&str> {
 
 pub(crate) fn claim(partition: Partition, next: i64, read: u64) -> Claim {
     let counters = Counters { read, written: read, ..Counters::default() };
-    Claim { partition, fence: 0, expected: None, next, progress: Progress { counters, last: Some(next - 1), filtered_since: 0 } }
+    Claim {
+        partition,
+        fence: 0,
+        expected: None,
+        next,
+        progress: Progress { counters, last: Some(next - 1), filtered_since: 0 },
+    }
 }

@@ -1,14 +1,21 @@
 //! Topics are created as they have to be, and those that are otherwise are named.
 
 use crate::support::*;
-use weir_kafka::admin::{self, Extent, Keep, Topic};
+use weir_kafka::admin::{self, CleanupPolicy, Topic, Watermarks};
 use weir_kafka::reader::Span;
 use weir_testkit::random_name;
 
 #[test]
 fn missing_topics_are_created_and_wrong_ones_are_named() {
     let name = random_name("topic");
-    let wanted = |partitions| [Topic { key: "output.topic", name: name.clone(), partitions, keep: Keep::Forever }];
+    let wanted = |partitions| {
+        [Topic {
+            key: "output.topic",
+            name: name.clone(),
+            partitions,
+            keep: CleanupPolicy::Forever,
+        }]
+    };
     assert_eq!(admin::inspect(&kafka(), &wanted(3)).unwrap(), []);
     assert_eq!(admin::describe(&kafka(), &name).unwrap(), None);
     assert_eq!(admin::ensure(&kafka(), &wanted(3)).unwrap(), []);
@@ -16,14 +23,21 @@ fn missing_topics_are_created_and_wrong_ones_are_named() {
     assert_eq!(admin::partitions(&kafka(), &name).unwrap(), Some(vec![0, 1, 2]));
     let mistakes = admin::ensure(&kafka(), &wanted(4)).unwrap();
     assert_eq!((mistakes.len(), mistakes[0].key.as_str()), (1, "output.topic"));
-    assert!(mistakes[0].what.contains("has 3 partitions, where 4 are needed"), "{}", mistakes[0].what);
+    assert!(
+        mistakes[0].what.contains("has 3 partitions, where 4 are needed"),
+        "{}",
+        mistakes[0].what
+    );
 }
 
 #[test]
 fn the_extent_of_a_topic_counts_markers_of_transactions() {
     let topic = topic(1);
     write(&topic, &["a", "b"]);
-    assert_eq!(admin::describe(&kafka(), &topic).unwrap(), Some(vec![Extent { partition: 0, first: 0, end: 3 }]));
+    assert_eq!(
+        admin::describe(&kafka(), &topic).unwrap(),
+        Some(vec![Watermarks { partition: 0, first: 0, end: 3 }])
+    );
     assert!(!admin::cluster_id(&kafka()).unwrap().is_empty());
 }
 
@@ -54,9 +68,12 @@ fn traces_of_an_enricher_are_found_where_they_are() {
     assert_eq!(admin::traces(&kafka(), &topic, &[0, 1]).unwrap(), [0; 0]);
     let lineage = weir_model::lineage::Lineage { source: 0, previous: -1, filtered: 0 }.encode();
     let headers: [weir_kafka::Header<'_>; 1] = [(weir_model::lineage::HEADER, Some(&lineage))];
-    let mut unit = weir_kafka::Unit::open(&kafka(), &random_name("unit")).unwrap();
-    unit.begin().unwrap();
-    unit.send(&weir_kafka::Outgoing { headers: &headers, ..record(&topic, 1, b"ours") }).unwrap();
-    assert_eq!(unit.commit(None), weir_model::protocol::Outcome::Committed);
+    let mut producer =
+        weir_kafka::TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    producer.begin().unwrap();
+    producer
+        .send(&weir_kafka::Outgoing { headers: &headers, ..record(&topic, 1, b"ours") })
+        .unwrap();
+    assert_eq!(producer.commit(None), weir_model::protocol::Outcome::Committed);
     assert_eq!(admin::traces(&kafka(), &topic, &[0, 1]).unwrap(), [1]);
 }

@@ -4,22 +4,31 @@ use super::keys::{self, SECTIONS};
 use super::places::{Places, line_at};
 use super::reader::{Reader, Table};
 use super::{
-    Batch, DeadLetters, FileFormat, FileSource, Input, Kafka, Lookup, Mode, Output, Pipeline, Postgres, Registry, Reject, Sink, Source,
-    Synthetic, Target, Transform, Workers, names,
+    Batch, DeadLetters, FileFormat, FileSource, Input, Kafka, Lookup, Mode, Output, Pipeline,
+    Postgres, Registry, Reject, Sink, Source, Synthetic, Target, Transform, Workers, names,
 };
 use crate::mistake::Mistake;
 use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, Error};
 
-/// Text that is not TOML: nothing else can be said about it. The source line is not shown, it may hold a secret.
+/// Text that is not TOML: nothing else can be said about it. The source line is not shown, it may
+/// hold a secret.
 pub(super) fn syntax(text: &str, errors: &[Error]) -> Vec<Mistake> {
-    let mistake = |e: &Error| Mistake::new("", format!("not TOML: {}", e.message())).line(e.span().map(|s| line_at(text, s.start)));
+    let mistake = |e: &Error| {
+        Mistake::new("", format!("not TOML: {}", e.message()))
+            .line(e.span().map(|s| line_at(text, s.start)))
+    };
     errors.iter().map(mistake).collect()
 }
 
 /// The pipeline, complete only when `reader` took down no mistakes.
-pub(super) fn pipeline(file: &Path, document: &Spanned<DeTable<'_>>, reader: &Reader<'_>, places: &Places) -> Pipeline {
+pub(super) fn pipeline(
+    file: &Path,
+    document: &Spanned<DeTable<'_>>,
+    reader: &Reader<'_>,
+    places: &Places,
+) -> Pipeline {
     let root = Table::root(reader, document.get_ref());
     let sections: Vec<&str> = SECTIONS.iter().map(|s| s.name).filter(|n| !n.is_empty()).collect();
     root.only(&keys::TOP, &sections);
@@ -101,10 +110,21 @@ fn synthetic(table: &Table<'_>) -> Synthetic {
 fn file_source(table: &Table<'_>) -> FileSource {
     let path = table.text(&keys::PATH);
     let format = table.maybe_text(&keys::FORMAT).and_then(|f| format_of(&f));
-    if format.is_none() && !path.is_empty() && !table.has(&keys::FORMAT) && format_of(path.rsplit('.').next().unwrap_or("")).is_none() {
-        table.report(keys::FORMAT.name, "is missing, and the path does not end in .parquet, .csv, .json, .jsonl or .ndjson");
+    if format.is_none()
+        && !path.is_empty()
+        && !table.has(&keys::FORMAT)
+        && format_of(path.rsplit('.').next().unwrap_or("")).is_none()
+    {
+        table.report(
+            keys::FORMAT.name,
+            "is missing, and the path does not end in .parquet, .csv, .json, .jsonl or .ndjson",
+        );
     }
-    let path = if path.is_empty() { path } else { table.folder().join(path).to_string_lossy().into_owned() };
+    let path = if path.is_empty() {
+        path
+    } else {
+        table.folder().join(path).to_string_lossy().into_owned()
+    };
     FileSource {
         path,
         format,
@@ -137,7 +157,11 @@ fn input(root: &Table<'_>) -> Input {
 
 fn lookup(table: &Table<'_>) -> Lookup {
     table.only(&keys::LOOKUP, &[]);
-    Lookup { name: table.text(&keys::NAME_LOOKUP), file: table.file(&keys::FILE_LOOKUP), key: table.texts(&keys::KEY_LOOKUP) }
+    Lookup {
+        name: table.text(&keys::NAME_LOOKUP),
+        file: table.file(&keys::FILE_LOOKUP),
+        key: table.texts(&keys::KEY_LOOKUP),
+    }
 }
 
 fn reject(table: &Table<'_>) -> Reject {
@@ -157,7 +181,9 @@ fn output(root: &Table<'_>) -> Output {
 fn dead_letters(root: &Table<'_>, input: &Input) -> DeadLetters {
     let table = root.table(&keys::DEAD_LETTERS);
     DeadLetters {
-        topic: table.maybe_text(&keys::TOPIC_DEAD).unwrap_or_else(|| format!("{}.dead-letters", input.topic)),
+        topic: table
+            .maybe_text(&keys::TOPIC_DEAD)
+            .unwrap_or_else(|| format!("{}.dead-letters", input.topic)),
         halt_share: table.share(&keys::HALT_SHARE),
         halt_after: table.duration(&keys::HALT_AFTER),
     }
@@ -196,13 +222,19 @@ fn mode(table: &Table<'_>) -> Mode {
     match table.text(&keys::MODE).as_str() {
         "upsert" => {
             if key.is_empty() && !table.has(&keys::KEY_SINK) {
-                table.report(keys::KEY_SINK.name, "is missing; mode = \"upsert\" needs the columns of a unique index");
+                table.report(
+                    keys::KEY_SINK.name,
+                    "is missing; mode = \"upsert\" needs the columns of a unique index",
+                );
             }
             Mode::Upsert { key }
         }
         "append" => {
             if table.has(&keys::KEY_SINK) {
-                table.report(keys::KEY_SINK.name, "belongs to mode = \"upsert\"; with \"append\" every record is a row");
+                table.report(
+                    keys::KEY_SINK.name,
+                    "belongs to mode = \"upsert\"; with \"append\" every record is a row",
+                );
             }
             Mode::Append
         }
@@ -222,7 +254,11 @@ fn batch(root: &Table<'_>) -> Batch {
 fn workers(root: &Table<'_>) -> Workers {
     let table = root.table(&keys::WORKERS);
     let count = |key| usize::try_from(table.integer(key)).unwrap_or_default();
-    Workers { producer: count(&keys::PRODUCER), enricher: count(&keys::ENRICHER), sink: count(&keys::SINK) }
+    Workers {
+        producer: count(&keys::PRODUCER),
+        enricher: count(&keys::ENRICHER),
+        sink: count(&keys::SINK),
+    }
 }
 
 /// The bounds are checked; a number outside is already a mistake and of no further use.

@@ -1,5 +1,5 @@
-//! `${NAME}`, `${NAME:-default}` and `${file:/path}` inside the texts of a pipeline file; `$${` stands for `${`. A default may hold
-//! further references.
+//! `${NAME}`, `${NAME:-default}` and `${file:/path}` inside the texts of a pipeline file; `$${`
+//! stands for `${`. A default may hold further references.
 
 use std::path::Path;
 
@@ -11,7 +11,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// The text with every reference replaced, or what is wrong with it. Neither the result nor a part of it appears in the messages.
+/// The text with every reference replaced, or what is wrong with it. Neither the result nor a part
+/// of it appears in the messages.
 pub(super) fn expand(text: &str, around: &Surroundings<'_>) -> Result<String, Vec<String>> {
     let (mut out, mut wrong, mut rest) = (String::new(), Vec::new(), text);
     while let Some(at) = rest.find("${") {
@@ -57,9 +58,11 @@ fn look_up(reference: &str, around: &Surroundings<'_>) -> Result<String, Vec<Str
     if let Some(path) = reference.strip_prefix("file:") {
         return read(path, around.folder).map_err(|what| vec![what]);
     }
-    let (name, default) = reference.split_once(":-").map_or((reference, None), |(n, d)| (n, Some(d)));
+    let (name, default) =
+        reference.split_once(":-").map_or((reference, None), |(n, d)| (n, Some(d)));
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(legal) {
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(legal)
+    {
         return Err(vec!["`${…}` takes NAME, NAME:-default or file:/path, where NAME is made of letters, digits and underscores".into()]);
     }
     let given = (around.env)(name);
@@ -76,9 +79,14 @@ fn read(path: &str, folder: &Path) -> Result<String, String> {
     if path.is_empty() {
         return Err("`${file:…}` needs a path".into());
     }
-    let text = std::fs::read_to_string(folder.join(path)).map_err(|e| format!("cannot read `{path}`: {}", reason(&e)))?;
+    let text = std::fs::read_to_string(folder.join(path))
+        .map_err(|e| format!("cannot read `{path}`: {}", reason(&e)))?;
     // editors and `echo` end a file with a line break that is not part of the secret
-    Ok(text.strip_suffix('\n').map(|t| t.strip_suffix('\r').unwrap_or(t)).unwrap_or(&text).to_owned())
+    Ok(text
+        .strip_suffix('\n')
+        .map(|t| t.strip_suffix('\r').unwrap_or(t))
+        .unwrap_or(&text)
+        .to_owned())
 }
 
 /// An IO error in a few words.
@@ -107,9 +115,15 @@ mod tests {
 
     #[test]
     fn variables_and_defaults_are_replaced() {
-        assert_eq!(run("a ${HOST} b ${HOST:-x} c ${GONE:-d:-e} ${EMPTY:-f}${EMPTY}"), Ok("a db.example b db.example c d:-e f".into()));
+        assert_eq!(
+            run("a ${HOST} b ${HOST:-x} c ${GONE:-d:-e} ${EMPTY:-f}${EMPTY}"),
+            Ok("a db.example b db.example c d:-e f".into())
+        );
         assert_eq!(run("${GONE:-${EMPTY:-${HOST}/x}/y}/z"), Ok("db.example/x/y/z".into()));
-        assert_eq!(run("price in $ and $${HOST} and ^x$"), Ok("price in $ and ${HOST} and ^x$".into()));
+        assert_eq!(
+            run("price in $ and $${HOST} and ^x$"),
+            Ok("price in $ and ${HOST} and ^x$".into())
+        );
     }
 
     #[test]

@@ -67,8 +67,22 @@ pub(super) struct Section {
 }
 
 /// All sections in the order of the reference.
-pub(super) const SECTIONS: [&Section; 14] =
-    [&TOP, &KAFKA, &REGISTRY, &SYNTHETIC, &FILE, &INPUT, &LOOKUP, &REJECT, &TRANSFORM, &OUTPUT, &DEAD_LETTERS, &POSTGRES, &BATCH, &WORKERS];
+pub(super) const SECTIONS: [&Section; 14] = [
+    &TOP,
+    &KAFKA,
+    &REGISTRY,
+    &SYNTHETIC,
+    &FILE,
+    &INPUT,
+    &LOOKUP,
+    &REJECT,
+    &TRANSFORM,
+    &OUTPUT,
+    &DEAD_LETTERS,
+    &POSTGRES,
+    &BATCH,
+    &WORKERS,
+];
 
 macro_rules! keys {
     ($($const:ident = $name:literal $kind:expr, $absent:expr, $unit:literal, $doc:literal;)*) => {
@@ -150,15 +164,28 @@ const fn section(name: &'static str, doc: &'static str, keys: &'static [&'static
 }
 
 pub(super) const TOP: Section = section("", "At the top of the file.", &[&NAME, &DESCRIPTION]);
-pub(super) const KAFKA: Section =
-    section("kafka", "How to reach the brokers; optional.", &[&BROKERS, &REPLICATION, &SESSION_TIMEOUT, &TRANSACTION_TIMEOUT, &PROPERTIES]);
-pub(super) const REGISTRY: Section = section("registry", "The Schema Registry; optional.", &[&REGISTRY_URL]);
+pub(super) const KAFKA: Section = section(
+    "kafka",
+    "How to reach the brokers; optional.",
+    &[&BROKERS, &REPLICATION, &SESSION_TIMEOUT, &TRANSACTION_TIMEOUT, &PROPERTIES],
+);
+pub(super) const REGISTRY: Section =
+    section("registry", "The Schema Registry; optional.", &[&REGISTRY_URL]);
 pub(super) const SYNTHETIC: Section = Section {
     variant: Some("synthetic"),
     ..section(
         "source",
         "Generated records; optional.",
-        &[&TYPE_SOURCE, &GENERATOR, &RATE, &RECORDS, &SEED, &PARTITIONS_SOURCE, &INVALID_SHARE, &INVALID_KINDS],
+        &[
+            &TYPE_SOURCE,
+            &GENERATOR,
+            &RATE,
+            &RECORDS,
+            &SEED,
+            &PARTITIONS_SOURCE,
+            &INVALID_SHARE,
+            &INVALID_KINDS,
+        ],
     )
 };
 pub(super) const FILE: Section = Section {
@@ -169,19 +196,45 @@ pub(super) const FILE: Section = Section {
         &[&TYPE_SOURCE, &PATH, &FORMAT, &RATE, &PARTITIONS_SOURCE, &COLUMNS_SOURCE, &NULLS],
     )
 };
-pub(super) const INPUT: Section =
-    section("input", "Between producer and enricher.", &[&TOPIC_INPUT, &SCHEMA, &KEY_INPUT, &PARTITIONS_INPUT]);
-pub(super) const LOOKUP: Section =
-    Section { list: true, ..section("lookup", "Reference tables for the SQL; any number.", &[&NAME_LOOKUP, &FILE_LOOKUP, &KEY_LOOKUP]) };
-pub(super) const REJECT: Section = Section { list: true, ..section("reject", "Rules, in order; any number.", &[&NAME_REJECT, &WHEN]) };
-pub(super) const TRANSFORM: Section = section("transform", "What happens to each record; optional.", &[&SQL]);
-pub(super) const OUTPUT: Section = section("output", "Between enricher and sinks.", &[&TOPIC_OUTPUT, &SCHEMA]);
-pub(super) const DEAD_LETTERS: Section =
-    section("dead_letters", "Where refused records go, and the breaker; optional.", &[&TOPIC_DEAD, &HALT_SHARE, &HALT_AFTER]);
+pub(super) const INPUT: Section = section(
+    "input",
+    "Between producer and enricher.",
+    &[&TOPIC_INPUT, &SCHEMA, &KEY_INPUT, &PARTITIONS_INPUT],
+);
+pub(super) const LOOKUP: Section = Section {
+    list: true,
+    ..section(
+        "lookup",
+        "Reference tables for the SQL; any number.",
+        &[&NAME_LOOKUP, &FILE_LOOKUP, &KEY_LOOKUP],
+    )
+};
+pub(super) const REJECT: Section = Section {
+    list: true,
+    ..section("reject", "Rules, in order; any number.", &[&NAME_REJECT, &WHEN])
+};
+pub(super) const TRANSFORM: Section =
+    section("transform", "What happens to each record; optional.", &[&SQL]);
+pub(super) const OUTPUT: Section =
+    section("output", "Between enricher and sinks.", &[&TOPIC_OUTPUT, &SCHEMA]);
+pub(super) const DEAD_LETTERS: Section = section(
+    "dead_letters",
+    "Where refused records go, and the breaker; optional.",
+    &[&TOPIC_DEAD, &HALT_SHARE, &HALT_AFTER],
+);
 pub(super) const POSTGRES: Section = Section {
     list: true,
     variant: Some("postgres"),
-    ..section("sink", "Targets; at least one.", &[&NAME_SINK, &TYPE_SINK, &URL_POSTGRES, &TABLE, &MODE, &KEY_SINK, &COLUMNS_SINK, &LINEAGE])
+    ..section(
+        "sink",
+        "Targets; at least one.",
+        &[&NAME_SINK, &TYPE_SINK, &URL_POSTGRES, &TABLE, &MODE, &KEY_SINK, &COLUMNS_SINK, &LINEAGE],
+    )
 };
-pub(super) const BATCH: Section = section("batch", "How much is worked on at once; optional.", &[&RECORDS_BATCH, &BYTES, &LINGER]);
-pub(super) const WORKERS: Section = section("workers", "Threads; optional.", &[&PRODUCER, &ENRICHER, &SINK]);
+pub(super) const BATCH: Section = section(
+    "batch",
+    "How much is worked on at once; optional.",
+    &[&RECORDS_BATCH, &BYTES, &LINGER],
+);
+pub(super) const WORKERS: Section =
+    section("workers", "Threads; optional.", &[&PRODUCER, &ENRICHER, &SINK]);

@@ -1,4 +1,5 @@
-//! What names and addresses may look like. Each check answers with the rest of a sentence that begins with the value.
+//! What names and addresses may look like. Each check answers with the rest of a sentence that
+//! begins with the value.
 
 /// The rest of a sentence such as "`X` is not …".
 pub(super) type Check = fn(&str) -> Result<(), String>;
@@ -8,7 +9,8 @@ const IDENTIFIER_BYTES: usize = 63;
 /// Longest topic name that Kafka accepts.
 const TOPIC_BYTES: usize = 249;
 
-/// Words that neither SQL dialect takes as a bare name: they would have to be quoted in every query.
+/// Words that neither SQL dialect takes as a bare name: they would have to be quoted in every
+/// query.
 const RESERVED: &str = " all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create current_date \
     current_role current_time current_timestamp current_user cross default deferrable desc distinct do else end except false fetch for foreign \
     from full grant group having in initially inner intersect into is join lateral leading left like limit localtime localtimestamp natural not null offset on \
@@ -36,15 +38,26 @@ pub(super) fn filled(text: &str) -> Result<(), String> {
 
 /// Names of pipelines and sinks: parts of group ids, transactional ids and paths.
 pub(super) fn name(text: &str) -> Result<(), String> {
-    let good = shaped(text, |c| c.is_ascii_lowercase(), |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let good = shaped(
+        text,
+        |c| c.is_ascii_lowercase(),
+        |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
+    );
     verdict(good, "is not a name: lower-case letters, digits and hyphens, a letter first")?;
     length(text)
 }
 
 /// Names of reject rules: the reason in the dead letters and a metric label.
 pub(super) fn rule(text: &str) -> Result<(), String> {
-    let good = shaped(text, |c| c.is_ascii_lowercase(), |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    verdict(good, "is not a rule's name: lower-case letters, digits and underscores, a letter first")?;
+    let good = shaped(
+        text,
+        |c| c.is_ascii_lowercase(),
+        |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_',
+    );
+    verdict(
+        good,
+        "is not a rule's name: lower-case letters, digits and underscores, a letter first",
+    )?;
     length(text)
 }
 
@@ -57,7 +70,10 @@ pub(super) fn lookup(text: &str) -> Result<(), String> {
 
 fn length(text: &str) -> Result<(), String> {
     let bytes = text.len();
-    verdict(bytes <= IDENTIFIER_BYTES, &format!("has {bytes} bytes; at most {IDENTIFIER_BYTES} are allowed"))
+    verdict(
+        bytes <= IDENTIFIER_BYTES,
+        &format!("has {bytes} bytes; at most {IDENTIFIER_BYTES} are allowed"),
+    )
 }
 
 fn unreserved(text: &str) -> Result<(), String> {
@@ -67,7 +83,11 @@ fn unreserved(text: &str) -> Result<(), String> {
 
 /// One PostgreSQL identifier.
 pub(super) fn identifier(text: &str) -> Result<(), String> {
-    let good = shaped(text, |c| c.is_ascii_alphabetic() || c == '_', |c| c.is_ascii_alphanumeric() || c == '_');
+    let good = shaped(
+        text,
+        |c| c.is_ascii_alphabetic() || c == '_',
+        |c| c.is_ascii_alphanumeric() || c == '_',
+    );
     verdict(good, "is not an identifier: letters, digits and underscores, no digit first")?;
     length(text)
 }
@@ -76,13 +96,16 @@ pub(super) fn identifier(text: &str) -> Result<(), String> {
 pub(super) fn table(text: &str) -> Result<(), String> {
     let (schema, table) = split_table(text);
     for part in [schema, table] {
-        identifier(part)
-            .and_then(|()| unreserved(part))
-            .map_err(|what| if part == text { what } else { format!("will not do: `{part}` {what}") })?;
+        identifier(part).and_then(|()| unreserved(part)).map_err(|what| {
+            if part == text { what } else { format!("will not do: `{part}` {what}") }
+        })?;
     }
     let system = schema.starts_with("pg_") || schema == "information_schema";
     verdict(!system, "is in a schema that belongs to PostgreSQL itself")?;
-    verdict(schema != "weir", "is in the schema `weir`, where weir keeps its books; choose another schema")
+    verdict(
+        schema != "weir",
+        "is in the schema `weir`, where weir keeps its books; choose another schema",
+    )
 }
 
 /// Schema and table; the schema is `public` when the text names none.
@@ -90,46 +113,74 @@ pub(super) fn split_table(text: &str) -> (&str, &str) {
     text.split_once('.').unwrap_or(("public", text))
 }
 
-/// A PostgreSQL type such as `varchar(50)` or `timestamp with time zone`; whether it exists is the database's matter.
+/// A PostgreSQL type such as `varchar(50)` or `timestamp with time zone`; whether it exists is the
+/// database's matter.
 pub(super) fn column_type(text: &str) -> Result<(), String> {
     let bare = match text.split_once('(') {
         None => text.to_owned(),
         Some((before, rest)) => {
-            let Some((sizes, after)) = rest.split_once(')') else { return Err("is not a type: the bracket is not closed".into()) };
+            let Some((sizes, after)) = rest.split_once(')') else {
+                return Err("is not a type: the bracket is not closed".into());
+            };
             let whole = sizes.split(',').all(|n| n.trim().parse::<u32>().is_ok());
             verdict(whole, "is not a type: whole numbers are wanted in the brackets")?;
             format!("{before}{after}")
         }
     };
-    let good = shaped(&bare, |c| c.is_ascii_alphabetic(), |c| c.is_ascii_alphanumeric() || c == ' ' || c == '_');
+    let good = shaped(
+        &bare,
+        |c| c.is_ascii_alphabetic(),
+        |c| c.is_ascii_alphanumeric() || c == ' ' || c == '_',
+    );
     verdict(good, "is not a type such as varchar(50) or numeric(10, 2)")
 }
 
 /// A topic that Kafka accepts and nobody else claims.
 pub(super) fn topic(text: &str) -> Result<(), String> {
-    let good = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && text != "." && text != "..";
+    let good = !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        && text != "."
+        && text != "..";
     verdict(good, "is not a topic name: letters, digits, dots, underscores and hyphens")?;
     let bytes = text.len();
-    verdict(bytes <= TOPIC_BYTES, &format!("has {bytes} bytes; Kafka takes topic names of at most {TOPIC_BYTES}"))?;
-    verdict(!text.starts_with("__"), "begins with two underscores, as Kafka's own topics do; choose another name")?;
-    verdict(text != "weir.positions", "is where weir keeps the producers' positions; choose another name")
+    verdict(
+        bytes <= TOPIC_BYTES,
+        &format!("has {bytes} bytes; Kafka takes topic names of at most {TOPIC_BYTES}"),
+    )?;
+    verdict(
+        !text.starts_with("__"),
+        "begins with two underscores, as Kafka's own topics do; choose another name",
+    )?;
+    verdict(
+        text != "weir.positions",
+        "is where weir keeps the producers' positions; choose another name",
+    )
 }
 
 /// `host:port,host:port`.
 pub(super) fn brokers(text: &str) -> Result<(), String> {
-    verdict(text.split(',').all(|b| authority(b.trim(), true)), "is not a list of brokers such as host:9092,host:9092")
+    verdict(
+        text.split(',').all(|b| authority(b.trim(), true)),
+        "is not a list of brokers such as host:9092,host:9092",
+    )
 }
 
 /// `http://host:port/path`.
 pub(super) fn http_url(text: &str) -> Result<(), String> {
-    url(text, &["http://", "https://"]).map(|_| ()).ok_or_else(|| "is not an address such as http://host:8081".into())
+    url(text, &["http://", "https://"])
+        .map(|_| ())
+        .ok_or_else(|| "is not an address such as http://host:8081".into())
 }
 
 /// `postgres://user:password@host:port/database`.
 pub(super) fn postgres_url(text: &str) -> Result<(), String> {
     let path = url(text, &["postgres://", "postgresql://"]);
-    let database = path.map(|p| p.split('?').next().unwrap_or("").trim_start_matches('/').to_owned());
-    verdict(database.is_some_and(|d| !d.is_empty()), "is not an address such as postgres://user:password@host:5432/database")
+    let database =
+        path.map(|p| p.split('?').next().unwrap_or("").trim_start_matches('/').to_owned());
+    verdict(
+        database.is_some_and(|d| !d.is_empty()),
+        "is not an address such as postgres://user:password@host:5432/database",
+    )
 }
 
 /// The path of a URL whose scheme is one of `schemes` and whose host and port make sense.
@@ -148,7 +199,9 @@ fn authority(text: &str, port_needed: bool) -> bool {
     let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let host_good = match bracketed {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c)),
+        None => {
+            !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
+        }
     };
     host_good && port.map_or(!port_needed, |p| p.parse::<u16>().is_ok_and(|p| p > 0))
 }
@@ -163,23 +216,54 @@ mod tests {
         for bad in ["", "Telecom", "9lives", "a b", "a;DROP TABLE x", "a\"b", "ä", &long] {
             assert!(name(bad).is_err() && rule(bad).is_err() && lookup(bad).is_err(), "{bad:?}");
         }
-        for bad in ["a.b.c", "public.", ".t", "pg_catalog.pg_class", "weir.positions", "order", "t; DROP TABLE x", "1t", &long] {
+        for bad in [
+            "a.b.c",
+            "public.",
+            ".t",
+            "pg_catalog.pg_class",
+            "weir.positions",
+            "order",
+            "t; DROP TABLE x",
+            "1t",
+            &long,
+        ] {
             assert!(table(bad).is_err(), "{bad:?}");
         }
-        for bad in ["", "a b", "..", "__consumer_offsets", "weir.positions", "tö", &"t".repeat(250)] {
+        for bad in ["", "a b", "..", "__consumer_offsets", "weir.positions", "tö", &"t".repeat(250)]
+        {
             assert!(topic(bad).is_err(), "{bad:?}");
         }
-        assert!(table("telecom.telecom_data").is_ok() && table("Orders").is_ok() && topic("telecom-data").is_ok());
-        assert!(lookup("input").is_err() && lookup("select").is_err() && lookup("airports").is_ok());
+        assert!(
+            table("telecom.telecom_data").is_ok()
+                && table("Orders").is_ok()
+                && topic("telecom-data").is_ok()
+        );
+        assert!(
+            lookup("input").is_err() && lookup("select").is_err() && lookup("airports").is_ok()
+        );
     }
 
     #[test]
     fn types_are_not_a_way_in() {
-        for good in ["varchar(50)", "numeric(10, 2)", "timestamp with time zone", "double precision", "timestamp(3) with time zone", "int8"]
-        {
+        for good in [
+            "varchar(50)",
+            "numeric(10, 2)",
+            "timestamp with time zone",
+            "double precision",
+            "timestamp(3) with time zone",
+            "int8",
+        ] {
             assert_eq!(column_type(good), Ok(()), "{good}");
         }
-        for bad in ["", "varchar(50", "varchar(x)", "text); DROP TABLE x", "text default 'x'", "text--", "text[]"] {
+        for bad in [
+            "",
+            "varchar(50",
+            "varchar(x)",
+            "text); DROP TABLE x",
+            "text default 'x'",
+            "text--",
+            "text[]",
+        ] {
             assert!(column_type(bad).is_err(), "{bad}");
         }
     }
@@ -189,12 +273,33 @@ mod tests {
         for good in ["localhost:9092", "a:1, b:2", "[::1]:9092"] {
             assert!(brokers(good).is_ok(), "{good}");
         }
-        for bad in ["", "localhost", "host:0", "host:99999", "host:x", "http://host:9092", "a:1,", "[::z]:1"] {
+        for bad in [
+            "",
+            "localhost",
+            "host:0",
+            "host:99999",
+            "host:x",
+            "http://host:9092",
+            "a:1,",
+            "[::z]:1",
+        ] {
             assert!(brokers(bad).is_err(), "{bad}");
         }
-        assert!(http_url("http://localhost:8081/apis/ccompat/v7").is_ok() && http_url("https://u:p@registry").is_ok());
-        assert!(http_url("localhost:8081").is_err() && http_url("http://").is_err() && http_url("http://h:port").is_err());
-        assert!(postgres_url("postgres://u:p%40@h:5432/db?sslmode=require").is_ok() && postgres_url("postgresql://h/db").is_ok());
-        assert!(postgres_url("postgres://h:5432").is_err() && postgres_url("mysql://h/db").is_err());
+        assert!(
+            http_url("http://localhost:8081/apis/ccompat/v7").is_ok()
+                && http_url("https://u:p@registry").is_ok()
+        );
+        assert!(
+            http_url("localhost:8081").is_err()
+                && http_url("http://").is_err()
+                && http_url("http://h:port").is_err()
+        );
+        assert!(
+            postgres_url("postgres://u:p%40@h:5432/db?sslmode=require").is_ok()
+                && postgres_url("postgresql://h/db").is_ok()
+        );
+        assert!(
+            postgres_url("postgres://h:5432").is_err() && postgres_url("mysql://h/db").is_err()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Where each key stands in the file. Only lines are kept, and the text of the SQL: the rest of the file may hold secrets.
+//! Where each key stands in the file. Only lines are kept, and the text of the SQL: the rest of the
+//! file may hold secrets.
 
 use crate::mistake::Excerpt;
 use std::collections::BTreeMap;
@@ -23,8 +24,16 @@ impl Places {
     /// The paths are several because elements of lists are known by number and by name.
     fn walk(&mut self, text: &str, table: &DeTable<'_>, paths: &[String]) {
         for (key, value) in table {
-            let own: Vec<String> =
-                paths.iter().map(|p| if p.is_empty() { key.get_ref().to_string() } else { format!("{p}.{}", key.get_ref()) }).collect();
+            let own: Vec<String> = paths
+                .iter()
+                .map(|p| {
+                    if p.is_empty() {
+                        key.get_ref().to_string()
+                    } else {
+                        format!("{p}.{}", key.get_ref())
+                    }
+                })
+                .collect();
             self.note(text, &own, key.span().start..value.span().end.max(key.span().end));
             match value.get_ref() {
                 DeValue::Table(inner) => self.walk(text, inner, &own),
@@ -38,10 +47,18 @@ impl Places {
         }
     }
 
-    fn element(&mut self, text: &str, element: &toml::Spanned<DeValue<'_>>, index: usize, paths: &[String]) {
+    fn element(
+        &mut self,
+        text: &str,
+        element: &toml::Spanned<DeValue<'_>>,
+        index: usize,
+        paths: &[String],
+    ) {
         let mut own: Vec<String> = paths.iter().map(|p| format!("{p}[{index}]")).collect();
         let inner = element.get_ref().as_table();
-        let name = inner.and_then(|t| t.iter().find(|(k, _)| k.get_ref() == "name")).and_then(|(_, v)| v.get_ref().as_str());
+        let name = inner
+            .and_then(|t| t.iter().find(|(k, _)| k.get_ref() == "name"))
+            .and_then(|(_, v)| v.get_ref().as_str());
         own.extend(paths.iter().flat_map(|p| name.map(|n| format!("{p}.{n}"))));
         self.note(text, &own, element.span());
         if let Some(inner) = inner {
@@ -71,8 +88,8 @@ impl Places {
         }
     }
 
-    /// The first line in the SQL of `key` that holds `token` as a word of its own. The last such word counts: a result column's name stands
-    /// behind its expression.
+    /// The first line in the SQL of `key` that holds `token` as a word of its own. The last such
+    /// word counts: a result column's name stands behind its expression.
     pub(super) fn find(&self, key: &str, token: &str) -> Option<(usize, Excerpt)> {
         let (first, text) = self.sql.get(key)?;
         text.lines().enumerate().find_map(|(i, line)| {
@@ -81,7 +98,10 @@ impl Places {
             let at = word(line, token, skip)?;
             let indent = line.len() - line.trim_start().len();
             let from = line[indent..at].chars().count();
-            Some((first + i, Excerpt { text: line.trim().to_owned(), from, len: token.chars().count() }))
+            Some((
+                first + i,
+                Excerpt { text: line.trim().to_owned(), from, len: token.chars().count() },
+            ))
         })
     }
 }
@@ -89,7 +109,9 @@ impl Places {
 fn word(line: &str, token: &str, skip: usize) -> Option<usize> {
     let inside = |c: char| c.is_alphanumeric() || c == '_';
     let bounded = |at: &usize| {
-        let alone = |c: Option<char>, edge: Option<char>| !(c.is_some_and(inside) && edge.is_some_and(inside));
+        let alone = |c: Option<char>, edge: Option<char>| {
+            !(c.is_some_and(inside) && edge.is_some_and(inside))
+        };
         alone(line[..*at].chars().next_back(), token.chars().next())
             && alone(line[at + token.len()..].chars().next(), token.chars().next_back())
     };

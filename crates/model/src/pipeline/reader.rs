@@ -1,5 +1,6 @@
-//! Reads declared keys out of a TOML document and collects everything that is wrong on the way. Getters always answer, with an empty
-//! value when there was a mistake: the caller assembles on, and the mistakes decide at the end.
+//! Reads declared keys out of a TOML document and collects everything that is wrong on the way.
+//! Getters always answer, with an empty value when there was a mistake: the caller assembles on,
+//! and the mistakes decide at the end.
 
 mod collections;
 mod values;
@@ -89,7 +90,9 @@ impl<'a> Table<'a> {
             if known().any(|k| k == name) {
                 continue;
             }
-            let elsewhere = super::keys::SECTIONS.iter().find(|s| s.name == section.name && s.keys.iter().any(|k| k.name == name));
+            let elsewhere = super::keys::SECTIONS
+                .iter()
+                .find(|s| s.name == section.name && s.keys.iter().any(|k| k.name == name));
             let what = match elsewhere.and_then(|s| s.variant) {
                 Some(variant) => format!("belongs to type = \"{variant}\""),
                 None => format!("unknown key{}", did_you_mean(name, known())),
@@ -124,11 +127,21 @@ impl<'a> Table<'a> {
         let tables = elements.map(|e| e.get_ref().as_table()).collect::<Option<Vec<_>>>();
         match tables.filter(|_| value.get_ref().is_array()) {
             Some(tables) => {
-                let table = |(i, entries)| Table { reader: self.reader, entries: Some(entries), path: format!("{}[{i}]", self.at(name)) };
+                let table = |(i, entries)| Table {
+                    reader: self.reader,
+                    entries: Some(entries),
+                    path: format!("{}[{i}]", self.at(name)),
+                };
                 tables.into_iter().enumerate().map(table).collect()
             }
             None => {
-                self.report(name, format!("is {}; a list of tables is wanted: [[{name}]]", article(value.get_ref())));
+                self.report(
+                    name,
+                    format!(
+                        "is {}; a list of tables is wanted: [[{name}]]",
+                        article(value.get_ref())
+                    ),
+                );
                 Vec::new()
             }
         }
@@ -149,5 +162,7 @@ fn article(value: &DeValue<'_>) -> &'static str {
 
 /// Text of the file as it may be shown on a terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }

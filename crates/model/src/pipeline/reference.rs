@@ -10,9 +10,24 @@ pub fn reference() -> String {
     let mut out = String::new();
     for section in SECTIONS {
         // writing to a String cannot fail
-        write!(out, "{}{}\n\n| key | type | default | unit | meaning |\n|---|---|---|---|---|\n", heading(section), section.doc).ok();
+        write!(
+            out,
+            "{}{}\n\n| key | type | default | unit | meaning |\n|---|---|---|---|---|\n",
+            heading(section),
+            section.doc
+        )
+        .ok();
         for key in section.keys {
-            writeln!(out, "| `{}` | {} | {} | {} | {} |", key.name, kind(key.kind), default(key), key.unit, key.doc).ok();
+            writeln!(
+                out,
+                "| `{}` | {} | {} | {} | {} |",
+                key.name,
+                kind(key.kind),
+                default(key),
+                key.unit,
+                key.doc
+            )
+            .ok();
         }
         out.push('\n');
     }
@@ -41,9 +56,13 @@ fn kind(kind: Kind) -> String {
         Kind::Integer(low, high) => format!("integer, {}", span(low.to_string(), high.to_string())),
         Kind::Share => "number, 0.0 … 1.0".into(),
         Kind::Duration(low, high) => format!("duration, {}", span(millis(low), millis(high))),
-        Kind::Size(low, high) => format!("size, {}", span(units::show_size(low), units::show_size(high))),
+        Kind::Size(low, high) => {
+            format!("size, {}", span(units::show_size(low), units::show_size(high)))
+        }
         Kind::Flag => "true or false".into(),
-        Kind::Choice(choices) => choices.iter().map(|c| format!("`\"{c}\"`")).collect::<Vec<_>>().join(" or "),
+        Kind::Choice(choices) => {
+            choices.iter().map(|c| format!("`\"{c}\"`")).collect::<Vec<_>>().join(" or ")
+        }
         Kind::Texts(_) => "text or list of texts".into(),
         Kind::Map(..) => "table of texts".into(),
         Kind::Secrets => "table, never shown".into(),

@@ -27,24 +27,37 @@ fn names_once(pipeline: &Pipeline, reader: &Reader<'_>) {
         for (i, name) in names.into_iter().enumerate().filter(|(_, n)| !n.is_empty()) {
             let key = format!("{list}[{i}].name");
             if let Some(first) = seen.insert(name, key.clone()) {
-                let line = reader.places.line(&first).map(|l| format!(" in line {l}")).unwrap_or_default();
-                reader.report(Mistake::new(key, format!("`{}` is already the name of another {list}{line}", printable(name))));
+                let line =
+                    reader.places.line(&first).map(|l| format!(" in line {l}")).unwrap_or_default();
+                reader.report(Mistake::new(
+                    key,
+                    format!("`{}` is already the name of another {list}{line}", printable(name)),
+                ));
             }
         }
     }
 }
 
 fn topics(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
-    let (input, output, dead) = (&pipeline.input.topic, &pipeline.output.topic, &pipeline.dead_letters.topic);
+    let (input, output, dead) =
+        (&pipeline.input.topic, &pipeline.output.topic, &pipeline.dead_letters.topic);
     if input.is_empty() {
         return;
     }
     if output == input {
-        report("output.topic", format!("`{output}` is the input topic: the enricher would read its own output for ever"));
+        report(
+            "output.topic",
+            format!(
+                "`{output}` is the input topic: the enricher would read its own output for ever"
+            ),
+        );
     }
     if dead == input || dead == output {
         let which = if dead == input { "input" } else { "output" };
-        report("dead_letters.topic", format!("`{dead}` is the {which} topic; dead letters need one of their own"));
+        report(
+            "dead_letters.topic",
+            format!("`{dead}` is the {which} topic; dead letters need one of their own"),
+        );
     } else if let Err(what) = names::topic(dead) {
         // a given topic has been checked already; the default one can be too long
         report("input.topic", format!("makes the dead-letter topic `{dead}`, which {what}"));
@@ -53,10 +66,16 @@ fn topics(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
 
 fn times(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
     let (linger, kafka) = (pipeline.batch.linger, &pipeline.kafka);
-    for (key, limit) in [("session_timeout", kafka.session_timeout), ("transaction_timeout", kafka.transaction_timeout)] {
+    for (key, limit) in [
+        ("session_timeout", kafka.session_timeout),
+        ("transaction_timeout", kafka.transaction_timeout),
+    ] {
         if !limit.is_zero() && linger >= limit / 2 {
             let (linger, limit) = (units::show_duration(linger), units::show_duration(limit));
-            report("batch.linger", format!("is {linger}; less than half of kafka.{key}, which is {limit}, is wanted"));
+            report(
+                "batch.linger",
+                format!("is {linger}; less than half of kafka.{key}, which is {limit}, is wanted"),
+            );
         }
     }
 }
@@ -70,7 +89,13 @@ fn threads(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
     let workers = &pipeline.workers;
     let idle = |key: &str, threads: usize, shares: usize, of: &str| {
         if shares > 0 && threads > shares {
-            report(key, format!("is {threads}, but {of} is {shares}: {} would never have work", threads - shares));
+            report(
+                key,
+                format!(
+                    "is {threads}, but {of} is {shares}: {} would never have work",
+                    threads - shares
+                ),
+            );
         }
     };
     idle("workers.enricher", workers.enricher, partitions, "input.partitions");
@@ -93,16 +118,23 @@ fn targets(pipeline: &Pipeline, reader: &Reader<'_>) {
     for (i, sink) in pipeline.sinks.iter().enumerate() {
         let Target::Postgres(p) = &sink.target;
         let named = !p.table.is_empty() && !p.url.expose().is_empty();
-        if named && let Some(other) = seen.insert((p.url.expose(), &p.schema, &p.table), &sink.name) {
+        if named && let Some(other) = seen.insert((p.url.expose(), &p.schema, &p.table), &sink.name)
+        {
             let table = format!("{}.{}", p.schema, p.table);
             let key = format!("sink[{i}].table");
-            reader.report(Mistake::new(key, format!("sink `{other}` already writes {table}: every record would be there twice")));
+            reader.report(Mistake::new(
+                key,
+                format!("sink `{other}` already writes {table}: every record would be there twice"),
+            ));
         }
         if let Mode::Upsert { key } = &p.mode
             && p.lineage
             && key.iter().any(|k| k.starts_with("weir_"))
         {
-            reader.report(Mistake::new(format!("sink[{i}].key"), "names a lineage column, which is different in every record".to_owned()));
+            reader.report(Mistake::new(
+                format!("sink[{i}].key"),
+                "names a lineage column, which is different in every record".to_owned(),
+            ));
         }
     }
 }

@@ -3,8 +3,15 @@
 use std::time::Duration;
 
 const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
-const SIZES: [(&str, u64); 7] =
-    [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1)];
+const SIZES: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
 
 /// `None` when `text` is not a whole number followed by ms, s, m or h.
 pub(super) fn duration(text: &str) -> Option<Duration> {
@@ -26,13 +33,21 @@ fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 /// The shortest exact text: `90s`, `2m`, `250ms`.
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let (unit, factor) = DURATIONS.iter().rev().find(|(_, f)| millis.is_multiple_of(*f) && millis >= *f).unwrap_or(&DURATIONS[0]);
+    let (unit, factor) = DURATIONS
+        .iter()
+        .rev()
+        .find(|(_, f)| millis.is_multiple_of(*f) && millis >= *f)
+        .unwrap_or(&DURATIONS[0]);
     format!("{}{unit}", millis / factor)
 }
 
 /// The shortest exact binary text: `16MiB`, `1000B`.
 pub(super) fn show_size(bytes: u64) -> String {
-    let (unit, factor) = SIZES[..3].iter().rev().find(|(_, f)| bytes.is_multiple_of(*f) && bytes >= *f).unwrap_or(&SIZES[6]);
+    let (unit, factor) = SIZES[..3]
+        .iter()
+        .rev()
+        .find(|(_, f)| bytes.is_multiple_of(*f) && bytes >= *f)
+        .unwrap_or(&SIZES[6]);
     format!("{}{unit}", bytes / factor)
 }
 

@@ -1,44 +1,52 @@
 use super::*;
 use crate::progress::Counters;
 
-fn standing(partition: Partition, next: Option<Offset>) -> Standing {
-    Standing { partition, fence: 7, next, progress: Progress::default() }
+fn committed(partition: Partition, next: Option<Offset>) -> CommittedPosition {
+    CommittedPosition { partition, fence: 7, next, progress: Progress::default() }
 }
 
-fn found(partition: Partition, next: Option<Offset>) -> Found {
-    Found { standing: standing(partition, next), low: 0, high: 1_000, traces: false }
+fn found(partition: Partition, next: Option<Offset>) -> PartitionState {
+    PartitionState { committed: committed(partition, next), low: 0, high: 1_000, traces: false }
 }
 
 fn delta(records: u64) -> Progress {
-    Progress { counters: Counters { read: records, written: records, filtered: 0, dead: 0 }, last: Some(1), filtered_since: 0 }
+    Progress {
+        counters: Counters { read: records, written: records, filtered: 0, dead: 0 },
+        last: Some(1),
+        filtered_since: 0,
+    }
 }
 
 fn deltas(all: &[(Partition, u64)]) -> BTreeMap<Partition, Progress> {
     all.iter().map(|&(partition, records)| (partition, delta(records))).collect()
 }
 
-fn acquire(worker: &mut Worker, all: Vec<Found>) {
-    let Some(Command::Acquire { term, partitions }) = worker.next_command() else { panic!("nothing to acquire") };
-    assert_eq!(partitions, all.iter().map(|found| found.standing.partition).collect::<Vec<_>>());
+fn acquire(worker: &mut StateMachine, all: Vec<PartitionState>) {
+    let Some(Command::Acquire { term, partitions }) = worker.next_command() else {
+        panic!("nothing to acquire")
+    };
+    assert_eq!(partitions, all.iter().map(|found| found.committed.partition).collect::<Vec<_>>());
     worker.handle(Event::Acquired { term, found: all });
 }
 
-fn start(worker: &mut Worker) -> Vec<(Partition, Offset)> {
-    let Some(Command::Start { term, positions }) = worker.next_command() else { panic!("nothing to start") };
+fn start(worker: &mut StateMachine) -> Vec<(Partition, Offset)> {
+    let Some(Command::Start { term, positions }) = worker.next_command() else {
+        panic!("nothing to start")
+    };
     worker.handle(Event::Started { term });
     positions
 }
 
 /// A sink's worker that reads partitions 0 and 1 from offset 10 on.
-fn running() -> Worker {
-    let mut worker = Worker::new(Fencing::PerPartition);
+fn running() -> StateMachine {
+    let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0, 1]));
     acquire(&mut worker, vec![found(0, Some(10)), found(1, Some(10))]);
     assert_eq!(start(&mut worker), [(0, 10), (1, 10)]);
     worker
 }
 
-fn collect(worker: &mut Worker, partition: Partition, offsets: &[Offset]) -> Term {
+fn collect(worker: &mut StateMachine, partition: Partition, offsets: &[Offset]) -> Term {
     for &offset in offsets {
         assert!(worker.admit(partition, offset), "offset {offset}");
     }
@@ -47,11 +55,11 @@ fn collect(worker: &mut Worker, partition: Partition, offsets: &[Offset]) -> Ter
 
 #[test]
 fn fence_comes_before_reading_and_reading_before_starting() {
-    let mut worker = Worker::new(Fencing::PerWorker);
+    let mut worker = StateMachine::new(Fencing::PerWorker);
     worker.handle(Event::Assigned(vec![3]));
-    assert_eq!(worker.next_command(), Some(Command::Recycle));
-    assert_eq!(worker.next_command(), Some(Command::Recycle), "repeated until done");
-    worker.handle(Event::Recycled);
+    assert_eq!(worker.next_command(), Some(Command::Reinitialize));
+    assert_eq!(worker.next_command(), Some(Command::Reinitialize), "repeated until done");
+    worker.handle(Event::Reinitialized);
     assert_eq!((worker.term(), worker.admit(3, 20)), (None, false));
     acquire(&mut worker, vec![found(3, Some(20))]);
     assert_eq!((worker.term(), worker.admit(3, 20)), (None, false));
@@ -62,15 +70,15 @@ fn fence_comes_before_reading_and_reading_before_starting() {
 
 #[test]
 fn producer_is_made_before_anything_is_assigned() {
-    assert_eq!(Worker::new(Fencing::PerWorker).next_command(), Some(Command::Recycle));
-    assert_eq!(Worker::new(Fencing::PerPartition).next_command(), None);
+    assert_eq!(StateMachine::new(Fencing::PerWorker).next_command(), Some(Command::Reinitialize));
+    assert_eq!(StateMachine::new(Fencing::PerPartition).next_command(), None);
 }
 
 #[test]
 fn first_start_begins_at_the_first_record_of_the_log() {
-    let mut worker = Worker::new(Fencing::PerPartition);
+    let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
-    acquire(&mut worker, vec![Found { low: 42, ..found(0, None) }]);
+    acquire(&mut worker, vec![PartitionState { low: 42, ..found(0, None) }]);
     assert_eq!(start(&mut worker), [(0, 42)]);
     let term = collect(&mut worker, 0, &[42]);
     let claims = worker.claim(term, &deltas(&[(0, 1)])).unwrap();
@@ -79,7 +87,7 @@ fn first_start_begins_at_the_first_record_of_the_log() {
 
 #[test]
 fn acquiring_may_be_answered_in_parts() {
-    let mut worker = Worker::new(Fencing::PerPartition);
+    let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0, 1]));
     let Some(Command::Acquire { term, .. }) = worker.next_command() else { panic!() };
     worker.handle(Event::Acquired { term, found: vec![found(1, Some(5))] });
@@ -90,7 +98,8 @@ fn acquiring_may_be_answered_in_parts() {
 #[test]
 fn stale_records_are_dropped_and_gaps_are_allowed() {
     let mut worker = running();
-    let verdicts: Vec<bool> = [9, 10, 10, 14, 12, 15].into_iter().map(|offset| worker.admit(0, offset)).collect();
+    let verdicts: Vec<bool> =
+        [9, 10, 10, 14, 12, 15].into_iter().map(|offset| worker.admit(0, offset)).collect();
     assert_eq!(verdicts, [false, true, false, true, false, true]);
     assert!(!worker.admit(2, 10), "not assigned");
 }
@@ -101,12 +110,21 @@ fn claim_ends_one_after_the_last_record_and_adds_to_the_books() {
     collect(&mut worker, 1, &[10, 11]);
     let term = collect(&mut worker, 0, &[10, 17]);
     let claims = worker.claim(term, &deltas(&[(0, 2), (1, 2)])).unwrap();
-    let expected = |partition, next| Claim { partition, fence: 7, expected: Some(10), next, progress: delta(2) };
+    let expected = |partition, next| Claim {
+        partition,
+        fence: 7,
+        expected: Some(10),
+        next,
+        progress: delta(2),
+    };
     assert_eq!(claims, [expected(0, 18), expected(1, 12)]);
     assert!(worker.in_flight());
-    worker.handle(Event::Landed(Outcome::Committed));
+    worker.handle(Event::WriteFinished(Outcome::Committed));
     assert!(!worker.in_flight());
-    assert_eq!(worker.committed().collect::<Vec<_>>(), [(0, Some(18), &delta(2)), (1, Some(12), &delta(2))]);
+    assert_eq!(
+        worker.committed().collect::<Vec<_>>(),
+        [(0, Some(18), &delta(2)), (1, Some(12), &delta(2))]
+    );
 }
 
 #[test]
@@ -121,11 +139,17 @@ fn nothing_to_claim_is_no_transaction() {
 fn a_record_that_is_not_in_the_books_stops_the_claim() {
     let mut worker = running();
     let term = collect(&mut worker, 0, &[10, 11, 12]);
-    assert_eq!(worker.claim(term, &deltas(&[(0, 2)])), Err(Error::Unbalanced { partition: 0, admitted: 3, delta: delta(2) }));
+    assert_eq!(
+        worker.claim(term, &deltas(&[(0, 2)])),
+        Err(Error::Unbalanced { partition: 0, admitted: 3, delta: delta(2) })
+    );
     let mut books = delta(3);
     books.counters.written = 2;
     let unbalanced = BTreeMap::from([(0, books)]);
-    assert_eq!(worker.claim(term, &unbalanced), Err(Error::Unbalanced { partition: 0, admitted: 3, delta: books }));
+    assert_eq!(
+        worker.claim(term, &unbalanced),
+        Err(Error::Unbalanced { partition: 0, admitted: 3, delta: books })
+    );
     assert!(worker.claim(term, &deltas(&[(0, 3)])).is_ok());
 }
 
@@ -135,12 +159,19 @@ fn next_batch_builds_upon_the_one_in_flight() {
     let term = collect(&mut worker, 0, &[10, 11]);
     worker.claim(term, &deltas(&[(0, 2)])).unwrap();
     assert_eq!(worker.progress(0), Some(&delta(2)));
-    assert_eq!(worker.committed().next(), Some((0, Some(10), &Progress::default())), "not durable yet");
+    assert_eq!(
+        worker.committed().next(),
+        Some((0, Some(10), &Progress::default())),
+        "not durable yet"
+    );
     let term = collect(&mut worker, 0, &[12]);
     assert_eq!(worker.claim(term, &deltas(&[(0, 1)])), Err(Error::Busy));
-    worker.handle(Event::Landed(Outcome::Committed));
+    worker.handle(Event::WriteFinished(Outcome::Committed));
     let claims = worker.claim(term, &deltas(&[(0, 1)])).unwrap();
-    assert_eq!((claims[0].expected, claims[0].next, claims[0].progress.counters.read), (Some(12), 13, 3));
+    assert_eq!(
+        (claims[0].expected, claims[0].next, claims[0].progress.counters.read),
+        (Some(12), 13, 3)
+    );
 }
 
 #[test]
@@ -151,26 +182,36 @@ fn failure_rewinds_every_partition_and_drops_the_batch_collected_meanwhile() {
         worker.claim(term, &deltas(&[(0, 2)])).unwrap();
         collect(&mut worker, 1, &[10]);
         let term = collect(&mut worker, 0, &[12]);
-        worker.handle(Event::Landed(outcome));
+        worker.handle(Event::WriteFinished(outcome));
         assert_eq!(worker.claim(term, &deltas(&[(0, 1), (1, 1)])), Err(Error::Stale));
         acquire(&mut worker, vec![found(0, Some(12)), found(1, Some(10))]);
-        assert_eq!(start(&mut worker), [(0, 12), (1, 10)], "where the ledger says");
-        assert_eq!(worker.claim(term, &deltas(&[(0, 1), (1, 1)])), Err(Error::Stale), "the old term stays dead");
+        assert_eq!(start(&mut worker), [(0, 12), (1, 10)], "where the position store says");
+        assert_eq!(
+            worker.claim(term, &deltas(&[(0, 1), (1, 1)])),
+            Err(Error::Stale),
+            "the old term stays dead"
+        );
     }
 }
 
 #[test]
-fn producer_is_recycled_after_everything_but_a_definite_success() {
-    for (outcome, recycles) in [(Outcome::Committed, false), (Outcome::Refused, true), (Outcome::Unknown, true)] {
-        let mut worker = Worker::new(Fencing::PerWorker);
-        worker.handle(Event::Recycled);
+fn producer_is_reinitialized_after_everything_but_a_definite_success() {
+    for (outcome, reinitializations) in
+        [(Outcome::Committed, false), (Outcome::Refused, true), (Outcome::Unknown, true)]
+    {
+        let mut worker = StateMachine::new(Fencing::PerWorker);
+        worker.handle(Event::Reinitialized);
         worker.handle(Event::Assigned(vec![0]));
         acquire(&mut worker, vec![found(0, Some(10))]);
         start(&mut worker);
         let term = collect(&mut worker, 0, &[10]);
         worker.claim(term, &deltas(&[(0, 1)])).unwrap();
-        worker.handle(Event::Landed(outcome));
-        assert_eq!(worker.next_command() == Some(Command::Recycle), recycles, "{outcome:?}");
+        worker.handle(Event::WriteFinished(outcome));
+        assert_eq!(
+            worker.next_command() == Some(Command::Reinitialize),
+            reinitializations,
+            "{outcome:?}"
+        );
     }
 }
 
@@ -183,7 +224,7 @@ fn rebalance_during_a_write_waits_for_its_outcome_and_then_asks_the_ledger() {
         worker.handle(Event::Revoked(vec![0, 1]));
         worker.handle(Event::Assigned(vec![0]));
         assert_eq!((worker.next_command(), worker.term(), worker.progress(0)), (None, None, None));
-        worker.handle(Event::Landed(outcome));
+        worker.handle(Event::WriteFinished(outcome));
         assert_eq!(worker.committed().count(), 0, "a write of an earlier term proves nothing");
         acquire(&mut worker, vec![found(0, Some(11))]);
         assert_eq!(start(&mut worker), [(0, 11)]);
@@ -214,7 +255,7 @@ fn partition_that_stays_is_acquired_again_when_another_comes() {
 
 #[test]
 fn answers_of_an_earlier_term_are_ignored() {
-    let mut worker = Worker::new(Fencing::PerPartition);
+    let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
     let Some(Command::Acquire { term: old, .. }) = worker.next_command() else { panic!() };
     worker.handle(Event::Revoked(vec![0]));
@@ -224,7 +265,7 @@ fn answers_of_an_earlier_term_are_ignored() {
     worker.handle(Event::Started { term: old });
     assert_eq!(worker.term(), None);
     assert_eq!(start(&mut worker), [(0, 2)]);
-    worker.handle(Event::Landed(Outcome::Refused));
+    worker.handle(Event::WriteFinished(Outcome::Refused));
     assert!(worker.term().is_some(), "no transaction was in flight");
 }
 
@@ -232,7 +273,10 @@ fn answers_of_an_earlier_term_are_ignored() {
 fn loss_before_the_position_halts_that_partition_and_names_the_range() {
     let mut worker = running();
     worker.handle(Event::OutOfRange);
-    acquire(&mut worker, vec![Found { low: 15, ..found(0, Some(10)) }, found(1, Some(10))]);
+    acquire(
+        &mut worker,
+        vec![PartitionState { low: 15, ..found(0, Some(10)) }, found(1, Some(10))],
+    );
     let halt = Halt::Expired { from: 10, to: 15 };
     assert_eq!(worker.next_command(), Some(Command::Halt { partition: 0, halt }));
     assert_eq!(start(&mut worker), [(1, 10)], "the others go on");
@@ -243,37 +287,40 @@ fn loss_before_the_position_halts_that_partition_and_names_the_range() {
 
 #[test]
 fn loss_behind_the_end_halts() {
-    let mut worker = Worker::new(Fencing::PerPartition);
+    let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
-    acquire(&mut worker, vec![Found { high: 9, ..found(0, Some(10)) }]);
-    assert_eq!(worker.next_command(), Some(Command::Halt { partition: 0, halt: Halt::Truncated { end: 9, next: 10 } }));
+    acquire(&mut worker, vec![PartitionState { high: 9, ..found(0, Some(10)) }]);
+    assert_eq!(
+        worker.next_command(),
+        Some(Command::Halt { partition: 0, halt: Halt::Truncated { end: 9, next: 10 } })
+    );
     assert_eq!(start(&mut worker), []);
 }
 
 #[test]
 fn loss_of_the_ledger_is_no_first_start() {
-    let mut worker = Worker::new(Fencing::PerPartition);
+    let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
-    acquire(&mut worker, vec![Found { traces: true, ..found(0, None) }]);
-    acquire(&mut worker, vec![Found { traces: true, ..found(0, None) }]);
+    acquire(&mut worker, vec![PartitionState { traces: true, ..found(0, None) }]);
+    acquire(&mut worker, vec![PartitionState { traces: true, ..found(0, None) }]);
     assert_eq!(worker.next_command(), Some(Command::Halt { partition: 0, halt: Halt::Forgotten }));
 }
 
 #[test]
 fn data_of_a_successor_is_not_taken_for_a_lost_ledger() {
-    let mut worker = Worker::new(Fencing::PerPartition);
+    let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
-    acquire(&mut worker, vec![Found { traces: true, ..found(0, None) }]);
-    acquire(&mut worker, vec![Found { traces: true, ..found(0, Some(5)) }]);
+    acquire(&mut worker, vec![PartitionState { traces: true, ..found(0, None) }]);
+    acquire(&mut worker, vec![PartitionState { traces: true, ..found(0, Some(5)) }]);
     assert_eq!(start(&mut worker), [(0, 5)]);
 }
 
 #[test]
 fn position_at_either_end_of_the_log_is_no_loss() {
     for (low, high) in [(10, 20), (5, 10), (10, 10)] {
-        let mut worker = Worker::new(Fencing::PerPartition);
+        let mut worker = StateMachine::new(Fencing::PerPartition);
         worker.handle(Event::Assigned(vec![0]));
-        acquire(&mut worker, vec![Found { low, high, ..found(0, Some(10)) }]);
+        acquire(&mut worker, vec![PartitionState { low, high, ..found(0, Some(10)) }]);
         assert_eq!(start(&mut worker), [(0, 10)]);
     }
 }
@@ -282,12 +329,15 @@ fn position_at_either_end_of_the_log_is_no_loss() {
 fn halted_partition_stays_halted_until_the_next_rebalance() {
     let mut worker = running();
     worker.handle(Event::OutOfRange);
-    acquire(&mut worker, vec![Found { low: 15, ..found(0, Some(10)) }, found(1, Some(10))]);
+    acquire(
+        &mut worker,
+        vec![PartitionState { low: 15, ..found(0, Some(10)) }, found(1, Some(10))],
+    );
     assert!(matches!(worker.next_command(), Some(Command::Halt { .. })));
     start(&mut worker);
     let term = collect(&mut worker, 1, &[10]);
     worker.claim(term, &deltas(&[(1, 1)])).unwrap();
-    worker.handle(Event::Landed(Outcome::Refused));
+    worker.handle(Event::WriteFinished(Outcome::Refused));
     acquire(&mut worker, vec![found(1, Some(10))]);
     assert_eq!(start(&mut worker), [(1, 10)]);
     worker.handle(Event::Assigned(vec![]));
@@ -300,8 +350,8 @@ fn a_record_that_the_target_refuses_is_dead_and_not_written() {
     let mut worker = running();
     let term = collect(&mut worker, 0, &[10, 11]);
     worker.claim(term, &deltas(&[(0, 2)])).unwrap();
-    worker.bury(0, 1);
-    worker.handle(Event::Landed(Outcome::Committed));
+    worker.mark_dead(0, 1);
+    worker.handle(Event::WriteFinished(Outcome::Committed));
     let counters = worker.progress(0).unwrap().counters;
     assert_eq!((counters.read, counters.written, counters.dead), (2, 1, 1));
 }

@@ -1,14 +1,18 @@
-//! A service around the machine: the loop of `weir_model::protocol`, with requests to a network that fails. Producer, enricher and sink
-//! differ in how they acquire a partition (here), and in what a batch becomes (`plan.rs`).
+//! A service around the machine: the loop of `weir_model::protocol`, with requests to a network
+//! that fails. Producer, enricher and sink differ in how they acquire a partition (here), and in
+//! what a batch becomes (`plan.rs`).
 
-use crate::broker::{INPUT, LETTERS, OUTPUT, POSITIONS};
+use crate::broker::{DEAD_LETTERS, INPUT, OUTPUT, POSITIONS};
 use crate::group::Rebalance;
 use crate::mutant::Mutant;
 use crate::network::{Reply, Request};
 use crate::record::{MAX, Record};
 use crate::world::World;
 use std::collections::VecDeque;
-use weir_model::protocol::{Claim, Command, Error, Event, Fencing, Found, Offset, Outcome, Partition, Standing, Term, Worker};
+use weir_model::protocol::{
+    Claim, Command, CommittedPosition, Error, Event, Fencing, Offset, Outcome, Partition,
+    PartitionState, Term, Worker,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -21,7 +25,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Task {
     Nothing,
-    Recycle,
+    Reinitialize,
     /// A mutant's: an abort instead of a new epoch.
     Abort,
     Fence(Term, usize),
@@ -52,7 +56,7 @@ pub(crate) struct Batch {
 
 /// A transactional producer on the client's side.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Unit {
+pub(crate) struct TransactionalProducer {
     pub(crate) epoch: u32,
     pub(crate) sequences: [u32; POSITIONS + 1],
 }
@@ -72,12 +76,13 @@ pub(crate) struct Actor {
     pub(crate) member: u32,
     pub(crate) generation: u32,
     owned: Vec<Partition>,
-    /// Token of the answer that the loop waits for, and of the one that the transaction in flight waits for; 0: none.
+    /// Token of the answer that the loop waits for, and of the one that the transaction in flight
+    /// waits for; 0: none.
     awaiting: u64,
     writing: u64,
     task: Task,
     /// Per source partition (producer), or the first (enricher).
-    pub(crate) units: [Unit; MAX],
+    pub(crate) units: [TransactionalProducer; MAX],
     reader: [Option<Offset>; MAX],
     batch: Option<Batch>,
     plan: VecDeque<Request>,
@@ -87,17 +92,18 @@ pub(crate) struct Actor {
     last_claims: Vec<Claim>,
     last_outcome: Outcome,
     ended: End,
-    /// The last failure left the producer usable, were it not for the recycle rule.
+    /// The last failure left the producer usable, were it not for the reinitialize rule.
     usable: bool,
     /// What the last claims started from, for a mutant that does not ask again.
-    remembered: [Option<Standing>; MAX],
+    remembered: [Option<CommittedPosition>; MAX],
     /// Read before the fence, by a mutant.
-    read_early: Option<(Term, Standing)>,
+    read_early: Option<(Term, CommittedPosition)>,
 }
 
 impl Actor {
     pub(crate) fn new(id: usize, kind: Kind, slot: usize, width: usize) -> Actor {
-        let fencing = if kind == Kind::Enricher { Fencing::PerWorker } else { Fencing::PerPartition };
+        let fencing =
+            if kind == Kind::Enricher { Fencing::PerWorker } else { Fencing::PerPartition };
         Actor {
             id,
             kind,
@@ -131,7 +137,11 @@ impl Actor {
     pub(crate) fn crash(&mut self, world: &mut World) {
         world.note(|| format!("crash {}", self.id));
         world.evidence.crashes += 1;
-        world.net.iter_mut().filter(|message| message.from == self.id).for_each(|message| message.token = 0);
+        world
+            .net
+            .iter_mut()
+            .filter(|message| message.from == self.id)
+            .for_each(|message| message.token = 0);
         if let Some(session) = self.session {
             world.tell(self.id, 100, Request::Close { session });
         }
@@ -160,15 +170,22 @@ impl Actor {
             self.poll(world);
         }
         match self.worker.next_command() {
-            Some(Command::Recycle) => self.recycle(world),
-            Some(Command::Acquire { term, partitions }) => self.acquire(world, term, partitions[0] as usize),
+            Some(Command::Reinitialize) => self.reinitialize(world),
+            Some(Command::Acquire { term, partitions }) => {
+                self.acquire(world, term, partitions[0] as usize)
+            }
             Some(Command::Start { term, positions }) => self.start(world, term, &positions),
-            Some(Command::Halt { partition, halt }) if self.kind == Kind::Enricher && world.expired.is_some() => {
+            Some(Command::Halt { partition, halt })
+                if self.kind == Kind::Enricher && world.expired.is_some() =>
+            {
                 world.note(|| format!("{} halts partition {partition}: {halt}", self.id));
                 world.halts.push((partition, halt));
             }
             Some(Command::Halt { partition, halt }) => {
-                world.fail(format!("{:?} {} halts partition {partition}: {halt}", self.kind, self.id));
+                world.fail(format!(
+                    "{:?} {} halts partition {partition}: {halt}",
+                    self.kind, self.id
+                ));
             }
             None if self.batch.is_none() => self.collect(world),
             None if !self.worker.in_flight() => self.launch(world),
@@ -204,20 +221,25 @@ impl Actor {
         self.worker.handle(Event::Revoked(std::mem::take(&mut self.owned)));
     }
 
-    fn recycle(&mut self, world: &mut World) {
+    fn reinitialize(&mut self, world: &mut World) {
         let producer = MAX + self.slot;
-        world.evidence.recycles += 1;
-        if world.is(Mutant::RecycleRuleOff) && self.usable {
+        world.evidence.reinitializations += 1;
+        if world.is(Mutant::ReinitializeRuleOff) && self.usable {
             self.task = Task::Abort;
-            self.awaiting = world.call(self.id, Request::End { producer, epoch: self.units[0].epoch, commit: false });
+            self.awaiting = world.call(
+                self.id,
+                Request::End { producer, epoch: self.units[0].epoch, commit: false },
+            );
         } else {
-            self.task = Task::Recycle;
+            self.task = Task::Reinitialize;
             self.awaiting = world.call(self.id, Request::Init { producer });
         }
     }
 
     fn acquire(&mut self, world: &mut World, term: Term, partition: usize) {
-        let early = self.kind == Kind::Producer && world.is(Mutant::PositionReadBeforeTheFence) && !self.has_read_early(term, partition);
+        let early = self.kind == Kind::Producer
+            && world.is(Mutant::PositionReadBeforeTheFence)
+            && !self.has_read_early(term, partition);
         if self.kind == Kind::Enricher || early {
             self.read(world, term, partition, None);
         } else {
@@ -226,23 +248,33 @@ impl Actor {
     }
 
     fn has_read_early(&self, term: Term, partition: usize) -> bool {
-        self.read_early.as_ref().is_some_and(|(read, standing)| *read == term && standing.partition as usize == partition)
+        self.read_early.as_ref().is_some_and(|(read, committed)| {
+            *read == term && committed.partition as usize == partition
+        })
     }
 
     fn fence(&mut self, world: &mut World, term: Term, partition: usize) {
-        let request = if self.kind == Kind::Sink { Request::Fence { partition } } else { Request::Init { producer: partition } };
+        let request = if self.kind == Kind::Sink {
+            Request::Fence { partition }
+        } else {
+            Request::Init { producer: partition }
+        };
         self.task = Task::Fence(term, partition);
         self.awaiting = world.call(self.id, request);
     }
 
     fn read(&mut self, world: &mut World, term: Term, partition: usize, end: Option<usize>) {
-        let request =
-            if self.kind == Kind::Enricher { Request::Committed { partition } } else { Request::Position { source: partition, end } };
+        let request = if self.kind == Kind::Enricher {
+            Request::Committed { partition }
+        } else {
+            Request::Position { source: partition, end }
+        };
         self.task = Task::Read(term, partition);
         self.awaiting = world.call(self.id, request);
     }
 
-    /// The answer to what was asked, if it is still wanted. Whatever went wrong is asked for again by the machine.
+    /// The answer to what was asked, if it is still wanted. Whatever went wrong is asked for again
+    /// by the machine.
     pub(crate) fn answer(&mut self, world: &mut World, token: u64, reply: Reply) {
         if token == self.writing {
             self.writing = 0;
@@ -253,52 +285,73 @@ impl Actor {
         }
         self.awaiting = 0;
         match (std::mem::replace(&mut self.task, Task::Nothing), reply) {
-            (Task::Recycle, Reply::Epoch(epoch)) => {
-                self.units[0] = Unit { epoch, ..Unit::default() };
-                self.worker.handle(Event::Recycled);
+            (Task::Reinitialize, Reply::Epoch(epoch)) => {
+                self.units[0] = TransactionalProducer { epoch, ..TransactionalProducer::default() };
+                self.worker.handle(Event::Reinitialized);
             }
-            (Task::Abort, Reply::Done | Reply::Refused) => self.worker.handle(Event::Recycled),
+            (Task::Abort, Reply::Done | Reply::Refused) => self.worker.handle(Event::Reinitialized),
             (Task::Fence(term, partition), Reply::Epoch(epoch)) => {
-                self.units[partition] = Unit { epoch, ..Unit::default() };
+                self.units[partition] =
+                    TransactionalProducer { epoch, ..TransactionalProducer::default() };
                 match self.read_early.take() {
-                    Some((_, standing)) => self.found(world, term, standing),
+                    Some((_, committed)) => self.found(world, term, committed),
                     None => self.read(world, term, partition, None),
                 }
             }
-            (Task::Fence(term, _), Reply::Standing(standing)) => self.found(world, term, standing),
+            (Task::Fence(term, _), Reply::CommittedPosition(committed)) => {
+                self.found(world, term, committed)
+            }
             (Task::Fence(term, partition), Reply::Retry) => self.fence(world, term, partition),
-            (Task::Read(term, _), Reply::Standing(standing))
+            (Task::Read(term, _), Reply::CommittedPosition(committed))
                 if self.kind == Kind::Producer && world.is(Mutant::PositionReadBeforeTheFence) =>
             {
-                self.read_early = Some((term, standing));
+                self.read_early = Some((term, committed));
             }
-            (Task::Read(term, _), Reply::Standing(standing)) => self.found(world, term, standing),
-            (Task::Read(term, partition), Reply::RetryUpTo(end)) => self.read(world, term, partition, Some(end)),
+            (Task::Read(term, _), Reply::CommittedPosition(committed)) => {
+                self.found(world, term, committed)
+            }
+            (Task::Read(term, partition), Reply::RetryUpTo(end)) => {
+                self.read(world, term, partition, Some(end))
+            }
             _ => {}
         }
     }
 
-    fn found(&mut self, world: &mut World, term: Term, mut standing: Standing) {
-        let partition = standing.partition as usize;
-        if !matches!(self.worker.next_command(), Some(Command::Acquire { term: current, .. }) if current == term) {
+    fn found(&mut self, world: &mut World, term: Term, mut committed: CommittedPosition) {
+        let partition = committed.partition as usize;
+        if !matches!(self.worker.next_command(), Some(Command::Acquire { term: current, .. }) if current == term)
+        {
             world.evidence.late_answers += 1;
         }
         if self.last_outcome == Outcome::Unknown {
-            let claimed = self.last_claims.iter().find(|claim| claim.partition == standing.partition);
-            world.evidence.unknown_but_committed += u64::from(claimed.is_some_and(|claim| standing.next == Some(claim.next)));
+            let claimed =
+                self.last_claims.iter().find(|claim| claim.partition == committed.partition);
+            world.evidence.unknown_but_committed +=
+                u64::from(claimed.is_some_and(|claim| committed.next == Some(claim.next)));
             if world.is(Mutant::UnknownTakenAsRefused)
                 && let Some(old) = &self.remembered[partition]
             {
-                (standing.next, standing.progress) = (old.next, old.progress);
+                (committed.next, committed.progress) = (old.next, old.progress);
             }
         }
-        let high = if self.kind == Kind::Producer { world.size.records } else { world.broker.end_of(self.input() + partition) };
-        let at_the_end = world.is(Mutant::FirstStartAtTheEnd) && self.kind != Kind::Producer && standing.next.is_none();
+        let high = if self.kind == Kind::Producer {
+            world.size.records
+        } else {
+            world.broker.end_of(self.input() + partition)
+        };
+        let at_the_end = world.is(Mutant::FirstStartAtTheEnd)
+            && self.kind != Kind::Producer
+            && committed.next.is_none();
         let low = if at_the_end { high } else { self.low(world, partition) };
         let traces = self.kind == Kind::Enricher
-            && standing.next.is_none()
-            && [OUTPUT, LETTERS].into_iter().any(|log| world.broker.read(log + partition, 0).is_some());
-        self.worker.handle(Event::Acquired { term, found: vec![Found { standing, low, high, traces }] });
+            && committed.next.is_none()
+            && [OUTPUT, DEAD_LETTERS]
+                .into_iter()
+                .any(|log| world.broker.read(log + partition, 0).is_some());
+        self.worker.handle(Event::Acquired {
+            term,
+            found: vec![PartitionState { committed, low, high, traces }],
+        });
     }
 
     fn low(&self, world: &World, partition: usize) -> Offset {
@@ -315,8 +368,10 @@ impl Actor {
         for (at, &(partition, offset)) in positions.iter().enumerate() {
             let partition = partition as usize;
             let last = at + 1 == positions.len();
-            let stays = world.is(Mutant::NoRewindAfterAFailure) || (world.is(Mutant::LastPartitionOnlyRewound) && !last);
-            // Brokers answer with whole record batches, which may begin before the offset asked for.
+            let stays = world.is(Mutant::NoRewindAfterAFailure)
+                || (world.is(Mutant::LastPartitionOnlyRewound) && !last);
+            // Brokers answer with whole record batches, which may begin before the offset asked
+            // for.
             let early = if world.dice.chance(100) { world.dice.below(4) as Offset } else { 0 };
             self.reader[partition] = Some(match (before[partition], world.hints[partition]) {
                 (Some(reader), _) if stays && self.ended == End::Failure => reader,
@@ -331,7 +386,9 @@ impl Actor {
     /// Takes a few records, if none are waiting to be written.
     fn collect(&mut self, world: &mut World) {
         let (None, Some(term)) = (&self.batch, self.worker.term()) else { return };
-        if (0..MAX).any(|partition| self.reader[partition].is_some_and(|reader| reader < self.low(world, partition))) {
+        if (0..MAX).any(|partition| {
+            self.reader[partition].is_some_and(|reader| reader < self.low(world, partition))
+        }) {
             return self.worker.handle(Event::OutOfRange);
         }
         let mut room = world.dice.within(1, 4);
@@ -356,20 +413,34 @@ impl Actor {
             }
         }
         if self.kind == Kind::Sink && world.is(Mutant::HintTrusted) {
-            (0..MAX).filter(|&p| self.reader[p].is_some()).for_each(|p| world.hints[p] = self.reader[p]);
+            (0..MAX)
+                .filter(|&p| self.reader[p].is_some())
+                .for_each(|p| world.hints[p] = self.reader[p]);
         }
         if world.is(Mutant::RecordForgotten) && items.len() > 1 && world.dice.chance(10) {
             items.pop();
         }
         if !items.is_empty() {
-            world.note(|| format!("collect {}: {:?}", self.id, items.iter().map(|i| (i.partition, i.offset)).collect::<Vec<_>>()));
+            world.note(|| {
+                format!(
+                    "collect {}: {:?}",
+                    self.id,
+                    items.iter().map(|i| (i.partition, i.offset)).collect::<Vec<_>>()
+                )
+            });
             self.batch = Some(Batch { term, items });
         }
     }
 
-    fn next_record(&self, world: &mut World, partition: usize, from: Offset) -> Option<(Offset, Record)> {
+    fn next_record(
+        &self,
+        world: &mut World,
+        partition: usize,
+        from: Offset,
+    ) -> Option<(Offset, Record)> {
         match self.kind {
-            Kind::Producer => (from < world.size.records).then_some((from, Record { source: partition, sequence: from, lineage: None })),
+            Kind::Producer => (from < world.size.records)
+                .then_some((from, Record { source: partition, sequence: from, lineage: None })),
             _ => world.broker.read(self.input() + partition, from),
         }
     }
@@ -385,8 +456,18 @@ impl Actor {
         };
         for claim in &claims {
             let next = claim.expected;
-            let progress = self.worker.committed().find(|found| found.0 == claim.partition).map(|found| *found.2).unwrap_or_default();
-            self.remembered[claim.partition as usize] = Some(Standing { partition: claim.partition, fence: claim.fence, next, progress });
+            let progress = self
+                .worker
+                .committed()
+                .find(|found| found.0 == claim.partition)
+                .map(|found| *found.2)
+                .unwrap_or_default();
+            self.remembered[claim.partition as usize] = Some(CommittedPosition {
+                partition: claim.partition,
+                fence: claim.fence,
+                next,
+                progress,
+            });
         }
         self.last_claims = claims;
         let mut claims = self.last_claims.clone();
@@ -408,7 +489,9 @@ impl Actor {
         };
         match self.worker.term() {
             Some(term) if keeps => {
-                batch.items.iter_mut().for_each(|item| item.stale = !self.worker.admit(item.partition as Partition, item.offset));
+                batch.items.iter_mut().for_each(|item| {
+                    item.stale = !self.worker.admit(item.partition as Partition, item.offset)
+                });
                 batch.term = term;
                 self.batch = Some(batch);
             }
@@ -423,10 +506,12 @@ impl Actor {
         match (request, reply) {
             (_, Reply::Retry) => {}
             (_, Reply::Done) => {
-                if let Some(Request::Copy { letters, .. }) = self.plan.pop_front()
+                if let Some(Request::Copy { dead_letters, .. }) = self.plan.pop_front()
                     && !world.is(Mutant::RefusedRowsNotInTheBooks)
                 {
-                    letters.iter().for_each(|letter| self.worker.bury(letter.0 as Partition, 1));
+                    dead_letters.iter().for_each(|dead_letter| {
+                        self.worker.mark_dead(dead_letter.0 as Partition, 1)
+                    });
                 }
                 if self.plan.is_empty() {
                     let doubtful = self.retried && !world.is(Mutant::HiddenRetryTrusted);
@@ -441,11 +526,19 @@ impl Actor {
                 self.usable = true;
                 self.land(world, Outcome::Unknown);
             }
-            (Request::Send { producer, epoch, .. } | Request::Offsets { producer: Some((producer, epoch)), .. }, reply) => {
+            (
+                Request::Send { producer, epoch, .. }
+                | Request::Offsets { producer: Some((producer, epoch)), .. },
+                reply,
+            ) => {
                 self.usable = matches!(request, Request::Offsets { .. });
                 world.evidence.refused_writes += u64::from(reply == Reply::Refused);
                 if world.dice.chance(500) {
-                    world.tell(self.id, 60, Request::End { producer: *producer, epoch: *epoch, commit: false });
+                    world.tell(
+                        self.id,
+                        60,
+                        Request::End { producer: *producer, epoch: *epoch, commit: false },
+                    );
                 }
                 self.land(world, Outcome::Refused);
             }
@@ -474,6 +567,6 @@ impl Actor {
         }
         self.last_outcome = outcome;
         self.plan.clear();
-        self.worker.handle(Event::Landed(outcome));
+        self.worker.handle(Event::WriteFinished(outcome));
     }
 }

@@ -1,17 +1,19 @@
-//! Logs, the transaction coordinator and the enricher group's offsets, under the transaction protocol that librdkafka speaks: an EndTxn
-//! names its producer and epoch, but not the transaction, so a late one ends whichever is open (Jepsen, Bufstream 0.1.0).
+//! Logs, the transaction coordinator and the enricher group's offsets, under the transaction
+//! protocol that librdkafka speaks: an EndTxn names its producer and epoch, but not the
+//! transaction, so a late one ends whichever is open (Jepsen, Bufstream 0.1.0).
 
 use crate::dice::Dice;
 use crate::group::Group;
 use crate::network::{Reply, Request};
 use crate::record::{MAX, Record, Value};
 use weir_model::progress::Progress;
-use weir_model::protocol::{Claim, Offset, Standing};
+use weir_model::protocol::{Claim, CommittedPosition, Offset};
 
-/// Numbers of the logs: three topics of up to `MAX` partitions, then the positions topic, one partition shared by all.
+/// Numbers of the logs: three topics of up to `MAX` partitions, then the positions topic, one
+/// partition shared by all.
 pub(crate) const INPUT: usize = 0;
 pub(crate) const OUTPUT: usize = MAX;
-pub(crate) const LETTERS: usize = 2 * MAX;
+pub(crate) const DEAD_LETTERS: usize = 2 * MAX;
 pub(crate) const POSITIONS: usize = 3 * MAX;
 const LOGS: usize = POSITIONS + 1;
 /// The group's offsets as a participant of a transaction.
@@ -31,7 +33,8 @@ struct Log {
     stable: usize,
 }
 
-/// A transaction as the coordinator sees it. Number 0 stands for "none": plain records and control records.
+/// A transaction as the coordinator sees it. Number 0 stands for "none": plain records and control
+/// records.
 #[derive(Debug)]
 struct Transaction {
     /// Bit set of the participants that have not heard of the decision.
@@ -82,7 +85,13 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn new(producers: usize) -> Broker {
-        let producer = || Producer { epoch: 0, state: State::Empty, transaction: 0, opened: 0, sequences: [(0, 0); LOGS] };
+        let producer = || Producer {
+            epoch: 0,
+            state: State::Empty,
+            transaction: 0,
+            opened: 0,
+            sequences: [(0, 0); LOGS],
+        };
         Broker {
             logs: Default::default(),
             transactions: vec![Transaction { open: 0, committed: true }],
@@ -95,10 +104,18 @@ impl Broker {
         }
     }
 
-    pub(crate) fn serve(&mut self, request: &mut Request, enrichers: &Group, step: usize, dice: &mut Dice) -> Reply {
+    pub(crate) fn serve(
+        &mut self,
+        request: &mut Request,
+        enrichers: &Group,
+        step: usize,
+        dice: &mut Dice,
+    ) -> Reply {
         match request {
             Request::Init { producer } => self.init(*producer, dice),
-            Request::Send { producer, epoch, log, sequence, values } => self.send(*producer, *epoch, *log, *sequence, values, step),
+            Request::Send { producer, epoch, log, sequence, values } => {
+                self.send(*producer, *epoch, *log, *sequence, values, step)
+            }
             Request::Plain { log, values } => {
                 self.append(*log, 0, values);
                 Reply::Done
@@ -145,7 +162,15 @@ impl Broker {
         self.decide(producer, false, dice);
     }
 
-    fn send(&mut self, producer: usize, epoch: u32, log: usize, sequence: u32, values: &[Value], step: usize) -> Reply {
+    fn send(
+        &mut self,
+        producer: usize,
+        epoch: u32,
+        log: usize,
+        sequence: u32,
+        values: &[Value],
+        step: usize,
+    ) -> Reply {
         if let Err(reply) = self.writable(producer, epoch) {
             return reply;
         }
@@ -164,7 +189,9 @@ impl Broker {
     }
 
     fn append(&mut self, log: usize, transaction: usize, values: &[Value]) {
-        self.logs[log].entries.extend(values.iter().map(|&value| Entry { transaction, value: Some(value) }));
+        self.logs[log]
+            .entries
+            .extend(values.iter().map(|&value| Entry { transaction, value: Some(value) }));
     }
 
     fn pend(&mut self, producer: usize, epoch: u32, claims: &[Claim], step: usize) -> Reply {
@@ -174,8 +201,15 @@ impl Broker {
         let transaction = self.participate(producer, OFFSETS, step);
         for claim in claims {
             let partition = claim.partition as usize;
-            self.pending.retain(|pending| (pending.transaction, pending.partition) != (transaction, partition));
-            self.pending.push(Pending { transaction, partition, next: claim.next, progress: claim.progress });
+            self.pending.retain(|pending| {
+                (pending.transaction, pending.partition) != (transaction, partition)
+            });
+            self.pending.push(Pending {
+                transaction,
+                partition,
+                next: claim.next,
+                progress: claim.progress,
+            });
         }
         Reply::Done
     }
@@ -215,7 +249,11 @@ impl Broker {
                 self.decide(producer, commit, dice);
                 Reply::Done
             }
-            State::Preparing { commit: decided } | State::Complete { commit: decided } if decided == commit => Reply::Done,
+            State::Preparing { commit: decided } | State::Complete { commit: decided }
+                if decided == commit =>
+            {
+                Reply::Done
+            }
             _ => Reply::Refused,
         }
     }
@@ -236,7 +274,9 @@ impl Broker {
     }
 
     fn mark(&mut self, producer: usize, target: usize) {
-        let State::Preparing { commit } = self.producers[producer].state else { panic!("a marker without a decision") };
+        let State::Preparing { commit } = self.producers[producer].state else {
+            panic!("a marker without a decision")
+        };
         let number = self.producers[producer].transaction;
         let transaction = &mut self.transactions[number];
         transaction.open &= !(1 << target);
@@ -255,10 +295,11 @@ impl Broker {
     }
 
     fn read_offset(&self, partition: usize) -> Reply {
-        if !self.unstable_reads && self.pending.iter().any(|pending| pending.partition == partition) {
+        if !self.unstable_reads && self.pending.iter().any(|pending| pending.partition == partition)
+        {
             return Reply::Retry;
         }
-        Reply::Standing(standing(partition, self.committed[partition]))
+        Reply::CommittedPosition(committed(partition, self.committed[partition]))
     }
 
     fn read_position(&mut self, source: usize, end: Option<usize>) -> Reply {
@@ -266,14 +307,16 @@ impl Broker {
         if !self.unstable_reads && self.stable(POSITIONS) < end {
             return Reply::RetryUpTo(end);
         }
-        Reply::Standing(standing(source, self.position(source)))
+        Reply::CommittedPosition(committed(source, self.position(source)))
     }
 
     /// The producer's position that a reader of committed records finds last.
     pub(crate) fn position(&mut self, source: usize) -> Option<(Offset, Progress)> {
         let stable = self.stable(POSITIONS);
         self.logs[POSITIONS].entries[..stable].iter().rev().find_map(|entry| match entry.value {
-            Some(Value::Position { source: of, next, progress }) if of == source && self.transactions[entry.transaction].committed => {
+            Some(Value::Position { source: of, next, progress })
+                if of == source && self.transactions[entry.transaction].committed =>
+            {
                 Some((next, progress))
             }
             _ => None,
@@ -282,7 +325,9 @@ impl Broker {
 
     fn stable(&mut self, log: usize) -> usize {
         let Log { entries, stable } = &mut self.logs[log];
-        while *stable < entries.len() && self.transactions[entries[*stable].transaction].open & (1 << log) == 0 {
+        while *stable < entries.len()
+            && self.transactions[entries[*stable].transaction].open & (1 << log) == 0
+        {
             *stable += 1;
         }
         *stable
@@ -299,7 +344,9 @@ impl Broker {
         let from = from as usize;
         let entries = self.logs[log].entries.get(from..stable)?;
         entries.iter().enumerate().find_map(|(at, entry)| match entry.value {
-            Some(Value::Data(record)) if self.transactions[entry.transaction].committed => Some(((from + at) as Offset, record)),
+            Some(Value::Data(record)) if self.transactions[entry.transaction].committed => {
+                Some(((from + at) as Offset, record))
+            }
             _ => None,
         })
     }
@@ -311,14 +358,17 @@ impl Broker {
 
     /// Aborts transactions that were opened before `deadline`; says how many.
     pub(crate) fn expire(&mut self, deadline: usize, dice: &mut Dice) -> usize {
-        let expired = |producer: &Producer| producer.state == State::Ongoing && producer.opened < deadline;
-        let late: Vec<usize> = (0..self.producers.len()).filter(|&at| expired(&self.producers[at])).collect();
+        let expired =
+            |producer: &Producer| producer.state == State::Ongoing && producer.opened < deadline;
+        let late: Vec<usize> =
+            (0..self.producers.len()).filter(|&at| expired(&self.producers[at])).collect();
         late.iter().for_each(|&at| self.abort(at, dice));
         late.len()
     }
 }
 
-fn standing(partition: usize, found: Option<(Offset, Progress)>) -> Standing {
-    let (next, progress) = found.map_or((None, Progress::default()), |(next, progress)| (Some(next), progress));
-    Standing { partition: partition as i32, fence: 0, next, progress }
+fn committed(partition: usize, found: Option<(Offset, Progress)>) -> CommittedPosition {
+    let (next, progress) =
+        found.map_or((None, Progress::default()), |(next, progress)| (Some(next), progress));
+    CommittedPosition { partition: partition as i32, fence: 0, next, progress }
 }

@@ -1,9 +1,10 @@
-//! A database with sessions, row locks and commits: what PostgreSQL does with the sink's statements.
+//! A database with sessions, row locks and commits: what PostgreSQL does with the sink's
+//! statements.
 
 use crate::network::{Reply, Request};
 use crate::record::{MAX, Record};
 use weir_model::progress::Progress;
-use weir_model::protocol::{Claim, Offset, Standing};
+use weir_model::protocol::{Claim, CommittedPosition, Offset};
 
 pub(crate) type Row = (usize, Offset, Record);
 
@@ -26,7 +27,7 @@ struct Session {
     id: u64,
     claims: Vec<Claim>,
     rows: Vec<Row>,
-    letters: Vec<Row>,
+    dead_letters: Vec<Row>,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ pub(crate) struct Database {
     pub(crate) guards: Guards,
     pub(crate) positions: [Position; MAX],
     pub(crate) rows: Vec<Row>,
-    pub(crate) letters: Vec<Row>,
+    pub(crate) dead_letters: Vec<Row>,
     sessions: Vec<Session>,
 }
 
@@ -44,7 +45,9 @@ impl Database {
         match request {
             Request::Fence { partition } => self.fence(*partition),
             Request::Claim { session, claims } => self.claim(*session, claims),
-            Request::Copy { session, rows, letters } => Some(self.copy(*session, rows, letters)),
+            Request::Copy { session, rows, dead_letters } => {
+                Some(self.copy(*session, rows, dead_letters))
+            }
             Request::Commit { session } => Some(self.commit(*session)),
             Request::Close { session } => {
                 self.sessions.retain(|open| open.id != *session);
@@ -55,7 +58,9 @@ impl Database {
     }
 
     fn locked(&self, partition: usize) -> bool {
-        self.sessions.iter().any(|session| session.claims.iter().any(|claim| claim.partition as usize == partition))
+        self.sessions
+            .iter()
+            .any(|session| session.claims.iter().any(|claim| claim.partition as usize == partition))
     }
 
     fn fence(&mut self, partition: usize) -> Option<Reply> {
@@ -64,7 +69,12 @@ impl Database {
         }
         let row = &mut self.positions[partition];
         row.fence += 1;
-        Some(Reply::Standing(Standing { partition: partition as i32, fence: row.fence, next: row.next, progress: row.progress }))
+        Some(Reply::CommittedPosition(CommittedPosition {
+            partition: partition as i32,
+            fence: row.fence,
+            next: row.next,
+            progress: row.progress,
+        }))
     }
 
     fn claim(&mut self, id: u64, claims: &mut Vec<Claim>) -> Option<Reply> {
@@ -73,33 +83,44 @@ impl Database {
         }
         let holds = claims.iter().all(|claim| {
             let row = &self.positions[claim.partition as usize];
-            (self.guards.no_fence || row.fence == claim.fence) && (self.guards.no_compare || row.next == claim.expected)
+            (self.guards.no_fence || row.fence == claim.fence)
+                && (self.guards.no_compare || row.next == claim.expected)
         });
         if !holds {
             return Some(Reply::Refused);
         }
-        self.sessions.push(Session { id, claims: std::mem::take(claims), rows: Vec::new(), letters: Vec::new() });
+        self.sessions.push(Session {
+            id,
+            claims: std::mem::take(claims),
+            rows: Vec::new(),
+            dead_letters: Vec::new(),
+        });
         Some(Reply::Done)
     }
 
-    fn copy(&mut self, id: u64, rows: &mut Vec<Row>, letters: &mut Vec<Row>) -> Reply {
-        let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else { return Reply::TimedOut };
-        for (partition, ..) in letters.iter() {
-            let refused = session.claims.iter_mut().filter(|claim| claim.partition as usize == *partition);
-            refused
-                .map(|claim| &mut claim.progress.counters)
-                .for_each(|counters| (counters.written, counters.dead) = (counters.written - 1, counters.dead + 1));
+    fn copy(&mut self, id: u64, rows: &mut Vec<Row>, dead_letters: &mut Vec<Row>) -> Reply {
+        let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
+            return Reply::TimedOut;
+        };
+        for (partition, ..) in dead_letters.iter() {
+            let refused =
+                session.claims.iter_mut().filter(|claim| claim.partition as usize == *partition);
+            refused.map(|claim| &mut claim.progress.counters).for_each(|counters| {
+                (counters.written, counters.dead) = (counters.written - 1, counters.dead + 1)
+            });
         }
         session.rows.append(rows);
-        session.letters.append(letters);
+        session.dead_letters.append(dead_letters);
         Reply::Done
     }
 
     fn commit(&mut self, id: u64) -> Reply {
-        let Some(at) = self.sessions.iter().position(|session| session.id == id) else { return Reply::TimedOut };
+        let Some(at) = self.sessions.iter().position(|session| session.id == id) else {
+            return Reply::TimedOut;
+        };
         let session = self.sessions.swap_remove(at);
         self.rows.extend(session.rows);
-        self.letters.extend(session.letters);
+        self.dead_letters.extend(session.dead_letters);
         for claim in session.claims {
             let row = &mut self.positions[claim.partition as usize];
             (row.next, row.progress) = (Some(claim.next), claim.progress);

@@ -1,4 +1,5 @@
-//! A consumer group under the eager protocol: members, generations, and members that do not know yet that they are none any more.
+//! A consumer group under the eager protocol: members, generations, and members that do not know
+//! yet that they are none any more.
 
 use crate::dice::Dice;
 
@@ -34,7 +35,14 @@ pub(crate) enum Rebalance {
 
 impl Group {
     pub(crate) fn new(partitions: usize) -> Group {
-        Group { partitions, generation: 0, preparing: false, members: Vec::new(), owners: vec![0; partitions], next_id: 1 }
+        Group {
+            partitions,
+            generation: 0,
+            preparing: false,
+            members: Vec::new(),
+            owners: vec![0; partitions],
+            next_id: 1,
+        }
     }
 
     /// A new member; its assignment comes with a later poll.
@@ -54,7 +62,9 @@ impl Group {
     }
 
     pub(crate) fn poll(&mut self, id: u32, dice: &mut Dice) -> Rebalance {
-        let Some(at) = self.members.iter().position(|member| member.id == id) else { return Rebalance::Lost };
+        let Some(at) = self.members.iter().position(|member| member.id == id) else {
+            return Rebalance::Lost;
+        };
         if self.preparing && !self.members[at].joined {
             self.members[at].joined = true;
             self.complete(dice);
@@ -62,7 +72,8 @@ impl Group {
         }
         if !self.preparing && !self.members[at].told {
             self.members[at].told = true;
-            let mine = (0..self.partitions).filter(|&p| self.owners[p] == id).map(|p| p as i32).collect();
+            let mine =
+                (0..self.partitions).filter(|&p| self.owners[p] == id).map(|p| p as i32).collect();
             return Rebalance::Assigned(self.generation, mine);
         }
         Rebalance::Nothing
@@ -79,12 +90,15 @@ impl Group {
 
     /// Removes whoever has not been heard of since `deadline`.
     pub(crate) fn expire(&mut self, deadline: usize, dice: &mut Dice) {
-        while let Some(id) = self.members.iter().find(|member| member.seen < deadline).map(|member| member.id) {
+        while let Some(id) =
+            self.members.iter().find(|member| member.seen < deadline).map(|member| member.id)
+        {
             self.kick(id, dice);
         }
     }
 
-    /// Whether an offset commit under this membership is accepted. (While a rebalance is prepared, the old generation still is.)
+    /// Whether an offset commit under this membership is accepted. (While a rebalance is prepared,
+    /// the old generation still is.)
     pub(crate) fn accepts(&self, id: u32, generation: u32) -> bool {
         generation == self.generation && self.members.iter().any(|member| member.id == id)
     }

@@ -1,7 +1,9 @@
-//! The delivery protocol against everything that can happen to it: seeded schedules of crashes, rebalances, zombies, lost answers, delayed
-//! requests and restarts, run by the very machine that the services run (`weir_model::protocol`).
+//! The delivery protocol against everything that can happen to it: seeded schedules of crashes,
+//! rebalances, zombies, lost answers, delayed requests and restarts, run by the very machine that
+//! the services run (`weir_model::protocol`).
 //!
-//! `WEIR_SCHEDULES` sets their number, `WEIR_SEED` replays one with its trace (and `WEIR_MUTANT` with a rule broken).
+//! `WEIR_SCHEDULES` sets their number, `WEIR_SEED` replays one with its trace (and `WEIR_MUTANT`
+//! with a rule broken).
 
 mod actor;
 mod broker;
@@ -32,8 +34,12 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not `{text}`")))
 }
 
-/// Runs schedules `0..count` on all cores until one fails; the lowest failing seed known then, or what was seen.
-fn campaign(count: u64, schedule: impl Fn(u64) -> Result<Evidence, Failure> + Sync) -> Result<Evidence, Failure> {
+/// Runs schedules `0..count` on all cores until one fails; the lowest failing seed known then, or
+/// what was seen.
+fn campaign(
+    count: u64,
+    schedule: impl Fn(u64) -> Result<Evidence, Failure> + Sync,
+) -> Result<Evidence, Failure> {
     let (next, end) = (AtomicU64::new(0), AtomicU64::new(count));
     let total = Mutex::new((Evidence::default(), None::<Failure>));
     let work = || {
@@ -70,7 +76,8 @@ fn campaign(count: u64, schedule: impl Fn(u64) -> Result<Evidence, Failure> + Sy
 
 /// The failing schedule again, this time with its story.
 fn story(failure: &Failure, mutant: Option<Mutant>) -> String {
-    let trace = run(failure.seed, mutant, true).map_or_else(|failure| failure.trace, |_| Vec::new());
+    let trace =
+        run(failure.seed, mutant, true).map_or_else(|failure| failure.trace, |_| Vec::new());
     let seed = failure.seed;
     format!(
         "{}\n\nseed {seed} failed: {}\nreplay: WEIR_SEED={seed} cargo test -p weir-model --test simulation",
@@ -86,18 +93,31 @@ fn nothing_is_lost_or_doubled() {
     }
     let count = number("WEIR_SCHEDULES").unwrap_or(100_000);
     let start = Instant::now();
-    let evidence = campaign(count, |seed| run(seed, None, false)).unwrap_or_else(|failure| panic!("{}", story(&failure, None)));
+    let evidence = campaign(count, |seed| run(seed, None, false))
+        .unwrap_or_else(|failure| panic!("{}", story(&failure, None)));
     let seconds = start.elapsed().as_secs_f64();
-    println!("{count} schedules, {} steps in {seconds:.1} s: {:.0} schedules/s", evidence.steps, count as f64 / seconds);
+    println!(
+        "{count} schedules, {} steps in {seconds:.1} s: {:.0} schedules/s",
+        evidence.steps,
+        count as f64 / seconds
+    );
     for (what, times) in evidence.all() {
         println!("{times:>12} {}", what.replace('_', " "));
-        assert!(times > 0 || count < 1000 || what == "halts", "{what} never happened: the schedules do not show what they are meant to");
+        assert!(
+            times > 0 || count < 1000 || what == "halts",
+            "{what} never happened: the schedules do not show what they are meant to"
+        );
     }
 }
 
 fn replay(seed: u64) {
     let name = std::env::var("WEIR_MUTANT").ok();
-    let mutant = name.map(|name| MUTANTS.into_iter().find(|mutant| format!("{mutant:?}") == name).expect("the name of a mutant"));
+    let mutant = name.map(|name| {
+        MUTANTS
+            .into_iter()
+            .find(|mutant| format!("{mutant:?}") == name)
+            .expect("the name of a mutant")
+    });
     match run(seed, mutant, true) {
         Ok(evidence) => println!("seed {seed} holds: {evidence:?}"),
         Err(failure) => panic!("{}", story(&failure, mutant)),
@@ -113,24 +133,32 @@ fn every_broken_rule_is_caught() {
     for mutant in MUTANTS {
         match campaign(CAUGHT_WITHIN, |seed| run(seed, Some(mutant), false)) {
             Ok(_) => survivors.push(mutant),
-            Err(failure) => println!("{mutant:?}: caught after {} schedules: {}", failure.seed + 1, failure.why),
+            Err(failure) => {
+                println!("{mutant:?}: caught after {} schedules: {}", failure.seed + 1, failure.why)
+            }
         }
     }
     assert!(survivors.is_empty(), "not caught within {CAUGHT_WITHIN} schedules: {survivors:?}");
 }
 
-/// Rule 10: the partition halts, the range that is gone is named to the record, everything else arrives.
+/// Rule 10: the partition halts, the range that is gone is named to the record, everything else
+/// arrives.
 #[test]
 fn records_that_expire_unread_are_named_exactly() {
     if number("WEIR_SEED").is_some() {
         return;
     }
     let evidence = campaign(10_000, |seed| run_with_retention(seed, None));
-    let evidence = evidence.unwrap_or_else(|failure| panic!("seed {}: {}", failure.seed, failure.why));
-    println!("10000 schedules with short retention, {} of them lost records and halted that partition", evidence.halts);
+    let evidence =
+        evidence.unwrap_or_else(|failure| panic!("seed {}: {}", failure.seed, failure.why));
+    println!(
+        "10000 schedules with short retention, {} of them lost records and halted that partition",
+        evidence.halts
+    );
     assert!(evidence.halts > 100);
     let mutant = Mutant::LossJumpedOver;
-    let failure = campaign(10_000, |seed| run_with_retention(seed, Some(mutant))).expect_err("a loss that is jumped over is noticed");
+    let failure = campaign(10_000, |seed| run_with_retention(seed, Some(mutant)))
+        .expect_err("a loss that is jumped over is noticed");
     println!("{mutant:?}: caught after {} schedules: {}", failure.seed + 1, failure.why);
 }
 
@@ -140,12 +168,17 @@ fn nothing_fails_where_nothing_is_disturbed() {
         return;
     }
     let schedules = 2_000;
-    let evidence = campaign(schedules, run_calm).unwrap_or_else(|failure| panic!("seed {}: {}", failure.seed, failure.why));
-    assert_eq!((evidence.failed_writes, evidence.unknown_outcomes, evidence.stale_batches), (0, 0, 0));
-    assert_eq!(evidence.recycles, schedules, "each enricher makes its producer once");
+    let evidence = campaign(schedules, run_calm)
+        .unwrap_or_else(|failure| panic!("seed {}: {}", failure.seed, failure.why));
+    assert_eq!(
+        (evidence.failed_writes, evidence.unknown_outcomes, evidence.stale_batches),
+        (0, 0, 0)
+    );
+    assert_eq!(evidence.reinitializations, schedules, "each enricher makes its producer once");
 }
 
-/// The specification names the mutant that breaks each rule; a name that leads nowhere would be worse than none.
+/// The specification names the mutant that breaks each rule; a name that leads nowhere would be
+/// worse than none.
 #[test]
 fn each_mutant_is_named_by_the_rules() {
     let rules = include_str!("../../src/protocol.rs");
@@ -154,14 +187,21 @@ fn each_mutant_is_named_by_the_rules() {
     }
 }
 
-/// The position row has two guards. Each alone suffices in this world, which is why the mutant leaves out both.
+/// The position row has two guards. Each alone suffices in this world, which is why the mutant
+/// leaves out both.
 #[test]
 fn either_guard_of_the_position_row_is_enough() {
     if number("WEIR_SEED").is_some() {
         return;
     }
-    for guards in [Guards { no_fence: true, no_compare: false }, Guards { no_fence: false, no_compare: true }] {
+    for guards in
+        [Guards { no_fence: true, no_compare: false }, Guards { no_fence: false, no_compare: true }]
+    {
         let survived = campaign(10_000, |seed| run_with_guards(seed, guards));
-        assert!(survived.is_ok(), "{guards:?}: {:?}", survived.err().map(|failure| (failure.seed, failure.why)));
+        assert!(
+            survived.is_ok(),
+            "{guards:?}: {:?}",
+            survived.err().map(|failure| (failure.seed, failure.why))
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Deliberate breakages of the protocol's rules: what a service, or the machine, would do if it did not keep one of them. The machine
-//! itself has no switches; a mutant changes what passes between it and the world.
+//! Deliberate breakages of the protocol's rules: what a service, or the machine, would do if it did
+//! not keep one of them. The machine itself has no switches; a mutant changes what passes between
+//! it and the world.
 
 /// One rule broken. The numbers are those of the rules in `weir_model::protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,12 +10,13 @@ pub(crate) enum Mutant {
     PositionReadBeforeTheFence,
     /// 1: positions are read although a transaction that may move them is still open.
     UnstablePositionRead,
-    /// 2: reading starts where the client's own asynchronous commit said, not where the ledger says.
+    /// 2: reading starts where the client's own asynchronous commit said, not where the position
+    /// store says.
     HintTrusted,
     /// 2: nothing was ever committed, so reading starts at the end of the log.
     FirstStartAtTheEnd,
     /// 3: the enricher's dead letters are sent without a transaction.
-    LettersOutsideTheTransaction,
+    DeadLettersOutsideTheTransaction,
     /// 3: positions are committed in a step of their own after the data.
     PositionOutsideTheTransaction,
     /// 4: the committed position is the last record's offset.
@@ -33,19 +35,21 @@ pub(crate) enum Mutant {
     LastPartitionOnlyRewound,
     /// 6: a lost answer to a commit is taken for a success.
     UnknownTakenAsCommitted,
-    /// 6: a lost answer to a commit is taken for a failure, without asking the ledger.
+    /// 6: a lost answer to a commit is taken for a failure, without asking the position store.
     UnknownTakenAsRefused,
     /// 7: the producer goes on in the same epoch after an abort.
-    RecycleRuleOff,
+    ReinitializeRuleOff,
     /// 7: a commit that succeeded at the second attempt counts as a definite success.
     HiddenRetryTrusted,
     /// 8: a batch collected before a rebalance is written after it.
     BatchKeptAfterARebalance,
-    /// 8: a batch collected while its predecessor was in flight is written although the predecessor failed.
+    /// 8: a batch collected while its predecessor was in flight is written although the predecessor
+    /// failed.
     BatchKeptAfterAFailure,
     /// 9: records below the position are written again.
     StaleRecordsAdmitted,
-    /// 10: a position that the log does not have any more is replaced by the first it has (`auto.offset.reset=earliest`).
+    /// 10: a position that the log does not have any more is replaced by the first it has
+    /// (`auto.offset.reset=earliest`).
     LossJumpedOver,
 }
 
@@ -55,7 +59,7 @@ pub(crate) const MUTANTS: [Mutant; 20] = [
     Mutant::UnstablePositionRead,
     Mutant::HintTrusted,
     Mutant::FirstStartAtTheEnd,
-    Mutant::LettersOutsideTheTransaction,
+    Mutant::DeadLettersOutsideTheTransaction,
     Mutant::PositionOutsideTheTransaction,
     Mutant::PositionWithoutPlusOne,
     Mutant::RecordForgotten,
@@ -66,7 +70,7 @@ pub(crate) const MUTANTS: [Mutant; 20] = [
     Mutant::LastPartitionOnlyRewound,
     Mutant::UnknownTakenAsCommitted,
     Mutant::UnknownTakenAsRefused,
-    Mutant::RecycleRuleOff,
+    Mutant::ReinitializeRuleOff,
     Mutant::HiddenRetryTrusted,
     Mutant::BatchKeptAfterARebalance,
     Mutant::BatchKeptAfterAFailure,

@@ -1,8 +1,8 @@
-//! Requests on their way. They take effect in any order, late, or never; their answers may be lost. Only within one database session the
-//! order holds.
+//! Requests on their way. They take effect in any order, late, or never; their answers may be lost.
+//! Only within one database session the order holds.
 
 use crate::record::{Record, Value};
-use weir_model::protocol::{Claim, Offset, Standing};
+use weir_model::protocol::{Claim, CommittedPosition, Offset};
 
 /// Who sends: an actor's number.
 pub(crate) type Actor = usize;
@@ -26,7 +26,8 @@ pub(crate) enum Request {
         log: usize,
         values: Vec<Value>,
     },
-    /// AddOffsetsToTxn and TxnOffsetCommit; without a producer it is an ordinary OffsetCommit, which only mutants send.
+    /// AddOffsetsToTxn and TxnOffsetCommit; without a producer it is an ordinary OffsetCommit,
+    /// which only mutants send.
     Offsets {
         producer: Option<(usize, u32)>,
         member: u32,
@@ -66,7 +67,7 @@ pub(crate) enum Request {
     Copy {
         session: u64,
         rows: Vec<(usize, Offset, Record)>,
-        letters: Vec<(usize, Offset, Record)>,
+        dead_letters: Vec<(usize, Offset, Record)>,
     },
     Commit {
         session: u64,
@@ -82,9 +83,10 @@ pub(crate) enum Request {
 impl Request {
     pub(crate) fn session(&self) -> Option<u64> {
         match self {
-            Request::Claim { session, .. } | Request::Copy { session, .. } | Request::Commit { session } | Request::Close { session } => {
-                Some(*session)
-            }
+            Request::Claim { session, .. }
+            | Request::Copy { session, .. }
+            | Request::Commit { session }
+            | Request::Close { session } => Some(*session),
             _ => None,
         }
     }
@@ -104,7 +106,7 @@ pub(crate) enum Reply {
     /// Fenced, illegal generation, wrong state, compare-and-set of no row.
     Refused,
     Epoch(u32),
-    Standing(Standing),
+    CommittedPosition(CommittedPosition),
     /// No answer in time, or the connection broke.
     TimedOut,
 }

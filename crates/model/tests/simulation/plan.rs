@@ -1,7 +1,7 @@
 //! What a batch becomes: books, chain and records; and the requests of its transaction, in order.
 
 use crate::actor::{Actor, Batch, Kind};
-use crate::broker::{INPUT, LETTERS, OUTPUT, POSITIONS};
+use crate::broker::{DEAD_LETTERS, INPUT, OUTPUT, POSITIONS};
 use crate::mutant::Mutant;
 use crate::network::Request;
 use crate::record::{Fate, MAX, Record, Value};
@@ -37,7 +37,11 @@ impl Actor {
                 Kind::Producer => {}
                 Kind::Enricher => {
                     let end = books.then(&delta);
-                    record.lineage = Some(Lineage { source: item.offset, previous: end.last.unwrap_or(-1), filtered: end.filtered_since });
+                    record.lineage = Some(Lineage {
+                        source: item.offset,
+                        previous: end.last.unwrap_or(-1),
+                        filtered: end.filtered_since,
+                    });
                     if fate == Fate::Filtered {
                         delta.filtered_since += 1;
                     } else {
@@ -68,11 +72,17 @@ impl Actor {
     }
 
     /// The transaction, request by request.
-    pub(crate) fn lay_out(&mut self, mutant: Option<Mutant>, session: Option<u64>, made: Made, claims: Vec<Claim>) -> VecDeque<Request> {
+    pub(crate) fn lay_out(
+        &mut self,
+        mutant: Option<Mutant>,
+        session: Option<u64>,
+        made: Made,
+        claims: Vec<Claim>,
+    ) -> VecDeque<Request> {
         match (self.kind, session) {
             (Kind::Sink, Some(session)) => VecDeque::from([
                 Request::Claim { session, claims },
-                Request::Copy { session, rows: made.written, letters: made.dead },
+                Request::Copy { session, rows: made.written, dead_letters: made.dead },
                 Request::Commit { session },
             ]),
             (Kind::Producer, _) => self.lay_out_producer(mutant, made, claims),
@@ -80,39 +90,67 @@ impl Actor {
         }
     }
 
-    fn lay_out_producer(&mut self, mutant: Option<Mutant>, made: Made, claims: Vec<Claim>) -> VecDeque<Request> {
+    fn lay_out_producer(
+        &mut self,
+        mutant: Option<Mutant>,
+        made: Made,
+        claims: Vec<Claim>,
+    ) -> VecDeque<Request> {
         let mut plan = VecDeque::new();
         let Some(claim) = claims.into_iter().next() else { return plan };
         let source = claim.partition as usize;
         let epoch = self.units[source].epoch;
         let end = Request::End { producer: source, epoch, commit: true };
         let width = self.width;
-        let rekeyed: Vec<_> = made.written.into_iter().map(|(_, offset, record)| (record.partition(width), offset, record)).collect();
+        let rekeyed: Vec<_> = made
+            .written
+            .into_iter()
+            .map(|(_, offset, record)| (record.partition(width), offset, record))
+            .collect();
         self.send(&mut plan, source, source, INPUT, &rekeyed);
         if mutant == Some(Mutant::PositionOutsideTheTransaction) {
             plan.push_back(end.clone());
         }
         let position = Value::Position { source, next: claim.next, progress: claim.progress };
         let sequence = self.sequence(source, POSITIONS);
-        plan.push_back(Request::Send { producer: source, epoch, log: POSITIONS, sequence, values: vec![position] });
+        plan.push_back(Request::Send {
+            producer: source,
+            epoch,
+            log: POSITIONS,
+            sequence,
+            values: vec![position],
+        });
         plan.push_back(end);
         plan
     }
 
-    fn lay_out_enricher(&mut self, mutant: Option<Mutant>, made: Made, claims: Vec<Claim>) -> VecDeque<Request> {
+    fn lay_out_enricher(
+        &mut self,
+        mutant: Option<Mutant>,
+        made: Made,
+        claims: Vec<Claim>,
+    ) -> VecDeque<Request> {
         let mut plan = VecDeque::new();
         let producer = MAX + self.slot;
         let epoch = self.units[0].epoch;
-        if mutant == Some(Mutant::LettersOutsideTheTransaction) {
+        if mutant == Some(Mutant::DeadLettersOutsideTheTransaction) {
             for &(partition, _, record) in &made.dead {
-                plan.push_back(Request::Plain { log: LETTERS + partition, values: vec![Value::Data(record)] });
+                plan.push_back(Request::Plain {
+                    log: DEAD_LETTERS + partition,
+                    values: vec![Value::Data(record)],
+                });
             }
         } else {
-            self.send(&mut plan, producer, 0, LETTERS, &made.dead);
+            self.send(&mut plan, producer, 0, DEAD_LETTERS, &made.dead);
         }
         self.send(&mut plan, producer, 0, OUTPUT, &made.written);
         let end = Request::End { producer, epoch, commit: true };
-        let offsets = |producer| Request::Offsets { producer, member: self.member, generation: self.generation, claims };
+        let offsets = |producer| Request::Offsets {
+            producer,
+            member: self.member,
+            generation: self.generation,
+            claims,
+        };
         if mutant == Some(Mutant::PositionOutsideTheTransaction) {
             let sends = !plan.is_empty();
             plan.extend(sends.then_some(end));
@@ -124,13 +162,27 @@ impl Actor {
         plan
     }
 
-    fn send(&mut self, plan: &mut VecDeque<Request>, producer: usize, unit: usize, topic: usize, records: &[(usize, Offset, Record)]) {
+    fn send(
+        &mut self,
+        plan: &mut VecDeque<Request>,
+        producer: usize,
+        unit: usize,
+        topic: usize,
+        records: &[(usize, Offset, Record)],
+    ) {
         for partition in 0..MAX {
-            let values: Vec<Value> = records.iter().filter(|of| of.0 == partition).map(|of| Value::Data(of.2)).collect();
+            let values: Vec<Value> =
+                records.iter().filter(|of| of.0 == partition).map(|of| Value::Data(of.2)).collect();
             if !values.is_empty() {
                 let log = topic + partition;
                 let sequence = self.sequence(unit, log);
-                plan.push_back(Request::Send { producer, epoch: self.units[unit].epoch, log, sequence, values });
+                plan.push_back(Request::Send {
+                    producer,
+                    epoch: self.units[unit].epoch,
+                    log,
+                    sequence,
+                    values,
+                });
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The records of a schedule: their fate depends on nothing but their number, so the outcome can be computed without running anything.
+//! The records of a schedule: their fate depends on nothing but their number, so the outcome can be
+//! computed without running anything.
 
 use weir_model::lineage::Lineage;
 use weir_model::progress::Progress;
@@ -25,7 +26,8 @@ pub(crate) enum Fate {
 
 impl Record {
     fn hash(&self) -> u64 {
-        let mixed = (self.source as u64 * 1_000_003 + self.sequence as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.source as u64 * 1_000_003 + self.sequence as u64 + 1)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
         mixed ^ (mixed >> 29)
     }
 

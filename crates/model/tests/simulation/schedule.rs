@@ -1,14 +1,16 @@
-//! One schedule from its seed: turmoil for a while, then quiet; then everything must have arrived once.
+//! One schedule from its seed: turmoil for a while, then quiet; then everything must have arrived
+//! once.
 
 use crate::actor::{Actor, Kind};
-use crate::broker::{INPUT, LETTERS, OUTPUT};
+use crate::broker::{DEAD_LETTERS, INPUT, OUTPUT};
 use crate::database::Guards;
 use crate::mutant::Mutant;
 use crate::verdict;
 use crate::world::{Evidence, World};
 
-/// Steps after which a schedule that has not drained is stuck. Ordinary ones need some hundreds after the turmoil.
-const PATIENCE: usize = 30_000;
+/// Steps after which a schedule that has not drained is stuck. Ordinary ones need some hundreds
+/// after the turmoil.
+const REQUEST_TIMEOUT: usize = 30_000;
 
 /// A schedule that broke a promise.
 #[derive(Debug)]
@@ -45,10 +47,13 @@ pub(crate) fn run_with_retention(seed: u64, mutant: Option<Mutant>) -> Result<Ev
 
 fn run_with(mut world: World, seed: u64) -> Result<Evidence, Failure> {
     let mut actors = cast(&world);
-    while world.failure.is_none() && !(!world.turmoil && world.step.is_multiple_of(32) && drained(&mut world, &actors)) {
+    while world.failure.is_none()
+        && !(!world.turmoil && world.step.is_multiple_of(32) && drained(&mut world, &actors))
+    {
         step(&mut world, &mut actors);
-        if world.step > PATIENCE {
-            let judgement = verdict::judge(&mut world).err().unwrap_or("all is well otherwise".into());
+        if world.step > REQUEST_TIMEOUT {
+            let judgement =
+                verdict::judge(&mut world).err().unwrap_or("all is well otherwise".into());
             world.fail(format!("it does not drain; {judgement}"));
         }
     }
@@ -68,8 +73,13 @@ fn run_with(mut world: World, seed: u64) -> Result<Evidence, Failure> {
 
 fn cast(world: &World) -> Vec<Actor> {
     let kinds = [Kind::Producer, Kind::Enricher, Kind::Sink];
-    let roles = kinds.into_iter().flat_map(|kind| (0..world.size.replicas[kind as usize]).map(move |slot| (kind, slot)));
-    roles.enumerate().map(|(id, (kind, slot))| Actor::new(id, kind, slot, world.size.partitions)).collect()
+    let roles = kinds
+        .into_iter()
+        .flat_map(|kind| (0..world.size.replicas[kind as usize]).map(move |slot| (kind, slot)));
+    roles
+        .enumerate()
+        .map(|(id, (kind, slot))| Actor::new(id, kind, slot, world.size.partitions))
+        .collect()
 }
 
 fn step(world: &mut World, actors: &mut [Actor]) {
@@ -121,11 +131,16 @@ fn disturb(world: &mut World, actors: &mut [Actor]) {
         14..16 => {
             world.note(|| "connections to the broker break".into());
             world.evidence.cuts += 1;
-            world.cut(false).into_iter().for_each(|(to, token, reply)| actors[to].answer(world, token, reply));
+            world
+                .cut(false)
+                .into_iter()
+                .for_each(|(to, token, reply)| actors[to].answer(world, token, reply));
         }
         16..18 => {
             let answers = world.restart_database();
-            answers.into_iter().for_each(|(to, token, reply)| actors[to].answer(world, token, reply));
+            answers
+                .into_iter()
+                .for_each(|(to, token, reply)| actors[to].answer(world, token, reply));
         }
         18 => world.terminate_session(),
         _ => world.expire_transactions(),
@@ -135,20 +150,24 @@ fn disturb(world: &mut World, actors: &mut [Actor]) {
 /// Whether all ledgers stand at the ends of their logs, and nothing is undecided.
 fn drained(world: &mut World, actors: &[Actor]) -> bool {
     let size = world.size;
-    let produced = (0..size.sources).all(|source| world.broker.position(source).is_some_and(|(next, _)| next >= size.records));
+    let produced = (0..size.sources)
+        .all(|source| world.broker.position(source).is_some_and(|(next, _)| next >= size.records));
     produced
         && (0..size.partitions).all(|partition| {
             let enriched = world.broker.committed[partition].map_or(0, |(next, _)| next);
             let sunk = world.database.positions[partition].next.unwrap_or(0);
-            let letters = world.broker.end_of(LETTERS + partition);
+            let dead_letters = world.broker.end_of(DEAD_LETTERS + partition);
             let bereft = world.bereft().is_some_and(|(bereft, _)| bereft == partition);
-            let halts = |actor: &Actor| actor.kind == Kind::Enricher && actor.worker.halted().any(|of| of.0 as usize == partition);
+            let halts = |actor: &Actor| {
+                actor.kind == Kind::Enricher
+                    && actor.worker.halted().any(|of| of.0 as usize == partition)
+            };
             let halted = !world.halts.is_empty() && actors.iter().any(halts);
             let end = if bereft { world.broker.end_of(INPUT + partition) } else { enriched };
             world.broker.exhausted(INPUT + partition, end)
                 && (halted || !bereft)
                 && world.broker.exhausted(OUTPUT + partition, sunk)
-                && world.broker.exhausted(LETTERS + partition, letters)
+                && world.broker.exhausted(DEAD_LETTERS + partition, dead_letters)
         })
 }
 

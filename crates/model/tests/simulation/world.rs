@@ -1,4 +1,5 @@
-//! One schedule's world: log, groups, database and the network between them and the actors; and the faults that befall them.
+//! One schedule's world: log, groups, database and the network between them and the actors; and the
+//! faults that befall them.
 
 use crate::broker::{Broker, INPUT};
 use crate::database::Database;
@@ -84,7 +85,7 @@ macro_rules! evidence {
 
 evidence! {
     steps, crashes, pauses, evictions, cuts, database_restarts, sessions_terminated, lost_requests, lost_answers, late_requests,
-    late_requests_served, late_ends_fenced, expired_transactions, rebalances, partitions_lost, recycles, unstable_reads, lock_waits, refused_writes,
+    late_requests_served, late_ends_fenced, expired_transactions, rebalances, partitions_lost, reinitializations, unstable_reads, lock_waits, refused_writes,
     failed_writes, unknown_outcomes, unknown_but_committed, hidden_retries, committed_writes, stale_batches, stale_records, late_answers,
     written_during_a_rebalance, halts,
 }
@@ -134,7 +135,11 @@ impl World {
             mutant,
             broker,
             database,
-            groups: [Group::new(size.sources), Group::new(size.partitions), Group::new(size.partitions)],
+            groups: [
+                Group::new(size.sources),
+                Group::new(size.partitions),
+                Group::new(size.partitions),
+            ],
             net: Vec::new(),
             hints: [None; MAX],
             evidence: Evidence::default(),
@@ -188,7 +193,8 @@ impl World {
         self.tokens
     }
 
-    /// Delivers one message, or finds that it cannot be delivered yet. What comes back is an answer and who waits for it.
+    /// Delivers one message, or finds that it cannot be delivered yet. What comes back is an answer
+    /// and who waits for it.
     pub(crate) fn deliver(&mut self) -> Option<(Actor, u64, Reply)> {
         let at = self.dice.below(self.net.len());
         let message = &self.net[at];
@@ -216,7 +222,8 @@ impl World {
             self.net.push(message);
             return None;
         };
-        if token == 0 && !matches!(message.request, Request::Marker { .. } | Request::Close { .. }) {
+        if token == 0 && !matches!(message.request, Request::Marker { .. } | Request::Close { .. })
+        {
             self.evidence.late_requests_served += 1;
             let ends = matches!(message.request, Request::End { .. });
             self.evidence.late_ends_fenced += u64::from(ends && reply == Reply::Refused);
@@ -255,7 +262,10 @@ impl World {
     /// Within one database session the order holds.
     fn overtakes(&self, at: usize) -> bool {
         let Request::Close { session } = self.net[at].request else { return false };
-        self.net.iter().enumerate().any(|(other, message)| other != at && message.request.session() == Some(session))
+        self.net
+            .iter()
+            .enumerate()
+            .any(|(other, message)| other != at && message.request.session() == Some(session))
     }
 
     fn serve(&mut self, message: &mut Message) -> Option<Reply> {
@@ -263,7 +273,12 @@ impl World {
         let reply = if message.request.is_for_the_database() {
             self.database.serve(&mut message.request)
         } else {
-            Some(self.broker.serve(&mut message.request, &self.groups[1], self.step, &mut self.dice))
+            Some(self.broker.serve(
+                &mut message.request,
+                &self.groups[1],
+                self.step,
+                &mut self.dice,
+            ))
         };
         self.post_markers();
         if let (Some(shown), Some(reply)) = (shown, &reply) {
@@ -272,7 +287,10 @@ impl World {
             self.note(|| format!("serve {from}{late}: {shown} → {reply:?}"));
         }
         if reply == Some(Reply::Retry) {
-            self.evidence.unstable_reads += u64::from(matches!(message.request, Request::Committed { .. } | Request::Position { .. }));
+            self.evidence.unstable_reads += u64::from(matches!(
+                message.request,
+                Request::Committed { .. } | Request::Position { .. }
+            ));
         }
         reply
     }
@@ -300,7 +318,8 @@ impl World {
         self.post_markers();
     }
 
-    /// The database crashes and is back at once: open transactions are gone, a COMMIT on its way may have arrived before.
+    /// The database crashes and is back at once: open transactions are gone, a COMMIT on its way
+    /// may have arrived before.
     pub(crate) fn restart_database(&mut self) -> Vec<(Actor, u64, Reply)> {
         self.note(|| "the database restarts".into());
         self.evidence.database_restarts += 1;
@@ -309,12 +328,15 @@ impl World {
         answers
     }
 
-    /// Connections break: each request on its way is lost, or arrives although nobody hears the answer.
+    /// Connections break: each request on its way is lost, or arrives although nobody hears the
+    /// answer.
     pub(crate) fn cut(&mut self, to_the_database: bool) -> Vec<(Actor, u64, Reply)> {
         let mut answers = Vec::new();
         let cut = |message: &mut Message| {
             let answer = matches!(message.request, Request::Answer(_));
-            message.token != 0 && !answer && message.request.is_for_the_database() == to_the_database
+            message.token != 0
+                && !answer
+                && message.request.is_for_the_database() == to_the_database
         };
         for mut message in self.net.extract_if(.., cut).collect::<Vec<_>>() {
             answers.push((message.from, message.token, Reply::TimedOut));

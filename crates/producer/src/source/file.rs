@@ -1,9 +1,10 @@
 //! Files: Parquet, CSV and newline-delimited JSON.
 //!
-//! Files are read in the order of their names and dealt to the partitions of the source in that order. A position names the file, its
-//! place in the list, and the place in the file (a byte and line, or a row), so that reading goes on in the middle of a file after a
-//! crash, and new files may be added behind the old ones. A file that is put in between, or taken away, is noticed and refused: the
-//! list would no longer be the one that the positions speak of.
+//! Files are read in the order of their names and dealt to the partitions of the source in that
+//! order. A position names the file, its place in the list, and the place in the file (a byte and
+//! line, or a row), so that reading goes on in the middle of a file after a crash, and new files
+//! may be added behind the old ones. A file that is put in between, or taken away, is noticed and
+//! refused: the list would no longer be the one that the positions speak of.
 
 mod csv;
 mod input;
@@ -47,7 +48,9 @@ impl Files {
         let list = List::find(&config.path).map_err(|e| one("source.path", e.to_string()))?;
         let Some((_, first)) = list.get(0) else {
             let mistake = Mistake::new("source.path", format!("no file matches {}", config.path));
-            return Err(vec![mistake.hint("relative paths begin at the folder of the pipeline file")]);
+            return Err(vec![
+                mistake.hint("relative paths begin at the folder of the pipeline file"),
+            ]);
         };
         let layout = Layout::new(schema, config).map_err(|what| one("source.columns", what))?;
         let shared = Shared { config: config.clone(), layout };
@@ -119,11 +122,25 @@ impl Reader for Walk {
             let last = found.end && self.list.get(next).is_none();
             if last || found.batch.num_rows() + found.malformed.len() > 0 {
                 let Found { batch, places, malformed, .. } = found;
-                return Ok(Chunk { batch, spoiled: Vec::new(), places, malformed, position, end: last });
+                return Ok(Chunk {
+                    batch,
+                    spoiled: Vec::new(),
+                    places,
+                    malformed,
+                    position,
+                    end: last,
+                });
             }
         }
         let batch = RecordBatch::new_empty(self.shared.layout.schema());
-        Ok(Chunk { batch, spoiled: Vec::new(), places: Vec::new(), malformed: Vec::new(), position: Value::Null, end: true })
+        Ok(Chunk {
+            batch,
+            spoiled: Vec::new(),
+            places: Vec::new(),
+            malformed: Vec::new(),
+            position: Value::Null,
+            end: true,
+        })
     }
 }
 
@@ -134,9 +151,13 @@ impl Shared {
         })?;
         let file = File::open(path).map_err(|e| away(path, &e))?;
         Ok(match format {
-            FileFormat::Csv => Box::new(csv::Csv::open(path, file, within, &self.layout, &self.config.nulls)?),
+            FileFormat::Csv => {
+                Box::new(csv::Csv::open(path, file, within, &self.layout, &self.config.nulls)?)
+            }
             FileFormat::Json => Box::new(json::Json::open(path, file, within)?),
-            FileFormat::Parquet => Box::new(parquet::Parquet::open(path, file, within, &self.layout)?),
+            FileFormat::Parquet => {
+                Box::new(parquet::Parquet::open(path, file, within, &self.layout)?)
+            }
         })
     }
 }
@@ -156,7 +177,8 @@ fn away(path: &Path, error: &std::io::Error) -> Error {
 
 /// The last part of the path: what people call the file.
 fn short(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    path.file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 /// A fault of the source.

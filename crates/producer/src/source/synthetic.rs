@@ -1,7 +1,9 @@
-//! Generated call records: record = f(seed, sequence). Sequence s belongs to source partition s mod partitions.
+//! Generated call records: record = f(seed, sequence). Sequence s belongs to source partition s mod
+//! partitions.
 //!
-//! The function is pure and the same on every machine: it uses whole numbers only. A share of the records can be invalid on purpose, in
-//! ways that every later step has to deal with; [`Oracle`] says for each sequence what must become of it.
+//! The function is pure and the same on every machine: it uses whole numbers only. A share of the
+//! records can be invalid on purpose, in ways that every later step has to deal with; [`Oracle`]
+//! says for each sequence what must become of it.
 
 mod call;
 mod columns;
@@ -48,14 +50,22 @@ impl Synthetic {
     pub fn new(config: &pipeline::Synthetic, schema: &Schema) -> Result<Synthetic, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         if config.generator != GENERATOR {
-            mistakes.push(Mistake::new("source.generator", format!("unknown generator; there is `{GENERATOR}`")));
+            mistakes.push(Mistake::new(
+                "source.generator",
+                format!("unknown generator; there is `{GENERATOR}`"),
+            ));
         }
         let invalid = Invalid::new(config).map_err(|m| mistakes.push(*m)).ok();
         let columns = Columns::new(schema).map_err(|m| mistakes.extend(m)).ok();
         match (invalid, columns) {
             (Some(invalid), Some(columns)) if mistakes.is_empty() => {
                 let generator = Generator { seed: config.seed, invalid };
-                Ok(Synthetic { generator, columns, partitions: config.partitions, records: config.records })
+                Ok(Synthetic {
+                    generator,
+                    columns,
+                    partitions: config.partitions,
+                    records: config.records,
+                })
             }
             _ => Err(mistakes),
         }
@@ -71,7 +81,9 @@ impl Source for Synthetic {
         let step = u64::from(self.partitions);
         let next = match position {
             None => u64::from(partition),
-            Some(position) => position["sequence"].as_u64().ok_or_else(|| Error::Lost(foreign(position)))?,
+            Some(position) => {
+                position["sequence"].as_u64().ok_or_else(|| Error::Lost(foreign(position)))?
+            }
         };
         if next % step != u64::from(partition) {
             return Err(Error::Lost(format!(
@@ -79,12 +91,20 @@ impl Source for Synthetic {
             )));
         }
         let end = if self.records == 0 { u64::MAX } else { self.records };
-        Ok(Box::new(Sequence { generator: self.generator.clone(), columns: self.columns.clone(), next, step, end }))
+        Ok(Box::new(Sequence {
+            generator: self.generator.clone(),
+            columns: self.columns.clone(),
+            next,
+            step,
+            end,
+        }))
     }
 }
 
 fn foreign(position: &Value) -> String {
-    format!("position {position} is not one of a synthetic source; was the pipeline's source replaced under the same name?")
+    format!(
+        "position {position} is not one of a synthetic source; was the pipeline's source replaced under the same name?"
+    )
 }
 
 struct Sequence {
@@ -109,9 +129,17 @@ impl Reader for Sequence {
             }
             self.next += self.step;
         }
-        let batch = building.finish().map_err(|e| Error::Unfit(format!("generating call records: {e}")))?;
+        let batch =
+            building.finish().map_err(|e| Error::Unfit(format!("generating call records: {e}")))?;
         let position = json!({ "sequence": self.next });
-        Ok(Chunk { batch, spoiled, places: Vec::new(), malformed: Vec::new(), position, end: self.next >= self.end })
+        Ok(Chunk {
+            batch,
+            spoiled,
+            places: Vec::new(),
+            malformed: Vec::new(),
+            position,
+            end: self.next >= self.end,
+        })
     }
 }
 

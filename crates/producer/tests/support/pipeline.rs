@@ -36,5 +36,7 @@ pub(crate) fn pipeline(stack: &Stack, source: &str, input: &str) -> Arc<Pipeline
         stack.registry()
     );
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom/test.toml");
-    Arc::new(Pipeline::parse(&text, &file, &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes}")))
+    Arc::new(
+        Pipeline::parse(&text, &file, &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes}")),
+    )
 }

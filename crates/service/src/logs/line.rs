@@ -42,8 +42,12 @@ impl Line {
     fn json(&self, level: &Level) -> String {
         let level = level.as_str().to_ascii_lowercase();
         let text = |value: &Option<String>| Value::from(value.as_deref().unwrap_or_default());
-        let head =
-            [("ts", Value::from(now())), ("level", level.into()), ("service", text(&self.service)), ("pipeline", text(&self.pipeline))];
+        let head = [
+            ("ts", Value::from(now())),
+            ("level", level.into()),
+            ("service", text(&self.service)),
+            ("pipeline", text(&self.pipeline)),
+        ];
         let event = ("event", Value::from(self.message.as_str()));
         let mut out = String::with_capacity(256);
         let fields = head.iter().chain([&event]).chain(&self.fields);
@@ -84,7 +88,8 @@ impl Line {
             "service" => self.service = Some(text(&value)),
             "pipeline" => self.pipeline = Some(text(&value)),
             "message" => self.message = text(&value),
-            // Records that come through the `log` facade carry these; they say nothing about the data.
+            // Records that come through the `log` facade carry these; they say nothing about the
+            // data.
             name if name.starts_with("log.") => {}
             name => self.fields.push((name, value)),
         }

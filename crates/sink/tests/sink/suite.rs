@@ -1,4 +1,5 @@
-//! What every target promises, whatever it is. A new target implements [`Place`] and gets a module at the end.
+//! What every target promises, whatever it is. A new target implements [`Place`] and gets a module
+//! at the end.
 
 use crate::world::World;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
@@ -9,7 +10,7 @@ use weir_model::fault::{Fault, Stage};
 use weir_model::lineage::{HEADER, Lineage};
 use weir_model::pipeline;
 use weir_model::progress::{Counters, Progress};
-use weir_model::protocol::{Claim, Outcome, Standing};
+use weir_model::protocol::{Claim, CommittedPosition, Outcome};
 use weir_sink::target::{Batch, Postgres, Target};
 
 /// Connections live on the runtime that made them.
@@ -23,7 +24,7 @@ trait Place {
     /// Ids of all rows, ascending.
     fn rows(&self) -> Vec<i32>;
     /// Offsets of all dead letters, ascending.
-    fn letters(&self) -> Vec<i64>;
+    fn dead_letters(&self) -> Vec<i64>;
     /// A name that the target refuses.
     const REFUSED: &'static str;
 }
@@ -32,33 +33,51 @@ trait Place {
 fn batch(partition: i32, from: i64, names: &[&str]) -> Batch {
     let mut records = Records::new();
     for offset in from..from + names.len() as i64 {
-        records.push_parts(partition, offset, 1_700_000_000_000, Some(b"key"), Some(b"\0\0\0\0\x01value"));
-        records.push_header(HEADER, Some(&Lineage { source: offset, previous: offset - 1, filtered: 0 }.encode()));
+        records.push_parts(
+            partition,
+            offset,
+            1_700_000_000_000,
+            Some(b"key"),
+            Some(b"\0\0\0\0\x01value"),
+        );
+        records.push_header(
+            HEADER,
+            Some(&Lineage { source: offset, previous: offset - 1, filtered: 0 }.encode()),
+        );
     }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from_iter_values((from as i32)..(from as i32 + names.len() as i32))),
         Arc::new(StringArray::from_iter_values(names)),
     ];
-    let rows = RecordBatch::try_new(weir_codec::Schema::parse(crate::world::SCHEMA).unwrap().arrow(), columns).unwrap();
+    let rows = RecordBatch::try_new(
+        weir_codec::Schema::parse(crate::world::SCHEMA).unwrap().arrow(),
+        columns,
+    )
+    .unwrap();
     Batch { records, rows, origins: (0..names.len() as u32).collect(), faults: Vec::new() }
 }
 
-fn claim(standing: &Standing, batch: &Batch) -> Claim {
+fn claim(committed: &CommittedPosition, batch: &Batch) -> Claim {
     let (read, dead) = (batch.records.len() as u64, batch.faults.len() as u64);
     let counters = Counters { read, written: read - dead, filtered: 0, dead };
     let next = batch.records.offset(batch.records.len() - 1) + 1;
     let delta = Progress { counters, last: Some(next - 1), filtered_since: 0 };
-    let Standing { partition, fence, next: expected, ref progress } = *standing;
+    let CommittedPosition { partition, fence, next: expected, ref progress } = *committed;
     Claim { partition, fence, expected, next, progress: progress.then(&delta) }
 }
 
-fn acquire<P: Place>(place: &P) -> Standing {
+fn acquire<P: Place>(place: &P) -> CommittedPosition {
     RUNTIME.block_on(place.target().acquire(&[0])).unwrap().remove(0)
 }
 
-fn write<P: Place>(place: &P, standing: &Standing, batch: &Batch) -> (Outcome, Vec<(i32, String)>) {
+fn write<P: Place>(
+    place: &P,
+    committed: &CommittedPosition,
+    batch: &Batch,
+) -> (Outcome, Vec<(i32, String)>) {
     let form = place.target().encode(batch).unwrap();
-    let written = RUNTIME.block_on(place.target().write(batch, &form, &[claim(standing, batch)])).unwrap();
+    let written =
+        RUNTIME.block_on(place.target().write(batch, &form, &[claim(committed, batch)])).unwrap();
     (written.outcome, written.refused)
 }
 
@@ -68,7 +87,10 @@ fn what_is_committed_is_there_and_the_position_with_it<P: Place>() {
     assert_eq!(first.next, None);
     assert_eq!(write(&place, &first, &batch(0, 0, &["a", "b"])).0, Outcome::Committed);
     let second = acquire(&place);
-    assert_eq!((second.next, second.progress.counters.written, second.progress.last), (Some(2), 2, Some(1)));
+    assert_eq!(
+        (second.next, second.progress.counters.written, second.progress.last),
+        (Some(2), 2, Some(1))
+    );
     assert_eq!(write(&place, &second, &batch(0, 2, &["c"])).0, Outcome::Committed);
     assert_eq!(place.rows(), [0, 1, 2]);
 }
@@ -85,31 +107,41 @@ fn a_writer_that_was_replaced_writes_nothing<P: Place>() {
 
 fn the_same_claim_is_not_honoured_twice<P: Place>() {
     let place = P::open();
-    let standing = acquire(&place);
-    assert_eq!(write(&place, &standing, &batch(0, 0, &["a"])).0, Outcome::Committed);
-    assert_eq!(write(&place, &standing, &batch(0, 0, &["a"])).0, Outcome::Refused);
+    let committed = acquire(&place);
+    assert_eq!(write(&place, &committed, &batch(0, 0, &["a"])).0, Outcome::Committed);
+    assert_eq!(write(&place, &committed, &batch(0, 0, &["a"])).0, Outcome::Refused);
     assert_eq!(place.rows(), [0]);
 }
 
-fn a_refused_row_is_a_letter_and_its_neighbours_are_rows<P: Place>() {
+fn a_refused_row_is_a_dead_letter_and_its_neighbours_are_rows<P: Place>() {
     let place = P::open();
-    let standing = acquire(&place);
-    let (outcome, refused) = write(&place, &standing, &batch(0, 0, &["a", P::REFUSED, "c", P::REFUSED]));
+    let committed = acquire(&place);
+    let (outcome, refused) =
+        write(&place, &committed, &batch(0, 0, &["a", P::REFUSED, "c", P::REFUSED]));
     assert_eq!((outcome, refused.len()), (Outcome::Committed, 2));
-    assert_eq!((place.rows(), place.letters()), (vec![0, 2], vec![1, 3]));
+    assert_eq!((place.rows(), place.dead_letters()), (vec![0, 2], vec![1, 3]));
     let counters = acquire(&place).progress.counters;
     assert_eq!((counters.read, counters.written, counters.dead), (4, 2, 2));
 }
 
-fn letters_that_come_with_the_batch_land_with_it<P: Place>() {
+fn dead_letters_that_come_with_the_batch_land_with_it<P: Place>() {
     let place = P::open();
-    let standing = acquire(&place);
+    let committed = acquire(&place);
     let mut dead = batch(0, 0, &["a", "b", "c"]);
-    dead.faults.push((1, Fault { stage: Stage::Sink, reason: "truncated".into(), detail: "two bytes are missing".into() }));
+    dead.faults.push((
+        1,
+        Fault {
+            stage: Stage::Sink,
+            reason: "truncated".into(),
+            detail: "two bytes are missing".into(),
+        },
+    ));
     dead.origins = vec![0, 2];
-    dead.rows = arrow::compute::take_record_batch(&dead.rows, &arrow::array::UInt32Array::from(vec![0, 2])).unwrap();
-    assert_eq!(write(&place, &standing, &dead).0, Outcome::Committed);
-    assert_eq!((place.rows(), place.letters()), (vec![0, 2], vec![1]));
+    dead.rows =
+        arrow::compute::take_record_batch(&dead.rows, &arrow::array::UInt32Array::from(vec![0, 2]))
+            .unwrap();
+    assert_eq!(write(&place, &committed, &dead).0, Outcome::Committed);
+    assert_eq!((place.rows(), place.dead_letters()), (vec![0, 2], vec![1]));
     assert_eq!(acquire(&place).progress.counters.dead, 1);
 }
 
@@ -146,7 +178,7 @@ impl Place for Table {
         self.numbers("SELECT id FROM shop.sale ORDER BY id")
     }
 
-    fn letters(&self) -> Vec<i64> {
+    fn dead_letters(&self) -> Vec<i64> {
         self.numbers("SELECT \"offset\" FROM weir.dead_letters ORDER BY 1")
     }
 }
@@ -163,7 +195,7 @@ mod postgres {
         what_is_committed_is_there_and_the_position_with_it,
         a_writer_that_was_replaced_writes_nothing,
         the_same_claim_is_not_honoured_twice,
-        a_refused_row_is_a_letter_and_its_neighbours_are_rows,
-        letters_that_come_with_the_batch_land_with_it,
+        a_refused_row_is_a_dead_letter_and_its_neighbours_are_rows,
+        dead_letters_that_come_with_the_batch_land_with_it,
     );
 }

@@ -1,6 +1,6 @@
 //! The whole way, from the topic to the table.
 
-use crate::world::{PATIENCE, World};
+use crate::world::{REQUEST_TIMEOUT, World};
 use std::time::Duration;
 use weir_model::lineage::Lineage;
 use weir_service::Failure;
@@ -9,7 +9,7 @@ use weir_testkit::{Database, wait_until};
 const NAMES: &str = "[sink.columns]\nname = \"varchar(20)\"\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_record_is_a_row_or_a_letter_once() {
+async fn every_record_is_a_row_or_a_dead_letter_once() {
     let mut world = World::new(NAMES);
     world.feed((0..1000).map(|id| (id, "first")));
     let sink = world.start();
@@ -24,17 +24,27 @@ async fn every_record_is_a_row_or_a_letter_once() {
     assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), 3296);
     assert_eq!(world.number("SELECT sum(written) FROM weir.positions"), 3296);
     assert_eq!(world.number("SELECT sum(dead) FROM weir.positions"), 8);
-    let letters = world.database.texts("SELECT reason, count(*), min(stage), min(sqlstate) FROM weir.dead_letters GROUP BY 1 ORDER BY 1");
-    let letters: Vec<Vec<String>> =
-        letters.unwrap().into_iter().map(|r| r.into_iter().map(|v| v.unwrap_or("-".into())).collect()).collect();
-    let too_long = letters.iter().find(|l| l[0] == "value_too_long").unwrap();
+    let dead_letters = world.database.texts("SELECT reason, count(*), min(stage), min(sqlstate) FROM weir.dead_letters GROUP BY 1 ORDER BY 1");
+    let dead_letters: Vec<Vec<String>> = dead_letters
+        .unwrap()
+        .into_iter()
+        .map(|r| r.into_iter().map(|v| v.unwrap_or("-".into())).collect())
+        .collect();
+    let too_long = dead_letters.iter().find(|l| l[0] == "value_too_long").unwrap();
     assert_eq!(too_long[1..], ["4", "sink", "22001"]);
-    assert_eq!(letters.iter().find(|l| l[0] == "no_lineage").unwrap()[1..3], ["1", "sink"]);
-    assert_eq!(letters.iter().map(|l| l[1].parse::<i32>().unwrap()).sum::<i32>(), 8);
+    assert_eq!(dead_letters.iter().find(|l| l[0] == "no_lineage").unwrap()[1..3], ["1", "sink"]);
+    assert_eq!(dead_letters.iter().map(|l| l[1].parse::<i32>().unwrap()).sum::<i32>(), 8);
     let garbage = "SELECT encode(value, 'hex') FROM weir.dead_letters WHERE partition = 2 AND sqlstate IS NULL";
     assert_eq!(world.database.text(garbage).unwrap().as_deref(), Some("0167617262616765"));
-    assert_eq!(world.number("SELECT count(*) FROM shop.sale WHERE weir_topic IS NULL OR weir_partition <> id % 3"), 0);
-    wait_until("the counters", PATIENCE, || (sink.metric("weir_records_read_total") == 3304.0).then_some(()));
+    assert_eq!(
+        world.number(
+            "SELECT count(*) FROM shop.sale WHERE weir_topic IS NULL OR weir_partition <> id % 3"
+        ),
+        0
+    );
+    wait_until("the counters", REQUEST_TIMEOUT, || {
+        (sink.metric("weir_records_read_total") == 3304.0).then_some(())
+    });
     assert_eq!(sink.metric("weir_records_written_total"), 3296.0);
     assert_eq!(sink.metric("weir_unaccounted_records"), 0.0);
     assert_eq!(sink.metric("weir_latency_seconds_count"), 3304.0);
@@ -50,7 +60,9 @@ async fn instances_come_and_go_without_a_trace_in_the_table() {
         world.feed((fed..fed + 2000).map(|id| (id, "row")));
         fed += 2000;
         // The next change comes while this round is under way.
-        wait_until("the round begins", PATIENCE, || (world.booked() > i64::from(fed) - 2000).then_some(()));
+        wait_until("the round begins", REQUEST_TIMEOUT, || {
+            (world.booked() > i64::from(fed) - 2000).then_some(())
+        });
         match round % 2 {
             0 => sinks.push(world.start()),
             _ => sinks.remove(0).stop().await.unwrap(),
@@ -73,7 +85,9 @@ async fn cut_connections_cost_nothing() {
     let mut cuts = 0;
     for round in 0..10 {
         world.feed((round * 2000..(round + 1) * 2000).map(|id| (id, "row")));
-        wait_until("the round begins", PATIENCE, || (world.booked() > i64::from(round) * 2000).then_some(()));
+        wait_until("the round begins", REQUEST_TIMEOUT, || {
+            (world.booked() > i64::from(round) * 2000).then_some(())
+        });
         cuts += cutter.number(cut).unwrap();
     }
     world.wait_for(20_000);
@@ -94,7 +108,11 @@ async fn a_table_that_goes_away_halts_the_sink_until_it_is_back() {
     world.feed((300..600).map(|id| (id, "row")));
     sink.wait_until_it_says("\"sink warehouse\"");
     assert!(sink.ask("/live").contains("true"));
-    assert_eq!(world.number("SELECT count(*) FROM pg_class WHERE relname = 'sale'"), 0, "nothing empty took its place");
+    assert_eq!(
+        world.number("SELECT count(*) FROM pg_class WHERE relname = 'sale'"),
+        0,
+        "nothing empty took its place"
+    );
     world.database.execute("ALTER TABLE shop.elsewhere RENAME TO sale").unwrap();
     world.wait_for(600);
     sink.wait_until_it_says("\"ready\":true");
@@ -130,10 +148,16 @@ async fn a_hand_in_the_position_row_stops_its_partition() {
         .unwrap();
     world.feed((30..60).map(|id| (id, "row")));
     let done = "SELECT count(*) FROM shop.sale WHERE id % 3 = 2";
-    wait_until("partition 2 goes on", PATIENCE, || (world.number(done) == 20).then_some(()));
+    wait_until("partition 2 goes on", REQUEST_TIMEOUT, || (world.number(done) == 20).then_some(()));
     world.feed((60..90).map(|id| (id, "row")));
-    wait_until("partition 2 goes on again", PATIENCE, || (world.number(done) == 30).then_some(()));
-    assert_eq!(world.number("SELECT count(*) FROM shop.sale WHERE id % 3 <> 2"), 20, "nothing was read a second time");
+    wait_until("partition 2 goes on again", REQUEST_TIMEOUT, || {
+        (world.number(done) == 30).then_some(())
+    });
+    assert_eq!(
+        world.number("SELECT count(*) FROM shop.sale WHERE id % 3 <> 2"),
+        20,
+        "nothing was read a second time"
+    );
     sink.stop().await.unwrap();
 }
 
@@ -145,7 +169,10 @@ async fn a_topic_is_not_drained_into_the_dead_letters() {
     sink.wait_until_it_says("went to the dead letters");
     sink.stop().await.unwrap();
     assert!(world.number("SELECT count(*) FROM weir.dead_letters") < 10_000);
-    assert_eq!(world.number("SELECT sum(dead) FROM weir.positions"), world.number("SELECT count(*) FROM weir.dead_letters"));
+    assert_eq!(
+        world.number("SELECT sum(dead) FROM weir.positions"),
+        world.number("SELECT count(*) FROM weir.dead_letters")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,8 +192,16 @@ async fn an_upsert_ends_with_the_last_record_of_each_key() {
 async fn a_table_that_does_not_fit_is_refused_before_anything_is_read() {
     let world = World::new(NAMES);
     world.database.execute("CREATE SCHEMA shop; CREATE TABLE shop.sale (id text, name varchar(20), branch int NOT NULL)").unwrap();
-    let error = tokio::time::timeout(Duration::from_secs(30), world.start().end()).await.unwrap().unwrap_err();
+    let error = tokio::time::timeout(Duration::from_secs(30), world.start().end())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(error.class(), weir_model::fault::Class::Configuration);
     let text = error.to_string();
-    assert!(text.contains("2 mistakes") && text.contains("field id is int") && text.contains("column branch is NOT NULL"), "{text}");
+    assert!(
+        text.contains("2 mistakes")
+            && text.contains("field id is int")
+            && text.contains("column branch is NOT NULL"),
+        "{text}"
+    );
 }

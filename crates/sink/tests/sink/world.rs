@@ -1,4 +1,5 @@
-//! A pipeline of its own for each test: topics, schema, database, and an enricher's stand-in that writes records with lineage.
+//! A pipeline of its own for each test: topics, schema, database, and an enricher's stand-in that
+//! writes records with lineage.
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use std::collections::BTreeMap;
@@ -7,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 use weir_codec::{Encoder, Registry, Schema};
-use weir_kafka::unit::Outgoing;
-use weir_kafka::{Unit, admin};
+use weir_kafka::transactional_producer::Outgoing;
+use weir_kafka::{TransactionalProducer, admin};
 use weir_model::lineage::{HEADER, Lineage};
 use weir_model::pipeline::Pipeline;
 use weir_model::protocol::Outcome;
@@ -20,12 +21,12 @@ pub(crate) const SCHEMA: &str = r#"{"type": "record", "name": "Sale", "fields": 
     {"name": "id", "type": "int"}, {"name": "name", "type": ["null", "string"], "default": null}]}"#;
 
 /// How long a test waits for what must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) database: Database,
-    unit: Unit,
+    unit: TransactionalProducer,
     encoder: Encoder,
     /// Per partition: next source offset, and the one before it.
     chains: BTreeMap<i32, (i64, i64)>,
@@ -69,13 +70,14 @@ lineage = true
             stack.kafka(),
             stack.registry(),
         );
-        let pipeline = Pipeline::parse(&text, &folder.path().join("sales.toml"), &|_| None).unwrap();
+        let pipeline =
+            Pipeline::parse(&text, &folder.path().join("sales.toml"), &|_| None).unwrap();
         assert_eq!(admin::ensure(&pipeline.kafka, &admin::topics(&pipeline)).unwrap(), []);
         let schema = Schema::parse(SCHEMA).unwrap();
         let registry = Registry::new(&pipeline.registry).unwrap();
         let id = block(registry.register(&pipeline.output_subject(), &schema)).unwrap();
         World {
-            unit: Unit::open(&pipeline.kafka, &format!("{name}-feed")).unwrap(),
+            unit: TransactionalProducer::open(&pipeline.kafka, &format!("{name}-feed")).unwrap(),
             encoder: Encoder::new(&schema, id).unwrap(),
             database: Database::connect(&url).unwrap(),
             pipeline: Arc::new(pipeline),
@@ -93,13 +95,20 @@ lineage = true
         ];
         let batch = RecordBatch::try_new(Schema::parse(SCHEMA).unwrap().arrow(), columns).unwrap();
         let encoded = self.encoder.encode(&batch).unwrap();
-        let values: Vec<(i32, Vec<u8>)> = rows.iter().enumerate().map(|(i, row)| (row.0.rem_euclid(3), encoded.get(i).to_vec())).collect();
+        let values: Vec<(i32, Vec<u8>)> = rows
+            .iter()
+            .enumerate()
+            .map(|(i, row)| (row.0.rem_euclid(3), encoded.get(i).to_vec()))
+            .collect();
         self.feed_raw(&values);
     }
 
     /// Writes values as they are, with lineage.
     pub(crate) fn feed_raw(&mut self, values: &[(i32, Vec<u8>)]) {
-        let records: Vec<_> = values.iter().map(|(partition, value)| (*partition, value.as_slice(), Some(self.link(*partition)))).collect();
+        let records: Vec<_> = values
+            .iter()
+            .map(|(partition, value)| (*partition, value.as_slice(), Some(self.link(*partition))))
+            .collect();
         self.transact(&records);
     }
 
@@ -114,7 +123,9 @@ lineage = true
                 partition: Some(*partition),
                 key: Some(b"key"),
                 value: Some(value),
-                timestamp_ms: Some(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64),
+                timestamp_ms: Some(
+                    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64,
+                ),
                 headers: &headers,
             };
             self.unit.send(&record).unwrap();
@@ -140,7 +151,9 @@ lineage = true
 
     /// Waits until so many records are in the books.
     pub(crate) fn wait_for(&self, read: i64) {
-        weir_testkit::wait_until(&format!("{read} records in the books"), PATIENCE, || (self.booked() == read).then_some(()));
+        weir_testkit::wait_until(&format!("{read} records in the books"), REQUEST_TIMEOUT, || {
+            (self.booked() == read).then_some(())
+        });
     }
 
     /// Records read according to the position rows; 0 before there are any.
@@ -181,12 +194,16 @@ impl Instance {
 
     /// The answer of `/ready` or another admin page.
     pub(crate) fn ask(&self, page: &str) -> String {
-        weir_testkit::http::get(&format!("http://{}{page}", self.listen)).map(|answer| answer.body).unwrap_or_default()
+        weir_testkit::http::get(&format!("http://{}{page}", self.listen))
+            .map(|answer| answer.body)
+            .unwrap_or_default()
     }
 
     /// Waits until `/ready` says this.
     pub(crate) fn wait_until_it_says(&self, words: &str) {
-        weir_testkit::wait_until(words, PATIENCE, || self.ask("/ready").contains(words).then_some(()));
+        weir_testkit::wait_until(words, REQUEST_TIMEOUT, || {
+            self.ask("/ready").contains(words).then_some(())
+        });
     }
 
     fn page(&self) -> String {
@@ -196,7 +213,8 @@ impl Instance {
     /// The value of the first series of this name.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let page = self.page();
-        let line = page.lines().find(|l| l.starts_with(name) && l[name.len()..].starts_with(['{', ' ']));
+        let line =
+            page.lines().find(|l| l.starts_with(name) && l[name.len()..].starts_with(['{', ' ']));
         line.and_then(|l| l.rsplit(' ').next()).and_then(|v| v.parse().ok()).unwrap_or(0.0)
     }
 }
@@ -204,7 +222,13 @@ impl Instance {
 /// Runs a future to its end inside or outside of a runtime.
 pub(crate) fn block<T: Send>(future: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
-        let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
+        let run = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(future)
+        };
         scope.spawn(run).join().unwrap()
     })
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
-mod fit;
-mod ground;
-mod ledger;
+mod fixture;
+mod positions;
+mod table_check;
 mod write;

@@ -10,7 +10,8 @@ use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use weir_testkit::{Options, Stack, cache};
 
-/// Starts Kafka, a Schema Registry and PostgreSQL on free ports of this machine, with data of their own that is removed at the end.
+/// Starts Kafka, a Schema Registry and PostgreSQL on free ports of this machine, with data of their
+/// own that is removed at the end.
 #[derive(Parser)]
 #[command(name = "weir-stack", version)]
 struct Arguments {
@@ -32,7 +33,8 @@ enum Command {
         #[arg(long)]
         until_eof: bool,
     },
-    /// Starts the stack, runs a command with WEIR_KAFKA, WEIR_REGISTRY and WEIR_POSTGRES, and returns the command's exit code.
+    /// Starts the stack, runs a command with WEIR_KAFKA, WEIR_REGISTRY and WEIR_POSTGRES, and
+    /// returns the command's exit code.
     Exec {
         /// Brokers: 1 or 3.
         #[arg(long, default_value_t = 1)]
@@ -53,7 +55,9 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Up { brokers, env_file, until_eof } => up(brokers, env_file.as_deref(), until_eof).await,
+        Command::Up { brokers, env_file, until_eof } => {
+            up(brokers, env_file.as_deref(), until_eof).await
+        }
         Command::Exec { brokers, data, command } => exec(brokers, data, &command).await,
         Command::Fetch => cache::programs().map(|_| ExitCode::SUCCESS),
         Command::Data => cache::data().map(|folder| {
@@ -94,10 +98,18 @@ async fn exec(brokers: usize, data: bool, command: &[String]) -> Result<ExitCode
     let started = Instant::now();
     let stack = start(brokers).await?;
     let registry = stack.registry().split('/').nth(2).unwrap_or_default();
-    let postgres = stack.postgres().rsplit('@').next().and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let postgres = stack
+        .postgres()
+        .rsplit('@')
+        .next()
+        .and_then(|rest| rest.split('/').next())
+        .unwrap_or_default();
     let seconds = started.elapsed().as_secs_f64();
     // Not on standard output: that is the command's.
-    eprintln!(" ✔ stack       kafka {} · registry {registry} · postgres {postgres}   up in {seconds:.1} s", stack.kafka());
+    eprintln!(
+        " ✔ stack       kafka {} · registry {registry} · postgres {postgres}   up in {seconds:.1} s",
+        stack.kafka()
+    );
     let (program, arguments) = command.split_first().context("no command")?;
     // A terminal's Ctrl-C reaches the command as well; it decides when to end, and then we do.
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -123,13 +135,17 @@ async fn exec(brokers: usize, data: bool, command: &[String]) -> Result<ExitCode
 
 fn terminate_child(child: &tokio::process::Child) -> Result<()> {
     if let Some(id) = child.id() {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(id)?), nix::sys::signal::Signal::SIGTERM)?;
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(i32::try_from(id)?),
+            nix::sys::signal::Signal::SIGTERM,
+        )?;
     }
     Ok(())
 }
 
 async fn start(brokers: usize) -> Result<Stack> {
-    tokio::task::spawn_blocking(move || Stack::start(Options { brokers, ..Options::default() })).await?
+    tokio::task::spawn_blocking(move || Stack::start(Options { brokers, ..Options::default() }))
+        .await?
 }
 
 async fn end_of_input() {

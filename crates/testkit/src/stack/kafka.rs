@@ -32,8 +32,13 @@ impl Broker {
         if !matches!(count, 1 | 3) {
             bail!("a stack has 1 or 3 brokers, not {count}");
         }
-        let ports = (0..count).map(|_| Ok((ports::free()?, ports::free()?))).collect::<Result<Vec<_>>>()?;
-        let voters: Vec<_> = ports.iter().enumerate().map(|(i, (_, controller))| format!("{}@127.0.0.1:{controller}", i + 1)).collect();
+        let ports =
+            (0..count).map(|_| Ok((ports::free()?, ports::free()?))).collect::<Result<Vec<_>>>()?;
+        let voters: Vec<_> = ports
+            .iter()
+            .enumerate()
+            .map(|(i, (_, controller))| format!("{}@127.0.0.1:{controller}", i + 1))
+            .collect();
         let (voters, cluster) = (voters.join(","), cluster_id());
         let broker = |(index, (port, controller_port)): (usize, (u16, u16))| Broker {
             id: index + 1,
@@ -58,7 +63,13 @@ impl Broker {
         let file = self.folder.join("server.properties");
         std::fs::write(&file, self.properties())?;
         let mut java = Command::new("java");
-        java.args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &programs.kafka_class_path()]);
+        java.args([
+            "-Xmx128m",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            "-cp",
+            &programs.kafka_class_path(),
+        ]);
         java.args(["kafka.tools.StorageTool", "format", "-t", &self.cluster, "-c"]).arg(&file);
         let output = java.output().context("run java")?;
         if !output.status.success() {
@@ -69,15 +80,24 @@ impl Broker {
 
     /// Starts it and waits until it is a member of the cluster.
     pub(super) fn start(&self, programs: &Programs, log: &Path) -> Result<Process> {
-        let launch = Launch::new("Kafka", "java").args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC"]);
-        let launch = launch.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").arg("-Dorg.slf4j.simpleLogger.showDateTime=true");
-        let launch = launch.args(["-cp", &programs.kafka_class_path(), "kafka.Kafka"]).arg(self.folder.join("server.properties"));
+        let launch =
+            Launch::new("Kafka", "java").args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC"]);
+        let launch = launch
+            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+            .arg("-Dorg.slf4j.simpleLogger.showDateTime=true");
+        let launch = launch
+            .args(["-cp", &programs.kafka_class_path(), "kafka.Kafka"])
+            .arg(self.folder.join("server.properties"));
         let mut process = launch.start(log)?;
-        let up = try_wait_until(UP_WITHIN, || process.expect_running().map(|()| self.answers().then_some(())).transpose());
+        let up = try_wait_until(UP_WITHIN, || {
+            process.expect_running().map(|()| self.answers().then_some(())).transpose()
+        });
         match up {
             Some(Ok(())) => Ok(process),
             Some(Err(error)) => Err(error),
-            None => bail!("Kafka was not up after {UP_WITHIN:?}; its last words:\n{}", process.tail()),
+            None => {
+                bail!("Kafka was not up after {UP_WITHIN:?}; its last words:\n{}", process.tail())
+            }
         }
     }
 
@@ -86,10 +106,15 @@ impl Broker {
         if TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             return false;
         }
-        let consumer =
-            ClientConfig::new().set("bootstrap.servers", self.address()).set_log_level(RDKafkaLogLevel::Emerg).create::<BaseConsumer>();
-        let metadata = consumer.and_then(|consumer| consumer.fetch_metadata(None, Duration::from_secs(2)));
-        metadata.is_ok_and(|metadata| metadata.brokers().iter().any(|broker| broker.port() == i32::from(self.port)))
+        let consumer = ClientConfig::new()
+            .set("bootstrap.servers", self.address())
+            .set_log_level(RDKafkaLogLevel::Emerg)
+            .create::<BaseConsumer>();
+        let metadata =
+            consumer.and_then(|consumer| consumer.fetch_metadata(None, Duration::from_secs(2)));
+        metadata.is_ok_and(|metadata| {
+            metadata.brokers().iter().any(|broker| broker.port() == i32::from(self.port))
+        })
     }
 
     fn properties(&self) -> String {
@@ -133,5 +158,11 @@ impl Broker {
 
 /// A cluster id as Kafka makes them: 22 characters of base64, not beginning with a dash.
 fn cluster_id() -> String {
-    crate::random_name("weir").replace('-', "").chars().chain(std::iter::repeat('A')).take(21).chain(['A']).collect()
+    crate::random_name("weir")
+        .replace('-', "")
+        .chars()
+        .chain(std::iter::repeat('A'))
+        .take(21)
+        .chain(['A'])
+        .collect()
 }

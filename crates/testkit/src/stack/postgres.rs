@@ -30,13 +30,19 @@ impl Server {
         let user = if Uid::effective().is_root() { Some(unprivileged()?) } else { None };
         let folder = stack.join("postgres");
         std::fs::create_dir(&folder)?;
-        let mut server = Server { programs: programs.postgres(), folder, port: crate::ports::free()?, user };
+        let mut server =
+            Server { programs: programs.postgres(), folder, port: crate::ports::free()?, user };
         if let Some((user, group)) = user {
             std::fs::set_permissions(stack, Permissions::from_mode(0o711))?;
             chown(&server.folder, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
             // The cache is below root's home, where nobody else may go.
             let copy = stack.join("postgres-programs");
-            let status = Command::new("cp").arg("-r").arg(&server.programs).arg(&copy).status().context("run cp")?;
+            let status = Command::new("cp")
+                .arg("-r")
+                .arg(&server.programs)
+                .arg(&copy)
+                .status()
+                .context("run cp")?;
             if !status.success() {
                 bail!("copy PostgreSQL's programs to {}: {status}", copy.display());
             }
@@ -57,7 +63,13 @@ impl Server {
     pub(super) fn prepare(&self, log: &Path) -> Result<()> {
         let password = self.folder.join("password");
         std::fs::write(&password, PASSWORD)?;
-        let launch = self.launch("initdb").args(["--username=weir", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        let launch = self.launch("initdb").args([
+            "--username=weir",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
         let launch = launch.arg("--pwfile").arg(&password).arg("-D").arg(self.folder.join("data"));
         let mut process = launch.start(log)?;
         let status = process.wait(UP_WITHIN)?;
@@ -69,13 +81,30 @@ impl Server {
 
     /// Starts it, waits until it takes connections, and creates the database `weir` the first time.
     pub(super) fn start(&self, log: &Path) -> Result<Process> {
-        let launch = self.launch("postgres").arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
-        let launch = launch.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-c", "max_connections=200"]);
+        let launch = self
+            .launch("postgres")
+            .arg("-D")
+            .arg(self.folder.join("data"))
+            .arg("-k")
+            .arg(&self.folder);
+        let launch = launch.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &self.port.to_string(),
+            "-c",
+            "max_connections=200",
+        ]);
         let mut process = launch.start(log)?;
         let connect = || Database::connect(&self.url_of("postgres")).ok();
-        let server = match try_wait_until(UP_WITHIN, || process.expect_running().map(|()| connect()).transpose()) {
+        let server = match try_wait_until(UP_WITHIN, || {
+            process.expect_running().map(|()| connect()).transpose()
+        }) {
             Some(server) => server?,
-            None => bail!("PostgreSQL was not up after {UP_WITHIN:?}; its last words:\n{}", process.tail()),
+            None => bail!(
+                "PostgreSQL was not up after {UP_WITHIN:?}; its last words:\n{}",
+                process.tail()
+            ),
         };
         if server.texts("SELECT 1 FROM pg_database WHERE datname = 'weir'")?.is_empty() {
             server.execute("CREATE DATABASE weir")?;
@@ -83,13 +112,17 @@ impl Server {
         Ok(process)
     }
 
-    /// SIGQUIT as its last signal: an immediate shutdown, which gives back its shared memory, where SIGKILL would leak it.
+    /// SIGQUIT as its last signal: an immediate shutdown, which gives back its shared memory, where
+    /// SIGKILL would leak it.
     fn launch(&self, program: &str) -> Launch {
-        Launch::new("PostgreSQL", self.programs.join("bin").join(program)).user(self.user).last(Signal::SIGQUIT)
+        Launch::new("PostgreSQL", self.programs.join("bin").join(program))
+            .user(self.user)
+            .last(Signal::SIGQUIT)
     }
 }
 
 fn unprivileged() -> Result<(u32, u32)> {
-    let user = User::from_name("nobody")?.context("PostgreSQL does not run as root, and there is no user `nobody` to run it as")?;
+    let user = User::from_name("nobody")?
+        .context("PostgreSQL does not run as root, and there is no user `nobody` to run it as")?;
     Ok((user.uid.as_raw(), user.gid.as_raw()))
 }

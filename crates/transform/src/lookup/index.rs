@@ -1,7 +1,7 @@
 //! From the key of a record to the row of a lookup table.
 
 use super::{Table, lines, some_of};
-use crate::words::type_name;
+use crate::messages::type_name;
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::DataType;
@@ -23,23 +23,40 @@ pub(crate) enum Index {
     },
 }
 
-/// The type in which a record's key of type `of` is compared with the table's; `None` when a value of this type is no key.
+/// The type in which a record's key of type `of` is compared with the table's; `None` when a value
+/// of this type is no key.
 pub(crate) fn key_type(of: &DataType) -> Option<DataType> {
     match of {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(DataType::Utf8),
         DataType::Dictionary(_, values) => key_type(values),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
-            Some(DataType::Int64)
-        }
-        DataType::Decimal128(_, _) | DataType::Date32 | DataType::Timestamp(_, _) | DataType::Boolean => Some(of.clone()),
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32 => Some(DataType::Int64),
+        DataType::Decimal128(_, _)
+        | DataType::Date32
+        | DataType::Timestamp(_, _)
+        | DataType::Boolean => Some(of.clone()),
         _ => None,
     }
 }
 
 impl Index {
-    /// Builds the index of `table` over `columns` of its key, read as `types`; the error says which cells have no such value.
-    pub(crate) fn build(table: &Table, columns: &[usize], types: &[DataType]) -> Result<Index, String> {
-        let keys = columns.iter().zip(types).map(|(&column, to)| parse(table, column, to)).collect::<Result<Vec<_>, _>>()?;
+    /// Builds the index of `table` over `columns` of its key, read as `types`; the error says which
+    /// cells have no such value.
+    pub(crate) fn build(
+        table: &Table,
+        columns: &[usize],
+        types: &[DataType],
+    ) -> Result<Index, String> {
+        let keys = columns
+            .iter()
+            .zip(types)
+            .map(|(&column, to)| parse(table, column, to))
+            .collect::<Result<Vec<_>, _>>()?;
         if let [DataType::Utf8] = types {
             let text = keys[0].as_string::<i32>();
             let mut index = HashMap::with_capacity(text.len());
@@ -53,16 +70,24 @@ impl Index {
 
     fn over_rows(table: &Table, keys: &[ArrayRef], types: &[DataType]) -> Result<Index, String> {
         let text = |e: ArrowError| e.to_string();
-        let converter = RowConverter::new(types.iter().cloned().map(SortField::new).collect()).map_err(text)?;
+        let converter =
+            RowConverter::new(types.iter().cloned().map(SortField::new).collect()).map_err(text)?;
         let converted = converter.convert_columns(keys).map_err(text)?;
         let mut rows: HashMap<Box<[u8]>, u32> = HashMap::with_capacity(converted.num_rows());
         let mut doubled = Vec::new();
         for row in (0..converted.num_rows()).filter(|&row| keys.iter().all(|k| k.is_valid(row))) {
             if let Some(first) = rows.insert(converted.row(row).data().into(), row as u32) {
-                doubled.push(format!("lines {} and {}", table.lines[first as usize], table.lines[row]));
+                doubled.push(format!(
+                    "lines {} and {}",
+                    table.lines[first as usize], table.lines[row]
+                ));
             }
         }
-        if doubled.is_empty() { Ok(Index::Rows { converter, rows }) } else { Err(format!("the same key in {}", some_of(&doubled))) }
+        if doubled.is_empty() {
+            Ok(Index::Rows { converter, rows })
+        } else {
+            Err(format!("the same key in {}", some_of(&doubled)))
+        }
     }
 
     /// The table's row for each record; `keys` are of the types the index was built for.
@@ -70,11 +95,20 @@ impl Index {
         match self {
             Index::Text(index) => {
                 let text = cast(&keys[0], &DataType::Utf8)?;
-                Ok(text.as_string::<i32>().iter().map(|key| key.and_then(|key| index.get(key).copied())).collect())
+                Ok(text
+                    .as_string::<i32>()
+                    .iter()
+                    .map(|key| key.and_then(|key| index.get(key).copied()))
+                    .collect())
             }
             Index::Rows { converter, rows } => {
                 let converted = converter.convert_columns(keys)?;
-                let row = |i: usize| keys.iter().all(|k| k.is_valid(i)).then(|| rows.get(converted.row(i).data()).copied()).flatten();
+                let row = |i: usize| {
+                    keys.iter()
+                        .all(|k| k.is_valid(i))
+                        .then(|| rows.get(converted.row(i).data()).copied())
+                        .flatten()
+                };
                 Ok((0..converted.num_rows()).map(row).collect())
             }
         }
@@ -87,6 +121,13 @@ fn parse(table: &Table, column: usize, to: &DataType) -> Result<ArrayRef, String
     let name = table.data.schema_ref().field(column).name().clone();
     let options = CastOptions { safe: true, ..CastOptions::default() };
     let parsed = cast_with_options(text, to, &options).map_err(|e| format!("`{name}`: {e}"))?;
-    let unread: Vec<u64> = (0..text.len()).filter(|&row| parsed.is_null(row) && text.is_valid(row)).map(|row| table.lines[row]).collect();
-    if unread.is_empty() { Ok(parsed) } else { Err(format!("`{name}` is no {} in {}", type_name(to), lines(&unread))) }
+    let unread: Vec<u64> = (0..text.len())
+        .filter(|&row| parsed.is_null(row) && text.is_valid(row))
+        .map(|row| table.lines[row])
+        .collect();
+    if unread.is_empty() {
+        Ok(parsed)
+    } else {
+        Err(format!("`{name}` is no {} in {}", type_name(to), lines(&unread)))
+    }
 }

@@ -1,5 +1,5 @@
-//! Types of CSV columns. A column is numeric only when all its cells are written as plain numbers: `007` and `+1` are names, and so is a
-//! whole number with more digits than fit.
+//! Types of CSV columns. A column is numeric only when all its cells are written as plain numbers:
+//! `007` and `+1` are names, and so is a whole number with more digits than fit.
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::cast;
@@ -11,17 +11,25 @@ const EXACT_DIGITS: usize = 15;
 
 type IsKind = fn(&str) -> bool;
 
-/// The column with the narrowest type that all its cells have: long, double, boolean, date or string.
+/// The column with the narrowest type that all its cells have: long, double, boolean, date or
+/// string.
 pub(super) fn typed(text: &StringArray) -> ArrayRef {
-    let kinds: [(IsKind, DataType); 4] =
-        [(is_long, DataType::Int64), (is_double, DataType::Float64), (is_boolean, DataType::Boolean), (is_date, DataType::Date32)];
+    let kinds: [(IsKind, DataType); 4] = [
+        (is_long, DataType::Int64),
+        (is_double, DataType::Float64),
+        (is_boolean, DataType::Boolean),
+        (is_date, DataType::Date32),
+    ];
     let same = || Arc::new(text.clone()) as ArrayRef;
     if text.null_count() == text.len() {
         return same();
     }
     let fitting = kinds.into_iter().find(|(is_kind, _)| text.iter().flatten().all(is_kind));
     // A failed cast leaves nulls; the column then stays what it was.
-    fitting.and_then(|(_, kind)| cast(text, &kind).ok()).filter(|typed| typed.null_count() == text.null_count()).unwrap_or_else(same)
+    fitting
+        .and_then(|(_, kind)| cast(text, &kind).ok())
+        .filter(|typed| typed.null_count() == text.null_count())
+        .unwrap_or_else(same)
 }
 
 fn is_long(cell: &str) -> bool {
@@ -38,7 +46,9 @@ fn is_double(cell: &str) -> bool {
 
 /// Digits without a leading zero.
 fn is_canonical_whole(digits: &str) -> bool {
-    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'))
+    !digits.is_empty()
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'))
 }
 
 fn is_boolean(cell: &str) -> bool {
@@ -65,7 +75,9 @@ mod tests {
     fn a_column_is_a_number_only_when_every_cell_is_written_as_one() {
         assert_eq!(type_of(&["1", "-20", "", "0"]), DataType::Int64);
         assert_eq!(type_of(&["1", "-0.5", "31.953764720000002"]), DataType::Float64);
-        for other in ["007", "+1", "1e5", "-", ".5", "1.", "1,000", "NaN", "0x10", "99999999999999999999"] {
+        for other in
+            ["007", "+1", "1e5", "-", ".5", "1.", "1,000", "NaN", "0x10", "99999999999999999999"]
+        {
             assert_eq!(type_of(&["1", other]), DataType::Utf8, "{other}");
         }
     }

@@ -1,4 +1,5 @@
-//! Random pipelines over random batches, against an evaluation of one record at a time that shares no code with the plan.
+//! Random pipelines over random batches, against an evaluation of one record at a time that shares
+//! no code with the plan.
 
 use crate::support::{batch, joining, pipeline, rejecting, schema};
 use arrow::array::{AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -22,7 +23,8 @@ struct Scope<'a> {
     matched: bool,
 }
 
-/// The value of an expression: null is `None`; `Err` means that the expression fails on this record.
+/// The value of an expression: null is `None`; `Err` means that the expression fails on this
+/// record.
 type Value<T> = Result<Option<T>, ()>;
 type Expression<T> = (&'static str, fn(&Scope<'_>) -> Value<T>);
 
@@ -45,7 +47,9 @@ const CONDITIONS: [Expression<bool>; 8] = [
     ("a < 0", |s| Ok(Some(s.record.a < 0))),
     ("b > 5", |s| Ok(b(s).map(|b| b > 5))),
     ("100 / b > 20", |s| both(Some(100), b(s), divide).map(|v| v.map(|v| v > 20))),
-    ("i.k = 'x' OR b IS NULL", |s| Ok(Some(b(s).is_none()).filter(|null| *null).or(s.record.k.as_deref().map(|k| k == "x")))),
+    ("i.k = 'x' OR b IS NULL", |s| {
+        Ok(Some(b(s).is_none()).filter(|null| *null).or(s.record.k.as_deref().map(|k| k == "x")))
+    }),
     ("weight >= 20", |s| Ok(s.weight.map(|w| w >= 20))),
     ("l.k IS NULL", |s| Ok(Some(!s.matched))),
     ("a + 1 > 10", |s| s.record.a.checked_add(1).map(|v| Some(v > 10)).ok_or(())),
@@ -97,8 +101,8 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
 fn cases() -> impl Strategy<Value = Case> {
     let rules = subsequence((0..CONDITIONS.len()).collect::<Vec<_>>(), 0..4).prop_shuffle();
     let filter = prop::option::of(0..CONDITIONS.len());
-    (rules, filter, any::<bool>(), 0..NUMBERS.len(), 0..NUMBERS.len(), any::<bool>(), records()).prop_map(
-        |(rules, filter, inner, first, second, second_nullable, records)| Case {
+    (rules, filter, any::<bool>(), 0..NUMBERS.len(), 0..NUMBERS.len(), any::<bool>(), records())
+        .prop_map(|(rules, filter, inner, first, second, second_nullable, records)| Case {
             rules,
             filter,
             inner,
@@ -106,12 +110,15 @@ fn cases() -> impl Strategy<Value = Case> {
             second,
             second_nullable,
             records,
-        },
-    )
+        })
 }
 
 fn input() -> SchemaRef {
-    schema(&[("a", DataType::Int64, false), ("b", DataType::Int32, true), ("k", DataType::Utf8, true)])
+    schema(&[
+        ("a", DataType::Int64, false),
+        ("b", DataType::Int32, true),
+        ("k", DataType::Utf8, true),
+    ])
 }
 
 fn to_batch(records: &[Record]) -> RecordBatch {
@@ -163,10 +170,18 @@ fn actual(case: &Case) -> Vec<Fate> {
         NUMBERS[case.second].0, NUMBERS[case.first].0
     );
     let names: Vec<String> = case.rules.iter().map(|r| format!("rule_{r}")).collect();
-    let rules: Vec<(&str, &str)> = names.iter().zip(&case.rules).map(|(name, rule)| (name.as_str(), CONDITIONS[*rule].0)).collect();
+    let rules: Vec<(&str, &str)> = names
+        .iter()
+        .zip(&case.rules)
+        .map(|(name, rule)| (name.as_str(), CONDITIONS[*rule].0))
+        .collect();
     let pipeline = joining(rejecting(pipeline(&sql), &rules), folder.path(), "l", &["k"], LOOKUP);
-    let output = schema(&[("first", DataType::Int64, true), ("second", DataType::Int8, case.second_nullable)]);
-    let plan = Plan::compile(input(), output, &pipeline).unwrap_or_else(|m| panic!("{sql}\n{m:#?}"));
+    let output = schema(&[
+        ("first", DataType::Int64, true),
+        ("second", DataType::Int8, case.second_nullable),
+    ]);
+    let plan =
+        Plan::compile(input(), output, &pipeline).unwrap_or_else(|m| panic!("{sql}\n{m:#?}"));
     let done = plan.apply(&to_batch(&case.records), 0).unwrap();
     assert!(done.rows.is_sorted() && done.faults.is_sorted_by_key(|(row, _)| *row));
     assert_eq!(done.rows.len(), done.output.num_rows());
@@ -176,8 +191,10 @@ fn actual(case: &Case) -> Vec<Fate> {
     for (i, row) in done.rows.iter().enumerate() {
         let value = |valid, v: i64| if valid { Some(v) } else { None };
         use arrow::array::Array;
-        fates[*row as usize] =
-            Fate::Emitted(value(first.is_valid(i), first.value(i)), value(second.is_valid(i), i64::from(second.value(i))));
+        fates[*row as usize] = Fate::Emitted(
+            value(first.is_valid(i), first.value(i)),
+            value(second.is_valid(i), i64::from(second.value(i))),
+        );
     }
     for (row, fault) in &done.faults {
         assert_eq!(fates[*row as usize], Fate::Filtered, "row {row} has two fates");

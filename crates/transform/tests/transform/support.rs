@@ -40,22 +40,38 @@ pub(crate) fn pipeline(sql: &str) -> Pipeline {
 
 /// Adds rules.
 pub(crate) fn rejecting(mut pipeline: Pipeline, rules: &[(&str, &str)]) -> Pipeline {
-    pipeline.rejects = rules.iter().map(|(name, when)| Reject { name: (*name).into(), when: (*when).into() }).collect();
+    pipeline.rejects = rules
+        .iter()
+        .map(|(name, when)| Reject { name: (*name).into(), when: (*when).into() })
+        .collect();
     pipeline
 }
 
 /// Adds a lookup; the file is written into `folder`.
-pub(crate) fn joining(mut pipeline: Pipeline, folder: &Path, name: &str, key: &[&str], csv: &str) -> Pipeline {
+pub(crate) fn joining(
+    mut pipeline: Pipeline,
+    folder: &Path,
+    name: &str,
+    key: &[&str],
+    csv: &str,
+) -> Pipeline {
     let file = folder.join(format!("{name}.csv"));
     std::fs::write(&file, csv).expect("the folder can be written");
-    pipeline.lookups.push(Lookup { name: name.into(), file, key: key.iter().map(|k| (*k).into()).collect() });
+    pipeline.lookups.push(Lookup {
+        name: name.into(),
+        file,
+        key: key.iter().map(|k| (*k).into()).collect(),
+    });
     pipeline
 }
 
 /// A schema of `(name, type, nullable)`.
 pub(crate) fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {
     Arc::new(Schema::new(
-        fields.iter().map(|(name, data_type, nullable)| Field::new(*name, data_type.clone(), *nullable)).collect::<Vec<_>>(),
+        fields
+            .iter()
+            .map(|(name, data_type, nullable)| Field::new(*name, data_type.clone(), *nullable))
+            .collect::<Vec<_>>(),
     ))
 }
 

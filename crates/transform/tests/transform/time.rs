@@ -22,12 +22,23 @@ const CALLS: [(i64, i32); 7] = [
 
 /// The calls for which `rule` is true.
 fn refused_by(rule: &str) -> Vec<u32> {
-    let input =
-        schema(&[("start_datetime", micros(), false), ("end_datetime", micros(), false), ("call_duration", DataType::Int32, false)]);
+    let input = schema(&[
+        ("start_datetime", micros(), false),
+        ("end_datetime", micros(), false),
+        ("call_duration", DataType::Int32, false),
+    ]);
     let starts: TimestampMicrosecondArray = CALLS.iter().map(|_| Some(START)).collect();
-    let ends: TimestampMicrosecondArray = CALLS.iter().map(|(length, _)| Some(START + length)).collect();
+    let ends: TimestampMicrosecondArray =
+        CALLS.iter().map(|(length, _)| Some(START + length)).collect();
     let durations: Int32Array = CALLS.iter().map(|(_, stated)| Some(*stated)).collect();
-    let rows = batch(&input, vec![Arc::new(starts.with_timezone("+00:00")), Arc::new(ends.with_timezone("+00:00")), Arc::new(durations)]);
+    let rows = batch(
+        &input,
+        vec![
+            Arc::new(starts.with_timezone("+00:00")),
+            Arc::new(ends.with_timezone("+00:00")),
+            Arc::new(durations),
+        ],
+    );
     let output = schema(&[("call_duration", DataType::Int32, false)]);
     let pipeline = rejecting(pipeline("SELECT call_duration FROM input"), &[("disagrees", rule)]);
     let plan = Plan::compile(input, output, &pipeline).unwrap_or_else(|m| panic!("{rule}: {m:#?}"));

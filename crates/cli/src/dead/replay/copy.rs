@@ -1,6 +1,7 @@
-//! The way back: letters and input records are read in one passage each, and written in small transactions.
+//! The way back: dead letters and input records are read in one passage each, and written in small
+//! transactions.
 
-use super::super::place::Place;
+use super::super::coordinates::RecordCoordinates;
 use super::choice::{ANEW, At, Choice, Known};
 use super::mapping::{Forecast, Repair, Repaired};
 use super::pace::Pace;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
 use weir_kafka::replay::{self, Mark, Marks, Put, Replayer};
-use weir_kafka::{Header, Letter, Record, Records, admin};
+use weir_kafka::{DeadLetter, Header, Record, Records, admin};
 use weir_model::pipeline::Pipeline;
 
 /// Bytes in one transaction, about.
@@ -26,7 +27,11 @@ pub(super) enum Out {
 
 impl Out {
     pub(super) fn open(pipeline: &Pipeline, dry_run: bool) -> weir_kafka::Result<Out> {
-        if dry_run { replay::marks(pipeline).map(Out::Dry) } else { Replayer::open(pipeline).map(Box::new).map(Out::Replayer) }
+        if dry_run {
+            replay::marks(pipeline).map(Out::Dry)
+        } else {
+            Replayer::open(pipeline).map(Box::new).map(Out::Replayer)
+        }
     }
 
     pub(super) fn marks(&self) -> &Marks {
@@ -74,7 +79,16 @@ impl<'a> Copier<'a> {
     ) -> Copier<'a> {
         let Limits { rate, max_replays } = limits;
         report.forecast = forecast.as_ref().map(|_| Default::default());
-        Copier { pipeline, out, repair, forecast, pace: Pace::new(rate), max_replays, batch: Records::new(), report }
+        Copier {
+            pipeline,
+            out,
+            repair,
+            forecast,
+            pace: Pace::new(rate),
+            max_replays,
+            batch: Records::new(),
+            report,
+        }
     }
 
     /// Carries back what was chosen. What cannot be found any more is entered in the report.
@@ -82,9 +96,13 @@ impl<'a> Copier<'a> {
     /// # Errors
     /// Broker or registry away; another replayer has begun.
     pub(super) fn copy(&mut self, choice: &Choice) -> Result<()> {
-        self.passage(&self.pipeline.dead_letters.topic, &choice.letters, |copier, record, mark| {
-            copier.take(record, &Letter::original_headers(record), *mark)
-        })?;
+        self.passage(
+            &self.pipeline.dead_letters.topic,
+            &choice.dead_letters,
+            |copier, record, mark| {
+                copier.take(record, &DeadLetter::original_headers(record), *mark)
+            },
+        )?;
         self.passage(&self.pipeline.input.topic, &choice.inputs, |copier, record, known| {
             let mark = Mark::of(record);
             if is_same(record, known) {
@@ -96,7 +114,8 @@ impl<'a> Copier<'a> {
         self.flush()
     }
 
-    /// Reads a topic from the first to the last place that is wanted in each partition, and shows what lies there to `take`.
+    /// Reads a topic from the first to the last place that is wanted in each partition, and shows
+    /// what lies there to `take`.
     fn passage<W>(
         &mut self,
         topic: &str,
@@ -117,20 +136,30 @@ impl<'a> Copier<'a> {
         })?;
         taken?;
         for (partition, offset) in missing.into_keys() {
-            let place = Place { topic: topic.into(), partition: *partition, offset: *offset };
-            self.report.leave(format!("{topic} does not hold the record any more; its retention removed it"), place.to_string());
+            let place =
+                RecordCoordinates { topic: topic.into(), partition: *partition, offset: *offset };
+            self.report.leave(
+                format!("{topic} does not hold the record any more; its retention removed it"),
+                place.to_string(),
+            );
         }
         Ok(())
     }
 
     fn spans<W>(&self, topic: &str, wanted: &BTreeMap<At, W>) -> Result<Vec<Span>> {
         let mut spans = Vec::new();
-        for extent in admin::describe(&self.pipeline.kafka, topic)?.unwrap_or_default() {
-            let mut here = wanted.range((extent.partition, i64::MIN)..=(extent.partition, i64::MAX)).map(|((_, offset), _)| *offset);
+        for watermarks in admin::describe(&self.pipeline.kafka, topic)?.unwrap_or_default() {
+            let mut here = wanted
+                .range((watermarks.partition, i64::MIN)..=(watermarks.partition, i64::MAX))
+                .map(|((_, offset), _)| *offset);
             let Some(first) = here.next() else { continue };
             let last = here.next_back().unwrap_or(first);
             // Below the beginning of the log there is nothing to be found.
-            spans.push(Span { partition: extent.partition, from: Some(first.max(extent.first)), until: Some(last + 1) });
+            spans.push(Span {
+                partition: watermarks.partition,
+                from: Some(first.max(watermarks.first)),
+                until: Some(last + 1),
+            });
         }
         Ok(spans)
     }
@@ -173,12 +202,17 @@ impl<'a> Copier<'a> {
     }
 
     fn coordinates(&self, record: Mark) -> String {
-        Place { topic: self.pipeline.input.topic.clone(), partition: record.partition, offset: record.offset }.to_string()
+        RecordCoordinates {
+            topic: self.pipeline.input.topic.clone(),
+            partition: record.partition,
+            offset: record.offset,
+        }
+        .to_string()
     }
 }
 
-/// Whether the record that was found can be the one that the letter speaks of. The letter's time is not before the record's: the output
-/// topic may give records a time of its own.
+/// Whether the record that was found can be the one that the dead letter speaks of. The dead
+/// letter's time is not before the record's: the output topic may give records a time of its own.
 fn is_same(record: Record<'_>, known: &Known) -> bool {
     let same_key = known.key.as_ref().is_none_or(|key| key.as_deref() == record.key());
     same_key && (known.time_ms < 0 || record.timestamp_ms() <= known.time_ms)
@@ -192,9 +226,11 @@ mod tests {
     fn a_record_of_a_topic_created_anew_is_not_taken_for_the_old_one() {
         let mut records = Records::new();
         records.push_parts(0, 7, 1000, Some(b"key"), Some(b"value"));
-        let same = |key: Option<&[u8]>, time_ms| is_same(records.get(0), &Known { key: Some(key.map(<[u8]>::to_vec)), time_ms });
+        let same = |key: Option<&[u8]>, time_ms| {
+            is_same(records.get(0), &Known { key: Some(key.map(<[u8]>::to_vec)), time_ms })
+        };
         assert!(same(Some(b"key"), 1000) && same(Some(b"key"), 1500));
-        assert!(!same(Some(b"key"), 999), "it is younger than the letter");
+        assert!(!same(Some(b"key"), 999), "it is younger than the dead letter");
         assert!(!same(Some(b"other"), 1000) && !same(None, 1000));
         assert!(is_same(records.get(0), &Known { key: None, time_ms: -1 }));
     }

@@ -1,4 +1,5 @@
-//! Records through SQL: the repair that `--sql` asks for, and the pipeline's own plan, to tell what would become of them.
+//! Records through SQL: the repair that `--sql` asks for, and the pipeline's own plan, to tell what
+//! would become of them.
 
 use super::report::Outlook;
 use anyhow::Result;
@@ -25,7 +26,8 @@ pub(super) struct Repaired {
 }
 
 impl Repair {
-    /// Compiles the SQL; the repaired records get the id that the registry has for the input schema.
+    /// Compiles the SQL; the repaired records get the id that the registry has for the input
+    /// schema.
     ///
     /// # Errors
     /// [`Mistakes`] in the SQL; the registry is away.
@@ -53,28 +55,42 @@ impl Repair {
             let index = decoded.rows[*input as usize] as usize;
             fates[index] = None;
             let record = batch.get(index);
-            records.push_parts(record.partition(), record.offset(), record.timestamp_ms(), record.key(), Some(encoded.get(row)));
+            records.push_parts(
+                record.partition(),
+                record.offset(),
+                record.timestamp_ms(),
+                record.key(),
+                Some(encoded.get(row)),
+            );
             record.headers().for_each(|(name, value)| records.push_header(name, value));
         }
         for (index, fault) in decoded.faults {
-            fates[index as usize] = Some(format!("--sql needs a record that can be decoded: {}", fault.reason));
+            fates[index as usize] =
+                Some(format!("--sql needs a record that can be decoded: {}", fault.reason));
         }
         for (input, fault) in transformed.faults {
-            fates[decoded.rows[input as usize] as usize] = Some(format!("--sql fails on it: {}", fault.detail));
+            fates[decoded.rows[input as usize] as usize] =
+                Some(format!("--sql fails on it: {}", fault.detail));
         }
-        let left = batch.iter().zip(fates).filter_map(|(record, why)| Some((Mark::of(record), why?)));
+        let left =
+            batch.iter().zip(fates).filter_map(|(record, why)| Some((Mark::of(record), why?)));
         Ok(Repaired { records, left: left.collect() })
     }
 }
 
-/// The pipeline as it would be if the SQL were its own and its result the input again; rules are for the enricher.
+/// The pipeline as it would be if the SQL were its own and its result the input again; rules are
+/// for the enricher.
 fn compile(pipeline: &Pipeline, input: &Schema, sql: &str) -> Result<Plan, Mistakes> {
     let mut own = pipeline.clone();
     own.rejects.clear();
     own.transform.sql = sql.into();
     own.output.schema.clone_from(&pipeline.input.schema);
-    let named = |mistake: Mistake| Mistake { key: mistake.key.replace("transform.sql", "--sql"), ..mistake };
-    Plan::compile(input.arrow(), input.arrow(), &own).map_err(|list| Mistakes::new(&pipeline.file, list.into_iter().map(named).collect()))
+    let named = |mistake: Mistake| Mistake {
+        key: mistake.key.replace("transform.sql", "--sql"),
+        ..mistake
+    };
+    Plan::compile(input.arrow(), input.arrow(), &own)
+        .map_err(|list| Mistakes::new(&pipeline.file, list.into_iter().map(named).collect()))
 }
 
 /// What the enricher would do.
@@ -89,8 +105,10 @@ impl Forecast {
     /// # Errors
     /// [`Mistakes`] in the file.
     pub(super) fn new(pipeline: &Pipeline) -> Result<Forecast> {
-        let (input, output) = (Schema::load(&pipeline.input.schema)?, Schema::load(&pipeline.output.schema)?);
-        let plan = Plan::compile(input.arrow(), output.arrow(), pipeline).map_err(|list| pipeline.mistakes(list))?;
+        let (input, output) =
+            (Schema::load(&pipeline.input.schema)?, Schema::load(&pipeline.output.schema)?);
+        let plan = Plan::compile(input.arrow(), output.arrow(), pipeline)
+            .map_err(|list| pipeline.mistakes(list))?;
         let registry = Registry::new(&pipeline.registry)?;
         Ok(Forecast { decoder: Decoder::new(input, registry, Handle::current())?, plan })
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use weir_model::pipeline::Pipeline;
 
-/// Letters with the same fate, and the coordinates of the first.
+/// Dead letters with the same fate, and the coordinates of the first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Few {
     pub(super) count: u64,
@@ -23,7 +23,7 @@ impl Few {
     }
 }
 
-/// Counts of letters by what became of them.
+/// Counts of dead letters by what became of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Report {
     pipeline: String,
@@ -67,12 +67,12 @@ impl Report {
         }
     }
 
-    /// A letter whose record came back often enough.
+    /// A dead letter whose record came back often enough.
     pub(super) fn guard(&mut self, coordinates: String) {
         self.guarded.add(coordinates);
     }
 
-    /// A letter whose record cannot come back.
+    /// A dead letter whose record cannot come back.
     pub(super) fn leave(&mut self, why: String, coordinates: String) {
         self.left.entry(why).or_default().add(coordinates);
     }
@@ -90,16 +90,36 @@ impl fmt::Display for Report {
         if let Some(Outlook { pass, filtered, dead }) = &self.forecast {
             lines.push((*pass, "  of these would pass the enricher as the file is now".into()));
             lines.push((*filtered, "  of these would be filtered".into()));
-            lines.extend(dead.iter().map(|(reason, count)| (*count, format!("  of these would die again: {reason}"))));
+            lines.extend(
+                dead.iter().map(|(reason, count)| {
+                    (*count, format!("  of these would die again: {reason}"))
+                }),
+            );
         }
         lines.push((self.already, "had come back before".into()));
         let Few { count, first } = &self.guarded;
-        lines.push((*count, format!("stay dead: came back before and died again (see --max-replays), the first {first}")));
-        lines.extend(self.left.iter().map(|(why, few)| (few.count, format!("stay dead: {why}, the first {}", few.first))));
+        lines.push((
+            *count,
+            format!(
+                "stay dead: came back before and died again (see --max-replays), the first {first}"
+            ),
+        ));
+        lines.extend(
+            self.left.iter().map(|(why, few)| {
+                (few.count, format!("stay dead: {why}, the first {}", few.first))
+            }),
+        );
         lines.push((self.beyond, "more than --limit".into()));
-        writeln!(f, " replay {}{}", self.pipeline, if self.dry_run { " (dry run: nothing was changed)" } else { "" })?;
-        let shown = lines.iter().enumerate().filter(|(number, (count, _))| *number == 0 || *count > 0);
-        let shown: Vec<(String, String)> = shown.map(|(_, (count, text))| (grouped(*count), printable(text))).collect();
+        writeln!(
+            f,
+            " replay {}{}",
+            self.pipeline,
+            if self.dry_run { " (dry run: nothing was changed)" } else { "" }
+        )?;
+        let shown =
+            lines.iter().enumerate().filter(|(number, (count, _))| *number == 0 || *count > 0);
+        let shown: Vec<(String, String)> =
+            shown.map(|(_, (count, text))| (grouped(*count), printable(text))).collect();
         let width = shown.iter().map(|(count, _)| count.len()).max().unwrap_or(0);
         shown.iter().try_for_each(|(count, text)| writeln!(f, " {count:>width$}  {text}"))
     }
@@ -125,7 +145,10 @@ mod tests {
 
     #[test]
     fn only_what_happened_is_told() {
-        assert_eq!(report().to_string(), " replay calls\n 9,870  came back to calls\n    12  had come back before\n");
+        assert_eq!(
+            report().to_string(),
+            " replay calls\n 9,870  came back to calls\n    12  had come back before\n"
+        );
         let nothing = Report { replayed: 0, already: 0, ..report() };
         assert_eq!(nothing.to_string(), " replay calls\n 0  came back to calls\n");
     }

@@ -38,7 +38,8 @@ impl<'a> Table<'a> {
 
     fn checked(&self, path: &str, raw: &str, check: Check) -> Option<String> {
         let value = self.expanded(path, raw)?;
-        let wrong = |what| self.reader.report(Mistake::new(path, format!("`{}` {what}", printable(raw))));
+        let wrong =
+            |what| self.reader.report(Mistake::new(path, format!("`{}` {what}", printable(raw))));
         check(&value).map_err(wrong).ok().map(|()| value)
     }
 
@@ -49,9 +50,13 @@ impl<'a> Table<'a> {
         for (name, value) in table.entries.into_iter().flatten() {
             let path = table.at(name.get_ref());
             if let Err(what) = names(name.get_ref()) {
-                table.reader.report(Mistake::new(&path, format!("`{}` {what}", printable(name.get_ref()))));
+                table
+                    .reader
+                    .report(Mistake::new(&path, format!("`{}` {what}", printable(name.get_ref()))));
             }
-            let text = table.string(&path, value, "a text").and_then(|raw| table.checked(&path, &raw, values));
+            let text = table
+                .string(&path, value, "a text")
+                .and_then(|raw| table.checked(&path, &raw, values));
             map.extend(text.map(|text| (name.get_ref().to_string(), text)));
         }
         map
@@ -77,7 +82,13 @@ impl<'a> Table<'a> {
                 DeValue::Float(number) => Some(number.as_str().to_owned()),
                 DeValue::Boolean(flag) => Some(flag.to_string()),
                 other => {
-                    self.report(key.get_ref(), format!("is {}; a text, a number or true or false is wanted", article(other)));
+                    self.report(
+                        key.get_ref(),
+                        format!(
+                            "is {}; a text, a number or true or false is wanted",
+                            article(other)
+                        ),
+                    );
                     None
                 }
             };

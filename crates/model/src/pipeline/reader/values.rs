@@ -26,7 +26,10 @@ impl<'a> Table<'a> {
             Kind::Choice(choices) => choice(&text.value, choices),
             _ => Ok(()),
         };
-        verdict.map_err(|what| self.report(key.name, format!("{} {what}", text.quote))).ok().map(|()| text.value)
+        verdict
+            .map_err(|what| self.report(key.name, format!("{} {what}", text.quote)))
+            .ok()
+            .map(|()| text.value)
     }
 
     /// A text; empty when it is wrong.
@@ -68,7 +71,10 @@ impl<'a> Table<'a> {
     pub(super) fn string(&self, path: &str, value: &'a Value<'a>, wanted: &str) -> Option<String> {
         let text = value.get_ref().as_str();
         if text.is_none() {
-            self.reader.report(Mistake::new(path, format!("is {}; {wanted} is wanted", article(value.get_ref()))));
+            self.reader.report(Mistake::new(
+                path,
+                format!("is {}; {wanted} is wanted", article(value.get_ref())),
+            ));
         }
         text.map(str::to_owned)
     }
@@ -103,7 +109,11 @@ impl<'a> Table<'a> {
         };
         let Some(number) = number else { return low };
         if !(low..=high).contains(&number) {
-            let bounds = if high == i64::MAX { format!("at least {low} is wanted") } else { format!("{low} to {high} is wanted") };
+            let bounds = if high == i64::MAX {
+                format!("at least {low} is wanted")
+            } else {
+                format!("{low} to {high} is wanted")
+            };
             self.report(key.name, format!("is {number}; {bounds}"));
         }
         number
@@ -111,7 +121,10 @@ impl<'a> Table<'a> {
 
     fn written_integer(&self, key: &Key, value: &'a Value<'a>) -> Option<i64> {
         let DeValue::Integer(number) = value.get_ref() else {
-            self.report(key.name, format!("is {}; {} is wanted", article(value.get_ref()), wanted(key.kind)));
+            self.report(
+                key.name,
+                format!("is {}; {} is wanted", article(value.get_ref()), wanted(key.kind)),
+            );
             return None;
         };
         let number = i64::from_str_radix(number.as_str(), number.radix());
@@ -123,7 +136,10 @@ impl<'a> Table<'a> {
             (Some(DeValue::Float(number)), _) => number.as_str().parse::<f64>().ok(),
             (Some(DeValue::Integer(number)), _) => number.as_str().parse::<f64>().ok(),
             (Some(other), _) => {
-                self.report(key.name, format!("is {}; {} is wanted", article(other), wanted(key.kind)));
+                self.report(
+                    key.name,
+                    format!("is {}; {} is wanted", article(other), wanted(key.kind)),
+                );
                 return 0.0;
             }
             (None, Absent::Is(default)) => default.parse().ok(),
@@ -140,7 +156,10 @@ impl<'a> Table<'a> {
         match (self.value(key.name).map(Spanned::get_ref), key.absent) {
             (Some(DeValue::Boolean(flag)), _) => *flag,
             (Some(other), _) => {
-                self.report(key.name, format!("is {}; {} is wanted", article(other), wanted(key.kind)));
+                self.report(
+                    key.name,
+                    format!("is {}; {} is wanted", article(other), wanted(key.kind)),
+                );
                 false
             }
             (None, absent) => matches!(absent, Absent::Is("true")),
@@ -154,10 +173,17 @@ impl<'a> Table<'a> {
         match units::duration(&text.value) {
             Some(value) if (low..=high).contains(&value) => return value,
             Some(_) => {
-                let bounds = format!("{} to {} is wanted", units::show_duration(low), units::show_duration(high));
+                let bounds = format!(
+                    "{} to {} is wanted",
+                    units::show_duration(low),
+                    units::show_duration(high)
+                );
                 self.report(key.name, format!("{} is out of range; {bounds}", text.quote));
             }
-            None => self.report(key.name, format!("{} is not a duration such as \"250ms\", \"5s\" or \"2m\"", text.quote)),
+            None => self.report(
+                key.name,
+                format!("{} is not a duration such as \"250ms\", \"5s\" or \"2m\"", text.quote),
+            ),
         }
         low
     }
@@ -175,12 +201,18 @@ impl<'a> Table<'a> {
             },
         };
         match units::size(&written.value) {
-            Some(bytes) if (low..=high).contains(&bytes) => return usize::try_from(bytes).unwrap_or(usize::MAX),
+            Some(bytes) if (low..=high).contains(&bytes) => {
+                return usize::try_from(bytes).unwrap_or(usize::MAX);
+            }
             Some(_) => {
-                let bounds = format!("{} to {} is wanted", units::show_size(low), units::show_size(high));
+                let bounds =
+                    format!("{} to {} is wanted", units::show_size(low), units::show_size(high));
                 self.report(key.name, format!("{} is out of range; {bounds}", written.quote));
             }
-            None => self.report(key.name, format!("{} is not a size such as 1048576 or \"16MiB\"", written.quote)),
+            None => self.report(
+                key.name,
+                format!("{} is not a size such as 1048576 or \"16MiB\"", written.quote),
+            ),
         }
         0
     }
@@ -193,7 +225,8 @@ fn choice(text: &str, choices: &[&str]) -> Result<(), String> {
     let all = choices.iter().map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(", ");
     Err(format!(
         "is not known{}",
-        similar(text, choices.iter().copied()).map_or(format!("; {all} can be chosen"), |c| format!("; did you mean `{c}`?"))
+        similar(text, choices.iter().copied())
+            .map_or(format!("; {all} can be chosen"), |c| format!("; did you mean `{c}`?"))
     ))
 }
 
@@ -207,7 +240,9 @@ pub(super) fn wanted(kind: Kind) -> String {
         Kind::Duration(..) => "a duration such as \"5s\"".into(),
         Kind::Size(..) => "a size such as \"16MiB\"".into(),
         Kind::Flag => "true or false".into(),
-        Kind::Choice(choices) => choices.iter().map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(" or "),
+        Kind::Choice(choices) => {
+            choices.iter().map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(" or ")
+        }
         Kind::Texts(_) => "a text or a list of texts".into(),
         Kind::Map(..) | Kind::Secrets => "a table of texts".into(),
     }
@@ -215,8 +250,15 @@ pub(super) fn wanted(kind: Kind) -> String {
 
 /// A file of nearly the same name beside a missing one.
 fn neighbour(path: &Path) -> String {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else { return String::new() };
-    let names: Vec<String> =
-        std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return String::new();
+    };
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.file_name().into_string().ok())
+        .collect();
     did_you_mean(name, names.iter().map(String::as_str))
 }

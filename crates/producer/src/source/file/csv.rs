@@ -1,4 +1,5 @@
-//! CSV with a header line, as RFC 4180 has it: commas, quotes doubled within quotes, line feeds allowed within them.
+//! CSV with a header line, as RFC 4180 has it: commas, quotes doubled within quotes, line feeds
+//! allowed within them.
 
 use super::input::{Input, Line, MAX_LINE, excerpt, strip};
 use super::layout::{Layout, Rows};
@@ -30,14 +31,24 @@ struct Item<'a> {
 }
 
 impl Csv {
-    pub(super) fn open(path: &Path, file: File, within: &Value, layout: &Layout, nulls: &[String]) -> Result<Csv, Error> {
+    pub(super) fn open(
+        path: &Path,
+        file: File,
+        within: &Value,
+        layout: &Layout,
+        nulls: &[String],
+    ) -> Result<Csv, Error> {
         let mut input = Input::open(path, file)?;
         let file = short(path);
         let mut raw = Vec::new();
         let unfit = |what: String| Error::Unfit(format!("{file}: {what}"));
         let columns = match record(&mut input, &mut raw)? {
             Line::Whole => split(&raw).map_err(|what| unfit(format!("the header line {what}")))?,
-            Line::TooLong => return Err(unfit("the header line is longer than 1 MiB; is it a CSV file?".into())),
+            Line::TooLong => {
+                return Err(unfit(
+                    "the header line is longer than 1 MiB; is it a CSV file?".into(),
+                ));
+            }
             Line::End => return Err(unfit("it is empty, without a header line".into())),
         };
         let columns: Vec<_> = columns.into_iter().map(|column| column.text.into_owned()).collect();
@@ -47,11 +58,22 @@ impl Csv {
     }
 
     /// The cells of a record, or what is wrong with it.
-    fn cells<'a>(&self, raw: &'a [u8], line: u64, layout: &'a Layout) -> Result<Vec<Cell<'a>>, Fault> {
+    fn cells<'a>(
+        &self,
+        raw: &'a [u8],
+        line: u64,
+        layout: &'a Layout,
+    ) -> Result<Vec<Cell<'a>>, Fault> {
         let at = || format!("{} line {line}", self.file);
-        let values = split(raw).map_err(|what| fault(MALFORMED_LINE, format!("{}: the line {what}", at())))?;
+        let values = split(raw)
+            .map_err(|what| fault(MALFORMED_LINE, format!("{}: the line {what}", at())))?;
         if values.len() != self.columns.len() {
-            let what = format!("{}: the line has {} values, the header has {}", at(), values.len(), self.columns.len());
+            let what = format!(
+                "{}: the line has {} values, the header has {}",
+                at(),
+                values.len(),
+                self.columns.len()
+            );
             return Err(fault(MALFORMED_LINE, what));
         }
         let mut values: Vec<_> = values.into_iter().map(Some).collect();
@@ -60,21 +82,41 @@ impl Csv {
             let value = place.and_then(|column| values[column].take());
             let column = || place.map_or("", |column| self.columns[column].as_str());
             cells.push(match value.filter(|value| !self.is_null(value)) {
-                Some(value) => parse(value.text, &field.kind)
-                    .map_err(|(text, what)| fault(BAD_VALUE, format!("{}, column `{}`: `{}` {what}", at(), column(), excerpt(&text))))?,
-                None => field.absent().map_err(|()| fault(MISSING_VALUE, format!("{}, column `{}`: there is no value", at(), column())))?,
+                Some(value) => parse(value.text, &field.kind).map_err(|(text, what)| {
+                    fault(
+                        BAD_VALUE,
+                        format!("{}, column `{}`: `{}` {what}", at(), column(), excerpt(&text)),
+                    )
+                })?,
+                None => field.absent().map_err(|()| {
+                    fault(
+                        MISSING_VALUE,
+                        format!("{}, column `{}`: there is no value", at(), column()),
+                    )
+                })?,
             });
         }
         Ok(cells)
     }
 
     fn is_null(&self, value: &Item<'_>) -> bool {
-        !value.quoted && (value.text.is_empty() || self.nulls.iter().any(|null| *null == value.text))
+        !value.quoted
+            && (value.text.is_empty() || self.nulls.iter().any(|null| *null == value.text))
     }
 
-    fn add(&self, raw: &[u8], line: u64, kind: Line, rows: &mut Rows<'_>, layout: &Layout) -> Option<Fault> {
+    fn add(
+        &self,
+        raw: &[u8],
+        line: u64,
+        kind: Line,
+        rows: &mut Rows<'_>,
+        layout: &Layout,
+    ) -> Option<Fault> {
         if kind == Line::TooLong {
-            let what = format!("{} line {line}: the line, or a value in quotes, is longer than {MAX_LINE} bytes or never ends", self.file);
+            let what = format!(
+                "{} line {line}: the line, or a value in quotes, is longer than {MAX_LINE} bytes or never ends",
+                self.file
+            );
             return Some(fault(MALFORMED_LINE, what));
         }
         match self.cells(raw, line, layout) {
@@ -90,7 +132,9 @@ impl OpenFile for Csv {
         let mut rows = layout.rows();
         let (mut places, mut malformed) = (Vec::new(), Vec::new());
         let (start, mut end) = (self.input.byte, false);
-        while rows.len() + malformed.len() < limit.records && (self.input.byte - start) < limit.bytes as u64 {
+        while rows.len() + malformed.len() < limit.records
+            && (self.input.byte - start) < limit.bytes as u64
+        {
             let line = self.input.line;
             let mut raw = std::mem::take(&mut self.raw);
             let kind = record(&mut self.input, &mut raw)?;
@@ -102,7 +146,11 @@ impl OpenFile for Csv {
             if !strip(&raw).is_empty() {
                 match self.add(&raw, line, kind, &mut rows, layout) {
                     None => places.push(line as i64),
-                    Some(fault) => malformed.push(Malformed { bytes: strip(&raw).to_vec(), fault, place: line as i64 }),
+                    Some(fault) => malformed.push(Malformed {
+                        bytes: strip(&raw).to_vec(),
+                        fault,
+                        place: line as i64,
+                    }),
                 }
             }
             self.raw = raw;
@@ -112,15 +160,21 @@ impl OpenFile for Csv {
     }
 }
 
-fn parse<'a>(text: Cow<'a, str>, kind: &arrow::datatypes::DataType) -> Result<Cell<'a>, (String, String)> {
+fn parse<'a>(
+    text: Cow<'a, str>,
+    kind: &arrow::datatypes::DataType,
+) -> Result<Cell<'a>, (String, String)> {
     match text {
         Cow::Borrowed(text) => text::parse(text, kind).map_err(|what| (text.into(), what)),
-        Cow::Owned(text) => text::parse(&text, kind).map(Cell::into_owned).map_err(|what| (text.clone(), what)),
+        Cow::Owned(text) => {
+            text::parse(&text, kind).map(Cell::into_owned).map_err(|what| (text.clone(), what))
+        }
     }
 }
 
-/// Reads one record into `raw`: a line, or several when a value in quotes goes over its end. A quote that is never closed would swallow
-/// the rest of the file; then only the first line is taken, and reading goes on behind it.
+/// Reads one record into `raw`: a line, or several when a value in quotes goes over its end. A
+/// quote that is never closed would swallow the rest of the file; then only the first line is
+/// taken, and reading goes on behind it.
 fn record(input: &mut Input, raw: &mut Vec<u8>) -> Result<Line, Error> {
     raw.clear();
     let kind = input.line(raw)?;
@@ -159,13 +213,18 @@ fn open_at_end(text: &[u8], mut quoted: bool) -> bool {
 
 /// The values of a record, or what is wrong with it.
 fn split(raw: &[u8]) -> Result<Vec<Item<'_>>, String> {
-    let text = std::str::from_utf8(strip(raw)).map_err(|e| format!("is not UTF-8 at byte {}", e.valid_up_to()))?;
+    let text = std::str::from_utf8(strip(raw))
+        .map_err(|e| format!("is not UTF-8 at byte {}", e.valid_up_to()))?;
     let mut values = Vec::new();
     let mut rest = Some(text);
     while let Some(text) = rest {
         let (value, after) = match text.strip_prefix('"') {
-            Some(quoted) => unquote(quoted)
-                .ok_or_else(|| format!("has a value in quotes that is not closed before a comma, its value {}", values.len() + 1))?,
+            Some(quoted) => unquote(quoted).ok_or_else(|| {
+                format!(
+                    "has a value in quotes that is not closed before a comma, its value {}",
+                    values.len() + 1
+                )
+            })?,
             None => match text.split_once(',') {
                 Some((value, after)) => (Item { text: value.into(), quoted: false }, Some(after)),
                 None => (Item { text: text.into(), quoted: false }, None),
@@ -186,7 +245,11 @@ fn unquote(text: &str) -> Option<(Item<'_>, Option<&str>)> {
             Some(b'"') => from = quote + 2,
             after => {
                 let value = &text[..quote];
-                let value = if value.contains('"') { value.replace("\"\"", "\"").into() } else { value.into() };
+                let value = if value.contains('"') {
+                    value.replace("\"\"", "\"").into()
+                } else {
+                    value.into()
+                };
                 let rest = match after {
                     Some(b',') => Some(&text[quote + 2..]),
                     None => None,
@@ -203,12 +266,16 @@ mod tests {
     use super::*;
 
     fn texts(line: &str) -> Result<Vec<String>, String> {
-        split(line.as_bytes()).map(|values| values.into_iter().map(|v| v.text.into_owned()).collect())
+        split(line.as_bytes())
+            .map(|values| values.into_iter().map(|v| v.text.into_owned()).collect())
     }
 
     #[test]
     fn quotes_keep_commas_quotes_and_line_feeds() {
-        assert_eq!(texts("a,\"b,c\",\"d\"\"e\",\"f\ng\",\r\n").unwrap(), ["a", "b,c", "d\"e", "f\ng", ""]);
+        assert_eq!(
+            texts("a,\"b,c\",\"d\"\"e\",\"f\ng\",\r\n").unwrap(),
+            ["a", "b,c", "d\"e", "f\ng", ""]
+        );
         assert_eq!(texts("5\" pipe,x").unwrap(), ["5\" pipe", "x"]);
         assert_eq!(texts("").unwrap(), [""]);
     }

@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// A longer line, or a longer quoted value, is malformed. It bounds the memory, and Kafka would not take it either.
+/// A longer line, or a longer quoted value, is malformed. It bounds the memory, and Kafka would not
+/// take it either.
 pub(super) const MAX_LINE: usize = 1 << 20;
 const BUFFER: usize = 1 << 18;
 
@@ -33,8 +34,14 @@ pub(super) enum Line {
 impl Input {
     /// Opens at the beginning, behind a byte order mark.
     pub(super) fn open(path: &Path, file: File) -> Result<Input, Error> {
-        let mut input = Input { reader: BufReader::with_capacity(BUFFER, file), path: path.into(), byte: 0, line: 1 };
-        let mark = input.reader.fill_buf().map_err(|e| away(path, &e))?.starts_with(&[0xef, 0xbb, 0xbf]);
+        let mut input = Input {
+            reader: BufReader::with_capacity(BUFFER, file),
+            path: path.into(),
+            byte: 0,
+            line: 1,
+        };
+        let mark =
+            input.reader.fill_buf().map_err(|e| away(path, &e))?.starts_with(&[0xef, 0xbb, 0xbf]);
         if mark {
             input.reader.consume(3);
             input.byte = 3;
@@ -52,7 +59,10 @@ impl Input {
         };
         let size = self.reader.get_ref().metadata().map_err(|e| away(&self.path, &e))?.len();
         if size < byte {
-            return Err(Error::Lost(format!("{} has {size} bytes now, but {byte} of them were read before", self.path.display())));
+            return Err(Error::Lost(format!(
+                "{} has {size} bytes now, but {byte} of them were read before",
+                self.path.display()
+            )));
         }
         self.seek(byte, line)
     }
@@ -89,7 +99,10 @@ impl Input {
     }
 
     fn bounded(&mut self, to: &mut Vec<u8>) -> Result<usize, Error> {
-        let read = (&mut self.reader).take(MAX_LINE as u64).read_until(b'\n', to).map_err(|e| away(&self.path, &e))?;
+        let read = (&mut self.reader)
+            .take(MAX_LINE as u64)
+            .read_until(b'\n', to)
+            .map_err(|e| away(&self.path, &e))?;
         self.byte += read as u64;
         Ok(read)
     }
@@ -103,7 +116,8 @@ pub(super) fn strip(line: &[u8]) -> &[u8] {
 
 /// The beginning of a value, for people.
 pub(super) fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut short: String =
+        text.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(40).is_some() {
         short.push('…');
     }

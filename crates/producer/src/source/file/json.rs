@@ -20,7 +20,8 @@ pub(super) struct Json {
     raw: Vec<u8>,
 }
 
-/// The members of an object, with numbers as they are written: a decimal must not go through a float.
+/// The members of an object, with numbers as they are written: a decimal must not go through a
+/// float.
 type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
 impl Json {
@@ -30,17 +31,35 @@ impl Json {
         Ok(Json { input, file: short(path), raw: Vec::new() })
     }
 
-    fn cells<'a>(&self, raw: &'a [u8], line: u64, kind: Line, layout: &'a Layout) -> Result<Vec<Cell<'a>>, Fault> {
+    fn cells<'a>(
+        &self,
+        raw: &'a [u8],
+        line: u64,
+        kind: Line,
+        layout: &'a Layout,
+    ) -> Result<Vec<Cell<'a>>, Fault> {
         let at = || format!("{} line {line}", self.file);
         if kind == Line::TooLong {
-            return Err(fault(MALFORMED_LINE, format!("{}: the line is longer than {MAX_LINE} bytes", at())));
+            return Err(fault(
+                MALFORMED_LINE,
+                format!("{}: the line is longer than {MAX_LINE} bytes", at()),
+            ));
         }
-        let members: Members<'a> =
-            serde_json::from_slice(raw).map_err(|e| fault(MALFORMED_LINE, format!("{}: not a JSON object: {e}", at())))?;
+        let members: Members<'a> = serde_json::from_slice(raw)
+            .map_err(|e| fault(MALFORMED_LINE, format!("{}: not a JSON object: {e}", at())))?;
         let cell = |field: &'a Field| match find(&members, field) {
-            Some(value) if value.get() != "null" => read(value, &field.kind)
-                .map_err(|what| fault(BAD_VALUE, format!("{}, member `{}`: `{}` {what}", at(), field.name, excerpt(value.get())))),
-            _ => field.absent().map_err(|()| fault(MISSING_VALUE, format!("{}, member `{}`: there is no value", at(), field.name))),
+            Some(value) if value.get() != "null" => read(value, &field.kind).map_err(|what| {
+                fault(
+                    BAD_VALUE,
+                    format!("{}, member `{}`: `{}` {what}", at(), field.name, excerpt(value.get())),
+                )
+            }),
+            _ => field.absent().map_err(|()| {
+                fault(
+                    MISSING_VALUE,
+                    format!("{}, member `{}`: there is no value", at(), field.name),
+                )
+            }),
         };
         layout.fields.iter().map(cell).collect()
     }
@@ -49,7 +68,14 @@ impl Json {
 /// The member of a field: by `source.columns` or its own name, or else by its cleaned name.
 fn find<'a>(members: &Members<'a>, field: &Field) -> Option<&'a RawValue> {
     let exact = members.get(field.column());
-    exact.or_else(|| members.iter().find(|(name, _)| clean(name) == clean(field.column())).map(|(_, value)| value)).copied()
+    exact
+        .or_else(|| {
+            members
+                .iter()
+                .find(|(name, _)| clean(name) == clean(field.column()))
+                .map(|(_, value)| value)
+        })
+        .copied()
 }
 
 fn read<'a>(value: &'a RawValue, kind: &DataType) -> Result<Cell<'a>, String> {
@@ -59,7 +85,9 @@ fn read<'a>(value: &'a RawValue, kind: &DataType) -> Result<Cell<'a>, String> {
         Some(b'"') => {
             let text: Cow<'a, str> = match serde_json::from_str::<&str>(raw) {
                 Ok(plain) => plain.into(),
-                Err(_) => serde_json::from_str::<String>(raw).map_err(|e| format!("is not a text: {e}"))?.into(),
+                Err(_) => serde_json::from_str::<String>(raw)
+                    .map_err(|e| format!("is not a text: {e}"))?
+                    .into(),
             };
             text::parse(&text, kind).map(Cell::into_owned)
         }
@@ -72,7 +100,9 @@ impl OpenFile for Json {
         let mut rows = layout.rows();
         let (mut places, mut malformed) = (Vec::new(), Vec::new());
         let (start, mut end) = (self.input.byte, false);
-        while rows.len() + malformed.len() < limit.records && (self.input.byte - start) < limit.bytes as u64 {
+        while rows.len() + malformed.len() < limit.records
+            && (self.input.byte - start) < limit.bytes as u64
+        {
             let line = self.input.line;
             let mut raw = std::mem::take(&mut self.raw);
             raw.clear();
@@ -88,7 +118,11 @@ impl OpenFile for Json {
                         rows.push(&cells);
                         places.push(line as i64);
                     }
-                    Err(fault) => malformed.push(Malformed { bytes: strip(&raw).to_vec(), fault, place: line as i64 }),
+                    Err(fault) => malformed.push(Malformed {
+                        bytes: strip(&raw).to_vec(),
+                        fault,
+                        place: line as i64,
+                    }),
                 }
             }
             self.raw = raw;

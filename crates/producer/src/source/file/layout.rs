@@ -42,7 +42,9 @@ impl Layout {
                 default: defaults.get(f.name()).cloned(),
             })
             .collect();
-        if let Some(unknown) = config.columns.keys().find(|name| fields.iter().all(|f| f.name != **name)) {
+        if let Some(unknown) =
+            config.columns.keys().find(|name| fields.iter().all(|f| f.name != **name))
+        {
             return Err(format!("`{unknown}` is not a field of the input schema"));
         }
         Ok(Layout { codec: schema.clone(), schema: arrow, fields })
@@ -52,12 +54,23 @@ impl Layout {
         self.schema.clone()
     }
 
-    /// For each field the column that holds it: by `source.columns`, or else the one whose cleaned name is the field's. `None`: the file
-    /// has no such column, and every record gets the default.
-    pub(super) fn match_columns(&self, file: &str, columns: &[String]) -> Result<Vec<Option<usize>>, String> {
-        let missing: Vec<_> = self.fields.iter().filter(|f| f.find(columns) == Found::Nowhere && f.absent().is_err()).collect();
+    /// For each field the column that holds it: by `source.columns`, or else the one whose cleaned
+    /// name is the field's. `None`: the file has no such column, and every record gets the default.
+    pub(super) fn match_columns(
+        &self,
+        file: &str,
+        columns: &[String],
+    ) -> Result<Vec<Option<usize>>, String> {
+        let missing: Vec<_> = self
+            .fields
+            .iter()
+            .filter(|f| f.find(columns) == Found::Nowhere && f.absent().is_err())
+            .collect();
         if !missing.is_empty() {
-            let names: Vec<_> = missing.iter().map(|f| format!("`{}`", f.renamed.as_ref().unwrap_or(&f.name))).collect();
+            let names: Vec<_> = missing
+                .iter()
+                .map(|f| format!("`{}`", f.renamed.as_ref().unwrap_or(&f.name)))
+                .collect();
             return Err(format!(
                 "{file} has no column for {}; it has {}. Name the column in source.columns, or give the field a default",
                 names.join(", "),
@@ -67,15 +80,20 @@ impl Layout {
         let place = |field: &Field| match field.find(columns) {
             Found::At(index) => Ok(Some(index)),
             Found::Nowhere => Ok(None),
-            Found::Twice(a, b) => {
-                Err(format!("{file}: columns `{a}` and `{b}` could both be field `{}`; name one of them in source.columns", field.name))
-            }
+            Found::Twice(a, b) => Err(format!(
+                "{file}: columns `{a}` and `{b}` could both be field `{}`; name one of them in source.columns",
+                field.name
+            )),
         };
         self.fields.iter().map(place).collect()
     }
 
     pub(super) fn rows(&self) -> Rows<'_> {
-        Rows { layout: self, builders: self.fields.iter().map(|f| Builder::new(&f.kind)).collect(), cells: 0 }
+        Rows {
+            layout: self,
+            builders: self.fields.iter().map(|f| Builder::new(&f.kind)).collect(),
+            cells: 0,
+        }
     }
 }
 
@@ -123,7 +141,8 @@ impl Field {
     }
 }
 
-/// Lower-case, every run of other characters than letters and digits one `_`, none at the ends: `Cost Total $` → `cost_total`.
+/// Lower-case, every run of other characters than dead letters and digits one `_`, none at the
+/// ends: `Cost Total $` → `cost_total`.
 pub(super) fn clean(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {
@@ -170,7 +189,8 @@ impl Rows<'_> {
     }
 
     pub(super) fn finish(self) -> Result<RecordBatch, arrow::error::ArrowError> {
-        let columns: Vec<ArrayRef> = self.builders.into_iter().map(Builder::finish).collect::<Result<_, _>>()?;
+        let columns: Vec<ArrayRef> =
+            self.builders.into_iter().map(Builder::finish).collect::<Result<_, _>>()?;
         RecordBatch::try_new(self.layout.schema(), columns)
     }
 }

@@ -4,19 +4,23 @@ use crate::source::Error;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The files that match, in the order of their names, each with the name that positions know it by: its path below the part of the
-/// pattern that has no wildcard, so that a folder can be moved.
+/// The files that match, in the order of their names, each with the name that positions know it by:
+/// its path below the part of the pattern that has no wildcard, so that a folder can be moved.
 pub(super) struct List {
     files: Vec<(String, PathBuf)>,
 }
 
 impl List {
     pub(super) fn find(pattern: &str) -> Result<List, Error> {
-        let paths = glob::glob(pattern).map_err(|e| Error::Unfit(format!("`{pattern}` is not a pattern: {e}")))?;
+        let paths = glob::glob(pattern)
+            .map_err(|e| Error::Unfit(format!("`{pattern}` is not a pattern: {e}")))?;
         let base = base(pattern);
         let mut files = Vec::new();
         for path in paths {
-            let path = path.map_err(|e| Error::Away { doing: format!("looking for {pattern}"), reason: e.to_string() })?;
+            let path = path.map_err(|e| Error::Away {
+                doing: format!("looking for {pattern}"),
+                reason: e.to_string(),
+            })?;
             if path.is_file() {
                 let name = path.strip_prefix(&base).unwrap_or(&path).to_string_lossy().into_owned();
                 files.push((name, path));
@@ -32,15 +36,21 @@ impl List {
 
     /// The file of a position and the place in it.
     pub(super) fn locate(&self, position: &Value) -> Result<(usize, Value), Error> {
-        let (Some(name), Some(index)) = (position["file"].as_str(), position["index"].as_u64()) else {
-            return Err(Error::Lost(format!("position {position} is not one of a file source; was the pipeline's source replaced?")));
+        let (Some(name), Some(index)) = (position["file"].as_str(), position["index"].as_u64())
+        else {
+            return Err(Error::Lost(format!(
+                "position {position} is not one of a file source; was the pipeline's source replaced?"
+            )));
         };
         match self.get(index as usize) {
             Some((found, _)) if found == name => Ok((index as usize, position["at"].clone())),
             found => Err(Error::Lost(format!(
                 "file {name} was number {} when it was read, now {}; files may only be added behind those that were read",
                 index + 1,
-                found.map_or_else(|| "there are fewer".into(), |(found, _)| format!("that is {found}"))
+                found.map_or_else(
+                    || "there are fewer".into(),
+                    |(found, _)| format!("that is {found}")
+                )
             ))),
         }
     }

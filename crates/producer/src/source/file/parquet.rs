@@ -32,16 +32,29 @@ pub(super) struct Parquet {
 }
 
 impl Parquet {
-    pub(super) fn open(path: &Path, file: File, within: &Value, layout: &Layout) -> Result<Parquet, Error> {
+    pub(super) fn open(
+        path: &Path,
+        file: File,
+        within: &Value,
+        layout: &Layout,
+    ) -> Result<Parquet, Error> {
         let name = short(path);
         let row = match within {
             Value::Null => 0,
-            place => place["row"].as_u64().ok_or_else(|| Error::Lost(format!("{place} is no place in {name}")))?,
+            place => place["row"]
+                .as_u64()
+                .ok_or_else(|| Error::Lost(format!("{place} is no place in {name}")))?,
         };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(&name, &e))?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(&name, &e))?;
         let columns: Vec<_> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
         let places = layout.match_columns(&name, &columns).map_err(Error::Unfit)?;
-        for (field, column) in layout.fields.iter().zip(&places).filter_map(|(f, p)| p.map(|p| (f, builder.schema().field(p)))) {
+        for (field, column) in layout
+            .fields
+            .iter()
+            .zip(&places)
+            .filter_map(|(f, p)| p.map(|p| (f, builder.schema().field(p))))
+        {
             if !can_cast_types(column.data_type(), &field.kind) {
                 let what = format!(
                     "{name}: column `{}` is {}, which cannot become the {} of field `{}`",
@@ -55,16 +68,32 @@ impl Parquet {
         }
         let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
         if rows < row {
-            return Err(Error::Lost(format!("{name} has {rows} rows now, but {row} of them were read before")));
+            return Err(Error::Lost(format!(
+                "{name} has {rows} rows now, but {row} of them were read before"
+            )));
         }
         let (groups, skip) = groups(&builder, row);
         let mut wanted: Vec<_> = places.iter().flatten().copied().collect();
         wanted.sort_unstable();
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
-        let reader = builder.with_projection(mask).with_row_groups(groups).with_offset(skip).with_batch_size(STEP).build();
+        let reader = builder
+            .with_projection(mask)
+            .with_row_groups(groups)
+            .with_offset(skip)
+            .with_batch_size(STEP)
+            .build();
         // Reading keeps the order of the file, so the n-th wanted column is the n-th that comes.
-        let places = places.into_iter().map(|place| place.and_then(|p| wanted.binary_search(&p).ok())).collect();
-        Ok(Parquet { reader: reader.map_err(|e| broken(&name, &e))?, file: name, places, ahead: VecDeque::new(), row })
+        let places = places
+            .into_iter()
+            .map(|place| place.and_then(|p| wanted.binary_search(&p).ok()))
+            .collect();
+        Ok(Parquet {
+            reader: reader.map_err(|e| broken(&name, &e))?,
+            file: name,
+            places,
+            ahead: VecDeque::new(),
+            row,
+        })
     }
 
     /// Up to `limit` rows as they stand in the file; `None` at its end.
@@ -83,14 +112,19 @@ impl Parquet {
             taken.push(now);
         }
         let Some(first) = taken.first() else { return Ok(None) };
-        concat_batches(&first.schema(), &taken).map(Some).map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))
+        concat_batches(&first.schema(), &taken)
+            .map(Some)
+            .map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))
     }
 
     fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
         if let Some(batch) = self.ahead.pop_front() {
             return Ok(Some(batch));
         }
-        self.reader.next().transpose().map_err(|e| Error::Unfit(format!("{} after row {}: {e}", self.file, self.row)))
+        self.reader
+            .next()
+            .transpose()
+            .map_err(|e| Error::Unfit(format!("{} after row {}: {e}", self.file, self.row)))
     }
 
     /// The fields of the schema, in the types of the file; defaults where the file has no column.
@@ -100,12 +134,15 @@ impl Parquet {
         for (field, place) in layout.fields.iter().zip(&self.places) {
             let column = match place {
                 Some(place) => rows.column(*place).clone(),
-                None => field.repeat_default(rows.num_rows()).unwrap_or_else(|| new_null_array(&field.kind, rows.num_rows())),
+                None => field
+                    .repeat_default(rows.num_rows())
+                    .unwrap_or_else(|| new_null_array(&field.kind, rows.num_rows())),
             };
             fields.push(Field::new(&field.name, column.data_type().clone(), true));
             columns.push(column);
         }
-        RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns).map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))
+        RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)
+            .map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))
     }
 }
 
@@ -113,16 +150,26 @@ impl OpenFile for Parquet {
     fn read(&mut self, limit: Limit, layout: &Layout) -> Result<Found, Error> {
         let Some(rows) = self.take(limit)? else {
             let batch = RecordBatch::new_empty(layout.schema());
-            return Ok(Found { batch, places: Vec::new(), malformed: Vec::new(), within: json!({ "row": self.row }), end: true });
+            return Ok(Found {
+                batch,
+                places: Vec::new(),
+                malformed: Vec::new(),
+                within: json!({ "row": self.row }),
+                end: true,
+            });
         };
-        let (batch, kept, faults) = weir_codec::fit(&self.fields(&rows, layout)?, &layout.codec);
+        let (batch, kept, faults) = weir_codec::cast(&self.fields(&rows, layout)?, &layout.codec);
         // People count rows from 1.
         let number = |row: u32| self.row as i64 + i64::from(row) + 1;
         let places = kept.into_iter().map(number).collect();
         let malformed = faults.into_iter().map(|(row, found)| {
             let detail = format!("{} row {}: {}", self.file, number(row), found.detail);
             let reason = if found.reason.is_empty() { BAD_VALUE } else { &found.reason };
-            Malformed { bytes: as_json(&rows.slice(row as usize, 1)), fault: fault(reason, detail), place: number(row) }
+            Malformed {
+                bytes: as_json(&rows.slice(row as usize, 1)),
+                fault: fault(reason, detail),
+                place: number(row),
+            }
         });
         let malformed = malformed.collect();
         self.row += rows.num_rows() as u64;
@@ -136,7 +183,10 @@ fn groups(builder: &ParquetRecordBatchReaderBuilder<File>, row: u64) -> (Vec<usi
     let mut start = 0;
     for (number, size) in sizes.enumerate() {
         if row < start + size {
-            return ((number..builder.metadata().num_row_groups()).collect(), (row - start) as usize);
+            return (
+                (number..builder.metadata().num_row_groups()).collect(),
+                (row - start) as usize,
+            );
         }
         start += size;
     }

@@ -2,7 +2,9 @@ use super::*;
 use crate::source::Chunk;
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::file::properties::WriterProperties;
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray,
+};
 use arrow::datatypes::{Field, Int32Type, Schema as ArrowSchema, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::BTreeMap;
@@ -54,7 +56,12 @@ fn limit(records: usize) -> Limit {
 }
 
 /// Everything from a position on, in steps; rows as lines, then faults as `reason place detail`.
-fn read(source: &Files, partition: u32, position: Option<&Value>, step: usize) -> (Vec<String>, Vec<String>) {
+fn read(
+    source: &Files,
+    partition: u32,
+    position: Option<&Value>,
+    step: usize,
+) -> (Vec<String>, Vec<String>) {
     let mut reader = source.open(partition, position).unwrap();
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
     loop {
@@ -62,7 +69,12 @@ fn read(source: &Files, partition: u32, position: Option<&Value>, step: usize) -
         assert!(chunk.len() <= step);
         assert_eq!(chunk.places.len(), chunk.batch.num_rows());
         rows.extend(lines(&chunk));
-        faults.extend(chunk.malformed.iter().map(|m| format!("{} {} {}", m.fault.reason, m.place, m.fault.detail)));
+        faults.extend(
+            chunk
+                .malformed
+                .iter()
+                .map(|m| format!("{} {} {}", m.fault.reason, m.place, m.fault.detail)),
+        );
         if chunk.end {
             return (rows, faults);
         }
@@ -71,8 +83,19 @@ fn read(source: &Files, partition: u32, position: Option<&Value>, step: usize) -
 
 fn lines(chunk: &Chunk) -> Vec<String> {
     let options = FormatOptions::default();
-    let columns: Vec<_> = chunk.batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
-    let cells = |row| columns.iter().map(|c| c.value(row).to_string()).filter(|cell| !cell.is_empty()).collect::<Vec<_>>();
+    let columns: Vec<_> = chunk
+        .batch
+        .columns()
+        .iter()
+        .map(|c| ArrayFormatter::try_new(c, &options).unwrap())
+        .collect();
+    let cells = |row| {
+        columns
+            .iter()
+            .map(|c| c.value(row).to_string())
+            .filter(|cell| !cell.is_empty())
+            .collect::<Vec<_>>()
+    };
     (0..chunk.batch.num_rows()).map(|row| cells(row).join(" ")).collect()
 }
 
@@ -94,7 +117,12 @@ fn csv_is_read_by_its_header_and_malformed_lines_are_named() {
     assert_eq!(rows.len(), 5, "{rows:?}");
     assert_eq!(
         [&rows[0], &rows[1], &rows[2], &rows[4]],
-        ["OSLO 1 2.5 unknown", "SAN \"JOSE\" 2 unknown", "TWO\nLINES 3 unknown", "LAST 8 1.0 unknown"]
+        [
+            "OSLO 1 2.5 unknown",
+            "SAN \"JOSE\" 2 unknown",
+            "TWO\nLINES 3 unknown",
+            "LAST 8 1.0 unknown"
+        ]
     );
     assert_eq!(
         faults,
@@ -126,7 +154,7 @@ fn a_quote_that_is_never_closed_costs_one_line() {
 }
 
 #[test]
-fn a_line_without_end_costs_bounded_memory_and_one_letter() {
+fn a_line_without_end_costs_bounded_memory_and_one_dead_letter() {
     let mut text = b"airport,cost_total\nA,1\n".to_vec();
     text.extend(std::iter::repeat_n(b'x', 5 << 20));
     text.extend(b"\nB,2\n");
@@ -147,16 +175,24 @@ fn reading_goes_on_in_the_middle_of_any_file() {
     let whole = read(&source, 0, None, 1000);
     assert_eq!((whole.0.len(), whole.1.len()), (5 + 2 + 298, 3 + 1 + 2));
     for step in [1, 2, 3, 7, 100] {
-        let (mut reader, mut rows, mut faults) = (source.open(0, None).unwrap(), Vec::new(), Vec::new());
+        let (mut reader, mut rows, mut faults) =
+            (source.open(0, None).unwrap(), Vec::new(), Vec::new());
         loop {
             let chunk = reader.read(limit(step)).unwrap();
             rows.extend(lines(&chunk));
-            faults.extend(chunk.malformed.iter().map(|m| format!("{} {} {}", m.fault.reason, m.place, m.fault.detail)));
+            faults.extend(
+                chunk
+                    .malformed
+                    .iter()
+                    .map(|m| format!("{} {} {}", m.fault.reason, m.place, m.fault.detail)),
+            );
             if chunk.end {
                 break;
             }
             // As after a crash: nothing is left but the position.
-            reader = source.open(0, Some(&serde_json::from_str(&chunk.position.to_string()).unwrap())).unwrap();
+            reader = source
+                .open(0, Some(&serde_json::from_str(&chunk.position.to_string()).unwrap()))
+                .unwrap();
         }
         assert!((rows, faults) == whole, "in steps of {step}");
     }
@@ -172,12 +208,24 @@ fn write_parquet(folder: &Folder, name: &str, rows: usize) {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("ignored", Arc::new(StringArray::from_iter_values((0..rows).map(|r| format!("{r}"))))),
         ("AIRPORT", Arc::new(StringArray::from_iter_values((0..rows).map(|r| format!("P{r}"))))),
-        ("At", Arc::new(TimestampNanosecondArray::from_iter_values((0..rows).map(|r| r as i64 * 1_000_000_000)))),
+        (
+            "At",
+            Arc::new(TimestampNanosecondArray::from_iter_values(
+                (0..rows).map(|r| r as i64 * 1_000_000_000),
+            )),
+        ),
         ("cost total", Arc::new(Int64Array::from_iter((0..rows).map(cost)))),
         ("Speed", Arc::new(Float64Array::from_iter_values((0..rows).map(|r| r as f64 / 2.0)))),
     ];
-    let fields: Vec<_> = columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
-    let batch = RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns.into_iter().map(|(_, c)| c).collect()).unwrap();
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
+        .collect();
+    let batch = RecordBatch::try_new(
+        Arc::new(ArrowSchema::new(fields)),
+        columns.into_iter().map(|(_, c)| c).collect(),
+    )
+    .unwrap();
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(100)).build();
     let file = File::create(folder.0.path().join(name)).unwrap();
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
@@ -195,13 +243,20 @@ fn parquet_rows_become_records_of_the_schema() {
     assert_eq!(chunk.batch.column(0).as_string::<i32>().value(row), "P200");
     assert_eq!(chunk.batch.column(1).as_primitive::<Int32Type>().value(row), 200);
     assert_eq!(chunk.batch.column(3).as_string::<i32>().value(row), "unknown");
-    assert_eq!(chunk.batch.column(4).as_primitive::<TimestampMicrosecondType>().value(row), 200_000_000);
+    assert_eq!(
+        chunk.batch.column(4).as_primitive::<TimestampMicrosecondType>().value(row),
+        200_000_000
+    );
     assert_eq!(chunk.places[row], 201);
     let places: Vec<_> = chunk.malformed.iter().map(|m| m.place).collect();
     assert_eq!(places, [51, 151]);
     let shown: Value = serde_json::from_slice(&chunk.malformed[1].bytes).unwrap();
     assert_eq!(shown["cost total"], i64::MAX);
-    assert!(chunk.malformed[1].fault.detail.starts_with("c.parquet row 151: "), "{:?}", chunk.malformed[1].fault);
+    assert!(
+        chunk.malformed[1].fault.detail.starts_with("c.parquet row 151: "),
+        "{:?}",
+        chunk.malformed[1].fault
+    );
     assert_eq!(chunk.malformed[1].fault.stage, Stage::Source);
 }
 
@@ -229,7 +284,10 @@ fn json_keeps_decimals_exact_and_refuses_what_is_no_value() {
         "malformed_line 8 a.ndjson line 8: not a JSON object",
     ];
     assert_eq!(faults.len(), starts.len(), "{faults:?}");
-    faults.iter().zip(starts).for_each(|(fault, start)| assert!(fault.starts_with(start), "{fault}"));
+    faults
+        .iter()
+        .zip(starts)
+        .for_each(|(fault, start)| assert!(fault.starts_with(start), "{fault}"));
 }
 
 #[test]
@@ -254,7 +312,10 @@ fn a_file_added_behind_is_read_and_one_put_in_between_is_refused() {
     assert_eq!(read(&source, 0, Some(&end.position), 10).0, ["C 2 unknown"]);
     folder.write("a.csv", b"airport,cost_total\nA,0\n");
     let error = source.open(0, Some(&end.position)).err().unwrap();
-    assert!(matches!(&error, Error::Lost(what) if what.contains("file b.csv was number 1") && what.contains("a.csv")), "{error}");
+    assert!(
+        matches!(&error, Error::Lost(what) if what.contains("file b.csv was number 1") && what.contains("a.csv")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -265,7 +326,10 @@ fn a_file_that_lost_what_was_read_is_noticed() {
     folder.write("a.csv", b"airport,cost_total\n");
     let mut reader = source.open(0, Some(&end.position)).unwrap();
     let error = reader.read(limit(10)).err().unwrap();
-    assert!(matches!(&error, Error::Lost(what) if what.contains("has 19 bytes now, but 27")), "{error}");
+    assert!(
+        matches!(&error, Error::Lost(what) if what.contains("has 19 bytes now, but 27")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -284,8 +348,14 @@ fn what_does_not_fit_the_schema_is_a_mistake_before_anything_is_read() {
     assert!(text(&folder.config("a.xml", 1)).contains("set source.format"));
     assert!(text(&folder.config("empty.csv", 1)).contains("without a header line"));
     let missing = text(&folder.config("a.csv", 1));
-    assert!(missing.contains("a.csv has no column for `cost_total`; it has airport, price"), "{missing}");
-    assert!(text(&folder.config("two.csv", 1)).contains("columns `cost total` and `Cost-Total` could both be field `cost_total`"));
+    assert!(
+        missing.contains("a.csv has no column for `cost_total`; it has airport, price"),
+        "{missing}"
+    );
+    assert!(
+        text(&folder.config("two.csv", 1))
+            .contains("columns `cost total` and `Cost-Total` could both be field `cost_total`")
+    );
     let mut renamed = folder.config("a.csv", 1);
     renamed.columns.insert("cost_total".into(), "price".into());
     assert_eq!(text(&renamed), "no mistake");
@@ -295,7 +365,8 @@ fn what_does_not_fit_the_schema_is_a_mistake_before_anything_is_read() {
 
 #[test]
 fn names_are_cleaned() {
-    let cleaned = ["Cost Total $", "  Aircraft: Make/Model", "Speed_IAS-in knots", "ÄÖ9", "$"].map(layout::clean);
+    let cleaned = ["Cost Total $", "  Aircraft: Make/Model", "Speed_IAS-in knots", "ÄÖ9", "$"]
+        .map(layout::clean);
     assert_eq!(cleaned, ["cost_total", "aircraft_make_model", "speed_ias_in_knots", "äö9", ""]);
 }
 
@@ -304,6 +375,11 @@ fn a_batch_stays_within_its_bytes() {
     let mut text = String::from("airport,cost_total\n");
     (0..1000).for_each(|n| text.push_str(&format!("{},{n}\n", "x".repeat(1000))));
     let folder = Folder::with(&[("a.csv", text.as_bytes())]);
-    let chunk = folder.source("a.csv").open(0, None).unwrap().read(Limit { records: 1000, bytes: 10_000 }).unwrap();
+    let chunk = folder
+        .source("a.csv")
+        .open(0, None)
+        .unwrap()
+        .read(Limit { records: 1000, bytes: 10_000 })
+        .unwrap();
     assert!((9..=11).contains(&chunk.len()), "{}", chunk.len());
 }

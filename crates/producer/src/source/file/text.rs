@@ -1,4 +1,5 @@
-//! Text → values of a field's type, strictly: what is not exactly such a value is refused, never rounded or guessed.
+//! Text → values of a field's type, strictly: what is not exactly such a value is refused, never
+//! rounded or guessed.
 
 use arrow::array::*;
 use arrow::datatypes::{DataType, TimeUnit};
@@ -39,8 +40,13 @@ pub(super) fn parse<'a>(text: &'a str, kind: &DataType) -> Result<Cell<'a>, Stri
     match kind {
         DataType::Utf8 | DataType::Binary => Ok(Cell::Text(Cow::Borrowed(text))),
         DataType::Boolean => boolean(trimmed),
-        DataType::Int32 => trimmed.parse::<i32>().map(|n| Cell::Integer(n.into())).map_err(|e| whole(&e, "32 bits")),
-        DataType::Int64 => trimmed.parse::<i64>().map(Cell::Integer).map_err(|e| whole(&e, "64 bits")),
+        DataType::Int32 => trimmed
+            .parse::<i32>()
+            .map(|n| Cell::Integer(n.into()))
+            .map_err(|e| whole(&e, "32 bits")),
+        DataType::Int64 => {
+            trimmed.parse::<i64>().map(Cell::Integer).map_err(|e| whole(&e, "64 bits"))
+        }
         DataType::Float32 => float(trimmed, f64::from(f32::MAX)),
         DataType::Float64 => float(trimmed, f64::MAX),
         DataType::Decimal128(precision, scale) => decimal(trimmed, *precision, *scale),
@@ -96,26 +102,32 @@ fn decimal<'a>(text: &str, precision: u8, scale: i8) -> Result<Cell<'a>, String>
     if before.len() + scale > usize::from(precision) {
         return Err(format!("does not fit decimal({precision}, {scale})"));
     }
-    let digits = before.bytes().chain(after.bytes()).chain(std::iter::repeat_n(b'0', scale - after.len()));
+    let digits =
+        before.bytes().chain(after.bytes()).chain(std::iter::repeat_n(b'0', scale - after.len()));
     let number = digits.fold(0i128, |number, digit| number * 10 + i128::from(digit - b'0'));
     Ok(Cell::Decimal(if negative { -number } else { number }))
 }
 
 fn date<'a>(text: &str) -> Result<Cell<'a>, String> {
     // A date alone: jiff would also take a date and a time, and drop the time.
-    let date = (text.len() == 10).then(|| text.parse::<civil::Date>().ok()).flatten().ok_or("is not a date such as 2025-01-31")?;
+    let date = (text.len() == 10)
+        .then(|| text.parse::<civil::Date>().ok())
+        .flatten()
+        .ok_or("is not a date such as 2025-01-31")?;
     let days = (date - civil::date(1970, 1, 1)).get_days();
     Ok(Cell::Integer(days.into()))
 }
 
 fn time<'a>(text: &str, unit: TimeUnit) -> Result<Cell<'a>, String> {
     let time: civil::Time = text.parse().map_err(|_| "is not a time such as 23:59:59.999")?;
-    let seconds = i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
+    let seconds =
+        i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
     in_unit(i128::from(seconds) * 1_000_000_000 + i128::from(time.subsec_nanosecond()), unit)
 }
 
-/// With a zone the field is an instant: text without an offset is taken as UTC. Without one it is what a clock on the wall shows, and
-/// an offset is refused, because dropping it would change the instant.
+/// With a zone the field is an instant: text without an offset is taken as UTC. Without one it is
+/// what a clock on the wall shows, and an offset is refused, because dropping it would change the
+/// instant.
 fn timestamp<'a>(text: &str, unit: TimeUnit, zone: bool) -> Result<Cell<'a>, String> {
     if let Some(instant) = zone.then(|| text.parse::<jiff::Timestamp>().ok()).flatten() {
         return in_unit(instant.as_nanosecond(), unit);
@@ -141,7 +153,8 @@ fn in_unit<'a>(nanoseconds: i128, unit: TimeUnit) -> Result<Cell<'a>, String> {
     i64::try_from(nanoseconds / size).map(Cell::Integer).map_err(|_| "is out of range".into())
 }
 
-/// A column under construction: the values of a type that Arrow keeps in the same way, and the type itself.
+/// A column under construction: the values of a type that Arrow keeps in the same way, and the type
+/// itself.
 pub(super) struct Builder {
     kind: DataType,
     values: Values,
@@ -162,7 +175,9 @@ impl Builder {
     pub(super) fn new(kind: &DataType) -> Builder {
         let values = match kind {
             DataType::Boolean => Values::Boolean(BooleanBuilder::new()),
-            DataType::Int32 | DataType::Date32 | DataType::Time32(_) => Values::Int32(Int32Builder::new()),
+            DataType::Int32 | DataType::Date32 | DataType::Time32(_) => {
+                Values::Int32(Int32Builder::new())
+            }
             DataType::Float32 => Values::Float32(Float32Builder::new()),
             DataType::Float64 => Values::Float64(Float64Builder::new()),
             DataType::Decimal128(..) => Values::Decimal(Decimal128Builder::new()),
@@ -209,7 +224,8 @@ impl Builder {
         if array.data_type() == &self.kind {
             return Ok(array);
         }
-        // Dates, times and decimals are numbers with a meaning: the same buffers under the field's type.
+        // Dates, times and decimals are numbers with a meaning: the same buffers under the field's
+        // type.
         let data = array.to_data().into_builder().data_type(self.kind).build()?;
         Ok(make_array(data))
     }

@@ -7,18 +7,22 @@ use super::providers::{PROVIDERS, Provider, SUBSCRIBERS};
 const POPULATION: u32 = 1 << 20;
 /// 2025-01-01T00:00:00Z in microseconds.
 const EPOCH: i64 = 1_735_689_600_000_000;
-/// Sequence numbers are so far apart, in microseconds; calls begin up to ten minutes later than that.
+/// Sequence numbers are so far apart, in microseconds; calls begin up to ten minutes later than
+/// that.
 const STEP: i64 = 250_000;
 const JITTER_MILLIS: u32 = 600_000;
-/// After so many calls the calendar begins anew (34 years), so that no sequence leaves the range of a date.
+/// After so many calls the calendar begins anew (34 years), so that no sequence leaves the range of
+/// a date.
 const CALENDAR: u64 = 1 << 32;
 /// Calls to another country cost so much more.
 const ABROAD: i64 = 4;
-/// Durations in seconds, one for each 64th of all calls: log-normal with a median of 95 s, the longest three hours.
+/// Durations in seconds, one for each 64th of all calls: log-normal with a median of 95 s, the
+/// longest three hours.
 const DURATIONS: [u64; 65] = [
-    5, 9, 12, 15, 18, 20, 22, 25, 27, 29, 31, 34, 36, 38, 40, 43, 45, 48, 50, 53, 55, 58, 61, 64, 67, 70, 73, 76, 80, 83, 87, 91, 95, 99,
-    104, 108, 113, 118, 123, 129, 135, 141, 148, 155, 163, 171, 180, 189, 200, 211, 223, 237, 252, 269, 289, 311, 337, 367, 405, 452, 514,
-    600, 737, 1016, 10800,
+    5, 9, 12, 15, 18, 20, 22, 25, 27, 29, 31, 34, 36, 38, 40, 43, 45, 48, 50, 53, 55, 58, 61, 64,
+    67, 70, 73, 76, 80, 83, 87, 91, 95, 99, 104, 108, 113, 118, 123, 129, 135, 141, 148, 155, 163,
+    171, 180, 189, 200, 211, 223, 237, 252, 269, 289, 311, 337, 367, 405, 452, 514, 600, 737, 1016,
+    10800,
 ];
 
 /// A call as columns and oracle take it; nothing in it is allocated.
@@ -122,9 +126,12 @@ fn person(seed: u64, id: u32) -> Person {
     let rest = draw.bits();
     let provider = &PROVIDERS[usize::from(SUBSCRIBERS[scale(rest as u32, 100) as usize])];
     // The lists of the library have a blank or a tab at the end of some names.
-    let pick = |list: &[&'static str], bits: u32| list[scale(bits, list.len() as u32) as usize].trim();
-    let (first, last) = (pick(provider.names.first, (names >> 32) as u32), pick(provider.names.last, names as u32));
-    // 20 bits of the id and the rest drawn: no two subscribers of a provider are likely to share a number.
+    let pick =
+        |list: &[&'static str], bits: u32| list[scale(bits, list.len() as u32) as usize].trim();
+    let (first, last) =
+        (pick(provider.names.first, (names >> 32) as u32), pick(provider.names.last, names as u32));
+    // 20 bits of the id and the rest drawn: no two subscribers of a provider are likely to share a
+    // number.
     let number = ((rest >> 32) << 20 | u64::from(id)) % 10u64.pow(provider.digits);
     Person { provider, first, last, number }
 }
@@ -139,7 +146,11 @@ fn duration(bits: u32) -> i32 {
 
 fn price(caller: &Person, receiver: &Person, seconds: i32) -> i64 {
     let minutes = i64::from((seconds + 59) / 60);
-    let abroad = if caller.provider.prefix.get(..3) == receiver.provider.prefix.get(..3) { 1 } else { ABROAD };
+    let abroad = if caller.provider.prefix.get(..3) == receiver.provider.prefix.get(..3) {
+        1
+    } else {
+        ABROAD
+    };
     caller.provider.setup + caller.provider.minute * minutes * abroad
 }
 

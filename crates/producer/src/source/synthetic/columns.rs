@@ -1,7 +1,9 @@
 //! Calls → Arrow columns, in the order and the types of the input schema.
 
 use super::call::{Call, Name};
-use arrow::array::{ArrayRef, Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray, new_null_array};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray, new_null_array,
+};
 use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
@@ -24,7 +26,9 @@ const FIELDS: [&str; 9] = [
 
 fn made(field: &str) -> DataType {
     match field {
-        "start_datetime" | "end_datetime" => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        "start_datetime" | "end_datetime" => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+        }
         "call_duration" => DataType::Int32,
         "total_amount" => DataType::Decimal128(10, 2),
         _ => DataType::Utf8,
@@ -40,15 +44,25 @@ pub(super) struct Columns {
 impl Columns {
     pub(super) fn new(schema: &Schema) -> Result<Columns, Vec<Mistake>> {
         let schema = schema.arrow();
-        let mistake = |what: String| Mistake::new("input.schema", what).hint(format!("call_records makes {}", FIELDS.join(", ")));
+        let mistake = |what: String| {
+            Mistake::new("input.schema", what)
+                .hint(format!("call_records makes {}", FIELDS.join(", ")))
+        };
         let mistakes: Vec<_> = schema
             .fields()
             .iter()
             .filter_map(|field| match FIELDS.contains(&field.name().as_str()) {
                 true if can_cast_types(&made(field.name()), field.data_type()) => None,
-                true => Some(mistake(format!("field `{}` is {}, which call_records cannot make", field.name(), field.data_type()))),
+                true => Some(mistake(format!(
+                    "field `{}` is {}, which call_records cannot make",
+                    field.name(),
+                    field.data_type()
+                ))),
                 false if field.is_nullable() => None,
-                false => Some(mistake(format!("field `{}` is required, and call_records has no values for it", field.name()))),
+                false => Some(mistake(format!(
+                    "field `{}` is required, and call_records has no values for it",
+                    field.name()
+                ))),
             })
             .collect();
         if mistakes.is_empty() { Ok(Columns { schema }) } else { Err(mistakes) }
@@ -89,7 +103,8 @@ impl Building {
         self.receiver_name.push(|out| call.receiver.write_name(Name::Plain, out));
         self.caller_id.push(|out| call.caller.write_number(out));
         self.receiver_id.push(|out| call.receiver.write_number(out));
-        self.network_provider.push(|out| out.extend_from_slice(call.caller.provider.name.as_bytes()));
+        self.network_provider
+            .push(|out| out.extend_from_slice(call.caller.provider.name.as_bytes()));
         self.start.push(call.start);
         self.end.push(call.end);
         self.seconds.push(call.seconds);
@@ -98,7 +113,9 @@ impl Building {
 
     pub(super) fn finish(self) -> Result<RecordBatch, ArrowError> {
         let rows = self.seconds.len();
-        let time = |values: Vec<i64>| -> ArrayRef { std::sync::Arc::new(TimestampMicrosecondArray::from(values).with_timezone("+00:00")) };
+        let time = |values: Vec<i64>| -> ArrayRef {
+            std::sync::Arc::new(TimestampMicrosecondArray::from(values).with_timezone("+00:00"))
+        };
         let made: [ArrayRef; 9] = [
             self.caller_name.finish()?,
             self.receiver_name.finish()?,
@@ -110,9 +127,16 @@ impl Building {
             self.network_provider.finish()?,
             std::sync::Arc::new(Decimal128Array::from(self.cents).with_precision_and_scale(10, 2)?),
         ];
-        let column = |field: &arrow::datatypes::FieldRef| match FIELDS.iter().position(|name| name == field.name()) {
+        let column = |field: &arrow::datatypes::FieldRef| match FIELDS
+            .iter()
+            .position(|name| name == field.name())
+        {
             Some(at) if made[at].data_type() == field.data_type() => Ok(made[at].clone()),
-            Some(at) => cast_with_options(&made[at], field.data_type(), &CastOptions { safe: false, ..Default::default() }),
+            Some(at) => cast_with_options(
+                &made[at],
+                field.data_type(),
+                &CastOptions { safe: false, ..Default::default() },
+            ),
             None => Ok(new_null_array(field.data_type(), rows)),
         };
         let columns = self.schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
@@ -135,7 +159,8 @@ impl Text {
 
     fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
-        // A batch is far below 2 GiB: its records are bounded by `batch.records`, and a name by 60 bytes. Arrow checks the offsets.
+        // A batch is far below 2 GiB: its records are bounded by `batch.records`, and a name by 60
+        // bytes. Arrow checks the offsets.
         self.offsets.push(self.bytes.len() as i32);
     }
 

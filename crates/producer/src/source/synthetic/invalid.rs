@@ -74,10 +74,14 @@ impl Kind {
         }
     }
 
-    /// Where such a record is refused in the pipeline `telecom`, and the reason that its dead letter gives.
+    /// Where such a record is refused in the pipeline `telecom`, and the reason that its dead
+    /// letter gives.
     pub fn fate(self) -> (Stage, &'static str) {
         match self {
-            Kind::NegativeDuration | Kind::EndsBeforeStart | Kind::DurationMismatch | Kind::NegativeAmount => (Stage::Rule, self.name()),
+            Kind::NegativeDuration
+            | Kind::EndsBeforeStart
+            | Kind::DurationMismatch
+            | Kind::NegativeAmount => (Stage::Rule, self.name()),
             Kind::NameTooLong => (Stage::Sink, "value_too_long"),
             Kind::NulInText => (Stage::Sink, "character_not_storable"),
             _ => (Stage::Decode, self.name()),
@@ -89,18 +93,26 @@ impl Kind {
         let mut draw = Draw::new(seed, Purpose::Distortion, sequence);
         match self {
             Kind::NegativeDuration => call.seconds = -1 - draw.below(3600) as i32,
-            Kind::EndsBeforeStart => call.end = call.start - i64::from(1 + draw.below(3600)) * 1_000_000,
+            Kind::EndsBeforeStart => {
+                call.end = call.start - i64::from(1 + draw.below(3600)) * 1_000_000
+            }
             Kind::DurationMismatch => call.seconds += 1 + draw.below(300) as i32,
             Kind::NegativeAmount => call.cents = -1 - call.cents,
             Kind::NameTooLong => call.name = Name::Long,
             Kind::NulInText => call.name = Name::Nul,
-            Kind::Truncated | Kind::WrongMagic | Kind::UnknownSchema | Kind::TrailingBytes | Kind::EmptyPayload | Kind::InvalidUtf8 => {}
+            Kind::Truncated
+            | Kind::WrongMagic
+            | Kind::UnknownSchema
+            | Kind::TrailingBytes
+            | Kind::EmptyPayload
+            | Kind::InvalidUtf8 => {}
         }
     }
 
     /// What is done to the encoded bytes; nothing for kinds that concern the values.
     pub(super) fn spoil(self, call: &Call) -> Option<Spoil> {
-        // Where the cut or the added bytes fall follows from the call, so that the bytes too are a function of seed and sequence.
+        // Where the cut or the added bytes fall follows from the call, so that the bytes too are a
+        // function of seed and sequence.
         let some = (call.start / 1000) as u32;
         match self {
             Kind::Truncated => Some(Box::new(move |bytes| {
@@ -108,14 +120,20 @@ impl Kind {
                 bytes.truncate(5 + scale(some.wrapping_mul(0x9e37_79b9), datum) as usize);
             })),
             Kind::WrongMagic => Some(Box::new(|bytes| bytes[..1].fill(b'{'))),
-            Kind::UnknownSchema => Some(Box::new(|bytes| bytes[1..5].copy_from_slice(&UNKNOWN_ID.to_be_bytes()))),
-            Kind::TrailingBytes => Some(Box::new(move |bytes| bytes.extend(std::iter::repeat_n(b'!', 1 + some as usize % 8)))),
+            Kind::UnknownSchema => {
+                Some(Box::new(|bytes| bytes[1..5].copy_from_slice(&UNKNOWN_ID.to_be_bytes())))
+            }
+            Kind::TrailingBytes => Some(Box::new(move |bytes| {
+                bytes.extend(std::iter::repeat_n(b'!', 1 + some as usize % 8))
+            })),
             Kind::EmptyPayload => Some(Box::new(Vec::clear)),
             Kind::InvalidUtf8 => {
                 let mut number = Vec::new();
                 call.caller.write_number(&mut number);
                 Some(Box::new(move |bytes| {
-                    if let Some(at) = bytes.windows(number.len()).position(|window| window == number) {
+                    if let Some(at) =
+                        bytes.windows(number.len()).position(|window| window == number)
+                    {
                         bytes[at] = 0xff;
                     }
                 }))
@@ -135,10 +153,12 @@ pub(super) struct Invalid {
 
 impl Invalid {
     pub(super) fn new(config: &Synthetic) -> Result<Invalid, Box<Mistake>> {
-        let kinds = config.invalid_kinds.iter().map(|name| parse(name)).collect::<Result<Vec<_>, _>>()?;
+        let kinds =
+            config.invalid_kinds.iter().map(|name| parse(name)).collect::<Result<Vec<_>, _>>()?;
         let kinds = if kinds.is_empty() { Kind::ALL.into() } else { kinds };
         // 2^64 is exact as a float; the share is clamped so that no cast can surprise.
-        let threshold = (config.invalid_share.clamp(0.0, 1.0) * 18_446_744_073_709_551_616.0) as u128;
+        let threshold =
+            (config.invalid_share.clamp(0.0, 1.0) * 18_446_744_073_709_551_616.0) as u128;
         Ok(Invalid { threshold, kinds })
     }
 
@@ -156,6 +176,9 @@ fn parse(name: &str) -> Result<Kind, Box<Mistake>> {
     let names = || Kind::ALL.map(Kind::name).join(", ");
     let known = Kind::ALL.into_iter().find(|kind| kind.name() == name);
     known.ok_or_else(|| {
-        Box::new(Mistake::new("source.invalid_kinds", format!("unknown kind `{name}`")).hint(format!("there are {}", names())))
+        Box::new(
+            Mistake::new("source.invalid_kinds", format!("unknown kind `{name}`"))
+                .hint(format!("there are {}", names())),
+        )
     })
 }

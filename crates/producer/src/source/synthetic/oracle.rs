@@ -1,4 +1,5 @@
-//! What must become of each sequence number: computed without the producer, the codec, the enricher or the sink.
+//! What must become of each sequence number: computed without the producer, the codec, the enricher
+//! or the sink.
 
 use super::call::Record;
 use super::{Generator, Kind, invalid::Invalid};
@@ -22,7 +23,8 @@ pub struct Expected {
     pub sequence: u64,
     /// The partition of the source that sends it.
     pub source_partition: u32,
-    /// Its values, wrong ones included; for kinds that concern the bytes, the values before they were spoiled.
+    /// Its values, wrong ones included; for kinds that concern the bytes, the values before they
+    /// were spoiled.
     pub record: Record,
     /// In which way it is invalid; `None`: it must be in the table.
     pub kind: Option<Kind>,
@@ -33,11 +35,17 @@ pub struct Expected {
 }
 
 impl Oracle {
-    /// An oracle for a source; `schema` is the input schema, and `schema_id` the id under which the registry knows it.
+    /// An oracle for a source; `schema` is the input schema, and `schema_id` the id under which the
+    /// registry knows it.
     ///
     /// # Errors
-    /// An unknown kind, or a schema that is not the plain one of call records (nine fields in any order, none of them optional).
-    pub fn new(config: &pipeline::Synthetic, schema: &Schema, schema_id: u32) -> Result<Oracle, Box<Mistake>> {
+    /// An unknown kind, or a schema that is not the plain one of call records (nine fields in any
+    /// order, none of them optional).
+    pub fn new(
+        config: &pipeline::Synthetic,
+        schema: &Schema,
+        schema_id: u32,
+    ) -> Result<Oracle, Box<Mistake>> {
         let generator = Generator { seed: config.seed, invalid: Invalid::new(config)? };
         let arrow = schema.arrow();
         if let Some(field) = arrow.fields().iter().find(|f| f.is_nullable()) {
@@ -60,7 +68,8 @@ impl Oracle {
         Expected { sequence, source_partition, record, kind, fate: kind.map(Kind::fate), payload }
     }
 
-    /// Avro by hand: the specification's binary encoding of the nine fields behind the registry's frame.
+    /// Avro by hand: the specification's binary encoding of the nine fields behind the registry's
+    /// frame.
     fn encode(&self, record: &Record) -> Vec<u8> {
         let mut out = vec![0];
         out.extend(self.schema_id.to_be_bytes());

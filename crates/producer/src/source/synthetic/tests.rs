@@ -19,11 +19,24 @@ fn schema() -> Schema {
 
 fn config(partitions: u32, records: u64, invalid_share: f64, kinds: &[Kind]) -> Config {
     let invalid_kinds = kinds.iter().map(|kind| kind.name().into()).collect();
-    Config { generator: GENERATOR.into(), rate: 0, records, seed: 42, partitions, invalid_share, invalid_kinds }
+    Config {
+        generator: GENERATOR.into(),
+        rate: 0,
+        records,
+        seed: 42,
+        partitions,
+        invalid_share,
+        invalid_kinds,
+    }
 }
 
 /// Reads a partition to its end in steps of `step`; every payload as the producer would send it.
-fn payloads(source: &Synthetic, partition: u32, position: Option<&Value>, step: usize) -> Vec<Vec<u8>> {
+fn payloads(
+    source: &Synthetic,
+    partition: u32,
+    position: Option<&Value>,
+    step: usize,
+) -> Vec<Vec<u8>> {
     let mut reader = source.open(partition, position).unwrap();
     let mut encoder = Encoder::new(&schema(), SCHEMA_ID).unwrap();
     let mut all = Vec::new();
@@ -71,7 +84,9 @@ fn the_oracle_foretells_every_byte() {
     let oracle = Oracle::new(&config, &schema(), SCHEMA_ID).unwrap();
     for partition in 0..3 {
         let sent = payloads(&source, partition, None, 1_777);
-        let expected = (u64::from(partition)..20_000).step_by(3).map(|sequence| oracle.expect(sequence).payload);
+        let expected = (u64::from(partition)..20_000)
+            .step_by(3)
+            .map(|sequence| oracle.expect(sequence).payload);
         assert!(sent.iter().eq(expected.collect::<Vec<_>>().iter()), "partition {partition}");
     }
 }
@@ -110,7 +125,9 @@ fn the_share_of_invalid_records_and_of_each_kind_is_as_asked() {
     let oracle = Oracle::new(&config(1, 0, 0.02, &[]), &schema(), SCHEMA_ID).unwrap();
     let mut kinds = BTreeMap::new();
     let total = 300_000;
-    (0..total).filter_map(|s| oracle.expect(s).kind).for_each(|kind| *kinds.entry(kind).or_insert(0u64) += 1);
+    (0..total)
+        .filter_map(|s| oracle.expect(s).kind)
+        .for_each(|kind| *kinds.entry(kind).or_insert(0u64) += 1);
     let invalid: u64 = kinds.values().sum();
     assert!((5_700..=6_300).contains(&invalid), "{invalid}");
     assert_eq!(kinds.len(), Kind::ALL.len());
@@ -155,7 +172,12 @@ fn each_kind_breaks_exactly_its_own_rule_first() {
 #[test]
 fn spoiled_bytes_are_spoiled_in_their_way() {
     let valid = Oracle::new(&config(1, 0, 0.0, &[]), &schema(), SCHEMA_ID).unwrap();
-    let spoiled = |kind, sequence| Oracle::new(&config(1, 0, 1.0, &[kind]), &schema(), SCHEMA_ID).unwrap().expect(sequence).payload;
+    let spoiled = |kind, sequence| {
+        Oracle::new(&config(1, 0, 1.0, &[kind]), &schema(), SCHEMA_ID)
+            .unwrap()
+            .expect(sequence)
+            .payload
+    };
     for sequence in 0..500 {
         let whole = valid.expect(sequence).payload;
         let cut = spoiled(Kind::Truncated, sequence);
@@ -174,16 +196,27 @@ fn spoiled_bytes_are_spoiled_in_their_way() {
 #[test]
 fn every_provider_is_in_the_reference_table() {
     let table = std::fs::read_to_string(root().join("deploy/reference/providers.csv")).unwrap();
-    let known: HashSet<_> = table.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
-    PROVIDERS.iter().for_each(|provider| assert!(known.contains(provider.name), "{}", provider.name));
+    let known: HashSet<_> =
+        table.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
+    PROVIDERS
+        .iter()
+        .for_each(|provider| assert!(known.contains(provider.name), "{}", provider.name));
 }
 
 #[test]
 fn every_name_fits_the_table() {
     let longest = |list: &[&str]| list.iter().map(|name| name.chars().count()).max().unwrap();
     for provider in &PROVIDERS {
-        assert!(longest(provider.names.first) + 1 + longest(provider.names.last) <= 50, "{}", provider.name);
-        assert!(provider.name.len() <= 30 && provider.prefix.len() + provider.digits as usize <= 16, "{}", provider.name);
+        assert!(
+            longest(provider.names.first) + 1 + longest(provider.names.last) <= 50,
+            "{}",
+            provider.name
+        );
+        assert!(
+            provider.name.len() <= 30 && provider.prefix.len() + provider.digits as usize <= 16,
+            "{}",
+            provider.name
+        );
     }
 }
 
@@ -191,7 +224,10 @@ fn every_name_fits_the_table() {
 fn names_have_no_blanks_around_them() {
     for call in (0..50_000).map(|sequence| record(42, sequence)) {
         for name in [&call.caller_name, &call.receiver_name] {
-            assert!(name == name.trim() && !name.contains(['\t', '\n']) && !name.contains("  "), "{name:?}");
+            assert!(
+                name == name.trim() && !name.contains(['\t', '\n']) && !name.contains("  "),
+                "{name:?}"
+            );
         }
     }
 }
@@ -211,7 +247,9 @@ fn unknown_kinds_and_fields_are_mistakes() {
     let mut wrong = config(1, 0, 0.1, &[]);
     wrong.generator = "orders".into();
     wrong.invalid_kinds = vec!["broken".into()];
-    let schema = Schema::parse(r#"{"type":"record","name":"r","fields":[{"name":"x","type":"int"},{"name":"y","type":["null","int"]}]}"#);
+    let schema = Schema::parse(
+        r#"{"type":"record","name":"r","fields":[{"name":"x","type":"int"},{"name":"y","type":["null","int"]}]}"#,
+    );
     let mistakes = Synthetic::new(&wrong, &schema.unwrap()).err().unwrap();
     let keys: Vec<_> = mistakes.iter().map(|m| m.key.as_str()).collect();
     assert_eq!(keys, ["source.generator", "source.invalid_kinds", "input.schema"]);

@@ -18,15 +18,25 @@ fn values_are_read_exactly() {
     assert_eq!(read("1970-01-01T00:00:01.25Z", utc(TimeUnit::Millisecond)), Cell::Integer(1250));
     assert_eq!(read("1970-01-01 01:00:00+01:00", utc(TimeUnit::Microsecond)), Cell::Integer(0));
     assert_eq!(read("1970-01-01 00:00:01", utc(TimeUnit::Microsecond)), Cell::Integer(1_000_000));
-    assert_eq!(read("1970-01-01 00:00:01", DataType::Timestamp(TimeUnit::Second, None)), Cell::Integer(1));
+    assert_eq!(
+        read("1970-01-01 00:00:01", DataType::Timestamp(TimeUnit::Second, None)),
+        Cell::Integer(1)
+    );
 }
 
 #[test]
 fn decimals_are_exact() {
     let read = |text| parse(text, &DataType::Decimal128(5, 2));
-    for (text, number) in
-        [("1", 100), ("-1.5", -150), ("+0.05", 5), ("999.99", 99999), ("007.10", 710), ("1.500", 150), (".5", 50), ("3.", 300)]
-    {
+    for (text, number) in [
+        ("1", 100),
+        ("-1.5", -150),
+        ("+0.05", 5),
+        ("999.99", 99999),
+        ("007.10", 710),
+        ("1.500", 150),
+        (".5", 50),
+        ("3.", 300),
+    ] {
         assert_eq!(read(text), Ok(Cell::Decimal(number)), "{text}");
     }
     assert_eq!(read("1000"), Err("does not fit decimal(5, 2)".into()));
@@ -49,9 +59,21 @@ fn what_is_not_exactly_a_value_is_refused() {
         ("yes", DataType::Boolean, "is neither true nor false"),
         ("2025-02-30", DataType::Date32, "is not a date such as 2025-01-31"),
         ("2025-01-31 00:00", DataType::Date32, "is not a date such as 2025-01-31"),
-        ("1/8/90 0:00", utc(TimeUnit::Microsecond), "is not a time such as 2025-01-31T23:59:59.999Z"),
-        ("2025-01-31T00:00:00.0001Z", utc(TimeUnit::Millisecond), "has more than 3 decimals of a second"),
-        ("2025-01-31T00:00:00Z", DataType::Timestamp(TimeUnit::Microsecond, None), "is not a local time such as 2025-01-31 23:59:59.999"),
+        (
+            "1/8/90 0:00",
+            utc(TimeUnit::Microsecond),
+            "is not a time such as 2025-01-31T23:59:59.999Z",
+        ),
+        (
+            "2025-01-31T00:00:00.0001Z",
+            utc(TimeUnit::Millisecond),
+            "has more than 3 decimals of a second",
+        ),
+        (
+            "2025-01-31T00:00:00Z",
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            "is not a local time such as 2025-01-31 23:59:59.999",
+        ),
     ];
     for (text, kind, what) in refused {
         assert_eq!(parse(text, &kind), Err(what.into()), "{text} as {kind}");

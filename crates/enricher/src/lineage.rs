@@ -1,0 +1,158 @@
+//! The books of a transaction, and the chain of lineage through it.
+
+use crate::enrich::Fate;
+use std::collections::BTreeMap;
+use weir_model::lineage::Lineage;
+use weir_model::progress::{Counters, Progress};
+use weir_model::protocol::{Offset, Partition};
+
+/// What a transaction adds to the books, part by part.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    links: Vec<Link>,
+}
+
+/// One partition's share.
+#[derive(Debug)]
+struct Link {
+    partition: Partition,
+    /// The end of the chain so far.
+    last: Option<Offset>,
+    filtered: u64,
+    delta: Progress,
+}
+
+impl Books {
+    /// Enters records in order; `before` gives the end of each partition's chain before the
+    /// transaction. Returns a lineage per record; that of a filtered or stale one means nothing.
+    pub(crate) fn enter<'a>(
+        &mut self,
+        records: impl ExactSizeIterator<Item = (Partition, Offset)>,
+        fates: &[Fate],
+        before: impl Fn(Partition) -> Option<&'a Progress>,
+    ) -> Vec<Lineage> {
+        let mut lineages = Vec::with_capacity(records.len());
+        for ((partition, offset), fate) in records.zip(fates) {
+            if *fate == Fate::Stale {
+                lineages.push(Lineage { source: offset, previous: -1, filtered: 0 });
+                continue;
+            }
+            let at = self.links.iter().position(|link| link.partition == partition).unwrap_or_else(
+                || {
+                    self.links.push(Link::begin(partition, before(partition)));
+                    self.links.len() - 1
+                },
+            );
+            lineages.push(self.links[at].add(offset, fate));
+        }
+        lineages
+    }
+
+    /// True when nothing was entered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// What is added, per partition.
+    pub(crate) fn deltas(&self) -> BTreeMap<Partition, Progress> {
+        self.links.iter().map(|link| (link.partition, link.delta)).collect()
+    }
+
+    /// What is added in all.
+    pub(crate) fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.links.iter().for_each(|link| sum += link.delta.counters);
+        sum
+    }
+}
+
+impl Link {
+    fn begin(partition: Partition, books: Option<&Progress>) -> Link {
+        let (last, filtered) = books.map_or((None, 0), |books| (books.last, books.filtered_since));
+        Link { partition, last, filtered, delta: Progress::default() }
+    }
+
+    fn add(&mut self, offset: Offset, fate: &Fate) -> Lineage {
+        let lineage =
+            Lineage { source: offset, previous: self.last.unwrap_or(-1), filtered: self.filtered };
+        let counters = &mut self.delta.counters;
+        counters.read += u64::from(*fate != Fate::Stale);
+        match fate {
+            Fate::Emitted(_) => counters.written += 1,
+            Fate::Dead(_) => counters.dead += 1,
+            Fate::Stale => return lineage,
+            Fate::Filtered => {
+                counters.filtered += 1;
+                self.filtered += 1;
+                self.delta.filtered_since += 1;
+                return lineage;
+            }
+        }
+        self.last = Some(offset);
+        self.filtered = 0;
+        self.delta.last = Some(offset);
+        self.delta.filtered_since = 0;
+        lineage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fate(n: u8) -> Fate {
+        match n {
+            0 => Fate::Filtered,
+            1 => Fate::Dead(0),
+            2 => Fate::Stale,
+            _ => Fate::Emitted(0),
+        }
+    }
+
+    proptest! {
+        /// However a log is cut into transactions and these into parts, the chain is the same,
+        /// unbroken, and accounts for every record.
+        #[test]
+        fn the_chain_does_not_depend_on_how_the_log_is_cut(log in proptest::collection::vec((0..3i32, 1..4i64, 0..5u8), 1..200), cut in 1..20usize, parts in 1..4usize) {
+            let mut next = [0i64; 3];
+            let log: Vec<_> = log.into_iter().map(|(p, gap, f)| {
+                next[p as usize] += gap;
+                ((p, next[p as usize]), fate(f))
+            }).collect();
+            // Parts of a transaction and transactions of a log are cut alike.
+            let run = |part: usize, parts: usize| {
+                let mut books: BTreeMap<Partition, Progress> = BTreeMap::new();
+                let mut lineages = Vec::new();
+                for transaction in log.chunks(part * parts) {
+                    let mut added = Books::default();
+                    for part in transaction.chunks(part) {
+                        let (records, fates): (Vec<_>, Vec<_>) = part.iter().copied().unzip();
+                        lineages.extend(added.enter(records.into_iter(), &fates, |p| books.get(&p)));
+                    }
+                    for (partition, delta) in added.deltas() {
+                        let after = books.get(&partition).copied().unwrap_or_default().then(&delta);
+                        books.insert(partition, after);
+                    }
+                }
+                (lineages, books)
+            };
+            let (lineages, books) = run(cut, parts);
+            prop_assert_eq!((&lineages, &books), (&run(log.len(), 1).0, &run(log.len(), 1).1));
+
+            let mut ends: BTreeMap<Partition, (i64, u64)> = BTreeMap::new();
+            for (((partition, offset), fate), lineage) in log.iter().zip(&lineages) {
+                let end = ends.entry(*partition).or_insert((-1, 0));
+                if *fate == Fate::Filtered {
+                    end.1 += 1;
+                } else if *fate != Fate::Stale {
+                    prop_assert_eq!((lineage.source, lineage.previous, lineage.filtered), (*offset, end.0, end.1));
+                    *end = (*offset, 0);
+                }
+            }
+            prop_assert!(books.values().all(|b| b.counters.unaccounted() == 0));
+            let fresh = log.iter().filter(|(_, fate)| *fate != Fate::Stale).count();
+            prop_assert_eq!(books.values().map(|b| b.counters.read).sum::<u64>(), fresh as u64);
+        }
+    }
+}

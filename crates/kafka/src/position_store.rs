@@ -1,0 +1,71 @@
+//! All that `weir.positions` says of a pipeline, in one reading.
+
+use crate::positions::Position;
+use crate::reader::{Span, scan};
+use crate::{Result, accepted_loss, admin, positions};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use weir_model::accepted_loss::AcceptedLoss;
+use weir_model::pipeline::{Kafka, Pipeline};
+use weir_model::protocol::{Offset, Partition};
+
+/// See the module.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct PositionStore {
+    /// Where the partitions of each source stand, in the order in which the sources were asked for.
+    pub positions: Vec<BTreeMap<u32, Position>>,
+    /// Losses that operators accepted in front of the enricher, by partition and time.
+    pub accepted: Vec<AcceptedLoss>,
+}
+
+/// Reads the positions of `sources` (name and partitions) and the accepted losses, to the real end
+/// of the log; both empty when there is no such topic yet.
+pub fn read(kafka: &Kafka, pipeline: &str, sources: &[(&str, &[u32])]) -> Result<PositionStore> {
+    let mut sought: Vec<_> = sources
+        .iter()
+        .map(|(source, partitions)| positions::Sought::new(pipeline, source, partitions))
+        .collect();
+    let mut accepted = accepted_loss::Sought::new(pipeline);
+    if admin::partitions(kafka, positions::TOPIC)?.is_some() {
+        let kept =
+            sought.iter().flat_map(positions::Sought::partitions).chain([accepted_loss::PARTITION]);
+        positions::each(kafka, kept.collect(), |key, value| {
+            sought.iter_mut().try_for_each(|sought| sought.take(key, value))?;
+            accepted.take(key, value)
+        })?;
+    }
+    Ok(PositionStore {
+        positions: sought.into_iter().map(|sought| sought.found).collect(),
+        accepted: accepted.found(),
+    })
+}
+
+/// Whether the record at `offset` of the output topic is the first that was emitted after an
+/// operator let the enricher begin anew in that partition, in an input log that was truncated or
+/// created anew.
+pub fn begins_anew(pipeline: &Pipeline, partition: Partition, offset: Offset) -> Result<bool> {
+    let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
+    let skips = read(kafka, &pipeline.name, &[])?
+        .accepted
+        .into_iter()
+        .flat_map(|accepted_loss| accepted_loss.skips);
+    let restarts = skips.filter(|skip| skip.partition == partition && skip.restarts());
+    let ends = restarts.filter_map(|skip| skip.emitted).map(|emitted| emitted.output);
+    let Some(end) = ends.filter(|end| *end <= offset).max() else { return Ok(false) };
+    let watermarks = admin::describe(kafka, topic)?.unwrap_or_default();
+    let first = watermarks
+        .iter()
+        .find(|watermarks| watermarks.partition == partition)
+        .map_or(end, |watermarks| watermarks.first);
+    let mut between = false;
+    scan(
+        kafka,
+        topic,
+        &[Span { partition, from: Some(end.max(first)), until: Some(offset) }],
+        |_| {
+            between = true;
+            ControlFlow::Break(())
+        },
+    )?;
+    Ok(!between)
+}

@@ -1,0 +1,239 @@
+//! The words that a [`StateMachine`](super::StateMachine) and its service exchange.
+
+use crate::progress::Progress;
+use std::fmt;
+
+/// A partition's number within the one topic (or source) a worker reads.
+pub type Partition = i32;
+/// An offset, always of the *next* record to read, never of the last one done.
+pub type Offset = i64;
+
+/// What the position store (group offsets, positions topic, position row) says about a partition
+/// after it was fenced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedPosition {
+    /// Which partition.
+    pub partition: Partition,
+    /// The fence this worker now holds; 0 where the position store fences by other means (a
+    /// transactional producer's epoch).
+    pub fence: i64,
+    /// The next offset to read; `None` when nothing was ever committed.
+    pub next: Option<Offset>,
+    /// The books up to `next`.
+    pub progress: Progress,
+}
+
+/// One partition's part of a transaction: from `expected` to `next`, under `fence`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Which partition.
+    pub partition: Partition,
+    /// The fence under which it is made.
+    pub fence: i64,
+    /// What the position store must still say for the claim to hold; `None` when nothing was ever
+    /// committed.
+    pub expected: Option<Offset>,
+    /// What the position store says afterwards: last processed + 1.
+    pub next: Offset,
+    /// The books up to `next`.
+    pub progress: Progress,
+}
+
+/// How a transaction ended, as far as we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is durable, and no request of it can still be on its way; the only outcome that advances
+    /// a position.
+    Committed,
+    /// It certainly did not happen.
+    Refused,
+    /// The answer was lost: it may or may not have happened; only the position store knows, and
+    /// only after a fence. Also the outcome of a commit that succeeded after a hidden retry, since
+    /// the first attempt may still arrive.
+    Unknown,
+}
+
+/// What keeps a predecessor from writing after its partition went to somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fencing {
+    /// One transactional producer per worker, and a position store that checks the group's
+    /// generation and reads only stable offsets (enricher). The machine asks for
+    /// [`Command::Reinitialize`] at the start and after every transaction that was not a definite
+    /// success.
+    PerWorker,
+    /// One fence per partition, bumped by every [`Command::Acquire`]: `fence + 1` in the position
+    /// row (sink), or `init_transactions` of the source partition's own producer (producer
+    /// service).
+    PerPartition,
+}
+
+/// A span between two rebalances or failures. What was collected in one term is worth nothing in
+/// the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term(pub(super) u64);
+
+/// What acquiring found out about one partition: read after the fence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// What the position store says.
+    pub committed: CommittedPosition,
+    /// The first offset the log still has (low watermark); 0 for sources that keep everything.
+    pub low: Offset,
+    /// The offset after the log's last (high watermark); `Offset::MAX` for sources without an end.
+    pub high: Offset,
+    /// Whether the place this worker writes to already holds data of this pipeline from this
+    /// partition, which an empty position store contradicts. Looked at only when `committed.next`
+    /// is `None` (and then the machine has the partition acquired once more before it halts);
+    /// `false` where the position store cannot be lost without the data (position rows).
+    pub traces: bool,
+}
+
+impl PartitionState {
+    /// Why the partition must stand still, if it must.
+    pub fn halt(&self) -> Option<Halt> {
+        let PartitionState { committed, low, high, traces } = self;
+        match committed.next {
+            None if *traces => Some(Halt::Forgotten),
+            Some(next) if next < *low => Some(Halt::Expired { from: next, to: *low }),
+            Some(next) if next > *high => Some(Halt::Truncated { end: *high, next }),
+            _ => None,
+        }
+    }
+}
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A rebalance gave these partitions to this worker, in addition to what it has.
+    Assigned(Vec<Partition>),
+    /// A rebalance took these partitions away, politely or not: to the protocol "revoked" and
+    /// "lost" are the same.
+    Revoked(Vec<Partition>),
+    /// [`Command::Reinitialize`] is done: the producer has a new epoch.
+    Reinitialized,
+    /// [`Command::Acquire`] is done for these partitions (all of them, or the first part).
+    Acquired {
+        /// The command's.
+        term: Term,
+        /// One entry per partition.
+        found: Vec<PartitionState>,
+    },
+    /// [`Command::Start`] is done.
+    Started {
+        /// The command's.
+        term: Term,
+    },
+    /// The transaction of the last [`StateMachine::claim`](super::StateMachine::claim) ended.
+    WriteFinished(Outcome),
+    /// The log says that a position is outside of it. Report it after what was collected before has
+    /// landed: the term ends, and acquiring again tells which partition is to halt.
+    OutOfRange,
+}
+
+/// Something to do. All but `Halt` are repeated by
+/// [`StateMachine::next_command`](super::StateMachine::next_command) until their event is handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Drop the transactional producer and build it anew with the same transactional id
+    /// (`init_transactions`); then [`Event::Reinitialized`].
+    Reinitialize,
+    /// Fence each partition, *then* read its standing (stable offsets; waits for open
+    /// transactions), then [`Event::Acquired`].
+    Acquire {
+        /// To be handed back.
+        term: Term,
+        /// Which partitions, ascending.
+        partitions: Vec<Partition>,
+    },
+    /// Assign exactly these partitions at exactly these offsets, dropping what was fetched before;
+    /// then [`Event::Started`].
+    Start {
+        /// To be handed back.
+        term: Term,
+        /// The complete assignment, ascending; empty when every partition is halted.
+        positions: Vec<(Partition, Offset)>,
+    },
+    /// Tell people that this partition stands still until one of them acts. Given once.
+    Halt {
+        /// Which partition.
+        partition: Partition,
+        /// Why.
+        halt: Halt,
+    },
+}
+
+/// Why a partition stands still: the log does not hold what was promised. Only an operator may go
+/// on from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halt {
+    /// Retention removed records that were never read.
+    Expired {
+        /// The first offset that is missing.
+        from: Offset,
+        /// The first offset that is there.
+        to: Offset,
+    },
+    /// The log ends before the position: it was truncated, or the topic was created anew.
+    Truncated {
+        /// The offset after the log's last.
+        end: Offset,
+        /// Where reading was to go on.
+        next: Offset,
+    },
+    /// The position store is empty, but the output holds data of this pipeline: the position store
+    /// expired or was deleted, this is no first start.
+    Forgotten,
+}
+
+impl Halt {
+    /// What a person can do about it, to follow its text.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Halt::Expired { .. } | Halt::Truncated { .. } => {
+                "`weir skip FILE` shows what is lost and accepts it"
+            }
+            Halt::Forgotten => {
+                "`weir skip FILE` finds the position again from what the output holds"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Halt::Expired { from, to } => write!(f, "offsets {from} to {} are gone from the log and were never read", to - 1),
+            Halt::Truncated { end, next } => {
+                write!(f, "the log ends at offset {end}, but reading stood at {next}: it was truncated or created anew")
+            }
+            Halt::Forgotten => {
+                f.write_str("no position is stored, yet the output holds data of this pipeline: the position was lost, not unset")
+            }
+        }
+    }
+}
+
+/// Why a claim was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The batch was collected in a term that ended: drop it. This is ordinary.
+    #[error("the batch was collected before a rebalance or a failure and is dropped")]
+    Stale,
+    /// The transaction before this one has not landed: a mistake of the caller.
+    #[error("a transaction is still in flight: a claim has to wait for its outcome")]
+    Busy,
+    /// The batch does not cover what was admitted, or its books do not balance: going on would lose
+    /// records. A bug; nothing was written.
+    #[error(
+        "partition {partition}: {admitted} records were admitted, but the batch accounts for {} read, {} written, {} filtered, {} dead",
+        delta.counters.read, delta.counters.written, delta.counters.filtered, delta.counters.dead
+    )]
+    Unbalanced {
+        /// Which partition.
+        partition: Partition,
+        /// Records admitted since the last claim.
+        admitted: u64,
+        /// What the batch says.
+        delta: Progress,
+    },
+}

@@ -1,0 +1,81 @@
+//! What stands in a worker's way at the moment, said once to `/ready` and to the log.
+
+use crate::Error;
+use std::time::Duration;
+use weir_model::fault::Class;
+use weir_service::{Failure, Health, RetryState};
+
+/// Between two looks at what somebody has to repair.
+const REPAIR: Duration = Duration::from_secs(5);
+
+/// One worker's dependencies.
+pub(crate) struct DependencyHealth {
+    health: Health,
+    kafka: RetryState,
+    registry: RetryState,
+    target: RetryState,
+    /// `sink warehouse`, while it is halted.
+    what: String,
+    halted: bool,
+}
+
+impl DependencyHealth {
+    /// All is well: the instance asked each of them before it started its workers.
+    pub(crate) fn new(health: &Health, sink: &str, target: &str) -> DependencyHealth {
+        let well = |name| {
+            let mut waiting = RetryState::new(health.dependency(name));
+            waiting.answered();
+            waiting
+        };
+        DependencyHealth {
+            kafka: well("kafka"),
+            registry: well("registry"),
+            target: well(target),
+            health: health.clone(),
+            what: format!("sink {sink}"),
+            halted: false,
+        }
+    }
+
+    /// A step failed; returns how long to pause before the next attempt. What waiting cannot cure
+    /// halts the sink until it is repaired.
+    pub(crate) fn failed(&mut self, error: &Error) -> Duration {
+        if error.class() != Class::Environment {
+            self.halt(&error.to_string());
+            return REPAIR;
+        }
+        match error {
+            Error::Kafka(_) => self.kafka.failed(error),
+            Error::Codec(_) | Error::Registry(_) => self.registry.failed(error),
+            _ => self.target.failed(error),
+        }
+    }
+
+    /// Somebody has to act; returns how long to pause before looking again.
+    pub(crate) fn halt(&mut self, reason: &str) -> Duration {
+        self.halted = true;
+        self.health.halt(&self.what, reason);
+        REPAIR
+    }
+
+    pub(crate) fn kafka_answered(&mut self) {
+        self.kafka.answered();
+    }
+
+    pub(crate) fn registry_answered(&mut self) {
+        self.registry.answered();
+    }
+
+    pub(crate) fn target_answered(&mut self) {
+        self.target.answered();
+    }
+
+    /// The target did what it was asked for: whatever was wrong with it is repaired.
+    pub(crate) fn target_works(&mut self) {
+        self.target.answered();
+        if std::mem::take(&mut self.halted) {
+            self.health.resume(&self.what);
+            tracing::info!("{} was repaired and goes on", self.what);
+        }
+    }
+}

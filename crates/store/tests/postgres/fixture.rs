@@ -1,0 +1,172 @@
+//! What the tests of the store share: a database of their own each, a small output schema, and
+//! records to point back to.
+
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_model::fault::Fault;
+use weir_model::pipeline::{Mode, Postgres};
+use weir_model::progress::{Counters, Progress};
+use weir_model::protocol::{Claim, CommittedPosition, Partition};
+use weir_model::secret::Secret;
+use weir_store::{DeadLetter, Layout, Origin, Origins, PositionKey, Store, Write, Written};
+use weir_testkit::{Database, Stack};
+
+/// A database that nobody else uses, a store and a plain connection to it.
+pub(crate) struct Ground {
+    pub(crate) store: Store,
+    pub(crate) database: Database,
+    pub(crate) url: String,
+}
+
+impl Ground {
+    pub(crate) fn new() -> Ground {
+        let url = Stack::shared().create_database("store").unwrap();
+        let store = Store::new(&Secret::new(&url), "test").unwrap();
+        Ground { store, database: Database::connect(&url).unwrap(), url }
+    }
+
+    pub(crate) async fn prepared() -> Ground {
+        let ground = Ground::new();
+        ground.store.prepare().await.unwrap();
+        ground
+    }
+
+    /// Makes the table fit and returns its layout.
+    pub(crate) async fn layout(&self, target: &Postgres, schema: &SchemaRef) -> Layout {
+        let fit = self.store.fit("warehouse", target, schema).await.unwrap();
+        assert_eq!(fit.mistakes, []);
+        self.store.apply(&fit).await.unwrap();
+        fit.layout.unwrap()
+    }
+
+    pub(crate) fn number(&self, sql: &str) -> i64 {
+        self.database.number(sql).unwrap()
+    }
+
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        self.database.texts(sql).unwrap()
+    }
+}
+
+pub(crate) fn target(mode: Mode) -> Postgres {
+    Postgres {
+        url: Secret::default(),
+        schema: "shop".into(),
+        table: "sale".into(),
+        mode,
+        columns: BTreeMap::from([
+            ("name".to_owned(), "varchar(10)".to_owned()),
+            ("sold".to_owned(), "timestamp".to_owned()),
+        ]),
+        lineage: true,
+    }
+}
+
+pub(crate) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int32, false),
+        Field::new("name", DataType::Utf8, true),
+        Field::new("amount", DataType::Decimal128(10, 2), true),
+        Field::new("sold", DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), true),
+    ]))
+}
+
+/// 2026-01-02T03:04:05.678901Z.
+pub(crate) const SOLD: i64 = 1_767_323_045_678_901;
+
+/// Rows `(id, name)`.
+pub(crate) fn batch(rows: &[(i32, &str)]) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.0))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1))),
+        Arc::new(
+            Decimal128Array::from_iter_values(rows.iter().map(|r| i128::from(r.0) * 100 + 25))
+                .with_precision_and_scale(10, 2)
+                .unwrap(),
+        ),
+        Arc::new(
+            TimestampMicrosecondArray::from_iter_values(rows.iter().map(|_| SOLD))
+                .with_timezone("+00:00"),
+        ),
+    ];
+    RecordBatch::try_new(schema(), columns).unwrap()
+}
+
+pub(crate) fn position_key() -> PositionKey {
+    PositionKey {
+        pipeline: "shop".into(),
+        sink: "warehouse".into(),
+        topic: "sales".into(),
+        cluster: "cluster-1".into(),
+    }
+}
+
+/// The claim that moves `committed` over `rows` records to `next`.
+pub(crate) fn claim(committed: &CommittedPosition, next: i64, rows: u64) -> Claim {
+    let delta = Progress {
+        counters: Counters { read: rows, written: rows, ..Counters::default() },
+        last: Some(next - 1),
+        filtered_since: 0,
+    };
+    Claim {
+        partition: committed.partition,
+        fence: committed.fence,
+        expected: committed.next,
+        next,
+        progress: committed.progress.then(&delta),
+    }
+}
+
+/// All rows come from one partition, row `n` from offset `n`, with the row number as its value.
+pub(crate) struct Numbered(pub(crate) Partition);
+
+impl Origin for Numbered {
+    fn partition(&self, _: usize) -> Partition {
+        self.0
+    }
+
+    fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {
+        DeadLetter {
+            partition: self.0,
+            offset: row as i64,
+            source: Some(row as i64 * 2),
+            key: None,
+            value: Some(format!("record {row}\0").into_bytes()),
+            headers: vec![("weir-lineage".into(), Some(vec![1, 0, 255]))],
+            timestamp_ms: Some(1_700_000_000_000),
+            schema_id: Some(7),
+            fault,
+            column: None,
+            sqlstate: None,
+        }
+    }
+}
+
+/// Writes `rows` under `claim`.
+pub(crate) async fn write(
+    store: &Store,
+    layout: &Layout,
+    claim: &Claim,
+    rows: &RecordBatch,
+) -> Result<Written, weir_store::Error> {
+    let (partitions, offsets) =
+        (vec![claim.partition; rows.num_rows()], (0..rows.num_rows() as i64).collect::<Vec<_>>());
+    let encoded = layout
+        .encode(rows, Origins { topic: "calls", partitions: &partitions, offsets: &offsets })?;
+    let (position_key, claims, origin) =
+        (position_key(), [claim.clone()], Numbered(claim.partition));
+    store
+        .write(Write {
+            position_key: &position_key,
+            claims: &claims,
+            layout,
+            rows: &encoded,
+            dead_letters: &[],
+            origin: &origin,
+        })
+        .await
+}

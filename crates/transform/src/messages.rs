@@ -1,0 +1,238 @@
+//! How types, names and other people's errors are put into words.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use arrow::error::ArrowError;
+use datafusion_common::{Column, DataFusionError, SchemaError};
+use weir_model::mistake::{Mistake, similar};
+
+/// The name of a type as Avro schemas and the people who write them call it.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Null => "null".into(),
+        DataType::Boolean => "boolean".into(),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => "int".into(),
+        DataType::Int64 => "long".into(),
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
+            "unsigned integer".into()
+        }
+        DataType::Float16 | DataType::Float32 => "float".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytes".into(),
+        DataType::FixedSizeBinary(size) => format!("fixed({size})"),
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => {
+            format!("decimal({p},{s})")
+        }
+        DataType::Date32 | DataType::Date64 => "date".into(),
+        DataType::Time32(unit) | DataType::Time64(unit) => format!("time-{}", unit_name(*unit)),
+        DataType::Timestamp(unit, Some(_)) => format!("timestamp-{}", unit_name(*unit)),
+        DataType::Timestamp(unit, None) => format!("local-timestamp-{}", unit_name(*unit)),
+        DataType::Duration(_) | DataType::Interval(_) => "an interval".into(),
+        DataType::Dictionary(_, _) => "enum".into(),
+        DataType::List(item) | DataType::LargeList(item) => {
+            format!("array of {}", type_name(item.data_type()))
+        }
+        DataType::Map(_, _) => "map".into(),
+        DataType::Struct(_) => "record".into(),
+        other => other.to_string(),
+    }
+}
+
+fn unit_name(unit: TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::Second => "seconds",
+        TimeUnit::Millisecond => "millis",
+        TimeUnit::Microsecond => "micros",
+        TimeUnit::Nanosecond => "nanos",
+    }
+}
+
+/// `expression` cast to `to`, as SQL to paste; `None` when SQL has no cast to that type.
+pub(crate) fn cast_sql(expression: &str, to: &DataType) -> Option<String> {
+    let target = match to {
+        DataType::Boolean => "BOOLEAN".into(),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => "INT".into(),
+        DataType::Int64 => "BIGINT".into(),
+        DataType::Float32 => "REAL".into(),
+        DataType::Float64 => "DOUBLE".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(_, _) => {
+            "VARCHAR".into()
+        }
+        DataType::Binary => "BYTEA".into(),
+        DataType::Decimal128(p, s) => format!("DECIMAL({p},{s})"),
+        DataType::Date32 => "DATE".into(),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => "TIMESTAMP(3)".into(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => "TIMESTAMP(6)".into(),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => "TIMESTAMP(9)".into(),
+        _ => return None,
+    };
+    Some(format!("CAST({expression} AS {target})"))
+}
+
+/// `name` as an SQL identifier: in double quotes when it is not a plain word.
+pub(crate) fn identifier(name: &str) -> String {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    if plain && !name.is_empty() {
+        name.into()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+/// `; did you mean …?` when one of the candidates is close to `word`, else nothing.
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> String {
+    closest(word, candidates)
+        .map(|c| format!("; did you mean `{}`?", identifier(c)))
+        .unwrap_or_default()
+}
+
+/// The candidate that was probably meant; case, blanks and punctuation do not count.
+fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let simple = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "");
+    let candidates: Vec<(String, &str)> = candidates.into_iter().map(|c| (simple(c), c)).collect();
+    let found = similar(&simple(word), candidates.iter().map(|(simple, _)| simple.as_str()))?;
+    candidates.iter().find(|(simple, _)| simple == found).map(|(_, c)| *c)
+}
+
+/// `a`, `b` and `c`, each in back quotes.
+pub(crate) fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let mut names: Vec<String> = names.into_iter().map(|n| format!("`{}`", n.as_ref())).collect();
+    match names.pop() {
+        Some(last) if names.is_empty() => last,
+        Some(last) => format!("{} and {last}", names.join(", ")),
+        None => "nothing".into(),
+    }
+}
+
+/// What is wrong with the SQL of `key`, without the prefixes and the advice to library authors.
+pub(crate) fn planning_mistake(key: &str, error: &DataFusionError) -> Mistake {
+    match error.find_root() {
+        DataFusionError::SchemaError(schema_error, _) => schema_mistake(key, schema_error),
+        root => Mistake::new(key, first_line(&strip(&root.message()))),
+    }
+}
+
+fn schema_mistake(key: &str, error: &SchemaError) -> Mistake {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            Mistake::new(key, unknown_column(field, valid_fields))
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let qualified = format!(
+                "`{}` is a column of several tables; write the table before it, as in `i.{}`",
+                field.name,
+                identifier(&field.name)
+            );
+            Mistake::new(key, qualified)
+        }
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => {
+            Mistake::new(key, format!("the column `{name}` occurs twice"))
+        }
+    }
+}
+
+fn unknown_column(field: &Column, valid: &[Column]) -> String {
+    let tables: std::collections::BTreeSet<&str> =
+        valid.iter().filter_map(|c| c.relation.as_ref().map(|r| r.table())).collect();
+    let Some(table) = field.relation.as_ref().map(|r| r.table()) else {
+        return format!(
+            "no column `{}`{}",
+            field.name,
+            did_you_mean(&field.name, valid.iter().map(|c| c.name.as_str()))
+        );
+    };
+    if !tables.contains(table) {
+        return format!("no table `{table}` in FROM, only {}", list(tables));
+    }
+    let columns = valid
+        .iter()
+        .filter(|c| c.relation.as_ref().is_some_and(|r| r.table() == table))
+        .map(|c| c.name.as_str());
+    format!("no column `{}` in `{table}`{}", field.name, did_you_mean(&field.name, columns))
+}
+
+/// Why an expression failed on a record.
+pub(crate) fn evaluation_error(error: &DataFusionError) -> String {
+    let text = match error.find_root() {
+        DataFusionError::ArrowError(error, _) => arrow_error(error),
+        root => root.message().into_owned(),
+    };
+    first_line(&strip(&text))
+}
+
+pub(crate) fn arrow_error(error: &ArrowError) -> String {
+    match error {
+        ArrowError::DivideByZero => "division by zero".into(),
+        ArrowError::ArithmeticOverflow(text) => format!("overflow: {text}"),
+        ArrowError::CastError(text)
+        | ArrowError::ComputeError(text)
+        | ArrowError::InvalidArgumentError(text)
+        | ArrowError::ParseError(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Removes the names of error classes at the beginning, however many there are.
+fn strip(text: &str) -> String {
+    const PREFIXES: [&str; 12] = [
+        "Error during planning: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Schema error: ",
+        "External error: ",
+        "Internal error: ",
+        "Optimizer rule 'simplify_expressions' failed",
+        "This feature is not implemented: ",
+        "Cast error: ",
+        "Compute error: ",
+        "Invalid argument error: ",
+        "type_coercion",
+    ];
+    let mut rest = text.trim();
+    while let Some(shorter) = PREFIXES.iter().find_map(|p| rest.strip_prefix(p)) {
+        rest = shorter.trim_start();
+    }
+    rest.to_string()
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim_end_matches(['.', ' ']).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_of_the_keyboard_are_recognised_and_other_words_are_not() {
+        assert_eq!(did_you_mean("amonut", ["id", "amount"]), "; did you mean `amount`?");
+        assert_eq!(
+            did_you_mean("CallDuration", ["call_duration"]),
+            "; did you mean `call_duration`?"
+        );
+        assert_eq!(
+            did_you_mean("cost_total", ["Cost Total $"]),
+            "; did you mean `\"Cost Total $\"`?"
+        );
+        assert_eq!(did_you_mean("price", ["id", "amount"]), "");
+    }
+
+    #[test]
+    fn class_names_of_errors_are_stripped() {
+        let error =
+            DataFusionError::Plan("Error during planning: no such thing.\nsecond line".into());
+        assert_eq!(
+            planning_mistake("transform.sql", &error),
+            Mistake::new("transform.sql", "no such thing")
+        );
+        assert_eq!(evaluation_error(&ArrowError::DivideByZero.into()), "division by zero");
+    }
+}
