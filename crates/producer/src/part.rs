@@ -17,7 +17,8 @@ use weir_model::fault::{Class, Fault, Stage};
 use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{
-    Command, CommittedPosition, Event, Fencing, Found, Offset, Outcome, Partition, Term, Worker,
+    Command, CommittedPosition, Event, Fencing, Offset, Outcome, Partition, PartitionState,
+    StateMachine, Term,
 };
 use weir_service::Failure;
 
@@ -26,7 +27,7 @@ use weir_service::Failure;
 /// in the same record of the position store.
 pub(crate) struct Part {
     number: u32,
-    protocol: Worker,
+    protocol: StateMachine,
     unit: TransactionalProducer,
     reader: Option<Box<dyn Reader>>,
     position: Option<Value>,
@@ -90,7 +91,7 @@ pub(crate) struct Shared {
 impl Part {
     pub(crate) fn new(number: u32, shared: &Shared) -> Part {
         let pipeline = &shared.pipeline;
-        let mut protocol = Worker::new(Fencing::PerPartition);
+        let mut protocol = StateMachine::new(Fencing::PerPartition);
         protocol.handle(Event::Assigned(vec![number as Partition]));
         let unit = TransactionalProducer::new(
             &pipeline.kafka,
@@ -160,7 +161,7 @@ impl Part {
 
     /// First the fence, then the position store: after it, nobody else can add to what is read
     /// here.
-    fn acquire(&mut self, shared: &Shared) -> Result<Found, Error> {
+    fn acquire(&mut self, shared: &Shared) -> Result<PartitionState, Error> {
         self.reader = None;
         let before = self.unit.reinitializations();
         let reinitialized = self.unit.reinitialize();
@@ -185,7 +186,7 @@ impl Part {
             read = progress.counters.read,
             "reading the source"
         );
-        Ok(Found { committed, low: 0, high: Offset::MAX, traces: false })
+        Ok(PartitionState { committed, low: 0, high: Offset::MAX, traces: false })
     }
 
     fn transact(&mut self, shared: &Shared, encoding: &mut Encoding) -> Result<Turn, Error> {

@@ -17,7 +17,7 @@ impl Status {
         &self,
         worker: &str,
         sink: &str,
-        machine: &Worker,
+        machine: &StateMachine,
         lags: &BTreeMap<i32, i64>,
     ) {
         let held = machine.committed().map(|(partition, next, progress)| {

@@ -11,7 +11,7 @@ use crate::world::World;
 use std::collections::VecDeque;
 use weir_model::protocol::{
     Claim, Command, CommittedPosition, Error, Event, Fencing, Offset, Outcome, Partition,
-    PartitionState, Term, Worker,
+    PartitionState, StateMachine, Term,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) struct Actor {
     pub(crate) down: usize,
     /// Stopped (SIGSTOP) until this step.
     pub(crate) stopped: usize,
-    pub(crate) worker: Worker,
+    pub(crate) worker: StateMachine,
     pub(crate) member: u32,
     pub(crate) generation: u32,
     owned: Vec<Partition>,
@@ -111,7 +111,7 @@ impl Actor {
             width,
             down: 0,
             stopped: 0,
-            worker: Worker::new(fencing),
+            worker: StateMachine::new(fencing),
             member: 0,
             generation: 0,
             owned: Vec::new(),
