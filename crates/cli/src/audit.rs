@@ -1,15 +1,12 @@
 //! `weir audit`: one table, hop by hop, from counters that every service commits together with its
 //! data.
 
-pub(crate) mod counts;
-mod deep;
-pub(crate) mod lineage;
-mod verdict;
-
-pub(crate) use verdict::{Verdict, grouped};
-
+use crate::table;
 use anyhow::Result;
 use std::process::ExitCode;
+use weir_audit::format::grouped;
+use weir_audit::verdict::Hop;
+use weir_audit::{Verdict, deep};
 use weir_model::pipeline::Pipeline;
 
 /// What to do.
@@ -21,7 +18,7 @@ use weir_model::pipeline::Pipeline;
 pub(crate) struct Args {
     /// The pipeline file.
     pub(crate) file: std::path::PathBuf,
-    /// Read topics and targets again and recompute everything independently of the books.
+    /// Read topics and targets again and recompute everything independently of the counts.
     #[arg(long)]
     pub(crate) deep: bool,
     /// Print JSON.
@@ -35,7 +32,7 @@ pub(crate) struct Args {
 /// When the broker or a database is away, or the file has mistakes.
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
-    let mut verdict = verdict(&pipeline).await?;
+    let mut verdict = weir_audit::verdict(&pipeline).await?;
     if args.deep {
         let findings = deep::findings(&pipeline, &verdict).await?;
         verdict.findings.extend(findings);
@@ -43,7 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json(&verdict))?);
     } else {
-        print!("{verdict}");
+        print!("{}", text(&verdict));
     }
     Ok(if verdict.clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -54,20 +51,40 @@ fn json(verdict: &Verdict) -> serde_json::Value {
     value
 }
 
-/// Whether every hop has read all that the one before it handed on, going by the books alone.
-///
-/// # Errors
-/// When the broker or a database is away.
-pub(crate) async fn arrived(pipeline: &Pipeline) -> Result<bool> {
-    let books = counts::take(pipeline).await?;
-    Ok(books.arrived()
-        && (pipeline.source.is_some() || books.verdict(pipeline).await?.nothing_waits()))
+/// The table for people.
+pub(crate) fn text(verdict: &Verdict) -> String {
+    let judgement = if verdict.clean() {
+        "everything is accounted for"
+    } else {
+        "NOT everything is accounted for"
+    };
+    let header =
+        ["hop", "read", "written", "filtered", "dead", "waiting", "unaccounted"].map(String::from);
+    let rows: Vec<[String; 7]> =
+        std::iter::once(header).chain(verdict.hops.iter().map(cells)).collect();
+    let mut lines = vec![format!("audit {:42} {judgement}", verdict.pipeline)];
+    lines.extend(table::lines(&rows, |column| column > 0));
+    lines.extend(verdict.accepted.iter().map(|accepted| format!("accepted loss  {accepted}")));
+    lines.extend(verdict.notes.iter().map(|note| format!("· {note}")));
+    lines.extend(verdict.findings.iter().map(|finding| format!("✘ {finding}")));
+    lines.iter().map(|line| format!(" {line}\n")).collect()
 }
 
-/// Compares the books of all hops; the pipeline may run meanwhile.
-///
-/// # Errors
-/// When the broker or a database is away.
-pub(crate) async fn verdict(pipeline: &Pipeline) -> Result<Verdict> {
-    counts::take(pipeline).await?.verdict(pipeline).await
+fn cells(hop: &Hop) -> [String; 7] {
+    let c = &hop.counters;
+    let waiting = hop.waiting.map_or("–".into(), grouped);
+    let unaccounted = format!(
+        "{}{}",
+        if hop.unaccounted < 0 { "−" } else { "" },
+        grouped(hop.unaccounted.unsigned_abs() as u64)
+    );
+    [
+        hop.name.clone(),
+        grouped(c.read),
+        grouped(c.written),
+        grouped(c.filtered),
+        grouped(c.dead),
+        waiting,
+        unaccounted,
+    ]
 }

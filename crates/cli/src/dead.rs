@@ -3,11 +3,8 @@
 //! Dead letters lie in two places: those of producer and enricher in the dead-letter topic, those
 //! of a sink in `weir.dead_letters` beside its table. Here they are one list.
 
-mod coordinates;
-mod dead_letter;
 mod filter;
 mod list;
-mod read;
 mod replay;
 mod show;
 mod text;

@@ -32,7 +32,7 @@ struct Cli {
 enum Command {
     /// Prove the whole path of a pipeline before anything is deployed.
     Check(check::Args),
-    /// Compare the books of all services: is every record accounted for?
+    /// Compare the counts of all services: is every record accounted for?
     Audit(audit::Args),
     /// Show what the topics hold and how far each service is behind.
     Topics(topics::Args),
@@ -58,7 +58,11 @@ async fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args).await,
     };
     result.unwrap_or_else(|error| {
-        if let Some(mistakes) = error.downcast_ref::<Mistakes>() {
+        let mistakes = match error.downcast_ref::<weir_audit::Error>() {
+            Some(weir_audit::Error::Mistakes(mistakes)) => Some(mistakes),
+            _ => error.downcast_ref::<Mistakes>(),
+        };
+        if let Some(mistakes) = mistakes {
             eprint!("{mistakes}");
             return ExitCode::from(CONFIGURATION);
         }

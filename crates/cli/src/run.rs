@@ -63,8 +63,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if !args.until_done {
         return Ok(ExitCode::SUCCESS);
     }
-    let verdict = audit::verdict(&pipeline).await?;
-    println!("\n{verdict}");
+    let verdict = weir_audit::verdict(&pipeline).await?;
+    println!("\n{}", audit::text(&verdict));
     summary::print(&pipeline, &services.hops).await?;
     Ok(if verdict.clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -161,7 +161,7 @@ impl Services {
             if until_done && source_done && looked.elapsed() > 3 * REFRESH {
                 looked = Instant::now();
                 let stuck = self.hops.iter().all(|hop| hop.still_for() > STUCK);
-                if stuck || audit::arrived(pipeline).await? {
+                if stuck || weir_audit::arrived(pipeline).await? {
                     progress.finish(&seen);
                     return Ok(());
                 }

@@ -1,28 +1,11 @@
-//! `weir skip`: which positions lie outside their log, and the audited act of going on behind such
+//! `weir skip`: which positions lie outside their log, and the recorded act of going on behind such
 //! a gap.
-//!
-//! A partition whose position lies outside its log stands still until somebody decides: records are
-//! gone, and no program should pass over them on its own. What the decision may be follows from one
-//! rule, lose nothing that is left and double nothing that was read:
-//!
-//! * **expired** (the log begins after the position): go on at its first record;
-//! * **truncated** (the log ends before the position) or created anew: go on after the last record
-//!   that was demonstrably read. For the enricher that is one whose key and timestamp are those of
-//!   what was emitted from that offset, for a sink the one that its chain of lineage ends with. In
-//!   a log created anew there is none, and its records are all unread. Where the evidence is gone,
-//!   nobody chooses;
-//! * **forgotten** (the enricher's group has no offsets, yet there is output): the chain of lineage
-//!   names the record emitted last and adds up to the books; nothing is given up.
 
-mod accept;
-mod choice;
-mod gaps;
-
-use crate::audit::grouped;
 use anyhow::{Result, ensure};
-use gaps::{Gap, Hop, Lost};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use weir_audit::format::grouped;
+use weir_audit::skip::{self, Gap, Hop, Lost};
 use weir_model::pipeline::Pipeline;
 use weir_model::protocol::{Halt, Partition};
 
@@ -62,7 +45,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn hops<'a>(pipeline: &'a Pipeline, only: Option<&str>) -> Result<Vec<Hop<'a>>> {
-    let all = gaps::hops(pipeline);
+    let all = skip::hops(pipeline);
     let names: Vec<&str> = all.iter().map(Hop::name).collect();
     if let Some(only) = only {
         ensure!(
@@ -78,7 +61,7 @@ fn hops<'a>(pipeline: &'a Pipeline, only: Option<&str>) -> Result<Vec<Hop<'a>>> 
 async fn show(pipeline: &Pipeline, hops: &[Hop<'_>], args: &Args) -> Result<ExitCode> {
     let mut outside = 0;
     for hop in hops {
-        let mut gap = gaps::look(pipeline, *hop).await?;
+        let mut gap = skip::find(pipeline, *hop).await?;
         gap.lost.retain(|lost| args.partition.is_none_or(|partition| partition == lost.partition));
         print(pipeline, *hop, &gap, &args.file);
         outside += gap.lost.len();
@@ -127,7 +110,7 @@ fn print(pipeline: &Pipeline, hop: Hop<'_>, gap: &Gap, file: &Path) {
 
 fn prospect(lost: &Lost) -> String {
     match (lost.way, lost.from) {
-        (Ok((to, _)), Some(from)) if lost.halt == Halt::Forgotten => {
+        (Ok((to, _)), Some(from)) if lost.halt == Halt::PositionMissing => {
             format!("it was {from}, which lies outside the log; reading would go on at {to}")
         }
         (Ok((to, _)), _) => format!("reading would go on at {to}"),
@@ -144,7 +127,7 @@ async fn accept(
     ensure!(!reason.is_empty(), "--reason is for whoever reads the audit: say why");
     let mut any = false;
     for hop in hops {
-        for accepted_loss in accept::accept(pipeline, *hop, partition, reason).await? {
+        for accepted_loss in skip::accept(pipeline, *hop, partition, reason).await? {
             println!(" accepted loss  {accepted_loss}");
             any = true;
         }

@@ -133,7 +133,7 @@ impl Worker {
     /// any more.
     fn write(&mut self, mut enriched: Enriched, sent: &mut Sent) -> bool {
         for (record, fate) in self.records.iter().zip(&mut enriched.fates) {
-            if !self.machine.admit(record.partition(), record.offset()) {
+            if !self.machine.accept_record(record.partition(), record.offset()) {
                 *fate = Fate::Stale;
             }
         }

@@ -214,7 +214,7 @@ impl Worker {
         let found = committed_positions.into_iter().map(|committed| {
             let (low, high) = self.consumer.watermarks(committed.partition)?;
             Ok(PartitionState {
-                traces: traces.contains(&committed.partition),
+                has_output: traces.contains(&committed.partition),
                 committed,
                 low,
                 high,

@@ -4,6 +4,8 @@
 
 pub mod accepted_loss;
 pub mod breaker;
+pub mod coordinates;
+pub mod dead_letter;
 pub mod fault;
 pub mod lineage;
 pub mod mistake;

@@ -219,6 +219,23 @@ pub enum Target {
     Postgres(Postgres),
 }
 
+impl Target {
+    /// The table, folder or collection that the rows go to, for people.
+    pub fn name(&self) -> String {
+        match self {
+            Target::Postgres(postgres) => format!("{}.{}", postgres.schema, postgres.table),
+        }
+    }
+
+    /// Whether each record is a row of its own, so that the rows can be counted and a record that
+    /// comes again is a second row. An upsert keeps one row per key.
+    pub fn keeps_every_record(&self) -> bool {
+        match self {
+            Target::Postgres(postgres) => postgres.mode == Mode::Append,
+        }
+    }
+}
+
 /// A table in PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct Postgres {

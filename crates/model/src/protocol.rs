@@ -21,8 +21,8 @@
 //!    no position. (`HintTrusted`, `FirstStartAtTheEnd`)
 //! 3. **A transaction holds everything or nothing**: records, dead letters, position and books.
 //!    (`LettersOutsideTheTransaction`, `PositionOutsideTheTransaction`)
-//! 4. **A claim covers exactly what was admitted**: from the offset the position store still has to
-//!    name, to the last admitted record + 1. The machine counts, so a record that a service forgot
+//! 4. **A claim covers exactly what was accepted**: from the offset the position store still has to
+//!    name, to the last accepted record + 1. The machine counts, so a record that a service forgot
 //!    between reading and claiming stops it instead of vanishing. (`PositionWithoutPlusOne`,
 //!    `RecordForgotten`, `RefusedRowsNotInTheBooks`)
 //! 5. **The position store refuses a claim whose fence or expected offset is not its own** (compare
@@ -58,9 +58,9 @@
 //!         Some(Halt { partition, halt })   => log it, show it, /ready false
 //!         None => {
 //!             let Some(term) = worker.term() else { idle: keep polling; continue };
-//!             collect; keep a record only if worker.admit(partition, offset);
+//!             collect; keep a record only if worker.accept_record(partition, offset);
 //!             decode, transform, encode;
-//!             // with a write in flight: wait for it (polling all the while) and handle(WriteFinished) first
+//!             // with a write in pending: wait for it (polling all the while) and handle(WriteFinished) first
 //!             match worker.claim(term, &deltas) {
 //!                 Ok(claims)        => write records, dead letters and claims in one transaction; handle(WriteFinished(outcome))
 //!                 Err(Error::Stale) => drop the batch
@@ -95,7 +95,7 @@ pub struct StateMachine {
     slots: BTreeMap<Partition, Slot>,
     /// Claims whose outcome is not known. Nothing is acquired meanwhile, so whatever is held
     /// belongs to their own term.
-    flight: Option<Vec<Claim>>,
+    pending: Option<Vec<Claim>>,
     halts: VecDeque<(Partition, Halt)>,
 }
 
@@ -110,7 +110,7 @@ enum Phase {
 #[derive(Debug)]
 enum Slot {
     /// To be fenced and read.
-    Sought {
+    Unacquired {
         /// The position store was found empty, the output not. Somebody else may have committed
         /// between the two looks (this worker may have lost the partition without knowing), so the
         /// position store is asked once more: what was in the output before must be in it now.
@@ -121,7 +121,7 @@ enum Slot {
 }
 
 impl Slot {
-    const SOUGHT: Slot = Slot::Sought { doubtful: false };
+    const UNACQUIRED: Slot = Slot::Unacquired { doubtful: false };
 }
 
 #[derive(Debug)]
@@ -130,10 +130,10 @@ struct Position {
     /// What the position store says.
     committed: Option<Offset>,
     progress: Progress,
-    /// The next record to admit.
+    /// The next record to accept_record.
     read: Offset,
-    /// Records admitted since the last claim.
-    admitted: u64,
+    /// Records accepted since the last claim.
+    accepted: u64,
 }
 
 impl StateMachine {
@@ -147,7 +147,7 @@ impl StateMachine {
             phase: Phase::Acquiring,
             reinitialize: fencing == Fencing::PerWorker,
             slots: BTreeMap::new(),
-            flight: None,
+            pending: None,
             halts: VecDeque::new(),
         }
     }
@@ -155,29 +155,30 @@ impl StateMachine {
     /// Takes note of what happened. Answers to commands of an earlier term are ignored.
     pub fn handle(&mut self, event: Event) {
         match event {
-            Event::Assigned(partitions) => self
-                .rebalance(|slots| slots.extend(partitions.into_iter().map(|p| (p, Slot::SOUGHT)))),
+            Event::Assigned(partitions) => self.rebalance(|slots| {
+                slots.extend(partitions.into_iter().map(|p| (p, Slot::UNACQUIRED)))
+            }),
             Event::Revoked(partitions) => {
                 self.rebalance(|slots| slots.retain(|p, _| !partitions.contains(p)))
             }
             Event::Reinitialized => self.reinitialize = false,
-            Event::Acquired { term, found } if term == self.term => self.place(found),
+            Event::Acquired { term, found } if term == self.term => self.record_states(found),
             Event::Started { term } if term == self.term && self.phase == Phase::Starting => {
                 self.phase = Phase::Running
             }
             Event::Acquired { .. } | Event::Started { .. } => {}
-            Event::WriteFinished(outcome) => self.land(outcome),
+            Event::WriteFinished(outcome) => self.finish_write(outcome),
             Event::OutOfRange => self.end_term(),
         }
     }
 
-    /// What to do now; `None`: go on reading, or wait for the transaction in flight, whose outcome
+    /// What to do now; `None`: go on reading, or wait for the transaction in pending, whose outcome
     /// has to be known before anything is fenced.
     pub fn next_command(&mut self) -> Option<Command> {
         if let Some((partition, halt)) = self.halts.pop_front() {
             return Some(Command::Halt { partition, halt });
         }
-        if self.flight.is_some() {
+        if self.pending.is_some() {
             return None;
         }
         if self.reinitialize {
@@ -186,7 +187,7 @@ impl StateMachine {
         match self.phase {
             _ if self.slots.is_empty() => None,
             Phase::Acquiring => {
-                Some(Command::Acquire { term: self.term, partitions: self.sought() })
+                Some(Command::Acquire { term: self.term, partitions: self.unacquired() })
             }
             Phase::Starting => Some(Command::Start {
                 term: self.term,
@@ -203,14 +204,14 @@ impl StateMachine {
 
     /// Whether to keep a record that was read; called once for each, in order, when it is put into
     /// the batch. Stale records and those of partitions not owned are refused. A few nanoseconds.
-    pub fn admit(&mut self, partition: Partition, offset: Offset) -> bool {
+    pub fn accept_record(&mut self, partition: Partition, offset: Offset) -> bool {
         if self.phase != Phase::Running {
             return false;
         }
         match self.slots.get_mut(&partition) {
             Some(Slot::Held(at)) if offset >= at.read => {
                 at.read = offset + 1;
-                at.admitted += 1;
+                at.accepted += 1;
                 true
             }
             _ => false,
@@ -220,7 +221,7 @@ impl StateMachine {
     /// Turns a batch into claims, ascending by partition, and the machine waits for
     /// [`Event::WriteFinished`]. `term` is the one the batch was collected in; `deltas` says per
     /// partition what the batch adds to the books (see [`Progress::then`]). A claim covers
-    /// everything that was admitted of its partitions, so the next batch is collected after this
+    /// everything that was accepted of its partitions, so the next batch is collected after this
     /// call. No deltas: no claims, nothing to write, no landing.
     ///
     /// # Errors
@@ -234,7 +235,7 @@ impl StateMachine {
         if self.term() != Some(term) {
             return Err(Error::Stale);
         }
-        if self.flight.is_some() {
+        if self.pending.is_some() {
             return Err(Error::Busy);
         }
         let claims = deltas
@@ -246,37 +247,50 @@ impl StateMachine {
         }
         for claim in &claims {
             if let Some(Slot::Held(at)) = self.slots.get_mut(&claim.partition) {
-                at.admitted = 0;
+                at.accepted = 0;
             }
         }
-        self.flight = Some(claims.clone());
+        self.pending = Some(claims.clone());
         Ok(claims)
     }
 
-    /// Corrects the books of the claims in flight, before their outcome is handled: the target
-    /// refused `records` of a partition within the very transaction, so they are dead letters and
-    /// not written.
-    pub fn mark_dead(&mut self, partition: Partition, records: u64) {
-        let claims = self.flight.iter_mut().flatten();
-        for claim in claims.filter(|claim| claim.partition == partition) {
-            let counters = &mut claim.progress.counters;
-            let moved = records.min(counters.written);
-            counters.written -= moved;
-            counters.dead += moved;
+    /// The claims whose outcome is not known yet.
+    pub fn pending_claims(&self) -> &[Claim] {
+        self.pending.as_deref().unwrap_or_default()
+    }
+
+    /// Takes over the claims as the target committed them, before their outcome is handled: rows
+    /// that it refused within the transaction are dead letters and not written (see
+    /// [`Claim::mark_dead`]).
+    ///
+    /// # Errors
+    /// [`Error::OtherClaims`] when they are not the pending claims with other counters of written
+    /// and dead records: a mistake of the target.
+    pub fn replace_claims(&mut self, committed: Vec<Claim>) -> Result<(), Error> {
+        let mut pending: Vec<&Claim> = self.pending_claims().iter().collect();
+        let mut sorted: Vec<&Claim> = committed.iter().collect();
+        pending.sort_by_key(|claim| claim.partition);
+        sorted.sort_by_key(|claim| claim.partition);
+        let same = pending.len() == sorted.len()
+            && pending.iter().zip(&sorted).all(|(made, committed)| made.agrees_with(committed));
+        if !same {
+            return Err(Error::OtherClaims);
         }
+        self.pending = Some(committed);
+        Ok(())
     }
 
     /// Whether a claim was made whose outcome is not known yet.
     pub fn in_flight(&self) -> bool {
-        self.flight.is_some()
+        self.pending.is_some()
     }
 
-    /// The books of a partition up to the last claim, landed or in flight: what the next batch adds
+    /// The books of a partition up to the last claim, landed or in pending: what the next batch adds
     /// to. `None` when it is not held.
     pub fn progress(&self, partition: Partition) -> Option<&Progress> {
         let Some(Slot::Held(at)) = self.slots.get(&partition) else { return None };
-        let flying = self.flight.iter().flatten().find(|claim| claim.partition == partition);
-        Some(flying.map_or(&at.progress, |claim| &claim.progress))
+        let pending = self.pending.iter().flatten().find(|claim| claim.partition == partition);
+        Some(pending.map_or(&at.progress, |claim| &claim.progress))
     }
 
     /// What is durable: partition, next offset (`None`: nothing was ever committed) and books of
@@ -295,7 +309,7 @@ impl StateMachine {
 
     fn rebalance(&mut self, change: impl FnOnce(&mut BTreeMap<Partition, Slot>)) {
         change(&mut self.slots);
-        self.slots.values_mut().for_each(|slot| *slot = Slot::SOUGHT);
+        self.slots.values_mut().for_each(|slot| *slot = Slot::UNACQUIRED);
         self.halts.clear();
         self.end_term();
     }
@@ -305,33 +319,35 @@ impl StateMachine {
         self.term = Term(self.term.0 + 1);
         self.phase = Phase::Acquiring;
         for slot in self.slots.values_mut().filter(|slot| matches!(slot, Slot::Held(_))) {
-            *slot = Slot::SOUGHT;
+            *slot = Slot::UNACQUIRED;
         }
-        if !self.slots.is_empty() && self.sought().is_empty() {
+        if !self.slots.is_empty() && self.unacquired().is_empty() {
             self.phase = Phase::Starting;
         }
     }
 
-    fn place(&mut self, found: Vec<PartitionState>) {
+    fn record_states(&mut self, found: Vec<PartitionState>) {
         for found in found {
             let partition = found.committed.partition;
             let Some(slot) = self.slots.get_mut(&partition) else { continue };
-            let Slot::Sought { doubtful } = *slot else { continue };
-            *slot = match judge(found) {
-                Slot::Halted(Halt::Forgotten) if !doubtful => Slot::Sought { doubtful: true },
+            let Slot::Unacquired { doubtful } = *slot else { continue };
+            *slot = match assess(found) {
+                Slot::Halted(Halt::PositionMissing) if !doubtful => {
+                    Slot::Unacquired { doubtful: true }
+                }
                 judged => judged,
             };
             if let Slot::Halted(halt) = slot {
                 self.halts.push_back((partition, *halt));
             }
         }
-        if self.phase == Phase::Acquiring && self.sought().is_empty() {
+        if self.phase == Phase::Acquiring && self.unacquired().is_empty() {
             self.phase = Phase::Starting;
         }
     }
 
-    fn land(&mut self, outcome: Outcome) {
-        let Some(claims) = self.flight.take() else { return };
+    fn finish_write(&mut self, outcome: Outcome) {
+        let Some(claims) = self.pending.take() else { return };
         if outcome == Outcome::Committed {
             claims.into_iter().for_each(|claim| self.advance(claim));
         } else {
@@ -350,11 +366,11 @@ impl StateMachine {
 
     fn claim_one(&self, partition: Partition, delta: &Progress) -> Result<Claim, Error> {
         let Some(Slot::Held(at)) = self.slots.get(&partition) else { return Err(Error::Stale) };
-        if at.admitted == 0
-            || delta.counters.read != at.admitted
+        if at.accepted == 0
+            || delta.counters.read != at.accepted
             || delta.counters.unaccounted() != 0
         {
-            return Err(Error::Unbalanced { partition, admitted: at.admitted, delta: *delta });
+            return Err(Error::Unbalanced { partition, accepted: at.accepted, delta: *delta });
         }
         Ok(Claim {
             partition,
@@ -365,10 +381,10 @@ impl StateMachine {
         })
     }
 
-    fn sought(&self) -> Vec<Partition> {
+    fn unacquired(&self) -> Vec<Partition> {
         self.slots
             .iter()
-            .filter(|(_, slot)| matches!(slot, Slot::Sought { .. }))
+            .filter(|(_, slot)| matches!(slot, Slot::Unacquired { .. }))
             .map(|(&partition, _)| partition)
             .collect()
     }
@@ -382,7 +398,7 @@ impl StateMachine {
 }
 
 /// Where reading goes on, or why it must not.
-fn judge(found: PartitionState) -> Slot {
+fn assess(found: PartitionState) -> Slot {
     if let Some(halt) = found.halt() {
         return Slot::Halted(halt);
     }
@@ -392,7 +408,7 @@ fn judge(found: PartitionState) -> Slot {
         committed: committed.next,
         progress: committed.progress,
         read: committed.next.unwrap_or(low),
-        admitted: 0,
+        accepted: 0,
     })
 }
 

@@ -186,7 +186,7 @@ impl Part {
             read = progress.counters.read,
             "reading the source"
         );
-        Ok(PartitionState { committed, low: 0, high: Offset::MAX, traces: false })
+        Ok(PartitionState { committed, low: 0, high: Offset::MAX, has_output: false })
     }
 
     fn transact(&mut self, shared: &Shared, encoding: &mut Encoding) -> Result<Turn, Error> {
@@ -236,7 +236,7 @@ impl Part {
             return Ok(false);
         };
         (next..next + chunk.len() as Offset).for_each(|item| {
-            self.protocol.admit(self.number as Partition, item);
+            self.protocol.accept_record(self.number as Partition, item);
         });
         let (outcome, sent) = match self.send(term, chunk, &payloads, shared) {
             Ok(sent) => (self.unit.commit(None), sent),

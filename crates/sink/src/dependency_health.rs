@@ -1,12 +1,12 @@
-//! What stands in a worker's way at the moment, said once to `/ready` and to the log.
+//! The health of a worker's dependencies, reported once to `/ready` and to the log.
 
 use crate::Error;
 use std::time::Duration;
 use weir_model::fault::Class;
 use weir_service::{Failure, Health, RetryState};
 
-/// Between two looks at what somebody has to repair.
-const REPAIR: Duration = Duration::from_secs(5);
+/// Between two checks of a target that an operator has to repair.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One worker's dependencies.
 pub(crate) struct DependencyHealth {
@@ -20,29 +20,29 @@ pub(crate) struct DependencyHealth {
 }
 
 impl DependencyHealth {
-    /// All is well: the instance asked each of them before it started its workers.
+    /// All are healthy: the instance asked each of them before it started its workers.
     pub(crate) fn new(health: &Health, sink: &str, target: &str) -> DependencyHealth {
-        let well = |name| {
-            let mut waiting = RetryState::new(health.dependency(name));
-            waiting.answered();
-            waiting
+        let healthy = |name| {
+            let mut state = RetryState::new(health.dependency(name));
+            state.answered();
+            state
         };
         DependencyHealth {
-            kafka: well("kafka"),
-            registry: well("registry"),
-            target: well(target),
+            kafka: healthy("kafka"),
+            registry: healthy("registry"),
+            target: healthy(target),
             health: health.clone(),
             what: format!("sink {sink}"),
             halted: false,
         }
     }
 
-    /// A step failed; returns how long to pause before the next attempt. What waiting cannot cure
-    /// halts the sink until it is repaired.
+    /// A step failed; returns how long to pause before the next attempt. A failure that waiting
+    /// cannot solve halts the sink until it is repaired.
     pub(crate) fn failed(&mut self, error: &Error) -> Duration {
         if error.class() != Class::Environment {
             self.halt(&error.to_string());
-            return REPAIR;
+            return REPAIR_INTERVAL;
         }
         match error {
             Error::Kafka(_) => self.kafka.failed(error),
@@ -51,11 +51,11 @@ impl DependencyHealth {
         }
     }
 
-    /// Somebody has to act; returns how long to pause before looking again.
+    /// Operator action is required; returns how long to pause before the next check.
     pub(crate) fn halt(&mut self, reason: &str) -> Duration {
         self.halted = true;
         self.health.halt(&self.what, reason);
-        REPAIR
+        REPAIR_INTERVAL
     }
 
     pub(crate) fn kafka_answered(&mut self) {
@@ -70,12 +70,12 @@ impl DependencyHealth {
         self.target.answered();
     }
 
-    /// The target did what it was asked for: whatever was wrong with it is repaired.
+    /// The target did what it was asked for: it is repaired.
     pub(crate) fn target_works(&mut self) {
         self.target.answered();
         if std::mem::take(&mut self.halted) {
             self.health.resume(&self.what);
-            tracing::info!("{} was repaired and goes on", self.what);
+            tracing::info!("{} was repaired and resumes", self.what);
         }
     }
 }

@@ -19,14 +19,11 @@ pub enum Error {
     /// The Schema Registry.
     #[error(transparent)]
     Registry(#[from] weir_codec::registry::Error),
-    /// PostgreSQL.
+    /// The target.
     #[error(transparent)]
-    Store(#[from] weir_store::Error),
-    /// What a target holds no longer fits what the pipeline sends it.
-    #[error("{0}")]
-    Unfit(String),
+    Target(#[from] weir_store::Error),
     /// A claim that does not add up: a fault in weir. Nothing was written.
-    #[error("the books do not balance, so nothing was written: {0}")]
+    #[error("the counts do not add up, so nothing was written: {0}")]
     Protocol(#[from] weir_model::protocol::Error),
     /// The instance itself: its pages, its threads, its drain.
     #[error(transparent)]
@@ -39,8 +36,8 @@ impl Failure for Error {
             Error::Kafka(error) => error.class(),
             Error::Codec(error) => error.class(),
             Error::Registry(error) => error.class(),
-            Error::Store(error) => error.class(),
-            Error::Configuration(_) | Error::Unfit(_) | Error::Protocol(_) => Class::Configuration,
+            Error::Target(error) => error.class(),
+            Error::Configuration(_) | Error::Protocol(_) => Class::Configuration,
             Error::Service(_) => Class::Environment,
         }
     }

@@ -1,8 +1,8 @@
 //! What a sink counts. Records are counted after their transaction was committed; those of one sink
 //! carry its name as a label when the instance runs several.
 
+use crate::part::Contents;
 use std::time::{Duration, SystemTime};
-use weir_kafka::Records;
 use weir_model::progress::Counters;
 use weir_model::protocol::Partition;
 use weir_service::Metrics;
@@ -26,7 +26,7 @@ pub struct Meters {
     /// `weir_unaccounted_records`
     unaccounted: IntGauge,
     /// `weir_lag_records{partition}`
-    lag: IntGaugeVec,
+    lag_records: IntGaugeVec,
     /// `weir_lag_seconds`
     age: Gauge,
     /// `weir_batch_records`
@@ -41,15 +41,16 @@ pub struct Meters {
     pub(crate) fence_losses: IntCounter,
 }
 
-/// What one committed transaction held.
-pub(crate) struct Landed<'a> {
+/// A committed transaction.
+pub(crate) struct BatchMetrics<'a, D> {
     pub(crate) counters: Counters,
     /// Reasons of its dead letters.
-    pub(crate) dead: &'a [String],
-    pub(crate) records: &'a Records,
+    pub(crate) dead: D,
+    pub(crate) contents: &'a Contents,
+    /// Bytes that were sent to the target.
     pub(crate) bytes: usize,
     pub(crate) took: Duration,
-    /// When COMMIT was confirmed.
+    /// When the commit was confirmed.
     pub(crate) at: SystemTime,
 }
 
@@ -63,7 +64,7 @@ impl Meters {
             bytes_read: metrics.bytes_read(),
             bytes_written: metrics.bytes_written(),
             unaccounted: metrics.unaccounted(),
-            lag: metrics.lag_records(),
+            lag_records: metrics.lag_records(),
             age: metrics.lag_seconds(),
             batch: metrics.batch_records(),
             transaction: metrics.transaction_seconds(),
@@ -73,28 +74,29 @@ impl Meters {
         }
     }
 
-    pub(crate) fn landed(&self, landed: &Landed<'_>) {
-        self.read.inc_by(landed.counters.read);
-        self.written.inc_by(landed.counters.written);
-        landed.dead.iter().for_each(|reason| self.dead.add(reason, 1));
-        self.bytes_read.inc_by(landed.records.bytes() as u64);
-        self.bytes_written.inc_by(landed.bytes as u64);
-        self.unaccounted.add(i64::try_from(landed.counters.unaccounted()).unwrap_or(i64::MAX));
-        self.batch.observe(landed.counters.read as f64);
-        self.transaction.observe(landed.took.as_secs_f64());
-        let stamps = (0..landed.records.len()).map(|i| landed.records.timestamp_ms(i));
-        observe_ages(&self.latency, landed.at, stamps);
+    pub(crate) fn committed<'a>(&self, batch: BatchMetrics<'a, impl Iterator<Item = &'a String>>) {
+        self.read.inc_by(batch.counters.read);
+        self.written.inc_by(batch.counters.written);
+        batch.dead.for_each(|reason| self.dead.add(reason, 1));
+        self.bytes_read.inc_by(batch.contents.num_bytes as u64);
+        self.bytes_written.inc_by(batch.bytes as u64);
+        self.unaccounted.add(i64::try_from(batch.counters.unaccounted()).unwrap_or(i64::MAX));
+        self.batch.observe(batch.counters.read as f64);
+        self.transaction.observe(batch.took.as_secs_f64());
+        let timestamps = batch.contents.timestamps.iter();
+        let each = timestamps.flat_map(|(stamp, times)| std::iter::repeat_n(*stamp, *times));
+        observe_ages(&self.latency, batch.at, each);
     }
 
     /// How far behind a partition is, in offsets.
-    pub(crate) fn lags(&self, partition: Partition, offsets: i64) {
-        self.lag.with_label_values(&[&partition.to_string()]).set(offsets);
+    pub(crate) fn lag(&self, partition: Partition, offsets: i64) {
+        self.lag_records.with_label_values(&[&partition.to_string()]).set(offsets);
     }
 
     /// A partition that this instance no longer has.
-    pub(crate) fn forget(&self, partition: Partition) {
+    pub(crate) fn remove_partition(&self, partition: Partition) {
         // It has no series when its lag was never asked for.
-        self.lag.remove_label_values(&[&partition.to_string()]).ok();
+        self.lag_records.remove_label_values(&[&partition.to_string()]).ok();
     }
 
     /// Age of the record committed last, while there are more to read.

@@ -1,61 +1,58 @@
 //! A write under way, while the worker reads on.
 
 use crate::Error;
-use crate::target::{Batch, Target, Written};
-use std::sync::Arc;
+use crate::part::Contents;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
+use tracing::Instrument;
 use weir_model::protocol::Claim;
+use weir_store::{Transaction, Written};
 
-/// One write on the runtime. There is one at a time per worker: the next claim waits for this
+/// One write on the runtime. There is one at a time per worker: the next claim waits for its
 /// outcome.
 pub(crate) struct PendingWrite {
     pub(crate) claims: Vec<Claim>,
-    arrival: Receiver<WriteOutcome>,
+    pub(crate) contents: Contents,
+    outcome: Receiver<WriteOutcome>,
 }
 
-/// How it ended. The batch comes back, for its counts and for its memory.
+/// The end of a write.
 pub(crate) struct WriteOutcome {
-    pub(crate) batch: Batch,
-    pub(crate) result: Result<Written, Error>,
+    pub(crate) result: Result<Written, weir_store::Error>,
     pub(crate) took: Duration,
+    /// When the commit was confirmed.
     pub(crate) at: SystemTime,
 }
 
 impl PendingWrite {
-    pub(crate) fn launch<T: Target>(
+    /// Commits `transaction` under `claims`.
+    pub(crate) fn start(
         runtime: &Handle,
-        target: Arc<T>,
-        batch: Batch,
-        form: T::Form,
+        mut transaction: Box<dyn Transaction>,
         claims: Vec<Claim>,
+        contents: Contents,
     ) -> PendingWrite {
-        let (arrived, arrival) = sync_channel(1);
-        let task_claims = claims.clone();
-        let span = tracing::Span::current();
-        runtime.spawn(tracing::Instrument::instrument(
-            async move {
-                let started = Instant::now();
-                let result = target.write(&batch, &form, &task_claims).await;
-                let landing =
-                    WriteOutcome { batch, result, took: started.elapsed(), at: SystemTime::now() };
-                // Nobody waits any more when the worker ended; then the outcome is in the target
-                // alone.
-                arrived.send(landing).ok();
-            },
-            span,
-        ));
-        PendingWrite { claims, arrival }
+        let (outcome_tx, outcome) = sync_channel(1);
+        let claimed = claims.clone();
+        let write = async move {
+            let started = Instant::now();
+            let result = transaction.commit(claimed).await;
+            let outcome = WriteOutcome { result, took: started.elapsed(), at: SystemTime::now() };
+            // The receiver is gone when the worker ended; then only the target knows the outcome.
+            outcome_tx.send(outcome).ok();
+        };
+        runtime.spawn(write.instrument(tracing::Span::current()));
+        PendingWrite { claims, contents, outcome }
     }
 
-    /// The landing, `None` when there is none within `patience`.
+    /// The outcome; `None` when there is none within `timeout`.
     ///
     /// # Errors
     /// The task ended without one: a fault in weir.
-    pub(crate) fn land(&self, patience: Duration) -> Result<Option<WriteOutcome>, Error> {
-        match self.arrival.recv_timeout(patience) {
-            Ok(landing) => Ok(Some(landing)),
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<Option<WriteOutcome>, Error> {
+        match self.outcome.recv_timeout(timeout) {
+            Ok(outcome) => Ok(Some(outcome)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(weir_service::Error::Panicked {
                 thread: "a write".into(),

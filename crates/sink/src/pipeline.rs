@@ -1,178 +1,98 @@
-//! The path of a batch: records → Arrow → the target's form → one transaction of the target with
-//! the positions.
+//! The path of a batch: records → Arrow → the target's form → one transaction of the target with the
+//! positions.
 //!
-//! One thread per worker. While a batch is being written, the next one is read, decoded and
-//! encoded; it is claimed only after the one before it has landed. Who owns what, and where reading
-//! goes on, is decided by [`weir_model::protocol`].
+//! A transaction is filled part by part, until the target says that it is full or the linger is
+//! over, so that memory does not grow with the transaction. While one is being written, the next is
+//! read, decoded and encoded; it is claimed only after the one before it has finished.
 
 use crate::Error;
-use crate::batch::{self, Batch, OutOfOrder};
-use crate::dependency_health::DependencyHealth;
-use crate::metrics::{Landed, Meters};
+use crate::metrics::BatchMetrics;
+use crate::part::Contents;
 use crate::pending_write::{PendingWrite, WriteOutcome};
-use crate::status::Status;
-use crate::target::{Target, Written};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::runtime::Handle;
-use weir_codec::Decoder;
-use weir_kafka::{Consumer, Records, position_store};
-use weir_model::breaker::Breaker;
+use crate::worker::{POLL_TIMEOUT, Worker};
+use std::time::{Duration, Instant};
+use weir_kafka::{Records, position_store};
 use weir_model::fault::Class;
-use weir_model::pipeline::{self, Kafka, Pipeline};
+use weir_model::pipeline;
 use weir_model::progress::Counters;
-use weir_model::protocol::{self, Event, Offset, Outcome, Partition, Term};
-use weir_service::{CancellationToken, Failure, Health, Heartbeat};
+use weir_model::protocol::{self, Outcome, Partition, Term};
+use weir_store::{Part, Transaction, Written};
 
-mod partition_control;
+/// Records that are decoded at once: their columns stay in the processor's cache.
+const PART_RECORDS: usize = 8192;
 
-/// The longest a worker looks away from its group.
-const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-/// Between two looks at lag and at dependencies.
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Records in one transaction, whatever `batch.records` allows. Larger ones gain little speed,
-/// while each 10,000 records take 15 MiB, since two batches are alive at a time, and longer to do
-/// again. Measured with `examples/drain_bench.rs`.
-const MAX_BATCH_RECORDS: usize = 30_000;
-
-/// What all workers of a sink share.
-pub(crate) struct Shared<T> {
-    pub(crate) pipeline: Arc<Pipeline>,
-    pub(crate) sink: String,
-    pub(crate) target: Arc<T>,
-    pub(crate) meters: Meters,
-    pub(crate) status: Status,
-    pub(crate) health: Health,
-    pub(crate) breaker: Mutex<Breaker>,
-    pub(crate) runtime: Handle,
+/// A transaction that is being filled, and what it holds.
+struct Batch {
+    transaction: Box<dyn Transaction>,
+    contents: Contents,
+    /// When the linger is over.
+    deadline: Instant,
+    /// The last part was as large as a part may be, so the topic has more at once.
+    more: bool,
 }
 
-impl<T> Shared<T> {
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One thread: a member of the sink's group, and the partitions that fall to it.
-pub(crate) struct Worker<T> {
-    shared: Arc<Shared<T>>,
-    name: String,
-    consumer: Consumer,
-    limits: pipeline::Batch,
-    decoder: Decoder,
-    machine: protocol::StateMachine,
-    pending: Option<PendingWrite>,
-    dependencies: DependencyHealth,
-    /// What the position store said and what we wrote to it since.
-    known: BTreeMap<Partition, partition_control::Known>,
-    lags: BTreeMap<Partition, i64>,
-    /// The target refused a batch for good: look at it again before the next.
-    unfit: bool,
-    /// Timestamp of the record committed last, while the last look found more to read.
-    behind: Option<i64>,
-    /// Memory of batches that landed, for the next ones.
-    spare: Vec<Records>,
-    looked: Instant,
-}
-
-impl<T: Target> Worker<T> {
-    pub(crate) fn join(
-        shared: Arc<Shared<T>>,
-        name: &str,
-        decoder: Decoder,
-    ) -> Result<Worker<T>, Error> {
-        let Shared { pipeline: file, sink, health, .. } = &*shared;
-        let kafka: &Kafka = &file.kafka;
-        Ok(Worker {
-            consumer: Consumer::join(kafka, &file.sink_group(sink), &file.output.topic, name)?,
-            dependencies: DependencyHealth::new(health, sink, shared.target.kind()),
-            machine: protocol::StateMachine::new(protocol::Fencing::PerPartition),
-            limits: pipeline::Batch {
-                records: file.batch.records.min(MAX_BATCH_RECORDS),
-                ..file.batch.clone()
-            },
-            shared,
-            name: name.into(),
-            decoder,
-            pending: None,
-            known: BTreeMap::new(),
-            lags: BTreeMap::new(),
-            unfit: false,
-            behind: None,
-            spare: Vec::new(),
-            looked: Instant::now(),
-        })
-    }
-
-    /// Works until told to stop; what is under way then still lands.
-    pub(crate) fn run(
-        mut self,
-        heartbeat: &Heartbeat,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        while !stop.is_cancelled() {
-            heartbeat.beat();
-            self.rebalances();
-            match (self.machine.next_command(), self.machine.term()) {
-                _ if self.unfit => self.repair()?,
-                _ if self.tripped() => self.stand_by()?,
-                (Some(command), _) => self.obey(command)?,
-                (None, Some(term)) => self.batch(term)?,
-                (None, None) => self.stand_by()?,
-            }
-            self.look_round();
+impl Worker {
+    /// Fills the next transaction and hands it to the target.
+    pub(crate) fn write_batch(&mut self, term: Term) -> Result<(), Error> {
+        let mut batch = Batch {
+            transaction: self.shared.target.begin()?,
+            contents: Contents::default(),
+            deadline: Instant::now() + self.linger(),
+            more: true,
+        };
+        while let Some(records) = self.read_part(&batch)? {
+            let Some((part, contents)) = self.decode(records, term)? else { return Ok(()) };
+            batch.add(part, contents)?;
         }
-        self.land()
+        self.finish_write()?;
+        if batch.contents.num_records == 0 {
+            self.last_timestamp = None;
+            return Ok(());
+        }
+        self.start_write(term, batch)
     }
 
-    /// The path of a batch.
-    fn batch(&mut self, term: Term) -> Result<(), Error> {
-        let Some(records) = self.collect()? else { return Ok(()) };
-        let Some(mut batch) = self.decode(records, term)? else { return Ok(()) };
-        let form = self.shared.target.encode(&batch)?;
-        batch.forget_rows();
-        self.land()?;
-        self.send(term, batch, form)
-    }
-
-    /// Records of the partitions held, in order and each once.
-    fn collect(&mut self) -> Result<Option<Records>, Error> {
-        let mut records = self.spare.pop().unwrap_or_default();
-        if let Err(error) = self.consumer.collect(&mut records, &self.limits, POLL_TIMEOUT) {
-            self.spare.push(records);
-            self.reading_failed(error)?;
+    /// The next records of the partitions held; `None` when the batch is complete or the topic has
+    /// nothing more to give.
+    fn read_part(&mut self, batch: &Batch) -> Result<Option<Records>, Error> {
+        let first = batch.contents.num_records == 0;
+        if let Some(error) = self.read_error.take_if(|_| first) {
+            self.read_failed(error);
             return Ok(None);
         }
-        records.retain(|partition, offset| self.machine.admit(partition, offset));
-        if records.is_empty() {
-            self.behind = None;
-            self.spare.push(records);
-            self.land()?;
+        let Some((limits, wait)) = batch.limits(self.linger()) else { return Ok(None) };
+        let mut records = self.parts.spare.take();
+        if let Err(error) = self.partitions.read(&mut records, &limits, wait) {
+            // What was read before it is good, and is written first.
+            self.read_error = Some(error);
+            records.clear();
+        }
+        if records.is_empty() || !self.check_order(&records, &batch.contents)? {
+            self.parts.spare.put(records);
             return Ok(None);
         }
         self.dependencies.kafka_answered();
-        if !self.in_order(&records)? {
-            self.spare.push(records);
-            return Ok(None);
-        }
         Ok(Some(records))
     }
 
-    /// Waits for the registry as long as it takes, unless the batch goes stale meanwhile.
-    fn decode(&mut self, mut records: Records, term: Term) -> Result<Option<Batch>, Error> {
+    /// Waits for the registry as long as it takes; `None` when the batch has become stale in the
+    /// meantime.
+    fn decode(
+        &mut self,
+        mut records: Records,
+        term: Term,
+    ) -> Result<Option<(Part, Contents)>, Error> {
         loop {
-            match Batch::decode(&mut records, &mut self.decoder) {
-                Ok(batch) => {
+            match self.parts.decode(&mut records) {
+                Ok(decoded) => {
                     self.dependencies.registry_answered();
-                    return Ok(Some(batch));
+                    return Ok(Some(decoded));
                 }
                 Err(error) if error.class() == Class::Environment => {
-                    self.pause(&error.into());
-                    self.rebalances();
-                    if self.machine.term() != Some(term) {
-                        self.spare.push(records);
+                    self.report_error(&error.into());
+                    self.partitions.poll_events();
+                    if self.partitions.term() != Some(term) {
+                        self.parts.spare.put(records);
                         return Ok(None);
                     }
                 }
@@ -181,118 +101,109 @@ impl<T: Target> Worker<T> {
         }
     }
 
-    /// Claims the batch and gives it to the target.
-    fn send(&mut self, term: Term, batch: Batch, form: T::Form) -> Result<(), Error> {
-        self.rebalances();
-        let claims = match self.machine.claim(term, &batch.deltas()) {
+    /// Claims the batch and starts its write.
+    fn start_write(&mut self, term: Term, batch: Batch) -> Result<(), Error> {
+        self.partitions.poll_events();
+        let Batch { transaction, contents, .. } = batch;
+        let claims = match self.partitions.claim(term, &contents) {
             Ok(claims) => claims,
-            Err(protocol::Error::Stale) => {
-                self.spare.push(batch.records);
-                return Ok(());
-            }
+            Err(protocol::Error::Stale) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        for claim in &claims {
-            self.known.entry(claim.partition).or_default().claimed(claim.next);
-        }
-        self.pending = Some(PendingWrite::launch(
-            &self.shared.runtime,
-            self.shared.target.clone(),
-            batch,
-            form,
-            claims,
-        ));
+        let runtime = &self.shared.runtime;
+        self.pending = Some(PendingWrite::start(runtime, transaction, claims, contents));
         Ok(())
     }
 
-    /// Waits for the write under way, polling meanwhile, and takes note of its outcome.
-    fn land(&mut self) -> Result<(), Error> {
+    /// Waits for the pending write, as a member of the group, and handles its outcome.
+    pub(crate) fn finish_write(&mut self) -> Result<(), Error> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
-        let landing = loop {
-            match pending.land(POLL_TIMEOUT * 2)? {
-                Some(landing) => break landing,
-                None => self.consumer.idle(Duration::from_millis(1)),
+        let WriteOutcome { result, took, at } = loop {
+            match pending.wait(POLL_TIMEOUT * 2)? {
+                Some(outcome) => break outcome,
+                None => self.partitions.idle(Duration::from_millis(1)),
             }
         };
-        match landing.result {
-            Ok(ref written) => {
-                let refused = count(&written.refused);
-                refused
-                    .iter()
-                    .for_each(|(partition, records)| self.machine.mark_dead(*partition, *records));
-                self.machine.handle(Event::WriteFinished(written.outcome));
-                self.landed(&pending, &landing, written);
+        match result {
+            Ok(written) => {
+                self.partitions.write_finished(written.outcome, written.claims.clone())?;
+                self.log_outcome(&pending, &written);
+                if written.outcome == Outcome::Committed {
+                    self.count_committed(&pending.contents, &written, took, at);
+                }
             }
             Err(error) => {
-                self.machine.handle(Event::WriteFinished(Outcome::Refused));
+                self.partitions.write_finished(Outcome::Refused, Vec::new())?;
                 self.unfit = error.class() != Class::Environment;
-                self.pause(&error);
+                self.report_error(&error.into());
             }
         }
-        self.spare.push(landing.batch.records);
-        self.shared.status.show(&self.name, &self.shared.sink, &self.machine, &self.lags);
+        self.publish_status();
         Ok(())
     }
 
-    fn landed(&mut self, pending: &PendingWrite, landing: &WriteOutcome, written: &Written) {
-        let what: Vec<Partition> = pending.claims.iter().map(|c| c.partition).collect();
+    fn log_outcome(&self, pending: &PendingWrite, written: &Written) {
+        let partitions: Vec<Partition> = pending.claims.iter().map(|c| c.partition).collect();
         match written.outcome {
-            Outcome::Committed => self.committed(pending, landing, written),
+            Outcome::Committed => {}
             Outcome::Refused => {
                 self.shared.meters.fence_losses.inc();
-                tracing::warn!(partitions = ?what, "another instance owns these partitions now: nothing was written");
+                tracing::warn!(
+                    ?partitions,
+                    "another instance owns these partitions now: nothing was written"
+                );
             }
-            Outcome::Unknown => {
-                tracing::warn!(partitions = ?what, "the answer to a commit was lost: asking the position rows")
-            }
+            Outcome::Unknown => tracing::warn!(
+                ?partitions,
+                "the answer to a commit was lost: reading the positions again"
+            ),
         }
     }
 
-    fn committed(&mut self, pending: &PendingWrite, landing: &WriteOutcome, written: &Written) {
+    fn count_committed(
+        &mut self,
+        contents: &Contents,
+        written: &Written,
+        took: Duration,
+        at: std::time::SystemTime,
+    ) {
         self.dependencies.target_works();
-        let positions: Vec<(Partition, Offset)> =
-            pending.claims.iter().map(|c| (c.partition, c.next)).collect();
-        self.consumer.hint(&positions);
-        let Batch { records, faults, .. } = &landing.batch;
-        let mut dead: Vec<String> = faults.iter().map(|(_, fault)| fault.reason.clone()).collect();
-        dead.extend(written.refused.iter().map(|(_, reason)| reason.clone()));
-        let (read, dead_count) = (records.len() as u64, dead.len() as u64);
-        let counters = Counters { read, written: read - dead_count, filtered: 0, dead: dead_count };
-        self.shared.breaker().note(read, dead_count, Instant::now());
-        let (bytes, took, at) = (written.bytes, landing.took, landing.at);
-        self.shared.meters.landed(&Landed { counters, dead: &dead, records, bytes, took, at });
-        self.behind = Some(records.timestamp_ms(records.len() - 1));
-    }
-
-    /// Whether too much died for too long. Nothing is read from then on until a restart.
-    fn tripped(&mut self) -> bool {
-        let reason = self.shared.breaker().tripped().map(str::to_owned);
-        reason.is_some_and(|reason| {
-            self.dependencies.halt(&reason);
-            true
-        })
+        let (read, dead) =
+            (contents.num_records as u64, (contents.dead.len() + written.refused.len()) as u64);
+        self.shared.breaker().note(read, dead, Instant::now());
+        self.shared.meters.committed(BatchMetrics {
+            counters: Counters { read, written: read - dead, filtered: 0, dead },
+            dead: contents.dead.iter().chain(&written.refused),
+            contents,
+            bytes: written.bytes,
+            took,
+            at,
+        });
+        self.last_timestamp = contents.timestamps.last().map(|(timestamp_ms, _)| *timestamp_ms);
     }
 
     /// Whether each record comes once and after the one before it; if not, its partition is read no
-    /// further. Input offsets may begin anew only where an operator accepted that: rare enough to
-    /// be asked for when it happens.
-    fn in_order(&mut self, records: &Records) -> Result<bool, Error> {
-        let term = self.machine.term();
-        let mut anew = Vec::new();
+    /// further. Input offsets may start over only where an operator accepted that, which is rare
+    /// enough to be looked up when it happens.
+    fn check_order(&mut self, records: &Records, batch: &Contents) -> Result<bool, Error> {
+        let term = self.partitions.term();
+        let mut restarts = Vec::new();
         loop {
-            let last = |partition| self.machine.progress(partition).and_then(|books| books.last);
-            let Err(disorder) = batch::in_order(records, &anew, last) else { return Ok(true) };
-            match position_store::begins_anew(
-                &self.shared.pipeline,
-                disorder.partition,
-                disorder.offset,
-            ) {
-                Ok(true) => anew.push((disorder.partition, disorder.offset)),
-                Ok(false) => return self.out_of_order(&disorder).map(|()| false),
+            let Err(out_of_order) = self.partitions.check_order(records, &restarts, batch) else {
+                return Ok(true);
+            };
+            let (partition, offset) = (out_of_order.partition, out_of_order.offset);
+            match position_store::begins_anew(&self.shared.pipeline, partition, offset) {
+                Ok(true) => restarts.push((partition, offset)),
+                Ok(false) => {
+                    self.finish_write()?;
+                    self.partitions.stop_partition(partition, &out_of_order.to_string());
+                    return Ok(false);
+                }
                 Err(error) => {
-                    self.pause(&error.into());
-                    self.rebalances();
-                    if self.machine.term() != term {
+                    self.report_error(&error.into());
+                    self.partitions.poll_events();
+                    if self.partitions.term() != term {
                         return Ok(false);
                     }
                 }
@@ -300,62 +211,31 @@ impl<T: Target> Worker<T> {
         }
     }
 
-    fn out_of_order(&mut self, disorder: &OutOfOrder) -> Result<(), Error> {
-        self.land()?;
-        self.stop_partition(disorder.partition, &disorder.to_string());
-        Ok(())
-    }
-
-    /// Pauses after a failure, for as long as it says, keeping the membership alive.
-    fn pause(&mut self, error: &Error) {
-        let duration = self.dependencies.failed(error);
-        self.consumer.idle(duration);
-    }
-
-    /// Lag, readiness and `/status` of a worker that may have nothing to do.
-    fn look_round(&mut self) {
-        if self.looked.elapsed() < CHECK_INTERVAL {
-            return;
-        }
-        self.looked = Instant::now();
-        let held: Vec<(Partition, Option<Offset>)> =
-            self.machine.committed().map(|(p, next, _)| (p, next)).collect();
-        if let Err(error) = self.ask(&held) {
-            self.pause(&error);
-        }
-        let now =
-            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-        let age = self.behind.filter(|stamp| *stamp >= 0).map_or(0, |stamp| (now - stamp).max(0));
-        self.shared.meters.age(Duration::from_millis(age as u64));
-        self.shared.status.show(&self.name, &self.shared.sink, &self.machine, &self.lags);
-    }
-
-    /// Asks Kafka for the ends of the log and, when nothing is under way, the target for a sign of
-    /// life.
-    fn ask(&mut self, held: &[(Partition, Option<Offset>)]) -> Result<(), Error> {
-        if held.is_empty() {
-            self.consumer.ping(Duration::from_secs(1))?;
-        }
-        for (partition, next) in held {
-            let (low, high) = self.consumer.watermarks(*partition)?;
-            let lag = high - next.unwrap_or(low);
-            self.lags.insert(*partition, lag);
-            self.shared.meters.lags(*partition, lag);
-        }
-        self.dependencies.kafka_answered();
-        if self.pending.is_none() {
-            self.shared.runtime.block_on(self.shared.target.ping())?;
-            self.dependencies.target_answered();
-        }
-        Ok(())
+    fn linger(&self) -> Duration {
+        self.shared.pipeline.batch.linger
     }
 }
 
-/// How many per partition.
-fn count(refused: &[(Partition, String)]) -> BTreeMap<Partition, u64> {
-    let mut counts = BTreeMap::new();
-    for (partition, _) in refused {
-        *counts.entry(*partition).or_default() += 1;
+impl Batch {
+    fn add(&mut self, part: Part, contents: Contents) -> Result<(), Error> {
+        self.more = part.size.records >= PART_RECORDS;
+        self.transaction.add(part)?;
+        self.contents.append(contents);
+        Ok(())
     }
-    counts
+
+    /// What the next part may hold, and how long to wait for its first record; `None` when the
+    /// batch is complete.
+    fn limits(&self, linger: Duration) -> Option<(pipeline::Batch, Duration)> {
+        let room = self.transaction.room()?;
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        let (wait, linger) = match self.contents.num_records {
+            0 => (POLL_TIMEOUT, linger),
+            _ if self.more => (remaining, remaining),
+            _ if remaining.is_zero() => return None,
+            _ => (remaining, remaining),
+        };
+        let records = room.records.min(PART_RECORDS);
+        Some((pipeline::Batch { records, bytes: room.bytes, linger }, wait))
+    }
 }

@@ -3,9 +3,8 @@
 use crate::config::{self, Options};
 use crate::error::Error;
 use crate::metrics::Meters;
-use crate::pipeline::{Shared, Worker};
 use crate::status::Status;
-use crate::target::{Postgres, Target};
+use crate::worker::{Shared, Worker};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
@@ -14,8 +13,9 @@ use weir_codec::{Decoder, Registry, Schema};
 use weir_kafka::admin;
 use weir_model::breaker::Breaker;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{self, Pipeline, Sink};
+use weir_model::pipeline::{Pipeline, Sink};
 use weir_service::{CancellationToken, Health, RetryState, Surface, Workers, blocking, host};
+use weir_store::Target;
 
 /// Runs the sinks of a pipeline until `shutdown` is cancelled.
 ///
@@ -81,37 +81,28 @@ impl Instance {
             .cloned()
             .collect();
         let mut mistakes = Vec::new();
-        let mut ready = Vec::new();
+        let mut targets = Vec::new();
         for sink in &sinks {
-            match &sink.target {
-                pipeline::Target::Postgres(table) => {
-                    let target = Arc::new(Postgres::new(
-                        &self.pipeline,
-                        &sink.name,
-                        table,
-                        self.schema.arrow(),
-                        &cluster,
-                    )?);
-                    let Some(found) = self.target(&*target).await? else { return Ok(()) };
-                    mistakes.extend(found);
-                    ready.push((sink, target));
-                }
-            }
+            let target =
+                weir_store::target::open(&self.pipeline, sink, self.schema.arrow(), &cluster)?;
+            let Some(found) = self.prepare(&*target).await? else { return Ok(()) };
+            mistakes.extend(found);
+            targets.push((sink, target));
         }
         if !mistakes.is_empty() {
             return Err(self.pipeline.mistakes(mistakes).into());
         }
-        for (sink, target) in ready {
+        for (sink, target) in targets {
             self.spawn(&mut workers, &sink.name, target, &registry, sinks.len() > 1)?;
         }
         workers.join().await
     }
 
-    fn spawn<T: Target>(
+    fn spawn(
         &self,
         workers: &mut Workers<Error>,
         sink: &str,
-        target: Arc<T>,
+        target: Arc<dyn Target>,
         registry: &Registry,
         several: bool,
     ) -> Result<(), Error> {
@@ -173,8 +164,9 @@ impl Instance {
         Ok(asked.map(|()| registry))
     }
 
-    async fn target<T: Target>(&self, target: &T) -> Result<Option<Vec<Mistake>>, Error> {
+    async fn prepare(&self, target: &dyn Target) -> Result<Option<Vec<Mistake>>, Error> {
         let mut waiting = RetryState::new(self.health.dependency(target.kind()));
-        waiting.until(&self.stop, || target.prepare()).await
+        let prepare = || async { target.prepare().await.map_err(Error::from) };
+        waiting.until(&self.stop, prepare).await
     }
 }

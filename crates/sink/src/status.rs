@@ -13,7 +13,7 @@ pub(crate) struct Status {
 
 impl Status {
     /// Shows the partitions of `worker`, which works for `sink`.
-    pub(crate) fn show(
+    pub(crate) fn publish(
         &self,
         worker: &str,
         sink: &str,

@@ -4,8 +4,7 @@ use super::{Report, State};
 use std::path::Path;
 use weir_codec::Schema;
 use weir_model::mistake::{Mistake, did_you_mean};
-use weir_model::pipeline::{Pipeline, Source, Target};
-use weir_store::TableCheck;
+use weir_model::pipeline::{Pipeline, Source};
 use weir_transform::Plan;
 
 /// The schemas that could be read.
@@ -116,12 +115,11 @@ fn verdict_unless(
 
 fn sinks(pipeline: &Pipeline, output: &Schema, report: &mut Report) {
     for sink in &pipeline.sinks {
-        let Target::Postgres(target) = &sink.target;
-        let mistakes = TableCheck::foresee(&sink.name, target, &output.arrow());
+        let mistakes = weir_store::reader::check_offline(sink, &output.arrow());
         report.verdict(
             format!("sink {}", sink.name),
             mistakes,
-            format!("columns of {}.{} follow from the schema", target.schema, target.table),
+            format!("columns of {} follow from the schema", sink.target.name()),
         );
     }
 }

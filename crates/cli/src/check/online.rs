@@ -7,15 +7,13 @@ use weir_codec::{Registry, Schema};
 use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{Pipeline, Postgres, Target};
-use weir_store::{Store, TableCheck};
+use weir_model::pipeline::{Pipeline, Sink};
 
 pub(super) async fn examine(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     tokio::task::block_in_place(|| topics(pipeline, report));
     subjects(pipeline, schemas, report).await;
     for sink in &pipeline.sinks {
-        let Target::Postgres(target) = &sink.target;
-        table(&sink.name, target, schemas.output.as_ref(), report).await;
+        target(pipeline, sink, schemas.output.as_ref(), report).await;
     }
 }
 
@@ -96,36 +94,23 @@ async fn compatible(
     }
 }
 
-async fn table(sink: &str, target: &Postgres, output: Option<&Schema>, report: &mut Report) {
-    let name = format!("table {}.{}", target.schema, target.table);
+async fn target(pipeline: &Pipeline, sink: &Sink, output: Option<&Schema>, report: &mut Report) {
+    let name = format!("target {}", sink.target.name());
     let Some(output) = output else {
         return report.note(name, State::Open("needs the output schema".into()));
     };
-    let asked =
-        async { Store::new(&target.url, "check")?.fit(sink, target, &output.arrow()).await };
-    match asked.await {
-        Ok(fit) => {
-            let found = outlook(&fit);
-            // what needs no database to be known was reported already
-            let known = TableCheck::foresee(sink, target, &output.arrow());
-            report.verdict(
-                name,
-                fit.mistakes.into_iter().filter(|m| !known.contains(m)).collect(),
-                found,
-            );
+    let schema = output.arrow();
+    let checked = async { weir_store::reader::open(pipeline, sink)?.check(&schema).await };
+    match checked.await {
+        Ok(check) => {
+            // What shows without the target was reported already.
+            let known = weir_store::reader::check_offline(sink, &schema);
+            let mistakes = check.mistakes.into_iter().filter(|m| !known.contains(m)).collect();
+            report.verdict(name, mistakes, check.outlook);
         }
-        Err(error) => failed(report, name, &format!("sink.{sink}.url"), error.class(), &error),
-    }
-}
-
-/// What the sink will do to the database when it starts.
-fn outlook(fit: &TableCheck) -> String {
-    let adds = fit.statements.iter().filter(|s| s.starts_with("ALTER TABLE")).count();
-    match (fit.statements.iter().any(|s| s.starts_with("CREATE TABLE")), adds) {
-        (true, _) => "will be created".into(),
-        (false, 0) => "fits".into(),
-        (false, 1) => "fits; 1 column will be added".into(),
-        (false, n) => format!("fits; {n} columns will be added"),
+        Err(error) => {
+            failed(report, name, &format!("sink.{}.url", sink.name), error.class(), &error);
+        }
     }
 }
 

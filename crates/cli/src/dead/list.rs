@@ -1,16 +1,14 @@
 //! `weir dead list`.
 
-use super::dead_letter::{DeadLetter, Line};
-use super::filter::Filter;
-use super::read;
+use super::filter::FilterArgs;
 use super::text;
-use crate::audit::grouped;
 use crate::table;
 use anyhow::Result;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::process::ExitCode;
-use weir_kafka::replay;
+use weir_audit::dead::{self, DeadLetter, Group, replay};
+use weir_audit::format::grouped;
+use weir_model::coordinates::RecordCoordinates;
 use weir_model::pipeline::Pipeline;
 
 /// What to do.
@@ -30,23 +28,34 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    filter: Filter,
+    filter: FilterArgs,
 }
 
-/// Dead letters that have stage, sink and reason in common.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Group {
-    stage: &'static str,
+/// As it appears in `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line<'a> {
+    pub(crate) dead_letter: &'a RecordCoordinates,
+    pub(crate) stage: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sink: Option<String>,
-    reason: String,
-    count: u64,
-    replayed: u64,
-    /// Kafka timestamps of the records, milliseconds since 1970.
-    first_ms: i64,
-    last_ms: i64,
-    /// The coordinates of the first of them that was found.
-    example: String,
+    pub(crate) sink: Option<&'a str>,
+    pub(crate) reason: &'a str,
+    pub(crate) detail: &'a str,
+    pub(crate) time: String,
+    pub(crate) replayed: bool,
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn of(dead_letter: &'a DeadLetter, replayed: bool) -> Line<'a> {
+        Line {
+            dead_letter: dead_letter.coordinates(),
+            stage: dead_letter.stage.as_str(),
+            sink: dead_letter.sink(),
+            reason: &dead_letter.reason,
+            detail: &dead_letter.detail,
+            time: text::time(dead_letter.time_ms),
+            replayed,
+        }
+    }
 }
 
 /// Prints counts or dead letters.
@@ -55,83 +64,26 @@ struct Group {
 /// When the broker or a database is away, or the file has mistakes.
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
-    let marks = tokio::task::block_in_place(|| replay::marks(&pipeline))?;
+    let filter = args.filter.into_filter();
+    let marks = replay::marks(&pipeline)?;
     if args.dead_letters {
-        let latest = latest(&pipeline, &args).await?;
+        let latest = dead::latest(&pipeline, &filter, args.limit).await?;
         let lines: Vec<Line<'_>> = latest
             .iter()
             .map(|dead_letter| Line::of(dead_letter, dead_letter.is_marked(&pipeline, &marks)))
             .collect();
-        if args.json {
-            println!("{}", serde_json::to_string_pretty(&lines)?)
-        } else {
-            print_lines(&lines)
+        match args.json {
+            true => println!("{}", serde_json::to_string_pretty(&lines)?),
+            false => print_lines(&lines),
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut groups = Groups::default();
-    read::each(&pipeline, &args.filter, |dead_letter| {
-        groups.add(&dead_letter, dead_letter.is_marked(&pipeline, &marks))
-    })
-    .await?;
-    let groups = groups.sorted();
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&groups)?)
-    } else {
-        print_groups(&pipeline, &groups)
+    let groups = dead::groups(&pipeline, &filter, &marks).await?;
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&groups)?),
+        false => print_groups(&pipeline, &groups),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The dead letters with the latest timestamps, in their order. Never many more than these are
-/// held.
-async fn latest(pipeline: &Pipeline, args: &Args) -> Result<Vec<DeadLetter>> {
-    let mut kept: Vec<DeadLetter> = Vec::new();
-    let keep = |kept: &mut Vec<DeadLetter>| {
-        kept.sort_by(|a, b| (a.time_ms, a.coordinates()).cmp(&(b.time_ms, b.coordinates())));
-        kept.drain(..kept.len().saturating_sub(args.limit));
-    };
-    read::each(pipeline, &args.filter, |dead_letter| {
-        kept.push(dead_letter);
-        if kept.len() > args.limit * 2 + 1000 {
-            keep(&mut kept);
-        }
-    })
-    .await?;
-    keep(&mut kept);
-    Ok(kept)
-}
-
-#[derive(Default)]
-struct Groups(BTreeMap<(&'static str, Option<String>, String), Group>);
-
-impl Groups {
-    fn add(&mut self, dead_letter: &DeadLetter, replayed: bool) {
-        let (stage, sink) = (dead_letter.stage.as_str(), dead_letter.sink().map(str::to_owned));
-        let group =
-            self.0.entry((stage, sink.clone(), dead_letter.reason.clone())).or_insert_with(|| {
-                Group {
-                    stage,
-                    sink,
-                    reason: dead_letter.reason.clone(),
-                    count: 0,
-                    replayed: 0,
-                    first_ms: dead_letter.time_ms,
-                    last_ms: dead_letter.time_ms,
-                    example: dead_letter.coordinates().to_string(),
-                }
-            });
-        group.count += 1;
-        group.replayed += u64::from(replayed);
-        group.first_ms = group.first_ms.min(dead_letter.time_ms);
-        group.last_ms = group.last_ms.max(dead_letter.time_ms);
-    }
-
-    fn sorted(self) -> Vec<Group> {
-        let mut groups: Vec<Group> = self.0.into_values().collect();
-        groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-        groups
-    }
 }
 
 fn print_groups(pipeline: &Pipeline, groups: &[Group]) {
@@ -182,30 +134,4 @@ fn print_lines(lines: &[Line<'_>]) {
     let header = ["dead letter", "time", "stage", "reason", "replayed", "detail"].map(String::from);
     let rows: Vec<[String; 6]> = std::iter::once(header).chain(lines.iter().map(row)).collect();
     table::lines(&rows, |_| false).iter().for_each(|line| println!("{line}"));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::dead_letter::tests::{of_sink, of_topic};
-    use super::*;
-    use weir_model::fault::Stage;
-
-    #[test]
-    fn dead_letters_are_counted_by_stage_sink_and_reason() {
-        let mut groups = Groups::default();
-        for (offset, time_ms) in [(7, 30), (8, 10), (9, 20)] {
-            groups
-                .add(&DeadLetter { time_ms, ..of_topic(Stage::Rule, "late", offset) }, offset == 8);
-        }
-        groups.add(&of_topic(Stage::Decode, "late", 9), false);
-        groups.add(&of_sink("warehouse", Some(4)), false);
-        groups.add(&of_sink("lake", Some(4)), true);
-        let sorted = groups.sorted();
-        let late = &sorted[0];
-        assert_eq!(
-            (late.count, late.replayed, late.first_ms, late.last_ms, late.example.as_str()),
-            (3, 1, 10, 30, "calls[0]@7")
-        );
-        assert_eq!(sorted.len(), 4);
-    }
 }

@@ -1,27 +1,11 @@
-//! `weir dead replay`: records come back from the dead letters to the input topic, where the
-//! pipeline, mended meanwhile, processes them anew.
-//!
-//! Whatever refused it, a record always comes back to the input topic, so that the chain of the
-//! output stays unbroken and the audit can count it. A dead letter of the enricher holds the record
-//! itself; a dead letter of a sink leads to it by its lineage. Each record comes back once
-//! ([`weir_kafka::replay`]), and one that came back and died again stays dead unless it is asked
-//! for: no loop arises by itself.
+//! `weir dead replay`.
 
-mod choice;
-mod copy;
-mod mapping;
-mod pace;
-mod report;
-
-use super::filter::Filter;
-use super::read;
+use super::filter::FilterArgs;
+use super::text::printable;
 use anyhow::{Context, Result};
-use choice::{Choice, Rules};
-use copy::{Copier, Out};
-use mapping::{Forecast, Repair};
-use report::Report;
 use std::process::ExitCode;
-use weir_kafka::{admin, positions};
+use weir_audit::dead::replay::{Few, Options, Outlook, Report, replay};
+use weir_audit::format::grouped;
 use weir_model::pipeline::Pipeline;
 
 /// What to do.
@@ -59,67 +43,97 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    filter: Filter,
+    filter: FilterArgs,
 }
 
-/// Replays and prints what came of it.
+/// Replays and prints the result.
 ///
 /// # Errors
-/// Mistakes in the file or the SQL; broker, registry or database away; another replayer of the
+/// Mistakes in the file or the SQL; broker, registry or target unavailable; another replay of the
 /// pipeline has begun. What came back until then is printed before.
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
-    let repair = match &args.sql {
-        Some(sql) => Some(Repair::new(&pipeline, sql).await?),
-        None => None,
+    let options = Options {
+        filter: args.filter.into_filter(),
+        limit: args.limit,
+        rate: args.rate,
+        dry_run: args.dry_run,
+        sql: args.sql,
+        max_replays: args.max_replays,
     };
-    let forecast = if args.dry_run { Some(Forecast::new(&pipeline)?) } else { None };
-    let out = tokio::task::block_in_place(|| open(&pipeline, args.dry_run))?;
-    let mut report = Report::new(&pipeline, args.dry_run);
-    let choice = choose(&pipeline, &args, &out, &mut report).await?;
-    let limits = copy::Limits { rate: args.rate, max_replays: args.max_replays };
-    let mut copier = Copier::new(&pipeline, out, (repair, forecast), limits, &mut report);
-    let copied = tokio::task::block_in_place(|| copier.copy(&choice));
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{report}");
+    let (report, copied) = replay(&pipeline, &options).await?;
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => print!("{}", text(&report)),
     }
-    copied.context("what came back until then is marked; the same command goes on from there")?;
+    copied.context("what came back until then is marked; the same command continues there")?;
     Ok(if report.complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// From here on nobody else replays this pipeline, unless nothing is to be changed.
-fn open(pipeline: &Pipeline, dry_run: bool) -> Result<Out> {
-    let topic = &pipeline.input.topic;
-    admin::partitions(&pipeline.kafka, topic)?.with_context(|| {
-        format!("topic {topic} does not exist: this pipeline has never run here")
-    })?;
-    // A pipeline that other programs fill may never have needed the topic that the marks go to.
-    if !dry_run && admin::partitions(&pipeline.kafka, positions::TOPIC)?.is_none() {
-        let mistakes = admin::ensure(&pipeline.kafka, &admin::topics(pipeline))?;
-        anyhow::ensure!(mistakes.is_empty(), pipeline.mistakes(mistakes));
-    }
-    Ok(Out::open(pipeline, dry_run)?)
-}
-
-/// Looks at every dead letter that is meant and decides what becomes of it.
-async fn choose(
-    pipeline: &Pipeline,
-    args: &Args,
-    out: &Out,
-    report: &mut Report,
-) -> Result<Choice> {
-    let mut rules = Rules::new(pipeline, out.marks(), args.max_replays);
-    if pipeline.sinks.len() > 1 {
-        for sink in &pipeline.sinks {
-            rules.refused_by(&sink.name, read::of_sink(pipeline, &sink.name).await?);
+fn text(report: &Report) -> String {
+    let verb = if report.dry_run { "would come back" } else { "came back" };
+    let mut lines = vec![(report.replayed, format!("{verb} to {}", report.topic))];
+    if let Some(Outlook { pass, filtered, dead }) = &report.forecast {
+        lines.push((*pass, "  of these would pass the enricher as the file is now".into()));
+        lines.push((*filtered, "  of these would be filtered".into()));
+        for (reason, count) in dead {
+            lines.push((*count, format!("  of these would be dead-lettered again: {reason}")));
         }
     }
-    let mut choice = Choice::new(args.limit);
-    read::each(pipeline, &args.filter, |dead_letter| {
-        choice.add(&dead_letter, rules.judge(&dead_letter), report)
-    })
-    .await?;
-    Ok(choice)
+    lines.push((report.already, "had come back before".into()));
+    let Few { count, first } = &report.guarded;
+    let guarded = format!(
+        "stay dead: came back before and were dead-lettered again (see --max-replays), the first \
+         {first}"
+    );
+    lines.push((*count, guarded));
+    for (why, few) in &report.left {
+        lines.push((few.count, format!("stay dead: {why}, the first {}", few.first)));
+    }
+    lines.push((report.beyond, "more than --limit".into()));
+    let dry_run = if report.dry_run { " (dry run: nothing was changed)" } else { "" };
+    let mut out = format!(" replay {}{dry_run}\n", report.pipeline);
+    let shown: Vec<(String, String)> = lines
+        .iter()
+        .enumerate()
+        .filter(|(number, (count, _))| *number == 0 || *count > 0)
+        .map(|(_, (count, text))| (grouped(*count), printable(text)))
+        .collect();
+    let width = shown.iter().map(|(count, _)| count.len()).max().unwrap_or(0);
+    for (count, text) in shown {
+        out.push_str(&format!(" {count:>width$}  {text}\n"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let calls = || "calls".to_owned();
+        Report {
+            pipeline: calls(),
+            topic: calls(),
+            replayed: 9870,
+            already: 12,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn only_what_happened_is_printed() {
+        assert_eq!(
+            text(&report()),
+            " replay calls\n 9,870  came back to calls\n    12  had come back before\n"
+        );
+        let nothing = Report { replayed: 0, already: 0, ..report() };
+        assert_eq!(text(&nothing), " replay calls\n 0  came back to calls\n");
+        let guarded = Few { count: 2, first: "calls[0]@7".into() };
+        let text = text(&Report { guarded, ..report() });
+        assert!(
+            text.contains("     2  stay dead: came back before and were dead-lettered again"),
+            "{text}"
+        );
+    }
 }

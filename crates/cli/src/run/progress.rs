@@ -1,10 +1,10 @@
 //! Progress people can read: bars on a terminal, a line now and then elsewhere.
 
 use super::gauge::{Gauge, Totals};
-use crate::audit::grouped;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+use weir_audit::format::grouped;
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);

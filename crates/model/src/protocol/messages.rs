@@ -39,6 +39,26 @@ pub struct Claim {
     pub progress: Progress,
 }
 
+impl Claim {
+    /// Counts `records` as dead instead of written: the target refused them. The one place where
+    /// refused rows are counted.
+    pub fn mark_dead(&mut self, records: u64) {
+        let counters = &mut self.progress.counters;
+        let moved = records.min(counters.written);
+        counters.written -= moved;
+        counters.dead += moved;
+    }
+
+    /// Whether `committed` is this claim, apart from records that are dead instead of written.
+    pub(super) fn agrees_with(&self, committed: &Claim) -> bool {
+        let mut expected = self.clone();
+        expected.mark_dead(
+            committed.progress.counters.dead.saturating_sub(self.progress.counters.dead),
+        );
+        expected == *committed
+    }
+}
+
 /// How a transaction ended, as far as we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -85,15 +105,15 @@ pub struct PartitionState {
     /// partition, which an empty position store contradicts. Looked at only when `committed.next`
     /// is `None` (and then the machine has the partition acquired once more before it halts);
     /// `false` where the position store cannot be lost without the data (position rows).
-    pub traces: bool,
+    pub has_output: bool,
 }
 
 impl PartitionState {
     /// Why the partition must stand still, if it must.
     pub fn halt(&self) -> Option<Halt> {
-        let PartitionState { committed, low, high, traces } = self;
+        let PartitionState { committed, low, high, has_output } = self;
         match committed.next {
-            None if *traces => Some(Halt::Forgotten),
+            None if *has_output => Some(Halt::PositionMissing),
             Some(next) if next < *low => Some(Halt::Expired { from: next, to: *low }),
             Some(next) if next > *high => Some(Halt::Truncated { end: *high, next }),
             _ => None,
@@ -182,7 +202,7 @@ pub enum Halt {
     },
     /// The position store is empty, but the output holds data of this pipeline: the position store
     /// expired or was deleted, this is no first start.
-    Forgotten,
+    PositionMissing,
 }
 
 impl Halt {
@@ -192,7 +212,7 @@ impl Halt {
             Halt::Expired { .. } | Halt::Truncated { .. } => {
                 "`weir skip FILE` shows what is lost and accepts it"
             }
-            Halt::Forgotten => {
+            Halt::PositionMissing => {
                 "`weir skip FILE` finds the position again from what the output holds"
             }
         }
@@ -206,7 +226,7 @@ impl fmt::Display for Halt {
             Halt::Truncated { end, next } => {
                 write!(f, "the log ends at offset {end}, but reading stood at {next}: it was truncated or created anew")
             }
-            Halt::Forgotten => {
+            Halt::PositionMissing => {
                 f.write_str("no position is stored, yet the output holds data of this pipeline: the position was lost, not unset")
             }
         }
@@ -219,20 +239,23 @@ pub enum Error {
     /// The batch was collected in a term that ended: drop it. This is ordinary.
     #[error("the batch was collected before a rebalance or a failure and is dropped")]
     Stale,
+    /// The target committed other claims than it was given: a mistake of the target.
+    #[error("the target committed other claims than it was given")]
+    OtherClaims,
     /// The transaction before this one has not landed: a mistake of the caller.
-    #[error("a transaction is still in flight: a claim has to wait for its outcome")]
+    #[error("a transaction is still in pending: a claim has to wait for its outcome")]
     Busy,
-    /// The batch does not cover what was admitted, or its books do not balance: going on would lose
+    /// The batch does not cover what was accepted, or its books do not balance: going on would lose
     /// records. A bug; nothing was written.
     #[error(
-        "partition {partition}: {admitted} records were admitted, but the batch accounts for {} read, {} written, {} filtered, {} dead",
+        "partition {partition}: {accepted} records were accepted, but the batch accounts for {} read, {} written, {} filtered, {} dead",
         delta.counters.read, delta.counters.written, delta.counters.filtered, delta.counters.dead
     )]
     Unbalanced {
         /// Which partition.
         partition: Partition,
-        /// Records admitted since the last claim.
-        admitted: u64,
+        /// Records accepted since the last claim.
+        accepted: u64,
         /// What the batch says.
         delta: Progress,
     },

@@ -6,7 +6,7 @@ fn committed(partition: Partition, next: Option<Offset>) -> CommittedPosition {
 }
 
 fn found(partition: Partition, next: Option<Offset>) -> PartitionState {
-    PartitionState { committed: committed(partition, next), low: 0, high: 1_000, traces: false }
+    PartitionState { committed: committed(partition, next), low: 0, high: 1_000, has_output: false }
 }
 
 fn delta(records: u64) -> Progress {
@@ -48,7 +48,7 @@ fn running() -> StateMachine {
 
 fn collect(worker: &mut StateMachine, partition: Partition, offsets: &[Offset]) -> Term {
     for &offset in offsets {
-        assert!(worker.admit(partition, offset), "offset {offset}");
+        assert!(worker.accept_record(partition, offset), "offset {offset}");
     }
     worker.term().expect("running")
 }
@@ -60,11 +60,11 @@ fn fence_comes_before_reading_and_reading_before_starting() {
     assert_eq!(worker.next_command(), Some(Command::Reinitialize));
     assert_eq!(worker.next_command(), Some(Command::Reinitialize), "repeated until done");
     worker.handle(Event::Reinitialized);
-    assert_eq!((worker.term(), worker.admit(3, 20)), (None, false));
+    assert_eq!((worker.term(), worker.accept_record(3, 20)), (None, false));
     acquire(&mut worker, vec![found(3, Some(20))]);
-    assert_eq!((worker.term(), worker.admit(3, 20)), (None, false));
+    assert_eq!((worker.term(), worker.accept_record(3, 20)), (None, false));
     assert_eq!(start(&mut worker), [(3, 20)]);
-    assert!(worker.admit(3, 20));
+    assert!(worker.accept_record(3, 20));
     assert_eq!(worker.next_command(), None);
 }
 
@@ -99,9 +99,9 @@ fn acquiring_may_be_answered_in_parts() {
 fn stale_records_are_dropped_and_gaps_are_allowed() {
     let mut worker = running();
     let verdicts: Vec<bool> =
-        [9, 10, 10, 14, 12, 15].into_iter().map(|offset| worker.admit(0, offset)).collect();
+        [9, 10, 10, 14, 12, 15].into_iter().map(|offset| worker.accept_record(0, offset)).collect();
     assert_eq!(verdicts, [false, true, false, true, false, true]);
-    assert!(!worker.admit(2, 10), "not assigned");
+    assert!(!worker.accept_record(2, 10), "not assigned");
 }
 
 #[test]
@@ -141,14 +141,14 @@ fn a_record_that_is_not_in_the_books_stops_the_claim() {
     let term = collect(&mut worker, 0, &[10, 11, 12]);
     assert_eq!(
         worker.claim(term, &deltas(&[(0, 2)])),
-        Err(Error::Unbalanced { partition: 0, admitted: 3, delta: delta(2) })
+        Err(Error::Unbalanced { partition: 0, accepted: 3, delta: delta(2) })
     );
     let mut books = delta(3);
     books.counters.written = 2;
     let unbalanced = BTreeMap::from([(0, books)]);
     assert_eq!(
         worker.claim(term, &unbalanced),
-        Err(Error::Unbalanced { partition: 0, admitted: 3, delta: books })
+        Err(Error::Unbalanced { partition: 0, accepted: 3, delta: books })
     );
     assert!(worker.claim(term, &deltas(&[(0, 3)])).is_ok());
 }
@@ -266,7 +266,7 @@ fn answers_of_an_earlier_term_are_ignored() {
     assert_eq!(worker.term(), None);
     assert_eq!(start(&mut worker), [(0, 2)]);
     worker.handle(Event::WriteFinished(Outcome::Refused));
-    assert!(worker.term().is_some(), "no transaction was in flight");
+    assert!(worker.term().is_some(), "no transaction was in pending");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn loss_before_the_position_halts_that_partition_and_names_the_range() {
     assert_eq!(worker.next_command(), Some(Command::Halt { partition: 0, halt }));
     assert_eq!(start(&mut worker), [(1, 10)], "the others go on");
     assert_eq!(worker.halted().collect::<Vec<_>>(), [(0, halt)]);
-    assert!(!worker.admit(0, 15));
+    assert!(!worker.accept_record(0, 15));
     assert_eq!(halt.to_string(), "offsets 10 to 14 are gone from the log and were never read");
 }
 
@@ -301,17 +301,20 @@ fn loss_behind_the_end_halts() {
 fn loss_of_the_ledger_is_no_first_start() {
     let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
-    acquire(&mut worker, vec![PartitionState { traces: true, ..found(0, None) }]);
-    acquire(&mut worker, vec![PartitionState { traces: true, ..found(0, None) }]);
-    assert_eq!(worker.next_command(), Some(Command::Halt { partition: 0, halt: Halt::Forgotten }));
+    acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, None) }]);
+    acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, None) }]);
+    assert_eq!(
+        worker.next_command(),
+        Some(Command::Halt { partition: 0, halt: Halt::PositionMissing })
+    );
 }
 
 #[test]
 fn data_of_a_successor_is_not_taken_for_a_lost_ledger() {
     let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
-    acquire(&mut worker, vec![PartitionState { traces: true, ..found(0, None) }]);
-    acquire(&mut worker, vec![PartitionState { traces: true, ..found(0, Some(5)) }]);
+    acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, None) }]);
+    acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, Some(5)) }]);
     assert_eq!(start(&mut worker), [(0, 5)]);
 }
 
@@ -349,9 +352,34 @@ fn halted_partition_stays_halted_until_the_next_rebalance() {
 fn a_record_that_the_target_refuses_is_dead_and_not_written() {
     let mut worker = running();
     let term = collect(&mut worker, 0, &[10, 11]);
-    worker.claim(term, &deltas(&[(0, 2)])).unwrap();
-    worker.mark_dead(0, 1);
+    let mut claims = worker.claim(term, &deltas(&[(0, 2)])).unwrap();
+    claims[0].mark_dead(1);
+    worker.replace_claims(claims).unwrap();
     worker.handle(Event::WriteFinished(Outcome::Committed));
     let counters = worker.progress(0).unwrap().counters;
     assert_eq!((counters.read, counters.written, counters.dead), (2, 1, 1));
+}
+
+#[test]
+fn claims_that_were_not_made_are_not_taken_over() {
+    let mut worker = running();
+    let term = collect(&mut worker, 0, &[10, 11]);
+    let claims = worker.claim(term, &deltas(&[(0, 2)])).unwrap();
+    let other = |change: fn(&mut Claim)| {
+        let mut other = claims.clone();
+        change(&mut other[0]);
+        other
+    };
+    let wrong = [
+        Vec::new(),
+        other(|claim| claim.next += 1),
+        other(|claim| claim.partition = 1),
+        other(|claim| claim.progress.counters.read += 1),
+        other(|claim| claim.progress.counters.dead += 1),
+        other(|claim| claim.progress.counters.dead += 3),
+    ];
+    for committed in wrong {
+        assert_eq!(worker.replace_claims(committed), Err(Error::OtherClaims));
+    }
+    assert_eq!(worker.replace_claims(claims), Ok(()));
 }

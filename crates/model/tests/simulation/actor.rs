@@ -76,7 +76,7 @@ pub(crate) struct Actor {
     pub(crate) member: u32,
     pub(crate) generation: u32,
     owned: Vec<Partition>,
-    /// Token of the answer that the loop waits for, and of the one that the transaction in flight
+    /// Token of the answer that the loop waits for, and of the one that the transaction in pending
     /// waits for; 0: none.
     awaiting: u64,
     writing: u64,
@@ -87,7 +87,7 @@ pub(crate) struct Actor {
     batch: Option<Batch>,
     plan: VecDeque<Request>,
     session: Option<u64>,
-    /// The commit in flight was sent twice.
+    /// The commit in pending was sent twice.
     retried: bool,
     last_claims: Vec<Claim>,
     last_outcome: Outcome,
@@ -343,14 +343,14 @@ impl Actor {
             && self.kind != Kind::Producer
             && committed.next.is_none();
         let low = if at_the_end { high } else { self.low(world, partition) };
-        let traces = self.kind == Kind::Enricher
+        let has_output = self.kind == Kind::Enricher
             && committed.next.is_none()
             && [OUTPUT, DEAD_LETTERS]
                 .into_iter()
                 .any(|log| world.broker.read(log + partition, 0).is_some());
         self.worker.handle(Event::Acquired {
             term,
-            found: vec![PartitionState { committed, low, high, traces }],
+            found: vec![PartitionState { committed, low, high, has_output }],
         });
     }
 
@@ -400,7 +400,7 @@ impl Actor {
                 && let Some((offset, record)) = self.next_record(world, partition, from)
             {
                 self.reader[partition] = Some(offset + 1);
-                let stale = !self.worker.admit(partition as Partition, offset);
+                let stale = !self.worker.accept_record(partition as Partition, offset);
                 world.evidence.stale_records += u64::from(stale);
                 if !stale || world.is(Mutant::StaleRecordsAdmitted) {
                     items.push(Item { partition, offset, record, stale });
@@ -490,7 +490,8 @@ impl Actor {
         match self.worker.term() {
             Some(term) if keeps => {
                 batch.items.iter_mut().for_each(|item| {
-                    item.stale = !self.worker.admit(item.partition as Partition, item.offset)
+                    item.stale =
+                        !self.worker.accept_record(item.partition as Partition, item.offset)
                 });
                 batch.term = term;
                 self.batch = Some(batch);
@@ -509,9 +510,14 @@ impl Actor {
                 if let Some(Request::Copy { dead_letters, .. }) = self.plan.pop_front()
                     && !world.is(Mutant::RefusedRowsNotInTheBooks)
                 {
-                    dead_letters.iter().for_each(|dead_letter| {
-                        self.worker.mark_dead(dead_letter.0 as Partition, 1)
-                    });
+                    let mut claims = self.worker.pending_claims().to_vec();
+                    for (partition, ..) in dead_letters {
+                        let refused = claims
+                            .iter_mut()
+                            .find(|claim| claim.partition == *partition as Partition);
+                        refused.into_iter().for_each(|claim| claim.mark_dead(1));
+                    }
+                    self.worker.replace_claims(claims).expect("the claims that were made");
                 }
                 if self.plan.is_empty() {
                     let doubtful = self.retried && !world.is(Mutant::HiddenRetryTrusted);

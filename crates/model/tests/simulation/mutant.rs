@@ -43,7 +43,7 @@ pub(crate) enum Mutant {
     HiddenRetryTrusted,
     /// 8: a batch collected before a rebalance is written after it.
     BatchKeptAfterARebalance,
-    /// 8: a batch collected while its predecessor was in flight is written although the predecessor
+    /// 8: a batch collected while its predecessor was in pending is written although the predecessor
     /// failed.
     BatchKeptAfterAFailure,
     /// 9: records below the position are written again.

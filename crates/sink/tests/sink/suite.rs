@@ -1,26 +1,26 @@
-//! What every target promises, whatever it is. A new target implements [`Place`] and gets a module
-//! at the end.
+//! What every kind of target promises. A new kind implements [`TestTarget`] and gets a module at the
+//! end.
 
 use crate::world::World;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use std::sync::{Arc, LazyLock};
 use tokio::runtime::Runtime;
-use weir_kafka::Records;
+use weir_model::coordinates::RecordCoordinates;
+use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::{Fault, Stage};
-use weir_model::lineage::{HEADER, Lineage};
-use weir_model::pipeline;
 use weir_model::progress::{Counters, Progress};
-use weir_model::protocol::{Claim, CommittedPosition, Outcome};
-use weir_sink::target::{Batch, Postgres, Target};
+use weir_model::protocol::{Claim, CommittedPosition, Offset, Outcome, Partition};
+use weir_store::target::{Room, open};
+use weir_store::{Part, SourceRecords, Target, Written};
 
-/// Connections live on the runtime that made them.
+/// Connections belong to the runtime that made them.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// A target and a way to look at what it holds.
-trait Place {
-    type Target: Target;
+trait TestTarget {
+    /// An empty target, prepared.
     fn open() -> Self;
-    fn target(&self) -> &Self::Target;
+    fn target(&self) -> &dyn Target;
     /// Ids of all rows, ascending.
     fn rows(&self) -> Vec<i32>;
     /// Offsets of all dead letters, ascending.
@@ -29,120 +29,168 @@ trait Place {
     const REFUSED: &'static str;
 }
 
-/// Rows of one partition from offset `from` on, with their row numbers as ids from there.
-fn batch(partition: i32, from: i64, names: &[&str]) -> Batch {
-    let mut records = Records::new();
-    for offset in from..from + names.len() as i64 {
-        records.push_parts(
-            partition,
-            offset,
-            1_700_000_000_000,
-            Some(b"key"),
-            Some(b"\0\0\0\0\x01value"),
-        );
-        records.push_header(
-            HEADER,
-            Some(&Lineage { source: offset, previous: offset - 1, filtered: 0 }.encode()),
-        );
-    }
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int32Array::from_iter_values((from as i32)..(from as i32 + names.len() as i32))),
-        Arc::new(StringArray::from_iter_values(names)),
-    ];
-    let rows = RecordBatch::try_new(
-        weir_codec::Schema::parse(crate::world::SCHEMA).unwrap().arrow(),
-        columns,
-    )
-    .unwrap();
-    Batch { records, rows, origins: (0..names.len() as u32).collect(), faults: Vec::new() }
+/// Rows of partition 0 from offset `from` on, with their offsets as ids.
+struct Offsets {
+    from: Offset,
 }
 
-fn claim(committed: &CommittedPosition, batch: &Batch) -> Claim {
-    let (read, dead) = (batch.records.len() as u64, batch.faults.len() as u64);
-    let counters = Counters { read, written: read - dead, filtered: 0, dead };
-    let next = batch.records.offset(batch.records.len() - 1) + 1;
+impl SourceRecords for Offsets {
+    fn partition(&self, _: usize) -> Partition {
+        0
+    }
+
+    fn source(&self, row: usize) -> Offset {
+        self.from + row as Offset
+    }
+
+    fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {
+        dead_letter(self.source(row), fault)
+    }
+}
+
+fn dead_letter(offset: Offset, fault: Fault) -> DeadLetter {
+    DeadLetter {
+        coordinates: RecordCoordinates { topic: "sales".into(), partition: 0, offset },
+        source: Some(offset),
+        key: Some(b"key".to_vec()),
+        value: Some(b"\0\0\0\0\x01value".to_vec()),
+        headers: Vec::new(),
+        timestamp_ms: Some(1_700_000_000_000),
+        schema_id: Some(1),
+        fault,
+        column: None,
+        code: None,
+    }
+}
+
+fn part(from: Offset, names: &[&str]) -> Part {
+    let ids = from as i32..from as i32 + names.len() as i32;
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_iter_values(ids)),
+        Arc::new(StringArray::from_iter_values(names)),
+    ];
+    let schema = weir_codec::Schema::parse(crate::world::SCHEMA).unwrap().arrow();
+    Part {
+        rows: RecordBatch::try_new(schema, columns).unwrap(),
+        records: Box::new(Offsets { from }),
+        dead_letters: Vec::new(),
+        size: Room { records: names.len(), bytes: names.len() * 10 },
+    }
+}
+
+/// The claim over `num_records` records up to `next`, of which `num_dead` are dead already.
+fn claim(committed: &CommittedPosition, next: Offset, num_records: u64, num_dead: u64) -> Claim {
+    let counters = Counters {
+        read: num_records,
+        written: num_records - num_dead,
+        filtered: 0,
+        dead: num_dead,
+    };
     let delta = Progress { counters, last: Some(next - 1), filtered_since: 0 };
     let CommittedPosition { partition, fence, next: expected, ref progress } = *committed;
     Claim { partition, fence, expected, next, progress: progress.then(&delta) }
 }
 
-fn acquire<P: Place>(place: &P) -> CommittedPosition {
+fn acquire(place: &impl TestTarget) -> CommittedPosition {
     RUNTIME.block_on(place.target().acquire(&[0])).unwrap().remove(0)
 }
 
-fn write<P: Place>(
-    place: &P,
-    committed: &CommittedPosition,
-    batch: &Batch,
-) -> (Outcome, Vec<(i32, String)>) {
-    let form = place.target().encode(batch).unwrap();
-    let written =
-        RUNTIME.block_on(place.target().write(batch, &form, &[claim(committed, batch)])).unwrap();
-    (written.outcome, written.refused)
+/// Writes the parts in one transaction.
+fn write(place: &impl TestTarget, committed: &CommittedPosition, parts: Vec<Part>) -> Written {
+    let dead: usize = parts.iter().map(|part| part.dead_letters.len()).sum();
+    let records: usize = parts.iter().map(|part| part.size.records).sum();
+    let next = committed.next.unwrap_or(0) + records as Offset;
+    let claim = claim(committed, next, records as u64, dead as u64);
+    let mut transaction = place.target().begin().unwrap();
+    parts.into_iter().for_each(|part| transaction.add(part).unwrap());
+    let written = RUNTIME.block_on(transaction.commit(vec![claim.clone()])).unwrap();
+    let mut expected = claim;
+    expected.mark_dead(written.refused.len() as u64);
+    if written.outcome == Outcome::Committed {
+        assert_eq!(written.claims, [expected], "refused rows are dead, everything else as claimed");
+    }
+    written
 }
 
-fn what_is_committed_is_there_and_the_position_with_it<P: Place>() {
+fn what_is_committed_is_there_and_the_position_with_it<P: TestTarget>() {
     let place = P::open();
     let first = acquire(&place);
     assert_eq!(first.next, None);
-    assert_eq!(write(&place, &first, &batch(0, 0, &["a", "b"])).0, Outcome::Committed);
+    assert_eq!(write(&place, &first, vec![part(0, &["a", "b"])]).outcome, Outcome::Committed);
     let second = acquire(&place);
     assert_eq!(
         (second.next, second.progress.counters.written, second.progress.last),
         (Some(2), 2, Some(1))
     );
-    assert_eq!(write(&place, &second, &batch(0, 2, &["c"])).0, Outcome::Committed);
+    assert_eq!(write(&place, &second, vec![part(2, &["c"])]).outcome, Outcome::Committed);
     assert_eq!(place.rows(), [0, 1, 2]);
 }
 
-fn a_writer_that_was_replaced_writes_nothing<P: Place>() {
+fn a_writer_that_was_replaced_writes_nothing<P: TestTarget>() {
     let place = P::open();
     let zombie = acquire(&place);
     let owner = acquire(&place);
-    assert_eq!(write(&place, &zombie, &batch(0, 0, &["zombie"])).0, Outcome::Refused);
+    assert_eq!(write(&place, &zombie, vec![part(0, &["zombie"])]).outcome, Outcome::Refused);
     assert_eq!(place.rows(), [0; 0]);
-    assert_eq!(write(&place, &owner, &batch(0, 0, &["owner"])).0, Outcome::Committed);
+    assert_eq!(write(&place, &owner, vec![part(0, &["owner"])]).outcome, Outcome::Committed);
     assert_eq!(place.rows(), [0]);
 }
 
-fn the_same_claim_is_not_honoured_twice<P: Place>() {
+fn the_same_claim_is_not_honoured_twice<P: TestTarget>() {
     let place = P::open();
     let committed = acquire(&place);
-    assert_eq!(write(&place, &committed, &batch(0, 0, &["a"])).0, Outcome::Committed);
-    assert_eq!(write(&place, &committed, &batch(0, 0, &["a"])).0, Outcome::Refused);
+    assert_eq!(write(&place, &committed, vec![part(0, &["a"])]).outcome, Outcome::Committed);
+    assert_eq!(write(&place, &committed, vec![part(0, &["a"])]).outcome, Outcome::Refused);
     assert_eq!(place.rows(), [0]);
 }
 
-fn a_refused_row_is_a_dead_letter_and_its_neighbours_are_rows<P: Place>() {
+fn a_refused_row_is_a_dead_letter_and_its_neighbours_are_rows<P: TestTarget>() {
     let place = P::open();
     let committed = acquire(&place);
-    let (outcome, refused) =
-        write(&place, &committed, &batch(0, 0, &["a", P::REFUSED, "c", P::REFUSED]));
-    assert_eq!((outcome, refused.len()), (Outcome::Committed, 2));
+    let written = write(&place, &committed, vec![part(0, &["a", P::REFUSED, "c", P::REFUSED])]);
+    assert_eq!((written.outcome, written.refused.len()), (Outcome::Committed, 2));
     assert_eq!((place.rows(), place.dead_letters()), (vec![0, 2], vec![1, 3]));
     let counters = acquire(&place).progress.counters;
     assert_eq!((counters.read, counters.written, counters.dead), (4, 2, 2));
 }
 
-fn dead_letters_that_come_with_the_batch_land_with_it<P: Place>() {
+fn dead_letters_of_a_part_are_committed_with_it<P: TestTarget>() {
     let place = P::open();
     let committed = acquire(&place);
-    let mut dead = batch(0, 0, &["a", "b", "c"]);
-    dead.faults.push((
-        1,
-        Fault {
-            stage: Stage::Sink,
-            reason: "truncated".into(),
-            detail: "two bytes are missing".into(),
-        },
-    ));
-    dead.origins = vec![0, 2];
-    dead.rows =
-        arrow::compute::take_record_batch(&dead.rows, &arrow::array::UInt32Array::from(vec![0, 2]))
-            .unwrap();
-    assert_eq!(write(&place, &committed, &dead).0, Outcome::Committed);
-    assert_eq!((place.rows(), place.dead_letters()), (vec![0, 2], vec![1]));
+    let fault = Fault {
+        stage: Stage::Sink,
+        reason: "truncated".into(),
+        detail: "two bytes are missing".into(),
+    };
+    let mut part = part(0, &["a", "b"]);
+    part.dead_letters.push(dead_letter(2, fault));
+    part.size.records += 1;
+    assert_eq!(write(&place, &committed, vec![part]).outcome, Outcome::Committed);
+    assert_eq!((place.rows(), place.dead_letters()), (vec![0, 1], vec![2]));
     assert_eq!(acquire(&place).progress.counters.dead, 1);
+}
+
+fn parts_are_one_transaction_and_each_refused_row_is_its_own<P: TestTarget>() {
+    let place = P::open();
+    let committed = acquire(&place);
+    let parts = vec![part(0, &["a", P::REFUSED]), part(2, &["c"]), part(3, &[P::REFUSED, "e"])];
+    let written = write(&place, &committed, parts);
+    assert_eq!((written.outcome, written.refused.len()), (Outcome::Committed, 2));
+    assert_eq!((place.rows(), place.dead_letters()), (vec![0, 2, 4], vec![1, 3]));
+    assert_eq!(acquire(&place).next, Some(5));
+}
+
+fn a_transaction_says_when_it_is_full<P: TestTarget>() {
+    let place = P::open();
+    let mut transaction = place.target().begin().unwrap();
+    let mut num_records = 0;
+    while let Some(room) = transaction.room() {
+        assert!(room.records > 0 && room.bytes > 0, "room for nothing: {room:?}");
+        transaction.add(part(num_records, &["a"; 100])).unwrap();
+        num_records += 100;
+        assert!(num_records <= 10_000_000, "a transaction without limits");
+    }
+    assert!(num_records > 0);
 }
 
 /// Runs every promise for a target.
@@ -154,24 +202,22 @@ macro_rules! promises {
 
 struct Table {
     world: World,
-    target: Postgres,
+    target: Arc<dyn Target>,
 }
 
-impl Place for Table {
-    type Target = Postgres;
+impl TestTarget for Table {
     const REFUSED: &'static str = "longer than a name may be";
 
     fn open() -> Table {
         let world = World::new("[sink.columns]\nname = \"varchar(10)\"\n");
-        let pipeline::Target::Postgres(table) = &world.pipeline.sinks[0].target;
         let schema = weir_codec::Schema::parse(crate::world::SCHEMA).unwrap().arrow();
-        let target = Postgres::new(&world.pipeline, "warehouse", table, schema, "cluster").unwrap();
-        RUNTIME.block_on(target.prepare()).unwrap();
+        let target = open(&world.pipeline, &world.pipeline.sinks[0], schema, "cluster").unwrap();
+        assert_eq!(RUNTIME.block_on(target.prepare()).unwrap(), []);
         Table { world, target }
     }
 
-    fn target(&self) -> &Postgres {
-        &self.target
+    fn target(&self) -> &dyn Target {
+        &*self.target
     }
 
     fn rows(&self) -> Vec<i32> {
@@ -196,6 +242,8 @@ mod postgres {
         a_writer_that_was_replaced_writes_nothing,
         the_same_claim_is_not_honoured_twice,
         a_refused_row_is_a_dead_letter_and_its_neighbours_are_rows,
-        dead_letters_that_come_with_the_batch_land_with_it,
+        dead_letters_of_a_part_are_committed_with_it,
+        parts_are_one_transaction_and_each_refused_row_is_its_own,
+        a_transaction_says_when_it_is_full,
     );
 }

@@ -7,37 +7,40 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use weir_model::coordinates::RecordCoordinates;
+use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::Fault;
 use weir_model::pipeline::{Mode, Postgres};
 use weir_model::progress::{Counters, Progress};
-use weir_model::protocol::{Claim, CommittedPosition, Partition};
+use weir_model::protocol::{Claim, CommittedPosition, Offset, Partition};
 use weir_model::secret::Secret;
-use weir_store::{DeadLetter, Layout, Origin, Origins, PositionKey, Store, Write, Written};
+use weir_store::SourceRecords;
+use weir_store::postgres::{Committed, Encoded, Layout, Origins, PositionKey, Store, Write};
 use weir_testkit::{Database, Stack};
 
 /// A database that nobody else uses, a store and a plain connection to it.
-pub(crate) struct Ground {
+pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) database: Database,
     pub(crate) url: String,
 }
 
-impl Ground {
-    pub(crate) fn new() -> Ground {
+impl Fixture {
+    pub(crate) fn new() -> Fixture {
         let url = Stack::shared().create_database("store").unwrap();
-        let store = Store::new(&Secret::new(&url), "test").unwrap();
-        Ground { store, database: Database::connect(&url).unwrap(), url }
+        let store = Store::new(&Secret::new(&url), "test", 4).unwrap();
+        Fixture { store, database: Database::connect(&url).unwrap(), url }
     }
 
-    pub(crate) async fn prepared() -> Ground {
-        let ground = Ground::new();
-        ground.store.prepare().await.unwrap();
-        ground
+    pub(crate) async fn prepared() -> Fixture {
+        let fixture = Fixture::new();
+        fixture.store.prepare().await.unwrap();
+        fixture
     }
 
     /// Makes the table fit and returns its layout.
     pub(crate) async fn layout(&self, target: &Postgres, schema: &SchemaRef) -> Layout {
-        let fit = self.store.fit("warehouse", target, schema).await.unwrap();
+        let fit = self.store.check("warehouse", target, schema).await.unwrap();
         assert_eq!(fit.mistakes, []);
         self.store.apply(&fit).await.unwrap();
         fit.layout.unwrap()
@@ -124,16 +127,23 @@ pub(crate) fn claim(committed: &CommittedPosition, next: i64, rows: u64) -> Clai
 /// All rows come from one partition, row `n` from offset `n`, with the row number as its value.
 pub(crate) struct Numbered(pub(crate) Partition);
 
-impl Origin for Numbered {
+impl SourceRecords for Numbered {
     fn partition(&self, _: usize) -> Partition {
         self.0
     }
 
+    fn source(&self, row: usize) -> Offset {
+        row as Offset * 2
+    }
+
     fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {
         DeadLetter {
-            partition: self.0,
-            offset: row as i64,
-            source: Some(row as i64 * 2),
+            coordinates: RecordCoordinates {
+                topic: "sales".into(),
+                partition: self.0,
+                offset: row as Offset,
+            },
+            source: Some(self.source(row)),
             key: None,
             value: Some(format!("record {row}\0").into_bytes()),
             headers: vec![("weir-lineage".into(), Some(vec![1, 0, 255]))],
@@ -141,7 +151,7 @@ impl Origin for Numbered {
             schema_id: Some(7),
             fault,
             column: None,
-            sqlstate: None,
+            code: None,
         }
     }
 }
@@ -152,21 +162,21 @@ pub(crate) async fn write(
     layout: &Layout,
     claim: &Claim,
     rows: &RecordBatch,
-) -> Result<Written, weir_store::Error> {
+) -> Result<Committed, weir_store::postgres::Error> {
     let (partitions, offsets) =
         (vec![claim.partition; rows.num_rows()], (0..rows.num_rows() as i64).collect::<Vec<_>>());
-    let encoded = layout
-        .encode(rows, Origins { topic: "calls", partitions: &partitions, offsets: &offsets })?;
-    let (position_key, claims, origin) =
-        (position_key(), [claim.clone()], Numbered(claim.partition));
+    let mut encoded = Encoded::new(layout)?;
+    let origins = Origins { topic: "calls", partitions: &partitions, offsets: &offsets };
+    encoded.add(layout, rows, origins)?;
     store
         .write(Write {
-            position_key: &position_key,
-            claims: &claims,
+            position_key: &position_key(),
+            claims: vec![claim.clone()],
             layout,
-            rows: &encoded,
+            refused: encoded.take_refused(),
+            rows: &encoded.finish(),
             dead_letters: &[],
-            origin: &origin,
+            records: &Numbered(claim.partition),
         })
         .await
 }

@@ -1,6 +1,6 @@
 //! The table that a sink fills: made, grown, or refused with a list.
 
-use crate::fixture::{Ground, batch, claim, position_key, schema, target, write};
+use crate::fixture::{Fixture, batch, claim, position_key, schema, target, write};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 use weir_model::pipeline::{Mode, Postgres};
@@ -12,35 +12,35 @@ fn with(schema: &SchemaRef, field: Field) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-async fn mistakes(ground: &Ground, target: &Postgres, schema: &SchemaRef) -> Vec<String> {
-    let fit = ground.store.fit("warehouse", target, schema).await.unwrap();
+async fn mistakes(fixture: &Fixture, target: &Postgres, schema: &SchemaRef) -> Vec<String> {
+    let fit = fixture.store.check("warehouse", target, schema).await.unwrap();
     assert!(fit.layout.is_none() || fit.mistakes.is_empty());
     fit.mistakes.into_iter().map(|m| format!("{}: {}", m.key, m.what)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_table_is_made_with_the_asked_types() {
-    let ground = Ground::prepared().await;
-    ground.layout(&target(Mode::Append), &schema()).await;
-    let columns = ground.rows(
+    let fixture = Fixture::prepared().await;
+    fixture.layout(&target(Mode::Append), &schema()).await;
+    let columns = fixture.rows(
         "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END, ', ' \
          ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'shop.sale'::regclass AND attnum > 0",
     );
     let wanted = "id integer not null, name character varying(10), amount numeric(10,2), sold timestamp without time zone, \
                   weir_topic text not null, weir_partition integer not null, weir_offset bigint not null";
     assert_eq!(columns, [[Some(wanted.to_owned())]]);
-    let again = ground.store.fit("warehouse", &target(Mode::Append), &schema()).await.unwrap();
+    let again = fixture.store.check("warehouse", &target(Mode::Append), &schema()).await.unwrap();
     assert_eq!(again.statements, Vec::<String>::new());
     assert!(again.layout.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn looking_changes_nothing() {
-    let ground = Ground::new();
-    let fit = ground.store.fit("warehouse", &target(Mode::Append), &schema()).await.unwrap();
+    let fixture = Fixture::new();
+    let fit = fixture.store.check("warehouse", &target(Mode::Append), &schema()).await.unwrap();
     assert_eq!(fit.statements.len(), 2);
     assert_eq!(
-        ground.number("SELECT count(*) FROM pg_namespace WHERE nspname IN ('shop', 'weir')"),
+        fixture.number("SELECT count(*) FROM pg_namespace WHERE nspname IN ('shop', 'weir')"),
         0
     );
 }
@@ -48,13 +48,13 @@ async fn looking_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sinks_that_start_together_make_one_table() {
     const ROUNDS: usize = 60;
-    let ground = Ground::prepared().await;
+    let fixture = Fixture::prepared().await;
     for round in 0..ROUNDS {
-        let start = |(store, target): (weir_store::Store, Postgres)| async move {
+        let start = |(store, target): (weir_store::postgres::Store, Postgres)| async move {
             // looks again until the table is there, so that some looks fall into the moment of its
             // making
             loop {
-                let fit = store.fit("warehouse", &target, &schema()).await.unwrap();
+                let fit = store.check("warehouse", &target, &schema()).await.unwrap();
                 assert_eq!(fit.mistakes, [], "a sink met what another was making");
                 if fit.statements.is_empty() {
                     return;
@@ -64,36 +64,36 @@ async fn sinks_that_start_together_make_one_table() {
         };
         let target = Postgres { schema: format!("shop{round}"), ..target(Mode::Append) };
         let starts: Vec<_> =
-            (0..6).map(|_| tokio::spawn(start((ground.store.clone(), target.clone())))).collect();
+            (0..6).map(|_| tokio::spawn(start((fixture.store.clone(), target.clone())))).collect();
         for start in starts {
             start.await.unwrap();
         }
     }
     let made =
         "SELECT count(*) FROM pg_tables WHERE schemaname LIKE 'shop%' AND tablename = 'sale'";
-    assert_eq!(ground.number(made), i64::try_from(ROUNDS).unwrap());
+    assert_eq!(fixture.number(made), i64::try_from(ROUNDS).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_the_schema_gained_becomes_a_column() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Append), &schema()).await;
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
-    write(&ground.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "old")]))
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
+    write(&fixture.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "old")]))
         .await
         .unwrap();
     let grown = with(&schema(), Field::new("country", DataType::Utf8, false));
-    ground.layout(&target(Mode::Append), &grown).await;
+    fixture.layout(&target(Mode::Append), &grown).await;
     assert_eq!(
-        ground.rows("SELECT name, country FROM shop.sale"),
+        fixture.rows("SELECT name, country FROM shop.sale"),
         [[Some("old".to_owned()), None]]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_that_does_not_fit_is_listed_at_once() {
-    let ground = Ground::prepared().await;
-    ground
+    let fixture = Fixture::prepared().await;
+    fixture
         .database
         .execute(
             "CREATE SCHEMA shop; CREATE TABLE shop.sale (id smallint, name varchar(20) NOT NULL, amount numeric(10,1), sold date, \
@@ -101,7 +101,7 @@ async fn everything_that_does_not_fit_is_listed_at_once() {
         )
         .unwrap();
     let found =
-        mistakes(&ground, &target(Mode::Upsert { key: vec!["id".into()] }), &schema()).await;
+        mistakes(&fixture, &target(Mode::Upsert { key: vec!["id".into()] }), &schema()).await;
     let wanted = [
         "sink.warehouse.table: field id is int in the output schema and smallint in the table: values may be too large for it",
         "sink.warehouse.columns.name: character varying(10) is asked for, but the table's column is character varying(20)",
@@ -115,19 +115,19 @@ async fn everything_that_does_not_fit_is_listed_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_unique_index_is_named_with_its_remedy() {
-    let ground = Ground::prepared().await;
-    ground.layout(&target(Mode::Append), &schema()).await;
+    let fixture = Fixture::prepared().await;
+    fixture.layout(&target(Mode::Append), &schema()).await;
     let upsert = target(Mode::Upsert { key: vec!["id".into()] });
-    let fit = ground.store.fit("warehouse", &upsert, &schema()).await.unwrap();
+    let fit = fixture.store.check("warehouse", &upsert, &schema()).await.unwrap();
     let hint = fit.mistakes[0].hint.clone().unwrap();
     assert_eq!(hint, "CREATE UNIQUE INDEX ON \"shop\".\"sale\" (\"id\");");
-    ground.database.execute(&hint).unwrap();
-    assert_eq!(mistakes(&ground, &upsert, &schema()).await, Vec::<String>::new());
+    fixture.database.execute(&hint).unwrap();
+    assert_eq!(mistakes(&fixture, &upsert, &schema()).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_file_asks_for_is_checked() {
-    let ground = Ground::prepared().await;
+    let fixture = Fixture::prepared().await;
     let mut wrong = target(Mode::Upsert { key: vec!["name".into(), "sku".into()] });
     wrong.columns.insert("price".into(), "numeric".into());
     wrong.columns.insert("id".into(), "integer); DROP TABLE x; --".into());
@@ -139,7 +139,7 @@ async fn what_the_file_asks_for_is_checked() {
             true,
         ),
     );
-    let found = mistakes(&ground, &wrong, &schema).await;
+    let found = mistakes(&fixture, &wrong, &schema).await;
     let wanted = [
         "sink.warehouse.columns.id: PostgreSQL knows no type `integer); DROP TABLE x; --`",
         "sink.warehouse.columns.price: the output schema has no such field",
@@ -152,20 +152,20 @@ async fn what_the_file_asks_for_is_checked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_privileges_are_named() {
-    let ground = Ground::prepared().await;
-    ground.layout(&target(Mode::Append), &schema()).await;
+    let fixture = Fixture::prepared().await;
+    fixture.layout(&target(Mode::Append), &schema()).await;
     let role = weir_testkit::random_name("guest").replace('-', "_");
-    ground
+    fixture
         .database
         .execute(&format!(
             "CREATE ROLE {role} LOGIN PASSWORD 'guest'; REVOKE CREATE ON SCHEMA public FROM public"
         ))
         .unwrap();
-    let (_, address) = ground.url.split_once('@').unwrap();
+    let (_, address) = fixture.url.split_once('@').unwrap();
     let url = weir_model::secret::Secret::new(format!("postgres://{role}:guest@{address}"));
-    let guest = weir_store::Store::new(&url, "test").unwrap();
+    let guest = weir_store::postgres::Store::new(&url, "test", 4).unwrap();
     let fit = guest
-        .fit(
+        .check(
             "warehouse",
             &target(Mode::Append),
             &with(&schema(), Field::new("extra", DataType::Utf8, true)),
@@ -182,7 +182,7 @@ async fn missing_privileges_are_named() {
     assert_eq!(found, wanted);
     let elsewhere =
         Postgres { schema: "public".into(), table: "new".into(), ..target(Mode::Append) };
-    let fit = guest.fit("warehouse", &elsewhere, &schema()).await.unwrap();
+    let fit = guest.check("warehouse", &elsewhere, &schema()).await.unwrap();
     assert!(
         fit.mistakes.iter().any(|m| m.what.contains("may not create one in schema public")),
         "{:?}",

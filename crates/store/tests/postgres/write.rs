@@ -1,6 +1,6 @@
 //! What lands: rows, dead letters, counters, all or nothing.
 
-use crate::fixture::{Ground, batch, claim, position_key, schema, target, write};
+use crate::fixture::{Fixture, batch, claim, position_key, schema, target, write};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, TimestampMicrosecondArray};
 use std::sync::Arc;
 use weir_model::fault::Class;
@@ -9,11 +9,11 @@ use weir_model::protocol::Outcome;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_arrive_as_they_were() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Append), &schema()).await;
-    let committed = ground.store.acquire(&position_key(), &[1]).await.unwrap();
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let committed = fixture.store.acquire(&position_key(), &[1]).await.unwrap();
     let written = write(
-        &ground.store,
+        &fixture.store,
         &layout,
         &claim(&committed[0], 2, 2),
         &batch(&[(-7, "Zoë 🎉"), (8, "")]),
@@ -21,7 +21,7 @@ async fn values_arrive_as_they_were() {
     .await
     .unwrap();
     assert_eq!(written.outcome, Outcome::Committed);
-    let rows = ground.rows("SELECT id, name, amount, sold, weir_topic, weir_partition, weir_offset FROM shop.sale ORDER BY id");
+    let rows = fixture.rows("SELECT id, name, amount, sold, weir_topic, weir_partition, weir_offset FROM shop.sale ORDER BY id");
     let text = |row: [&str; 7]| row.map(|s| Some(s.to_owned())).to_vec();
     assert_eq!(
         rows,
@@ -34,15 +34,15 @@ async fn values_arrive_as_they_were() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_value_costs_its_own_row_and_no_other() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Append), &schema()).await;
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let mut rows: Vec<(i32, &str)> = (0..10_000).map(|id| (id, "fits")).collect();
     rows[0].1 = "too long for ten";
     rows[5_000].1 = "a\0b";
     rows[9_999].1 = "too long as well";
     let written =
-        write(&ground.store, &layout, &claim(&committed[0], 10_000, 10_000), &batch(&rows))
+        write(&fixture.store, &layout, &claim(&committed[0], 10_000, 10_000), &batch(&rows))
             .await
             .unwrap();
     assert_eq!(written.outcome, Outcome::Committed);
@@ -57,13 +57,13 @@ async fn a_refused_value_costs_its_own_row_and_no_other() {
         ]
     );
     assert_eq!(
-        ground.number("SELECT count(*) FROM shop.sale WHERE id NOT IN (0, 5000, 9999)"),
+        fixture.number("SELECT count(*) FROM shop.sale WHERE id NOT IN (0, 5000, 9999)"),
         9_997
     );
-    assert_eq!(ground.number("SELECT count(*) FROM shop.sale"), 9_997);
-    assert_eq!(ground.number("SELECT written FROM weir.positions"), 9_997);
-    assert_eq!(ground.number("SELECT dead FROM weir.positions"), 3);
-    let dead_letters = ground.rows(
+    assert_eq!(fixture.number("SELECT count(*) FROM shop.sale"), 9_997);
+    assert_eq!(fixture.number("SELECT written FROM weir.positions"), 9_997);
+    assert_eq!(fixture.number("SELECT dead FROM weir.positions"), 3);
+    let dead_letters = fixture.rows(
         "SELECT \"offset\", source_offset, encode(value, 'escape'), stage, reason, detail, column_name, sqlstate, schema_id, headers \
          FROM weir.dead_letters WHERE sqlstate = '22021'",
     );
@@ -78,96 +78,96 @@ async fn a_refused_value_costs_its_own_row_and_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn constraints_of_the_table_single_out_rows_too() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Append), &schema()).await;
-    ground
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    fixture
         .database
         .execute(
             "ALTER TABLE shop.sale ADD CONSTRAINT cheap CHECK (amount < 1000); \
              ALTER TABLE shop.sale ADD CONSTRAINT once UNIQUE (id) DEFERRABLE INITIALLY DEFERRED",
         )
         .unwrap();
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let rows = [(1, "a"), (2, "b"), (5000, "dear"), (2, "twice"), (3, "c")];
     let written =
-        write(&ground.store, &layout, &claim(&committed[0], 5, 5), &batch(&rows)).await.unwrap();
+        write(&fixture.store, &layout, &claim(&committed[0], 5, 5), &batch(&rows)).await.unwrap();
     let refused: Vec<_> = written.refused.iter().map(|r| (r.row, r.sqlstate.as_str())).collect();
     assert_eq!((written.outcome, refused), (Outcome::Committed, vec![(2, "23514"), (3, "23505")]));
     assert_eq!(
-        ground.rows("SELECT string_agg(name, ',' ORDER BY id) FROM shop.sale"),
+        fixture.rows("SELECT string_agg(name, ',' ORDER BY id) FROM shop.sale"),
         [[Some("a,b,c".to_owned())]]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn times_beyond_postgres_are_dead_letters_not_infinities() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Append), &schema()).await;
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let mut columns: Vec<ArrayRef> =
         batch(&[(1, "past"), (2, "now"), (3, "future"), (4, "end")]).columns().to_vec();
     let times = [i64::MIN, crate::fixture::SOLD, i64::MAX, i64::MAX - 1];
     columns[3] = Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("+00:00"));
     let rows = RecordBatch::try_new(schema(), columns).unwrap();
-    let written = write(&ground.store, &layout, &claim(&committed[0], 4, 4), &rows).await.unwrap();
+    let written = write(&fixture.store, &layout, &claim(&committed[0], 4, 4), &rows).await.unwrap();
     assert_eq!(written.outcome, Outcome::Committed);
     let refused: Vec<_> =
         written.refused.iter().map(|r| (r.row, r.sqlstate.as_str(), r.column.as_deref())).collect();
     assert_eq!(refused, [(0, "22008", Some("sold")), (2, "22008", Some("sold"))]);
     assert_eq!(
-        ground.rows("SELECT string_agg(name, ',' ORDER BY id) FROM shop.sale"),
+        fixture.rows("SELECT string_agg(name, ',' ORDER BY id) FROM shop.sale"),
         [[Some("now,end".to_owned())]]
     );
-    assert_eq!(ground.number("SELECT dead FROM weir.positions"), 2);
+    assert_eq!(fixture.number("SELECT dead FROM weir.positions"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upsert_keeps_the_last_row_of_each_key() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Upsert { key: vec!["id".into()] }), &schema()).await;
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Upsert { key: vec!["id".into()] }), &schema()).await;
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let first = [(1, "one"), (2, "two"), (1, "uno"), (3, "much too long"), (2, "dos")];
     let written =
-        write(&ground.store, &layout, &claim(&committed[0], 5, 5), &batch(&first)).await.unwrap();
+        write(&fixture.store, &layout, &claim(&committed[0], 5, 5), &batch(&first)).await.unwrap();
     assert_eq!(written.refused.iter().map(|r| r.row).collect::<Vec<_>>(), [3]);
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
-    write(&ground.store, &layout, &claim(&committed[0], 6, 1), &batch(&[(2, "zwei")]))
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
+    write(&fixture.store, &layout, &claim(&committed[0], 6, 1), &batch(&[(2, "zwei")]))
         .await
         .unwrap();
-    let rows = ground.rows("SELECT string_agg(id || name, ',' ORDER BY id) FROM shop.sale");
+    let rows = fixture.rows("SELECT string_agg(id || name, ',' ORDER BY id) FROM shop.sale");
     assert_eq!(rows, [[Some("1uno,2zwei".to_owned())]]);
     assert_eq!(
-        ground.rows("SELECT read, written, dead FROM weir.positions"),
+        fixture.rows("SELECT read, written, dead FROM weir.positions"),
         [["6", "5", "1"].map(|s| Some(s.to_owned()))]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_changed_its_types_halts_and_buries_nothing() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Append), &schema()).await;
-    ground.database.execute("ALTER TABLE shop.sale ALTER COLUMN id TYPE bigint").unwrap();
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
-    let error = write(&ground.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "a")]))
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    fixture.database.execute("ALTER TABLE shop.sale ALTER COLUMN id TYPE bigint").unwrap();
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
+    let error = write(&fixture.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "a")]))
         .await
         .unwrap_err();
     assert_eq!(error.class(), Class::Configuration, "{error}");
-    ground.database.execute("DROP TABLE shop.sale").unwrap();
-    let error = write(&ground.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "a")]))
+    fixture.database.execute("DROP TABLE shop.sale").unwrap();
+    let error = write(&fixture.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "a")]))
         .await
         .unwrap_err();
     assert_eq!((error.class(), error.sqlstate()), (Class::Configuration, Some("42P01")));
-    assert_eq!(ground.number("SELECT count(*) FROM weir.dead_letters"), 0);
-    assert_eq!(ground.rows("SELECT next_offset FROM weir.positions"), [[None]]);
+    assert_eq!(fixture.number("SELECT count(*) FROM weir.dead_letters"), 0);
+    assert_eq!(fixture.rows("SELECT next_offset FROM weir.positions"), [[None]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_ended_midway_changes_nothing() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Append), &schema()).await;
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
     // The backend ends itself on the way: the moment is certain, unlike that of a signal from
     // outside.
-    ground
+    fixture
         .database
         .execute(
             "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
@@ -175,24 +175,24 @@ async fn a_connection_that_is_ended_midway_changes_nothing() {
              CREATE TRIGGER cut BEFORE INSERT ON shop.sale FOR EACH ROW EXECUTE FUNCTION cut()",
         )
         .unwrap();
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let rows: Vec<(i32, &str)> = (0..10).map(|id| (id, "row")).collect();
     let claim = claim(&committed[0], 10, 10);
-    let error = write(&ground.store, &layout, &claim, &batch(&rows)).await.unwrap_err();
+    let error = write(&fixture.store, &layout, &claim, &batch(&rows)).await.unwrap_err();
     assert_eq!(error.class(), Class::Environment, "{error}");
-    ground.database.execute("DROP TRIGGER cut ON shop.sale").unwrap();
-    let again = write(&ground.store, &layout, &claim, &batch(&rows)).await.unwrap();
+    fixture.database.execute("DROP TRIGGER cut ON shop.sale").unwrap();
+    let again = write(&fixture.store, &layout, &claim, &batch(&rows)).await.unwrap();
     assert_eq!(again.outcome, Outcome::Committed);
-    assert_eq!(ground.number("SELECT count(*) FROM shop.sale"), 10);
+    assert_eq!(fixture.number("SELECT count(*) FROM shop.sale"), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_to_commit_is_settled_by_the_position_row() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Append), &schema()).await;
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
     // A deferred trigger on the positions runs during COMMIT; ending the backend there loses the
     // answer.
-    ground
+    fixture
         .database
         .execute(
             "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
@@ -203,23 +203,23 @@ async fn a_lost_answer_to_commit_is_settled_by_the_position_row() {
              CREATE TRIGGER defer BEFORE UPDATE ON weir.positions FOR EACH ROW EXECUTE FUNCTION defer()",
         )
         .unwrap();
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
-    let written = write(&ground.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "a")]))
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
+    let written = write(&fixture.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "a")]))
         .await
         .unwrap();
     assert_eq!(written.outcome, Outcome::Unknown);
-    let truth = ground.store.acquire(&position_key(), &[0]).await.unwrap();
+    let truth = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     assert_eq!((truth[0].fence, truth[0].next), (2, None));
-    assert_eq!(ground.number("SELECT count(*) FROM shop.sale"), 0, "rows and position agree");
+    assert_eq!(fixture.number("SELECT count(*) FROM shop.sale"), 0, "rows and position agree");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_another_schema_is_not_written() {
-    let ground = Ground::prepared().await;
-    let layout = ground.layout(&target(Mode::Append), &schema()).await;
+    let fixture = Fixture::prepared().await;
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
     let other =
         RecordBatch::try_from_iter([("id", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
             .unwrap();
-    let committed = ground.store.acquire(&position_key(), &[0]).await.unwrap();
-    assert!(write(&ground.store, &layout, &claim(&committed[0], 1, 1), &other).await.is_err());
+    let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
+    assert!(write(&fixture.store, &layout, &claim(&committed[0], 1, 1), &other).await.is_err());
 }

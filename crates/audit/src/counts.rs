@@ -1,0 +1,297 @@
+//! The record_counts of every hop, from the ledgers they are committed to.
+
+use crate::error::{Result, refuse};
+use crate::verdict::{self, HandedOn, Verdict};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use weir_kafka::reader::{Span, scan};
+use weir_kafka::{admin, position_store, replay};
+use weir_model::accepted_loss::AcceptedLoss;
+use weir_model::pipeline::{Pipeline, Sink, Source};
+use weir_model::progress::{Counters, Progress};
+use weir_model::protocol::{CommittedPosition, Offset, Partition, PartitionState};
+
+/// Next offset (`None`: nothing was ever committed) and record_counts of each partition.
+pub(crate) type Positions = BTreeMap<Partition, (Option<Offset>, Progress)>;
+
+/// All record_counts of one pipeline at about one moment.
+#[derive(Debug)]
+pub(crate) struct RecordCounts {
+    producer: Option<Counters>,
+    /// Records that came back from the dead letters to the input topic.
+    replay: Counters,
+    enricher: Positions,
+    sinks: Vec<(String, Positions)>,
+    /// Losses that operators accepted.
+    accepted: Vec<AcceptedLoss>,
+}
+
+/// Reads all record_counts, downstream first: what a later hop has read was written before.
+pub(crate) async fn read(pipeline: &Pipeline) -> Result<RecordCounts> {
+    let mut sinks = Vec::new();
+    let mut accepted = Vec::new();
+    for sink in &pipeline.sinks {
+        let (positions, own) = sink_positions(pipeline, sink).await?;
+        sinks.push((sink.name.clone(), positions));
+        accepted.extend(own);
+    }
+    tokio::task::block_in_place(|| {
+        let enricher = enricher(pipeline)?;
+        let Upstream { producer, replay, accepted: own } = upstream(pipeline)?;
+        accepted.splice(..0, own);
+        Ok(RecordCounts { producer, replay, enricher, sinks, accepted })
+    })
+}
+
+impl RecordCounts {
+    /// Whether each hop has read what the one before it wrote.
+    pub(crate) fn arrived(&self) -> bool {
+        let enricher = total(&self.enricher);
+        self.producer.is_none_or(|producer| {
+            producer.written + self.replay.written == enricher.read + self.given_up(ENRICHER)
+        }) && self.sinks.iter().all(|(name, positions)| {
+            total(positions).read + self.given_up(name) == enricher.written
+        })
+    }
+
+    /// Counts what waits in the topics and compares; a pipeline may run meanwhile.
+    pub(crate) fn verdict(&self, pipeline: &Pipeline) -> Result<Verdict> {
+        tokio::task::block_in_place(|| {
+            let (input, output) =
+                (log(pipeline, &pipeline.input.topic)?, log(pipeline, &pipeline.output.topic)?);
+            let hop =
+                |name: &str, log: &Log, positions: &Positions| -> Result<verdict::HopCounts> {
+                    let waiting = Some(log.unread(pipeline, positions)?.values().sum());
+                    Ok(verdict::HopCounts {
+                        name: name.into(),
+                        counters: total(positions),
+                        waiting,
+                        accepted: self.given_up(name),
+                    })
+                };
+            let upstream = |name: &str, counters| verdict::HopCounts {
+                name: name.into(),
+                counters,
+                waiting: None,
+                accepted: 0,
+            };
+            let producer = self.producer.map(|counters| upstream("producer", counters));
+            let replay =
+                (self.replay != Counters::default()).then(|| upstream(REPLAY, self.replay));
+            let enricher = hop(ENRICHER, &input, &self.enricher)?;
+            let sinks = self
+                .sinks
+                .iter()
+                .map(|(name, positions)| hop(name, &output, positions))
+                .collect::<Result<_>>()?;
+            // After the counting, for everything that was counted had been handed on by now.
+            let later = handed(pipeline)?;
+            let mut verdict =
+                Verdict::new(&pipeline.name, producer, replay, enricher, sinks, later);
+            verdict.accepted.clone_from(&self.accepted);
+            self.outside([&input, &output], &mut verdict);
+            Ok(verdict)
+        })
+    }
+
+    /// Records that operators gave up at a hop.
+    pub(crate) fn given_up(&self, hop: &str) -> u64 {
+        self.accepted.iter().filter(|a| a.hop == hop).filter_map(|a| a.records).sum()
+    }
+
+    /// The same for one partition of a sink, of which each act concerns one partition.
+    pub(crate) fn given_up_in(&self, hop: &str, partition: Partition) -> u64 {
+        let there = |a: &&AcceptedLoss| {
+            a.hop == hop && a.skips.iter().any(|skip| skip.partition == partition)
+        };
+        self.accepted.iter().filter(there).filter_map(|a| a.records).sum()
+    }
+
+    /// Losses that operators accepted.
+    pub(crate) fn accepted(&self) -> &[AcceptedLoss] {
+        &self.accepted
+    }
+
+    /// The enricher's record_counts.
+    pub(crate) fn enricher(&self) -> &Positions {
+        &self.enricher
+    }
+
+    /// A sink's record_counts.
+    pub(crate) fn sink(&self, name: &str) -> Option<&Positions> {
+        self.sinks.iter().find(|(sink, _)| sink == name).map(|(_, positions)| positions)
+    }
+
+    /// Records written to the input topic by the producer and from the dead letters; `None` when
+    /// other programs write to it as well.
+    pub(crate) fn handed(&self) -> Option<u64> {
+        self.producer.map(|producer| producer.written + self.replay.written)
+    }
+
+    /// Positions outside their log. Where the record_counts miss nothing, only markers of transactions were
+    /// removed, and that is worth a note.
+    fn outside(&self, [input, output]: [&Log; 2], verdict: &mut Verdict) {
+        let sinks = self.sinks.iter().map(|(name, positions)| (name.as_str(), output, positions));
+        for (hop, log, positions) in std::iter::once((ENRICHER, input, &self.enricher)).chain(sinks)
+        {
+            let missing = verdict.hops.iter().any(|h| h.name == hop && h.unaccounted != 0);
+            let uncounted = hop == ENRICHER && self.handed().is_none();
+            for found in log.committed_positions(positions) {
+                let Some(halt) = found.halt() else { continue };
+                let text = format!(
+                    "{hop} {}[{}]: {halt}; {}",
+                    log.topic,
+                    found.committed.partition,
+                    halt.remedy()
+                );
+                if missing || uncounted {
+                    verdict.findings.push(text)
+                } else {
+                    verdict.notes.push(text)
+                }
+            }
+        }
+    }
+}
+
+/// The name of the hop that every pipeline has.
+pub const ENRICHER: &str = "enricher";
+/// The name under which records that came back from the dead letters are counted.
+pub const REPLAY: &str = "replay";
+
+/// How far a topic reaches.
+pub(crate) struct Log {
+    topic: String,
+    watermarks: Vec<admin::Watermarks>,
+}
+
+/// Asks how far a topic reaches now; a missing one has no partitions.
+pub(crate) fn log(pipeline: &Pipeline, topic: &str) -> Result<Log> {
+    Ok(Log {
+        topic: topic.into(),
+        watermarks: admin::describe(&pipeline.kafka, topic)?.unwrap_or_default(),
+    })
+}
+
+impl Log {
+    /// Where a reader stands in it; `traces` are not looked for.
+    pub(crate) fn committed_positions(&self, positions: &Positions) -> Vec<PartitionState> {
+        let found = self.watermarks.iter().map(|watermarks| {
+            let (next, progress) =
+                positions.get(&watermarks.partition).copied().unwrap_or_default();
+            let committed =
+                CommittedPosition { partition: watermarks.partition, fence: 0, next, progress };
+            PartitionState {
+                committed,
+                low: watermarks.first,
+                high: watermarks.end,
+                has_output: false,
+            }
+        });
+        found.collect()
+    }
+
+    /// Data records of each partition between the position and the end of the log, counted by
+    /// reading them: offsets have gaps. Where the log begins after the position, those that are
+    /// left.
+    pub(crate) fn unread(
+        &self,
+        pipeline: &Pipeline,
+        positions: &Positions,
+    ) -> Result<BTreeMap<Partition, u64>> {
+        let span = |watermarks: &admin::Watermarks| {
+            let next = positions.get(&watermarks.partition).and_then(|(next, _)| *next);
+            Span {
+                partition: watermarks.partition,
+                from: Some(next.unwrap_or(watermarks.first).max(watermarks.first)),
+                until: Some(watermarks.end),
+            }
+        };
+        let spans: Vec<Span> = self.watermarks.iter().map(span).collect();
+        let mut records: BTreeMap<Partition, u64> =
+            self.watermarks.iter().map(|watermarks| (watermarks.partition, 0)).collect();
+        scan(&pipeline.kafka, &self.topic, &spans, |record| {
+            *records.entry(record.partition()).or_default() += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(records)
+    }
+}
+
+fn total(positions: &Positions) -> Counters {
+    sum(positions.values().map(|(_, progress)| progress))
+}
+
+fn sum<'a>(record_counts: impl Iterator<Item = &'a Progress>) -> Counters {
+    record_counts.fold(Counters::default(), |mut sum, progress| {
+        sum += progress.counters;
+        sum
+    })
+}
+
+/// What `weir.positions` says.
+struct Upstream {
+    /// Written to the input topic by the producer, when the pipeline has one.
+    producer: Option<Counters>,
+    /// Written to the input topic from the dead letters.
+    replay: Counters,
+    /// Losses accepted in front of the enricher.
+    accepted: Vec<AcceptedLoss>,
+}
+
+fn upstream(pipeline: &Pipeline) -> Result<Upstream> {
+    let replayed: Vec<u32> = (0..pipeline.input.partitions.unsigned_abs()).collect();
+    let produced: Vec<u32> = (0..pipeline.source.as_ref().map_or(0, Source::partitions)).collect();
+    let mut sources: Vec<(&str, &[u32])> = vec![(replay::SOURCE, &replayed)];
+    sources.extend(pipeline.source.as_ref().map(|source| (source.kind(), produced.as_slice())));
+    let positions = position_store::read(&pipeline.kafka, &pipeline.name, &sources)?;
+    let mut sums = positions
+        .positions
+        .iter()
+        .map(|positions| sum(positions.values().map(|position| &position.progress)));
+    let replay = sums.next().unwrap_or_default();
+    let producer = sums.next();
+    let mut accepted = positions.accepted;
+    accepted.retain(|accepted_loss| {
+        accepted_loss.hop == ENRICHER && accepted_loss.topic == pipeline.input.topic
+    });
+    Ok(Upstream { producer, replay, accepted })
+}
+
+fn handed(pipeline: &Pipeline) -> Result<HandedOn> {
+    let Upstream { producer, replay, .. } = upstream(pipeline)?;
+    Ok(HandedOn {
+        produced: producer.map(|producer| producer.written + replay.written),
+        emitted: total(&enricher(pipeline)?).written,
+    })
+}
+
+fn enricher(pipeline: &Pipeline) -> Result<Positions> {
+    let (group, topic) = (pipeline.enricher_group(), &pipeline.input.topic);
+    let Some(positions) = admin::committed_positions(&pipeline.kafka, &group, topic)? else {
+        refuse!(
+            "topic {topic} does not exist: start the producer or the enricher first, they create it"
+        );
+    };
+    let position =
+        |committed: CommittedPosition| (committed.partition, (committed.next, committed.progress));
+    Ok(positions.into_iter().map(position).collect())
+}
+
+async fn sink_positions(
+    pipeline: &Pipeline,
+    sink: &Sink,
+) -> Result<(Positions, Vec<AcceptedLoss>)> {
+    let (target, topic) = (weir_store::reader::open(pipeline, sink)?, &pipeline.output.topic);
+    let mut positions: Positions =
+        (0..pipeline.input.partitions).map(|partition| (partition, Default::default())).collect();
+    for position in target.positions().await? {
+        if position.topic == *topic {
+            let CommittedPosition { partition, next, progress, .. } = position.committed;
+            positions.insert(partition, (next, progress));
+        }
+    }
+    let mut accepted = target.accepted_losses().await?;
+    accepted.retain(|accepted_loss| accepted_loss.topic == *topic);
+    Ok((positions, accepted))
+}

@@ -1,0 +1,287 @@
+//! What becomes of each dead letter, as far as the dead letter alone tells.
+
+use super::super::dead_letter::{DeadLetter, Home};
+use super::report::Report;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use weir_kafka::replay::{Mark, Marks};
+use weir_model::fault::Stage;
+use weir_model::pipeline::Pipeline;
+use weir_model::protocol::{Offset, Partition};
+
+/// A record of a topic that is known.
+pub(crate) type At = (Partition, Offset);
+
+/// What becomes of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The record comes back as the dead letter holds it.
+    FromDeadLetter,
+    /// The record comes back as the input topic holds it.
+    FromInput,
+    /// It came back before.
+    Already,
+    /// It came back before and died again, so often.
+    Guarded(u32),
+    /// It cannot come back, and why.
+    Left(String),
+}
+
+/// What decides.
+pub(crate) struct Rules<'a> {
+    pipeline: &'a Pipeline,
+    marks: &'a Marks,
+    max_replays: u32,
+    /// Sink → input records that it has dead letters for; only of pipelines with several sinks.
+    refused: HashMap<String, HashSet<Mark>>,
+}
+
+impl<'a> Rules<'a> {
+    pub(crate) fn new(pipeline: &'a Pipeline, marks: &'a Marks, max_replays: u32) -> Rules<'a> {
+        Rules { pipeline, marks, max_replays, refused: HashMap::new() }
+    }
+
+    /// Notes all dead letters of a sink.
+    pub(crate) fn refused_by(&mut self, sink: &str, dead_letters: Vec<DeadLetter>) {
+        self.refused
+            .insert(sink.into(), dead_letters.iter().filter_map(DeadLetter::mark).collect());
+    }
+
+    pub(crate) fn judge(&self, dead_letter: &DeadLetter) -> Verdict {
+        if dead_letter.stage == Stage::Source {
+            return Verdict::Left("never became a record; fix it in the source".into());
+        }
+        let Some(mark) = dead_letter.mark() else {
+            return Verdict::Left(
+                "did not come through the enricher, so its input record is not known".into(),
+            );
+        };
+        if let Some(foreign) = self.foreign(dead_letter) {
+            return Verdict::Left(format!(
+                "from topic {foreign}, which this pipeline does not read"
+            ));
+        }
+        if self.marks.contains(&mark) {
+            return Verdict::Already;
+        }
+        if dead_letter.times >= self.max_replays {
+            return Verdict::Guarded(dead_letter.times);
+        }
+        match &dead_letter.home {
+            Home::Topic(_) if dead_letter.cut => Verdict::FromInput,
+            Home::Topic(_) => Verdict::FromDeadLetter,
+            Home::Table { sink, .. } => match self.taken_by(sink, mark) {
+                Some(other) => Verdict::Left(format!(
+                    "not refused by sink {other}, which would get it a second time"
+                )),
+                None => Verdict::FromInput,
+            },
+        }
+    }
+
+    /// The topic that the refused record was in, unless it is the one that this pipeline has.
+    fn foreign<'l>(&self, dead_letter: &'l DeadLetter) -> Option<&'l str> {
+        let (topic, own) = match &dead_letter.home {
+            Home::Topic(_) => (&dead_letter.origin.as_ref()?.topic, &self.pipeline.input.topic),
+            Home::Table { at, .. } => (&at.topic, &self.pipeline.output.topic),
+        };
+        (topic != own).then_some(topic)
+    }
+
+    /// Another sink that adds a row for each record and has no dead letter for this one.
+    fn taken_by(&self, sink: &str, record: Mark) -> Option<&str> {
+        let others = self.pipeline.sinks.iter().filter(|other| other.name != sink);
+        let mut appending = others.filter(|other| other.target.keeps_every_record());
+        let taken = appending.find(|other| {
+            !self.refused.get(&other.name).is_some_and(|refused| refused.contains(&record))
+        });
+        taken.map(|other| other.name.as_str())
+    }
+}
+
+/// What comes back, by where it is read from.
+#[derive(Debug, Default)]
+pub(crate) struct Choice {
+    limit: Option<usize>,
+    chosen: HashSet<Mark>,
+    /// Places in the dead-letter topic, and the records that came from there.
+    pub(crate) dead_letters: BTreeMap<At, Mark>,
+    /// Places in the input topic, and what is known about the records there.
+    pub(crate) inputs: BTreeMap<At, Known>,
+}
+
+/// Enough to notice that a topic created anew holds another record at the same place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The key, where the dead letter has it.
+    pub(crate) key: Option<Option<Vec<u8>>>,
+    pub(crate) time_ms: i64,
+}
+
+/// Said of a dead letter whose record is not the one that lies at its place now.
+pub(crate) const RECREATED: &str =
+    "the input topic holds another record at these coordinates: it was recreated";
+
+impl Choice {
+    pub(crate) fn new(limit: Option<usize>) -> Choice {
+        Choice { limit, ..Choice::default() }
+    }
+
+    /// Adds a dead letter that comes back to the choice, any other to the report.
+    pub(crate) fn add(&mut self, dead_letter: &DeadLetter, verdict: Verdict, report: &mut Report) {
+        let coordinates = || dead_letter.coordinates().to_string();
+        match verdict {
+            Verdict::Already => report.already += 1,
+            Verdict::Guarded(_) => report.guard(coordinates()),
+            Verdict::Left(why) => report.leave(why, coordinates()),
+            Verdict::FromDeadLetter | Verdict::FromInput => {
+                self.choose(dead_letter, verdict == Verdict::FromInput, report)
+            }
+        }
+    }
+
+    fn choose(&mut self, dead_letter: &DeadLetter, from_input: bool, report: &mut Report) {
+        let Some(mark) = dead_letter.mark() else { return };
+        // Two sinks that refused the same record ask for it once.
+        if self.chosen.contains(&mark) {
+            report.already += 1;
+            return;
+        }
+        if self.limit.is_some_and(|limit| self.chosen.len() >= limit) {
+            report.beyond += 1;
+            return;
+        }
+        self.chosen.insert(mark);
+        match &dead_letter.home {
+            Home::Topic(place) if !from_input => {
+                self.dead_letters.insert((place.partition, place.offset), mark);
+            }
+            home => {
+                let key = matches!(home, Home::Table { .. }).then(|| dead_letter.key.clone());
+                let known = Known { key, time_ms: dead_letter.time_ms };
+                if self.inputs.insert((mark.partition, mark.offset), known).is_some() {
+                    report.leave(RECREATED.into(), dead_letter.coordinates().to_string());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::dead_letter::tests::{of_sink, of_topic};
+    use super::*;
+    use std::path::Path;
+    use weir_model::coordinates::RecordCoordinates;
+
+    fn pipeline(sinks: &[(&str, &str)]) -> Pipeline {
+        let sink = |(name, mode): &(&str, &str)| {
+            format!(
+                "[[sink]]\nname = \"{name}\"\ntype = \"postgres\"\nurl = \"postgres://weir@localhost:1/weir\"\ntable = \"{name}\"\n{mode}\n"
+            )
+        };
+        let text = format!(
+            "name = \"calls\"\n[kafka]\nbrokers = \"localhost:1\"\n[registry]\nurl = \"http://localhost:1\"\n\
+             [input]\ntopic = \"calls\"\nschema = \"Cargo.toml\"\n[transform]\nsql = \"SELECT * FROM input\"\n\
+             [output]\ntopic = \"calls-out\"\nschema = \"Cargo.toml\"\n{}",
+            sinks.iter().map(sink).collect::<String>()
+        );
+        // Nothing here reads the schemas; they only have to be there.
+        Pipeline::parse(&text, Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/p.toml")), &|_| None)
+            .unwrap()
+    }
+
+    const APPEND: &str = "mode = \"append\"";
+    const UPSERT: &str = "mode = \"upsert\"\nkey = [\"id\"]";
+
+    fn judge(dead_letter: &DeadLetter, marks: &[(i32, i64)], max_replays: u32) -> Verdict {
+        let mark = |(partition, offset): &(i32, i64)| Mark {
+            partition: *partition,
+            offset: *offset,
+            timestamp_ms: dead_letter.time_ms,
+        };
+        let (pipeline, marks) =
+            (pipeline(&[("warehouse", APPEND)]), marks.iter().map(mark).collect());
+        Rules::new(&pipeline, &marks, max_replays).judge(dead_letter)
+    }
+
+    #[test]
+    fn a_dead_letter_of_the_enricher_holds_its_record_unless_it_was_cut() {
+        let dead_letter = of_topic(Stage::Rule, "late", 7);
+        assert_eq!(judge(&dead_letter, &[], 1), Verdict::FromDeadLetter);
+        assert_eq!(judge(&DeadLetter { cut: true, ..dead_letter }, &[], 1), Verdict::FromInput);
+        assert_eq!(judge(&of_sink("warehouse", Some(7)), &[], 1), Verdict::FromInput);
+    }
+
+    #[test]
+    fn what_came_back_does_not_come_back_again() {
+        assert_eq!(judge(&of_topic(Stage::Rule, "late", 7), &[(0, 7)], 1), Verdict::Already);
+        assert_eq!(judge(&of_sink("warehouse", Some(7)), &[(0, 7)], 1), Verdict::Already);
+        assert_eq!(
+            judge(&of_topic(Stage::Rule, "late", 7), &[(1, 7), (0, 8)], 1),
+            Verdict::FromDeadLetter
+        );
+    }
+
+    #[test]
+    fn the_mark_of_a_record_does_not_speak_for_one_that_took_its_place_in_a_topic_created_anew() {
+        let marks = Marks::from([Mark { partition: 0, offset: 7, timestamp_ms: 4 }]);
+        let pipeline = pipeline(&[("warehouse", APPEND)]);
+        let dead_letter = of_topic(Stage::Rule, "late", 7);
+        assert_eq!(Rules::new(&pipeline, &marks, 1).judge(&dead_letter), Verdict::FromDeadLetter);
+    }
+
+    #[test]
+    fn a_record_that_died_again_stays_dead_until_it_is_asked_for() {
+        let dead_letter = DeadLetter { times: 1, ..of_topic(Stage::Rule, "late", 7) };
+        assert_eq!(
+            (judge(&dead_letter, &[], 1), judge(&dead_letter, &[], 2)),
+            (Verdict::Guarded(1), Verdict::FromDeadLetter)
+        );
+    }
+
+    #[test]
+    fn what_never_was_a_record_of_this_pipeline_is_left() {
+        let elsewhere = Some(RecordCoordinates { topic: "orders".into(), partition: 0, offset: 7 });
+        for dead_letter in [
+            of_topic(Stage::Source, "not_json", 7),
+            of_sink("warehouse", None),
+            DeadLetter { origin: elsewhere, ..of_topic(Stage::Rule, "late", 7) },
+        ] {
+            assert!(matches!(judge(&dead_letter, &[], 1), Verdict::Left(_)), "{dead_letter:?}");
+        }
+    }
+
+    #[test]
+    fn no_sink_gets_a_record_twice() {
+        let marks = Marks::new();
+        let judge = |mode: &str, lake: Vec<DeadLetter>| {
+            let pipeline = pipeline(&[("warehouse", APPEND), ("lake", mode)]);
+            let mut rules = Rules::new(&pipeline, &marks, 1);
+            rules.refused_by("warehouse", vec![of_sink("warehouse", Some(7))]);
+            rules.refused_by("lake", lake);
+            rules.judge(&of_sink("warehouse", Some(7)))
+        };
+        assert!(
+            matches!(judge(APPEND, Vec::new()), Verdict::Left(why) if why.contains("sink lake"))
+        );
+        assert_eq!(judge(APPEND, vec![of_sink("lake", Some(7))]), Verdict::FromInput);
+        assert_eq!(
+            judge(UPSERT, Vec::new()),
+            Verdict::FromInput,
+            "to write a row again changes nothing"
+        );
+    }
+
+    #[test]
+    fn a_record_is_chosen_once_and_the_limit_counts_records() {
+        let pipeline = pipeline(&[("warehouse", APPEND)]);
+        let (mut choice, mut report) = (Choice::new(Some(2)), Report::new(&pipeline, false));
+        choice.add(&of_topic(Stage::Rule, "late", 7), Verdict::FromDeadLetter, &mut report);
+        choice.add(&of_sink("warehouse", Some(8)), Verdict::FromInput, &mut report);
+        choice.add(&of_sink("lake", Some(8)), Verdict::FromInput, &mut report);
+        choice.add(&of_topic(Stage::Rule, "late", 9), Verdict::FromDeadLetter, &mut report);
+        choice.add(&of_topic(Stage::Rule, "late", 10), Verdict::Guarded(1), &mut report);
+        assert_eq!((choice.dead_letters.len(), choice.inputs.len()), (1, 1));
+        assert_eq!((report.already, report.beyond, report.guarded.count), (1, 1, 1));
+    }
+}

@@ -1,0 +1,100 @@
+//! What came of a replay.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use weir_model::pipeline::Pipeline;
+
+/// Dead letters with the same fate, and the coordinates of the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Few {
+    pub count: u64,
+    pub first: String,
+}
+
+impl Few {
+    fn add(&mut self, coordinates: String) {
+        if self.count == 0 {
+            self.first = coordinates;
+        }
+        self.count += 1;
+    }
+}
+
+/// Counts of dead letters by what became of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub pipeline: String,
+    pub topic: String,
+    pub dry_run: bool,
+    /// Came back, or would.
+    pub replayed: u64,
+    /// Had come back before.
+    pub already: u64,
+    /// Came back before and were dead-lettered again.
+    pub guarded: Few,
+    /// Cannot come back, by the reason.
+    pub left: BTreeMap<String, Few>,
+    /// More than --limit allows.
+    pub beyond: u64,
+    /// Of a dry run: what the pipeline would do with the records now.
+    pub forecast: Option<Outlook>,
+}
+
+/// What would become of records that come back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Outlook {
+    pub pass: u64,
+    pub filtered: u64,
+    /// By reason.
+    pub dead: BTreeMap<String, u64>,
+}
+
+impl Report {
+    pub(crate) fn new(pipeline: &Pipeline, dry_run: bool) -> Report {
+        Report {
+            pipeline: pipeline.name.clone(),
+            topic: pipeline.input.topic.clone(),
+            dry_run,
+            replayed: 0,
+            already: 0,
+            guarded: Few::default(),
+            left: BTreeMap::new(),
+            beyond: 0,
+            forecast: None,
+        }
+    }
+
+    /// A dead letter whose record came back often enough.
+    pub(crate) fn guard(&mut self, coordinates: String) {
+        self.guarded.add(coordinates);
+    }
+
+    /// A dead letter whose record cannot come back.
+    pub(crate) fn leave(&mut self, why: String, coordinates: String) {
+        self.left.entry(why).or_default().add(coordinates);
+    }
+
+    /// Whether everything that was chosen has come back, now or before.
+    pub fn complete(&self) -> bool {
+        self.guarded.count == 0 && self.left.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_complete_when_nothing_stays_dead() {
+        let complete = Report { replayed: 9870, beyond: 5, ..Report::default() };
+        assert!(complete.complete());
+        let mut guarded = complete.clone();
+        guarded.guard("calls[0]@7".into());
+        guarded.guard("calls[0]@8".into());
+        assert!(!guarded.complete());
+        assert_eq!(guarded.guarded, Few { count: 2, first: "calls[0]@7".into() });
+        let mut left = complete;
+        left.leave("gone".into(), "calls[0]@7".into());
+        assert!(!left.complete());
+    }
+}

@@ -1,0 +1,132 @@
+//! One dead letter with everything that is known about it.
+
+use super::dead_letter::{DeadLetter, Home};
+use super::read;
+use crate::Result;
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use arrow::util::display::array_value_to_string;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use weir_codec::{Decoder, Registry, Schema};
+use weir_model::coordinates::RecordCoordinates;
+use weir_model::dead_letter::Header;
+use weir_model::fault::Stage;
+use weir_model::pipeline::Pipeline;
+
+/// The record's fields in the order of its schema, or why they cannot be shown.
+pub type Decoded = std::result::Result<Vec<(String, Value)>, String>;
+
+/// A dead letter with its content.
+#[derive(Debug, Clone)]
+pub struct WholeDeadLetter {
+    /// What is known without the content.
+    pub dead_letter: DeadLetter,
+    /// The record's key.
+    pub key: Option<Vec<u8>>,
+    /// The record's value.
+    pub value: Option<Vec<u8>>,
+    /// The record's own headers.
+    pub headers: Vec<Header>,
+}
+
+/// The dead letters of one record: there may be one from each sink.
+///
+/// # Errors
+/// The broker or a target is unavailable.
+pub async fn find(
+    pipeline: &Pipeline,
+    coordinates: &RecordCoordinates,
+) -> Result<Vec<WholeDeadLetter>> {
+    let mut found = tokio::task::block_in_place(|| in_topic(pipeline, coordinates))?;
+    for sink in &pipeline.sinks {
+        let target = weir_store::reader::open(pipeline, sink)?;
+        for dead_letter in read::of_sink(pipeline, sink).await? {
+            let Home::Table { id, .. } = dead_letter.home else { continue };
+            if !is_at(&dead_letter, coordinates) {
+                continue;
+            }
+            let content = target.dead_letter_content(id).await?.unwrap_or_default();
+            found.push(WholeDeadLetter {
+                key: dead_letter.key.clone(),
+                value: content.value,
+                headers: content.headers,
+                dead_letter,
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn is_at(dead_letter: &DeadLetter, coordinates: &RecordCoordinates) -> bool {
+    let (Home::Topic(at) | Home::Table { at, .. }) = &dead_letter.home;
+    dead_letter.origin.as_ref() == Some(coordinates) || at == coordinates
+}
+
+fn in_topic(pipeline: &Pipeline, coordinates: &RecordCoordinates) -> Result<Vec<WholeDeadLetter>> {
+    let mut found = Vec::new();
+    read::in_topic(pipeline, |dead_letter, record| {
+        if is_at(&dead_letter, coordinates) {
+            let headers = weir_kafka::DeadLetter::original_headers(record);
+            let owned =
+                |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), value.map(<[u8]>::to_vec));
+            found.push(WholeDeadLetter {
+                dead_letter,
+                key: record.key().map(<[u8]>::to_vec),
+                value: record.value().map(<[u8]>::to_vec),
+                headers: headers.into_iter().map(owned).collect(),
+            });
+        }
+    })?;
+    Ok(found)
+}
+
+/// Decodes the record of a dead letter with its own schema, as far as it can be decoded.
+pub async fn decode(pipeline: &Pipeline, whole: &WholeDeadLetter) -> Decoded {
+    let (Some(value), Some(id)) = (&whole.value, whole.dead_letter.schema_id) else {
+        return Err("it does not name a schema".into());
+    };
+    if whole.dead_letter.cut {
+        return Err("the dead letter holds only its beginning".into());
+    }
+    let registry = Registry::new(&pipeline.registry).map_err(|e| e.to_string())?;
+    // Its own schema shows every field. A schema that weir cannot read completely is replaced by
+    // the pipeline's.
+    let file = match whole.dead_letter.stage {
+        Stage::Sink => &pipeline.output.schema,
+        _ => &pipeline.input.schema,
+    };
+    let reader = match registry.schema(id).await {
+        Ok(schema) => schema,
+        Err(_) => Schema::load(file).map_err(|e| e.to_string())?,
+    };
+    let mut decoder =
+        Decoder::new(reader, registry, Handle::current()).map_err(|e| e.to_string())?;
+    let decoded = tokio::task::block_in_place(|| decoder.decode(&[Some(value)]))
+        .map_err(|e| e.to_string())?;
+    match decoded.faults.first() {
+        Some((_, fault)) => Err(format!("{}: {}", fault.reason, fault.detail)),
+        None => row(&decoded.batch).map_err(|e| e.to_string()),
+    }
+}
+
+/// The only row of a batch.
+fn row(batch: &RecordBatch) -> std::result::Result<Vec<(String, Value)>, ArrowError> {
+    let mut text = Vec::new();
+    let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
+    let mut writer = builder.build::<_, arrow::json::writer::LineDelimited>(&mut text);
+    writer.write(batch)?;
+    writer.finish()?;
+    let mut record: Value =
+        serde_json::from_slice(&text).map_err(|e| ArrowError::JsonError(e.to_string()))?;
+    let mut fields = Vec::new();
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let value = record[field.name()].take();
+        // Most readers take a JSON number for a double, and a decimal has to stay exact.
+        let decimal = matches!(field.data_type(), DataType::Decimal128(..)) && !value.is_null();
+        let value = if decimal { array_value_to_string(column, 0)?.into() } else { value };
+        fields.push((field.name().clone(), value));
+    }
+    Ok(fields)
+}

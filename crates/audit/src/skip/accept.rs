@@ -1,0 +1,247 @@
+//! Moves positions and puts that on record, in one transaction, while nobody else reads.
+
+use super::gaps::{Gap, Hop, Lost, find, outside};
+use crate::error::refuse;
+use crate::{Error, Result};
+use jiff::{Timestamp, Unit};
+use std::time::{Duration, Instant};
+use weir_kafka::{Consumer, Rebalance, TransactionalProducer, accepted_loss, admin};
+use weir_model::accepted_loss::{AcceptedLoss, Emitted, Skip};
+use weir_model::fault::Class;
+use weir_model::pipeline::{Pipeline, Sink};
+use weir_model::protocol::{Claim, Outcome, Partition};
+use weir_store::reader::Move;
+
+/// For the group to be joined, and for transactions of those who are gone to end.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Accepts what is lost at a hop; returns what is on record now, nothing if no position is outside
+/// its log.
+///
+/// # Errors
+/// When others are at work, when it cannot be told where to go on or how much is given up, or when
+/// a server is away.
+pub async fn accept(
+    pipeline: &Pipeline,
+    hop: Hop<'_>,
+    partition: Option<Partition>,
+    reason: &str,
+) -> Result<Vec<AcceptedLoss>> {
+    let mut outside = outside(pipeline, hop).await?;
+    outside.retain(|found| partition.is_none_or(|partition| partition == *found));
+    // A hop that has nothing to accept need not be stopped for it.
+    if outside.is_empty() {
+        return Ok(Vec::new());
+    }
+    tokio::task::block_in_place(|| check_stopped(pipeline, hop))?;
+    match hop {
+        Hop::Enricher => enricher(pipeline, partition, reason).await,
+        Hop::Sink(sink) => self::sink(pipeline, sink, &outside, reason).await,
+    }
+}
+
+fn chosen(gap: &Gap, partition: Option<Partition>) -> impl Iterator<Item = &Lost> {
+    gap.lost
+        .iter()
+        .filter(move |lost| partition.is_none_or(|partition| partition == lost.partition))
+}
+
+fn check_stopped(pipeline: &Pipeline, hop: Hop<'_>) -> Result<()> {
+    let mut members = admin::members(&pipeline.kafka, &hop.group(pipeline))?;
+    if members.is_empty() {
+        return Ok(());
+    }
+    members.sort();
+    refuse!(
+        "{} still has running members ({}): stop them first; one that was killed counts until its \
+         session times out, {} s",
+        hop.name(),
+        members.join(", "),
+        pipeline.kafka.session_timeout.as_secs_f32()
+    );
+}
+
+/// The moves of the positions, provided that enough is known to continue without losing or doubling
+/// more records.
+fn moves(gap: &Gap, hop: Hop<'_>, partition: Option<Partition>) -> Result<Vec<Skip>> {
+    let upstream = if matches!(hop, Hop::Enricher) { "input topic" } else { "output topic" };
+    if gap.moving {
+        refuse!(
+            "records keep arriving in the {upstream}, so the lost ones cannot be counted: stop what \
+             writes to it for a moment"
+        );
+    }
+    let skip = |lost: &Lost| {
+        lost.skip().map_err(|why| Error::Refused(format!("partition {}: {why}", lost.partition)))
+    };
+    chosen(gap, partition).map(skip).collect()
+}
+
+/// The group is joined, so that nobody else can; the position moves with the proof of membership,
+/// in the transaction that holds the record of the act. A member that comes in between makes the
+/// broker refuse it.
+async fn enricher(
+    pipeline: &Pipeline,
+    partition: Option<Partition>,
+    reason: &str,
+) -> Result<Vec<AcceptedLoss>> {
+    let consumer = tokio::task::block_in_place(|| join_alone(pipeline))?;
+    let gap = find(pipeline, Hop::Enricher).await?;
+    if partition.is_some() && gap.lost.len() > 1 {
+        refuse!(
+            "{} partitions have lost records, and only all of them together can be counted: accept \
+             them without --partition",
+            gap.lost.len()
+        );
+    }
+    let mut skips = moves(&gap, Hop::Enricher, partition)?;
+    if skips.is_empty() {
+        return Ok(Vec::new());
+    }
+    tokio::task::block_in_place(|| note_ends(pipeline, &mut skips))?;
+    let accepted_loss = AcceptedLoss {
+        hop: Hop::Enricher.name().into(),
+        topic: pipeline.input.topic.clone(),
+        records: gap.records(&skips),
+        skips,
+        reason: reason.into(),
+        at: now(),
+    };
+    let claims: Vec<Claim> = chosen(&gap, partition).filter_map(claim).collect();
+    tokio::task::block_in_place(|| commit(pipeline, &consumer, &claims, &accepted_loss))?;
+    Ok(vec![accepted_loss])
+}
+
+/// Nobody emits now, so what comes behind these ends comes from after the skip.
+fn note_ends(pipeline: &Pipeline, skips: &mut [Skip]) -> Result<()> {
+    let ends = |topic: &str| admin::describe(&pipeline.kafka, topic).map(Option::unwrap_or_default);
+    let (output, dead_letters) =
+        (ends(&pipeline.output.topic)?, ends(&pipeline.dead_letters.topic)?);
+    for skip in skips {
+        let end = |watermarks: &[admin::Watermarks]| {
+            watermarks
+                .iter()
+                .find(|watermarks| watermarks.partition == skip.partition)
+                .map_or(0, |watermarks| watermarks.end)
+        };
+        skip.emitted = Some(Emitted { output: end(&output), dead_letters: end(&dead_letters) });
+    }
+    Ok(())
+}
+
+fn claim(lost: &Lost) -> Option<Claim> {
+    let (next, progress) = lost.way.ok()?;
+    Some(Claim { partition: lost.partition, fence: 0, expected: lost.from, next, progress })
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn now() -> String {
+    let now = Timestamp::now();
+    now.round(Unit::Millisecond).unwrap_or(now).to_string()
+}
+
+/// A consumer that is the group's only member, after all transactions that touch the group's
+/// positions have ended.
+fn join_alone(pipeline: &Pipeline) -> Result<Consumer> {
+    let (kafka, topic, group) = (&pipeline.kafka, &pipeline.input.topic, pipeline.enricher_group());
+    let Some(all) = admin::partitions(kafka, topic)? else {
+        refuse!("topic {topic} does not exist");
+    };
+    let mut consumer = Consumer::join(kafka, &group, topic, "weir-skip")?;
+    let started = Instant::now();
+    while !owns(&mut consumer, &all)? {
+        if started.elapsed() > REQUEST_TIMEOUT {
+            refuse!("group {group} could not be joined within {} s", REQUEST_TIMEOUT.as_secs());
+        }
+        consumer.idle(POLL_TIMEOUT);
+    }
+    consumer.start(&[])?;
+    loop {
+        match consumer.stable(&all) {
+            Ok(_) => return Ok(consumer),
+            Err(error)
+                if error.class() != Class::Environment || started.elapsed() > REQUEST_TIMEOUT =>
+            {
+                return Err(error.into());
+            }
+            Err(_) => consumer.idle(POLL_TIMEOUT),
+        }
+    }
+}
+
+fn owns(consumer: &mut Consumer, all: &[Partition]) -> Result<bool> {
+    for report in consumer.rebalances() {
+        let Rebalance::Assigned(mut partitions) = report else { continue };
+        partitions.sort_unstable();
+        if partitions != all {
+            refuse!("an enricher has started in the meantime: stop it first");
+        }
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+fn commit(
+    pipeline: &Pipeline,
+    consumer: &Consumer,
+    claims: &[Claim],
+    accepted_loss: &AcceptedLoss,
+) -> Result<()> {
+    let transactional_id = format!("weir.{}.skip", pipeline.name);
+    let mut producer = TransactionalProducer::open(&pipeline.kafka, &transactional_id)?;
+    producer.begin()?;
+    accepted_loss::write(&mut producer, &pipeline.name, accepted_loss)?;
+    let outcome = producer.commit(Some((consumer, claims)));
+    let fault =
+        producer.fault().map_or_else(|| "no reason given".into(), |fault| fault.to_string());
+    match outcome {
+        Outcome::Committed => Ok(()),
+        Outcome::Refused => refuse!("nothing was changed: {fault}"),
+        Outcome::Unknown => refuse!(
+            "the answer to the commit was lost: {fault}; `weir skip` shows whether the position \
+             moved, and the record with it"
+        ),
+    }
+}
+
+/// The fence is incremented as for a new owner, so that the previous one can write no more; then
+/// position and record change together.
+async fn sink(
+    pipeline: &Pipeline,
+    sink: &Sink,
+    partitions: &[Partition],
+    reason: &str,
+) -> Result<Vec<AcceptedLoss>> {
+    let target = weir_store::reader::open(pipeline, sink)?;
+    let cluster = tokio::task::block_in_place(|| admin::cluster_id(&pipeline.kafka))?;
+    let acquired = target.acquire(&cluster, partitions).await?;
+    let mut gap = find(pipeline, Hop::Sink(sink)).await?;
+    gap.lost.retain(|lost| partitions.contains(&lost.partition));
+    let skips = moves(&gap, Hop::Sink(sink), None)?;
+    for (lost, skip) in gap.lost.iter().zip(&skips) {
+        let committed = acquired.iter().find(|acquired| acquired.partition == lost.partition);
+        let (Some(committed), Some(from), Ok((to, progress))) = (committed, lost.from, lost.way)
+        else {
+            continue;
+        };
+        let order = Move {
+            partition: lost.partition,
+            fence: committed.fence,
+            from,
+            to,
+            last: progress.last,
+            records: gap.records(&[*skip]).unwrap_or_default(),
+        };
+        if !target.accept(&cluster, &order, reason).await? {
+            refuse!(
+                "partition {}: a sink has started in the meantime and nothing was changed there: \
+                 stop it first",
+                lost.partition
+            );
+        }
+    }
+    let mut all = target.accepted_losses().await?;
+    all.retain(|accepted_loss| accepted_loss.topic == pipeline.output.topic);
+    Ok(all.split_off(all.len().saturating_sub(skips.len())))
+}

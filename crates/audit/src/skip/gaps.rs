@@ -1,0 +1,389 @@
+//! Which positions lie outside their log, where reading would go on, and what that would give up.
+//! Changes nothing.
+
+use super::choice::{Sighting, after_what_was_read, after_what_was_taken, given_up};
+use crate::counts::{self, ENRICHER, Positions, RecordCounts};
+use crate::lineage::{self, Chain};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+use weir_kafka::reader::{Span, scan};
+use weir_kafka::{Record, admin};
+use weir_model::accepted_loss::Skip;
+use weir_model::pipeline::{Pipeline, Sink};
+use weir_model::progress::Progress;
+use weir_model::protocol::{CommittedPosition, Halt, Offset, Partition, PartitionState};
+
+/// How long to look for a moment in which nobody writes what is being counted.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A service that reads.
+#[derive(Debug, Clone, Copy)]
+pub enum Hop<'a> {
+    Enricher,
+    Sink(&'a Sink),
+}
+
+/// A position outside its log.
+#[derive(Debug)]
+pub struct Lost {
+    pub partition: Partition,
+    /// The position, also one that was found again; `None` where nothing but the position store had
+    /// lost it.
+    pub from: Option<Offset>,
+    pub halt: Halt,
+    /// Where to go on with which counts, or why that cannot be told.
+    pub way: Way,
+}
+
+/// What was found at one hop.
+#[derive(Debug)]
+pub struct Gap {
+    pub lost: Vec<Lost>,
+    missing: Missing,
+    /// Whether somebody wrote while it was counted.
+    pub moving: bool,
+}
+
+/// Records that the counts miss once the positions are moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Missing {
+    /// Nobody counts what enters the topic.
+    Uncounted,
+    /// In front of the enricher: partitions of the source are not those of the topic.
+    Together(i128),
+    /// In front of a sink.
+    Each(BTreeMap<Partition, i128>),
+}
+
+/// All hops of a pipeline, in the order of the flow.
+pub fn hops(pipeline: &Pipeline) -> Vec<Hop<'_>> {
+    std::iter::once(Hop::Enricher).chain(pipeline.sinks.iter().map(Hop::Sink)).collect()
+}
+
+/// The partitions of a hop whose positions lie outside their log, without counting anything.
+///
+/// # Errors
+/// When the broker or a database is away.
+pub(crate) async fn outside(pipeline: &Pipeline, hop: Hop<'_>) -> Result<Vec<Partition>> {
+    let counts = counts::read(pipeline).await?;
+    let found = tokio::task::block_in_place(|| hop.halted(pipeline, &counts))?;
+    Ok(found.into_iter().map(|(found, _)| found.committed.partition).collect())
+}
+
+/// Looks at one hop.
+///
+/// # Errors
+/// When the broker or a database is away.
+pub async fn find(pipeline: &Pipeline, hop: Hop<'_>) -> Result<Gap> {
+    let started = Instant::now();
+    loop {
+        let before = counts::read(pipeline).await?;
+        let (lost, missing) = tokio::task::block_in_place(|| -> Result<_> {
+            let lost = hop.lost(pipeline, &before)?;
+            let missing = if lost.is_empty() {
+                Missing::Uncounted
+            } else {
+                hop.missing(pipeline, &before, &lost)?
+            };
+            Ok((lost, missing))
+        })?;
+        let moving = !lost.is_empty() && hop.moved(&lost, &before, &counts::read(pipeline).await?);
+        if !moving || started.elapsed() > REQUEST_TIMEOUT {
+            return Ok(Gap { lost, missing, moving });
+        }
+    }
+}
+
+impl Gap {
+    /// How many records these skips of it give up; `None` when nobody counts.
+    pub fn records(&self, skips: &[Skip]) -> Option<u64> {
+        let missing = match &self.missing {
+            Missing::Uncounted if skips.iter().all(|skip| skip.from.is_none()) => 0,
+            Missing::Uncounted => return None,
+            Missing::Together(missing) => *missing,
+            Missing::Each(each) => skips.iter().filter_map(|skip| each.get(&skip.partition)).sum(),
+        };
+        Some(given_up(missing, skips))
+    }
+
+    /// The moves of those positions for which a way is known.
+    pub fn skips(&self) -> Vec<Skip> {
+        self.lost.iter().filter_map(|lost| lost.skip().ok()).collect()
+    }
+}
+
+impl Lost {
+    /// The move, if it is known where to.
+    pub(crate) fn skip(&self) -> std::result::Result<Skip, &'static str> {
+        let (to, _) = self.way?;
+        Ok(Skip { partition: self.partition, from: self.from, to, emitted: None })
+    }
+}
+
+impl Hop<'_> {
+    /// As the audit calls it.
+    pub fn name(&self) -> &str {
+        match self {
+            Hop::Enricher => ENRICHER,
+            Hop::Sink(sink) => &sink.name,
+        }
+    }
+
+    /// The topic it reads.
+    pub fn topic<'a>(&self, pipeline: &'a Pipeline) -> &'a str {
+        match self {
+            Hop::Enricher => &pipeline.input.topic,
+            Hop::Sink(_) => &pipeline.output.topic,
+        }
+    }
+
+    /// Its consumer group.
+    pub(crate) fn group(&self, pipeline: &Pipeline) -> String {
+        match self {
+            Hop::Enricher => pipeline.enricher_group(),
+            Hop::Sink(sink) => pipeline.sink_group(&sink.name),
+        }
+    }
+
+    fn positions<'b>(&self, counts: &'b RecordCounts) -> Result<&'b Positions> {
+        match self {
+            Hop::Enricher => Ok(counts.enricher()),
+            Hop::Sink(sink) => counts
+                .sink(&sink.name)
+                .ok_or_else(|| Error::Refused(format!("no counts of sink {}", sink.name))),
+        }
+    }
+
+    fn halted(
+        &self,
+        pipeline: &Pipeline,
+        counts: &RecordCounts,
+    ) -> Result<Vec<(PartitionState, Halt)>> {
+        let mut found = counts::log(pipeline, self.topic(pipeline))?
+            .committed_positions(self.positions(counts)?);
+        if matches!(self, Hop::Enricher) {
+            mark_traces(pipeline, &mut found)?;
+        }
+        Ok(found.into_iter().filter_map(|found| found.halt().map(|halt| (found, halt))).collect())
+    }
+
+    fn lost(&self, pipeline: &Pipeline, counts: &RecordCounts) -> Result<Vec<Lost>> {
+        let halted = self.halted(pipeline, counts)?;
+        let chains = match self {
+            Hop::Enricher
+                if halted.iter().any(|(_, halt)| !matches!(halt, Halt::Expired { .. })) =>
+            {
+                lineage::read(pipeline, counts.accepted())?
+            }
+            _ => BTreeMap::new(),
+        };
+        let lost = halted.into_iter().map(|(mut found, halt)| {
+            let way = match self {
+                Hop::Enricher => enricher_way(pipeline, &mut found, halt, &chains)?,
+                Hop::Sink(_) => sink_way(pipeline, &found, halt, counts)?,
+            };
+            Ok(Lost { partition: found.committed.partition, from: found.committed.next, halt, way })
+        });
+        lost.collect()
+    }
+
+    /// What the counts miss when the positions are moved: by the arithmetic of the audit.
+    fn missing(
+        &self,
+        pipeline: &Pipeline,
+        counts: &RecordCounts,
+        lost: &[Lost],
+    ) -> Result<Missing> {
+        let mut positions = self.positions(counts)?.clone();
+        for lost in lost {
+            if let Ok((to, progress)) = lost.way {
+                positions.insert(lost.partition, (Some(to), progress));
+            }
+        }
+        let unread = counts::log(pipeline, self.topic(pipeline))?.unread(pipeline, &positions)?;
+        let read = |partition: &Partition| {
+            let (_, progress) = positions.get(partition).copied().unwrap_or_default();
+            i128::from(progress.counters.read)
+                + i128::from(unread.get(partition).copied().unwrap_or_default())
+        };
+        if let Hop::Sink(sink) = self {
+            let one = |(partition, (_, emitted)): (&Partition, &(Option<Offset>, Progress))| {
+                let given_up = i128::from(counts.given_up_in(&sink.name, *partition));
+                (*partition, i128::from(emitted.counters.written) - read(partition) - given_up)
+            };
+            return Ok(Missing::Each(counts.enricher().iter().map(one).collect()));
+        }
+        let Some(handed) = counts.handed() else { return Ok(Missing::Uncounted) };
+        let arrived: i128 = positions.keys().map(read).sum();
+        Ok(Missing::Together(i128::from(handed) - arrived - i128::from(counts.given_up(ENRICHER))))
+    }
+
+    /// Whether what was counted changed meanwhile.
+    fn moved(&self, lost: &[Lost], before: &RecordCounts, after: &RecordCounts) -> bool {
+        match self {
+            Hop::Enricher => {
+                before.handed() != after.handed() || before.enricher() != after.enricher()
+            }
+            Hop::Sink(sink) => {
+                let of = |counts: &RecordCounts, p| {
+                    (
+                        counts.enricher().get(p).copied(),
+                        counts.sink(&sink.name).and_then(|l| l.get(p)).copied(),
+                    )
+                };
+                lost.iter().any(|lost| of(before, &lost.partition) != of(after, &lost.partition))
+            }
+        }
+    }
+}
+
+/// Looks for output of partitions that have no position.
+fn mark_traces(pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> {
+    let unset: Vec<Partition> = found
+        .iter()
+        .filter(|f| f.committed.next.is_none())
+        .map(|f| f.committed.partition)
+        .collect();
+    if unset.is_empty() {
+        return Ok(());
+    }
+    for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
+        let traces = admin::traces(&pipeline.kafka, topic, &unset)?;
+        found
+            .iter_mut()
+            .filter(|f| traces.contains(&f.committed.partition))
+            .for_each(|f| f.has_output = true);
+    }
+    Ok(())
+}
+
+/// The position to continue at with its counters, or why it cannot be told.
+pub type Way = std::result::Result<(Offset, Progress), &'static str>;
+
+const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold all that was emitted, or not as one chain, so the counts cannot be \
+     found again; put the group's offsets back, with the metadata they had";
+
+/// A position that was forgotten is found again first; it may lie outside the log all the same,
+/// since Kafka forgets the positions of a topic that is deleted.
+fn enricher_way(
+    pipeline: &Pipeline,
+    found: &mut PartitionState,
+    halt: Halt,
+    chains: &BTreeMap<Partition, Chain>,
+) -> Result<Way> {
+    let chain = chains.get(&found.committed.partition);
+    match halt {
+        Halt::Expired { to, .. } => Ok(Ok((to, found.committed.progress))),
+        Halt::Truncated { .. } => {
+            let to = resume(pipeline, found, chain.is_some_and(|chain| chain.headless))?;
+            Ok(to.map(|to| (to, found.committed.progress)))
+        }
+        Halt::PositionMissing => {
+            let Some(counts) = chain.and_then(Chain::counts) else {
+                return Ok(Err(INCOMPLETE_LINEAGE));
+            };
+            let next = counts.last.map_or(found.low, |last| last + 1);
+            let mut again = PartitionState {
+                committed: CommittedPosition {
+                    next: Some(next),
+                    progress: counts,
+                    ..found.committed.clone()
+                },
+                ..*found
+            };
+            let Some(halt) = again.halt() else { return Ok(Ok((next, counts))) };
+            let way = enricher_way(pipeline, &mut again, halt, chains);
+            *found = again;
+            way
+        }
+    }
+}
+
+/// Where to go on in a log that ends before the position.
+fn resume(
+    pipeline: &Pipeline,
+    found: &PartitionState,
+    headless: bool,
+) -> Result<std::result::Result<Offset, &'static str>> {
+    let emitted = emitted(pipeline, found)?;
+    let mut left = Vec::new();
+    let span = Span {
+        partition: found.committed.partition,
+        from: Some(found.low),
+        until: Some(found.high),
+    };
+    scan(&pipeline.kafka, &pipeline.input.topic, &[span], |record| {
+        left.push((record.offset(), sighting(&record)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(after_what_was_read(found.low, left, &emitted, headless))
+}
+
+/// What was emitted from the offsets that the log holds now.
+fn emitted(pipeline: &Pipeline, found: &PartitionState) -> Result<BTreeMap<Offset, Sighting>> {
+    let mut emitted = BTreeMap::new();
+    for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
+        scan(&pipeline.kafka, topic, &[Span::all(found.committed.partition)], |record| {
+            if let Some(lineage) =
+                record.lineage().filter(|l| (found.low..found.high).contains(&l.source))
+            {
+                emitted.insert(lineage.source, sighting(&record));
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(emitted)
+}
+
+fn sighting(record: &Record<'_>) -> Sighting {
+    let hash = |key: &[u8]| {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        hasher.finish()
+    };
+    Sighting { timestamp_ms: record.timestamp_ms(), key: record.key().map(hash) }
+}
+
+/// Reading goes on at a record whose predecessor in the chain may be gone, so the end of the chain
+/// becomes what that record names.
+fn sink_way(
+    pipeline: &Pipeline,
+    found: &PartitionState,
+    halt: Halt,
+    counts: &RecordCounts,
+) -> Result<Way> {
+    let partition = found.committed.partition;
+    let mut progress = found.committed.progress;
+    let mut left = Vec::new();
+    let span = Span { partition, from: Some(found.low), until: Some(found.high) };
+    scan(&pipeline.kafka, &pipeline.output.topic, &[span], |record| {
+        left.extend(record.lineage().map(|lineage| (record.offset(), lineage)));
+        // Only a log that ends before the position has to be searched.
+        if matches!(halt, Halt::Truncated { .. }) || left.is_empty() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })?;
+    let restarted = counts.accepted().iter().filter(|a| a.hop == ENRICHER).flat_map(|a| &a.skips);
+    let restarted =
+        restarted.filter(|skip| skip.restarts()).any(|skip| skip.partition == partition);
+    let to = match halt {
+        Halt::Truncated { .. } => after_what_was_taken(
+            (found.low, found.high),
+            progress.last,
+            left.iter().copied(),
+            restarted,
+        ),
+        Halt::Expired { .. } | Halt::PositionMissing => Ok(found.low),
+    };
+    Ok(to.map(|to| {
+        if let Some((_, next)) = left.iter().find(|(offset, _)| *offset >= to) {
+            progress.last = (next.previous >= 0).then_some(next.previous);
+        }
+        (to, progress)
+    }))
+}

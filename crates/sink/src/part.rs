@@ -1,0 +1,314 @@
+//! A part of a batch: records as they were read, decoded into rows of the output schema.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use weir_codec::{Decoded, Decoder};
+use weir_kafka::{Records, dead_letter as kafka_dead_letter};
+use weir_model::coordinates::RecordCoordinates;
+use weir_model::dead_letter::DeadLetter;
+use weir_model::fault::{Fault, Stage};
+use weir_model::progress::{Counters, Progress};
+use weir_model::protocol::{Offset, Partition};
+use weir_store::target::Room;
+use weir_store::{Part, SourceRecords};
+
+/// Parts in use and parts to be used again: two batches are alive at a time.
+const MAX_SPARE: usize = 16;
+
+/// The memory of parts that were written, for the next ones.
+#[derive(Clone, Default)]
+pub(crate) struct SpareRecords(Arc<Mutex<Vec<Records>>>);
+
+impl SpareRecords {
+    pub(crate) fn take(&self) -> Records {
+        self.lock().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn put(&self, mut records: Records) {
+        records.clear();
+        let mut spare = self.lock();
+        if spare.len() < MAX_SPARE {
+            spare.push(records);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Records>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the records of a part, or of all parts of a batch, add up to.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// What each partition's counters gain: rows are written, faults are dead.
+    pub(crate) deltas: BTreeMap<Partition, Progress>,
+    /// The reasons of the records that are dead.
+    pub(crate) dead: Vec<String>,
+    pub(crate) num_records: usize,
+    pub(crate) num_bytes: usize,
+    /// The records' timestamps in their order, runs of equal ones together.
+    pub(crate) timestamps: Vec<(i64, usize)>,
+}
+
+impl Contents {
+    fn of(records: &Records, faults: &[(u32, Fault)]) -> Contents {
+        let mut contents = Contents {
+            dead: faults.iter().map(|(_, fault)| fault.reason.clone()).collect(),
+            num_records: records.len(),
+            num_bytes: records.bytes(),
+            ..Contents::default()
+        };
+        for run in runs(records) {
+            let num_records = run.len() as u64;
+            let last = run.clone().rev().find_map(|i| records.lineage(i));
+            let counters =
+                Counters { read: num_records, written: num_records, ..Counters::default() };
+            contents.gain(
+                records.partition(run.start),
+                &Progress { counters, last: last.map(|l| l.source), filtered_since: 0 },
+            );
+        }
+        for (index, _) in faults {
+            let partition = records.partition(*index as usize);
+            let delta = contents.deltas.entry(partition).or_default();
+            delta.counters.written -= 1;
+            delta.counters.dead += 1;
+        }
+        (0..records.len()).for_each(|i| contents.note_timestamp(records.timestamp_ms(i), 1));
+        contents
+    }
+
+    /// Adds the contents of the part that follows.
+    pub(crate) fn append(&mut self, next: Contents) {
+        next.deltas.iter().for_each(|(partition, delta)| self.gain(*partition, delta));
+        self.dead.extend(next.dead);
+        self.num_records += next.num_records;
+        self.num_bytes += next.num_bytes;
+        next.timestamps.into_iter().for_each(|(stamp, times)| self.note_timestamp(stamp, times));
+    }
+
+    fn gain(&mut self, partition: Partition, delta: &Progress) {
+        let before = self.deltas.entry(partition).or_default();
+        *before = before.then(delta);
+    }
+
+    fn note_timestamp(&mut self, timestamp_ms: i64, times: usize) {
+        match self.timestamps.last_mut() {
+            Some((last, count)) if *last == timestamp_ms => *count += times,
+            _ => self.timestamps.push((timestamp_ms, times)),
+        }
+    }
+}
+
+/// What decoding needs beside the records.
+pub(crate) struct PartDecoder {
+    pub(crate) decoder: Decoder,
+    /// The topic that the sink reads.
+    pub(crate) topic: Arc<str>,
+    pub(crate) spare: SpareRecords,
+}
+
+impl PartDecoder {
+    /// Decodes `records` and takes them. A record without lineage did not come through the enricher
+    /// and is a fault.
+    ///
+    /// # Errors
+    /// The registry is unavailable; `records` are untouched, to be tried again.
+    pub(crate) fn decode(
+        &mut self,
+        records: &mut Records,
+    ) -> Result<(Part, Contents), weir_codec::Error> {
+        let values: Vec<Option<&[u8]>> =
+            records.iter().map(|r| r.lineage().and(r.value())).collect();
+        let Decoded { batch, rows, faults } = self.decoder.decode(&values)?;
+        let faults: Vec<(u32, Fault)> = faults
+            .into_iter()
+            .map(|(index, fault)| (index, sink_fault(records, index, fault)))
+            .collect();
+        let contents = Contents::of(records, &faults);
+        let size = Room { records: records.len(), bytes: records.bytes() };
+        let dead_letters = faults
+            .into_iter()
+            .map(|(index, fault)| dead_letter(records, &self.topic, index as usize, fault))
+            .collect();
+        let records = PartRecords {
+            records: std::mem::take(records),
+            rows,
+            topic: self.topic.clone(),
+            spare: self.spare.clone(),
+        };
+        Ok((Part { rows: batch, records: Box::new(records), dead_letters, size }, contents))
+    }
+}
+
+/// The records of a part, for as long as the target needs them.
+struct PartRecords {
+    records: Records,
+    /// For each row its record.
+    rows: Vec<u32>,
+    topic: Arc<str>,
+    spare: SpareRecords,
+}
+
+impl Drop for PartRecords {
+    fn drop(&mut self) {
+        self.spare.put(std::mem::take(&mut self.records));
+    }
+}
+
+impl SourceRecords for PartRecords {
+    fn partition(&self, row: usize) -> Partition {
+        self.records.partition(self.rows[row] as usize)
+    }
+
+    fn source(&self, row: usize) -> Offset {
+        // A row has a lineage: records without one are faults.
+        self.records.lineage(self.rows[row] as usize).map_or(-1, |lineage| lineage.source)
+    }
+
+    fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {
+        dead_letter(&self.records, &self.topic, self.rows[row] as usize, fault)
+    }
+}
+
+fn dead_letter(records: &Records, topic: &str, index: usize, fault: Fault) -> DeadLetter {
+    let record = records.get(index);
+    let owned = |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), value.map(<[u8]>::to_vec));
+    DeadLetter {
+        coordinates: RecordCoordinates {
+            topic: topic.into(),
+            partition: record.partition(),
+            offset: record.offset(),
+        },
+        source: record.lineage().map(|lineage| lineage.source),
+        key: record.key().map(<[u8]>::to_vec),
+        value: record.value().map(<[u8]>::to_vec),
+        headers: record.headers().map(owned).collect(),
+        timestamp_ms: Some(record.timestamp_ms()).filter(|ms| *ms >= 0),
+        schema_id: record.value().and_then(kafka_dead_letter::schema_id),
+        fault,
+        column: None,
+        code: None,
+    }
+}
+
+/// A record whose source offset is not greater than that of the record before it: the topic holds a
+/// record twice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "offset {offset} came from input offset {source_offset}, but {last} was read before it: the \
+     topic holds records twice or out of order"
+)]
+pub(crate) struct OutOfOrder {
+    pub(crate) partition: Partition,
+    pub(crate) offset: Offset,
+    pub(crate) source_offset: Offset,
+    pub(crate) last: Offset,
+}
+
+/// Checks that the source offsets increase strictly within each partition, from the one that `last`
+/// gives. `restarts` (partition and offset) are the records at which they start over.
+pub(crate) fn check_order(
+    records: &Records,
+    restarts: &[(Partition, Offset)],
+    last: impl Fn(Partition) -> Option<Offset>,
+) -> Result<(), OutOfOrder> {
+    let mut lasts: BTreeMap<Partition, Option<Offset>> = BTreeMap::new();
+    for run in runs(records) {
+        let partition = records.partition(run.start);
+        let seen = lasts.entry(partition).or_insert_with(|| last(partition));
+        for i in run {
+            let Some(source_offset) = records.lineage(i).map(|l| l.source) else { continue };
+            let offset = records.offset(i);
+            match *seen {
+                Some(last) if source_offset <= last && !restarts.contains(&(partition, offset)) => {
+                    return Err(OutOfOrder { partition, offset, source_offset, last });
+                }
+                _ => *seen = Some(source_offset),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ranges of consecutive records of one partition. Records of a partition come in long runs, so that
+/// counting by runs is cheap.
+fn runs(records: &Records) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let partitions = records.partitions();
+    let mut start = 0;
+    partitions.chunk_by(|a, b| a == b).map(move |run| {
+        let range = start..start + run.len();
+        start = range.end;
+        range
+    })
+}
+
+fn sink_fault(records: &Records, index: u32, fault: Fault) -> Fault {
+    if records.lineage(index as usize).is_some() {
+        return Fault { stage: Stage::Sink, ..fault };
+    }
+    let detail = "the record has no weir-lineage header, so it did not come through the enricher";
+    Fault { stage: Stage::Sink, reason: "no_lineage".into(), detail: detail.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_model::lineage::{HEADER, Lineage};
+
+    fn records(list: &[(Partition, Offset, Option<Offset>)]) -> Records {
+        let mut records = Records::new();
+        for (partition, offset, source) in list {
+            records.push_parts(*partition, *offset, 7, None, Some(b"value"));
+            if let Some(source) = source {
+                let lineage = Lineage { source: *source, previous: -1, filtered: 0 };
+                records.push_header(HEADER, Some(&lineage.encode()));
+            }
+        }
+        records
+    }
+
+    fn contents(list: &[(Partition, Offset, Option<Offset>)], faults: &[u32]) -> Contents {
+        let fault = Fault { stage: Stage::Sink, reason: "r".into(), detail: "d".into() };
+        let faults: Vec<_> = faults.iter().map(|index| (*index, fault.clone())).collect();
+        Contents::of(&records(list), &faults)
+    }
+
+    #[test]
+    fn every_record_of_all_parts_is_counted_once() {
+        let mut contents =
+            contents(&[(0, 5, Some(50)), (0, 7, Some(51)), (1, 3, Some(9)), (0, 8, None)], &[1, 3]);
+        contents.append(super::tests::contents(&[(1, 4, Some(10)), (1, 5, None)], &[1]));
+        let of = |partition| {
+            let delta: &Progress = &contents.deltas[&partition];
+            (delta.counters.read, delta.counters.written, delta.counters.dead, delta.last)
+        };
+        assert_eq!(of(0), (3, 1, 2, Some(51)));
+        assert_eq!(of(1), (3, 2, 1, Some(10)));
+        assert_eq!((contents.num_records, contents.dead.len()), (6, 3));
+        assert_eq!(contents.timestamps, [(7, 6)]);
+    }
+
+    #[test]
+    fn a_record_that_comes_twice_is_noticed() {
+        let twice = records(&[(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, Some(50))]);
+        let error = check_order(&twice, &[], |_| None).unwrap_err();
+        assert_eq!(
+            (error.partition, error.offset, error.source_offset, error.last),
+            (0, 6, 50, 50)
+        );
+        let again = records(&[(0, 5, Some(50))]);
+        let error = check_order(&again, &[], |_| Some(50)).unwrap_err();
+        assert_eq!(error.offset, 5, "also when it came in an earlier part");
+        let good = [(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, None), (0, 7, Some(53))];
+        assert!(check_order(&records(&good), &[], |_| Some(49)).is_ok());
+    }
+
+    #[test]
+    fn source_offsets_start_over_at_the_given_record_only() {
+        let restarted = records(&[(0, 7, Some(50)), (0, 9, Some(1)), (0, 10, Some(2))]);
+        assert_eq!(check_order(&restarted, &[], |_| None).unwrap_err().offset, 9);
+        assert!(check_order(&restarted, &[(0, 9)], |_| None).is_ok());
+        assert!(check_order(&restarted, &[(1, 9), (0, 10)], |_| None).is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! A worker: one thread, one member of the sink's consumer group, and the loop of the protocol. What
+//! is owned, and where reading goes on, is decided by [`weir_model::protocol`].
+
+use crate::Error;
+use crate::dependency_health::DependencyHealth;
+use crate::metrics::Meters;
+use crate::part::PartDecoder;
+use crate::partition_control::PartitionControl;
+use crate::pending_write::PendingWrite;
+use crate::status::Status;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::runtime::Handle;
+use weir_codec::Decoder;
+use weir_kafka::Consumer;
+use weir_model::breaker::Breaker;
+use weir_model::fault::Class;
+use weir_model::pipeline::Pipeline;
+use weir_model::protocol::{Command, Partition, Term};
+use weir_service::{CancellationToken, Health, Heartbeat};
+use weir_store::Target;
+
+/// The longest time without a look at the consumer group.
+pub(crate) const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// Between two checks of lag and dependencies.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What all workers of a sink share.
+pub(crate) struct Shared {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) sink: String,
+    pub(crate) target: Arc<dyn Target>,
+    pub(crate) meters: Meters,
+    pub(crate) status: Status,
+    pub(crate) health: Health,
+    pub(crate) breaker: Mutex<Breaker>,
+    pub(crate) runtime: Handle,
+}
+
+impl Shared {
+    pub(crate) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See the module.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    name: String,
+    pub(crate) partitions: PartitionControl,
+    pub(crate) dependencies: DependencyHealth,
+    pub(crate) parts: PartDecoder,
+    pub(crate) pending: Option<PendingWrite>,
+    /// A failed read; what was read before it is written first.
+    pub(crate) read_error: Option<weir_kafka::Error>,
+    /// The target refused a batch permanently: check it before the next one.
+    pub(crate) unfit: bool,
+    /// Timestamp of the record committed last; `None` when there was nothing more to read.
+    pub(crate) last_timestamp: Option<i64>,
+    checked: Instant,
+}
+
+impl Worker {
+    /// Joins the consumer group as `name`.
+    ///
+    /// # Errors
+    /// The consumer cannot be created.
+    pub(crate) fn join(shared: Arc<Shared>, name: &str, decoder: Decoder) -> Result<Worker, Error> {
+        let Shared { pipeline, sink, health, meters, target, .. } = &*shared;
+        let topic = &pipeline.output.topic;
+        let consumer = Consumer::join(&pipeline.kafka, &pipeline.sink_group(sink), topic, name)?;
+        Ok(Worker {
+            partitions: PartitionControl::new(consumer, health, meters),
+            dependencies: DependencyHealth::new(health, sink, target.kind()),
+            parts: PartDecoder { decoder, topic: topic.as_str().into(), spare: Default::default() },
+            shared,
+            name: name.into(),
+            pending: None,
+            read_error: None,
+            unfit: false,
+            last_timestamp: None,
+            checked: Instant::now(),
+        })
+    }
+
+    /// Works until told to stop; the pending write is finished.
+    ///
+    /// # Errors
+    /// A fault in weir. Outages and refusals of the target are waited for.
+    pub(crate) fn run(
+        mut self,
+        heartbeat: &Heartbeat,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        while !stop.is_cancelled() {
+            heartbeat.beat();
+            self.partitions.poll_events();
+            match (self.partitions.next_command(), self.partitions.term()) {
+                _ if self.unfit => self.check_target()?,
+                _ if self.breaker_tripped() => self.stand_by()?,
+                (Some(command), _) => self.apply(command),
+                (None, Some(term)) => self.write_batch(term)?,
+                (None, None) => self.stand_by()?,
+            }
+            self.check_dependencies();
+        }
+        self.finish_write()
+    }
+
+    fn apply(&mut self, command: Command) {
+        let applied = match command {
+            Command::Acquire { term, partitions } => self.acquire(term, &partitions),
+            Command::Start { term, positions } => self.partitions.start(term, &positions),
+            Command::Halt { partition, halt } => {
+                self.partitions.halt(partition, halt);
+                Ok(())
+            }
+            Command::Reinitialize => {
+                self.partitions.reinitialized();
+                Ok(())
+            }
+        };
+        if let Err(error) = applied {
+            self.report_error(&error);
+        }
+    }
+
+    /// Fences, then reads the positions.
+    fn acquire(&mut self, term: Term, partitions: &[Partition]) -> Result<(), Error> {
+        let committed = self.shared.runtime.block_on(self.shared.target.acquire(partitions))?;
+        self.partitions.acquired(term, committed)?;
+        self.dependencies.kafka_answered();
+        self.dependencies.target_works();
+        Ok(())
+    }
+
+    /// Nothing to read: finishes the pending write, or waits for partitions.
+    fn stand_by(&mut self) -> Result<(), Error> {
+        match self.pending {
+            Some(_) => self.finish_write(),
+            None => {
+                self.partitions.idle(POLL_TIMEOUT);
+                Ok(())
+            }
+        }
+    }
+
+    /// The log lost records, or the broker is unavailable.
+    pub(crate) fn read_failed(&mut self, error: weir_kafka::Error) {
+        if error.class() == Class::Loss {
+            tracing::error!(%error, "the log does not hold the next records");
+            self.partitions.out_of_range();
+        } else {
+            self.report_error(&error.into());
+        }
+    }
+
+    /// The target refused a batch permanently. Operator action is required; when the target fits
+    /// again, the sink goes on by itself.
+    fn check_target(&mut self) -> Result<(), Error> {
+        self.finish_write()?;
+        let pause = match self.shared.runtime.block_on(self.shared.target.inspect()) {
+            Ok(mistakes) if mistakes.is_empty() => {
+                self.unfit = false;
+                return Ok(());
+            }
+            Ok(mistakes) => {
+                let list: Vec<String> = mistakes.into_iter().map(|m| m.what).collect();
+                self.dependencies.halt(&list.join("; "))
+            }
+            Err(error) => self.dependencies.failed(&error.into()),
+        };
+        self.partitions.idle(pause);
+        Ok(())
+    }
+
+    /// Whether too many records died for too long. Nothing is read from then on until a restart.
+    fn breaker_tripped(&mut self) -> bool {
+        let reason = self.shared.breaker().tripped().map(str::to_owned);
+        if let Some(reason) = &reason {
+            self.dependencies.halt(reason);
+        }
+        reason.is_some()
+    }
+
+    /// Publishes a failure and pauses for as long as it requires, as a member of the group.
+    pub(crate) fn report_error(&mut self, error: &Error) {
+        let pause = self.dependencies.failed(error);
+        self.partitions.idle(pause);
+    }
+
+    /// Lag, readiness and `/status` of a worker that may have nothing to do.
+    fn check_dependencies(&mut self) {
+        if self.checked.elapsed() < CHECK_INTERVAL {
+            return;
+        }
+        self.checked = Instant::now();
+        if let Err(error) = self.ping_dependencies() {
+            self.report_error(&error);
+        }
+        let now_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        let age_ms = self
+            .last_timestamp
+            .filter(|timestamp_ms| *timestamp_ms >= 0)
+            .map_or(0, |timestamp_ms| (now_ms - timestamp_ms).max(0));
+        self.shared.meters.age(Duration::from_millis(age_ms as u64));
+        self.publish_status();
+    }
+
+    /// Asks Kafka for the ends of the log and, when no write is pending, the target for an answer.
+    fn ping_dependencies(&mut self) -> Result<(), Error> {
+        self.partitions.check_lag()?;
+        self.dependencies.kafka_answered();
+        if self.pending.is_none() {
+            self.shared.runtime.block_on(self.shared.target.ping())?;
+            self.dependencies.target_answered();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn publish_status(&self) {
+        let (machine, lags) = (self.partitions.machine(), self.partitions.lags());
+        self.shared.status.publish(&self.name, &self.shared.sink, machine, lags);
+    }
+}

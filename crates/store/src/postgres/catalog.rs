@@ -1,0 +1,215 @@
+//! What the database says about the table that a sink shall fill.
+
+use crate::postgres::kind::PgType;
+use crate::postgres::{Error, Store};
+use deadpool_postgres::Transaction;
+use tokio_postgres::{IsolationLevel, Row};
+
+/// Everything about a table that matters to a sink.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    /// `pg_class.relkind`: r table, p partitioned table, v view …
+    pub(crate) kind: char,
+    /// The role may alter it.
+    pub(crate) owned: bool,
+    /// The role may INSERT.
+    pub(crate) insert: bool,
+    /// The role may SELECT and UPDATE.
+    pub(crate) update: bool,
+    /// Row level security applies to the role; COPY does not work then.
+    pub(crate) row_security: bool,
+    pub(crate) columns: Vec<TableColumn>,
+    /// Columns of each unique index that ON CONFLICT can use, sorted.
+    pub(crate) unique: Vec<Vec<String>>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct TableColumn {
+    pub(crate) name: String,
+    pub(crate) kind: PgType,
+    pub(crate) not_null: bool,
+    /// A value appears when none is given: default, identity.
+    pub(crate) filled: bool,
+    /// GENERATED ALWAYS AS (…): refuses values.
+    pub(crate) generated: bool,
+}
+
+/// What the role may do where the table is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Privileges {
+    pub(crate) role: String,
+    pub(crate) database: String,
+    pub(crate) schema_exists: bool,
+    pub(crate) create_schema: bool,
+    pub(crate) create_table: bool,
+    pub(crate) use_schema: bool,
+    /// weir's own tables exist.
+    pub(crate) prepared: bool,
+    /// The role may use them.
+    pub(crate) position_key: bool,
+}
+
+impl Store {
+    /// The rights of the role in `schema`, and the table in it when there is one: both as of one
+    /// moment, because a sink that starts at the same time may be making them.
+    pub(crate) async fn table_and_privileges(
+        &self,
+        schema: &str,
+        table: &str,
+    ) -> Result<(Privileges, Option<Table>), Error> {
+        let mut client = self.client().await?;
+        let look = async {
+            let snapshot = client
+                .build_transaction()
+                .isolation_level(IsolationLevel::RepeatableRead)
+                .read_only(true)
+                .start()
+                .await?;
+            Ok((rights(&snapshot, schema).await?, find(&snapshot, schema, table).await?))
+        };
+        look.await.map_err(|e| self.error(e))
+    }
+
+    /// The type that `text` names, `None` when there is none.
+    pub(crate) async fn named_type(&self, text: &str) -> Result<Option<PgType>, Error> {
+        let client = self.client().await?;
+        match client.query_opt(NAMED_TYPE, &[&text]).await {
+            Ok(row) => row.map(|r| named(&r, text)).transpose().map_err(|e| self.error(e)),
+            // Servers before version 16 raise an error for what is not even the form of a type.
+            Err(e) => match self.error(e) {
+                Error::Database { report, .. }
+                    if report.sqlstate.starts_with("42") || report.sqlstate.starts_with("22") =>
+                {
+                    Ok(None)
+                }
+                other => Err(other),
+            },
+        }
+    }
+}
+
+async fn rights(
+    snapshot: &Transaction<'_>,
+    schema: &str,
+) -> Result<Privileges, tokio_postgres::Error> {
+    let row = snapshot.query_one(PRIVILEGES, &[&schema]).await?;
+    Ok(Privileges {
+        role: row.try_get(0)?,
+        database: row.try_get(1)?,
+        schema_exists: row.try_get(2)?,
+        create_schema: row.try_get(3)?,
+        create_table: row.try_get(4)?,
+        use_schema: row.try_get(5)?,
+        prepared: row.try_get(6)?,
+        position_key: row.try_get(7)?,
+    })
+}
+
+async fn find(
+    snapshot: &Transaction<'_>,
+    schema: &str,
+    table: &str,
+) -> Result<Option<Table>, tokio_postgres::Error> {
+    let Some(row) = snapshot.query_opt(TABLE, &[&schema, &table]).await? else { return Ok(None) };
+    let oid: u32 = row.try_get(0)?;
+    let columns = snapshot.query(COLUMNS, &[&oid]).await?;
+    let unique = snapshot.query(UNIQUE, &[&oid]).await?;
+    Ok(Some(Table {
+        kind: row.try_get::<_, String>(1)?.chars().next().unwrap_or('?'),
+        owned: row.try_get(2)?,
+        insert: row.try_get(3)?,
+        update: row.try_get(4)?,
+        row_security: row.try_get(5)?,
+        columns: columns.iter().map(column).collect::<Result<_, _>>()?,
+        unique: unique.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?,
+    }))
+}
+
+const PRIVILEGES: &str = "SELECT current_user::text, current_database()::text, n.oid IS NOT NULL, \
+     has_database_privilege(current_database(), 'CREATE'), coalesce(has_schema_privilege(n.oid, 'CREATE'), false), \
+     coalesce(has_schema_privilege(n.oid, 'USAGE'), false), p.oid IS NOT NULL AND d.oid IS NOT NULL AND l.oid IS NOT NULL, \
+     coalesce(has_schema_privilege(w.oid, 'USAGE') AND has_table_privilege(p.oid, 'SELECT') AND has_table_privilege(p.oid, 'INSERT') \
+       AND has_table_privilege(p.oid, 'UPDATE') AND has_table_privilege(d.oid, 'INSERT'), false) \
+     FROM (SELECT $1::text AS wanted) q LEFT JOIN pg_namespace n ON n.nspname = q.wanted LEFT JOIN pg_namespace w ON w.nspname = 'weir' \
+     LEFT JOIN pg_class p ON p.relnamespace = w.oid AND p.relname = 'positions' \
+     LEFT JOIN pg_class d ON d.relnamespace = w.oid AND d.relname = 'dead_letters' \
+     LEFT JOIN pg_class l ON l.relnamespace = w.oid AND l.relname = 'accepted_losses'";
+
+const TABLE: &str = "SELECT c.oid, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), \
+     has_table_privilege(c.oid, 'INSERT') OR has_any_column_privilege(c.oid, 'INSERT'), \
+     has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE'), row_security_active(c.oid) \
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+
+/// A domain counts as its base type, whose binary format it has.
+const COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname)::text, \
+     coalesce(b.typtype, t.typtype) = 'e', CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, \
+     a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '' OR t.typdefault IS NOT NULL, a.attgenerated <> '' \
+     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
+     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+const UNIQUE: &str = "SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_index i \
+     JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n) ON k.n <= i.indnkeyatts \
+     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+     WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid";
+
+const NAMED_TYPE: &str = "SELECT coalesce(b.typname, t.typname)::text, coalesce(b.typtype, t.typtype) = 'e', t.typtypmod, \
+     format_type(t.oid, NULL) FROM pg_type t LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' WHERE t.oid = to_regtype($1)";
+
+fn column(row: &Row) -> Result<TableColumn, tokio_postgres::Error> {
+    let name: String = row.try_get(2)?;
+    let modifier: i32 = row.try_get(4)?;
+    Ok(TableColumn {
+        name: row.try_get(0)?,
+        kind: PgType {
+            shown: row.try_get(1)?,
+            scale: scale(&name, modifier),
+            is_enum: row.try_get(3)?,
+            name,
+        },
+        not_null: row.try_get(5)?,
+        filled: row.try_get(6)?,
+        generated: row.try_get(7)?,
+    })
+}
+
+fn named(row: &Row, text: &str) -> Result<PgType, tokio_postgres::Error> {
+    let name: String = row.try_get(0)?;
+    let full: String = row.try_get(3)?;
+    let modifier = text
+        .split_once('(')
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .map(|(inner, _)| inner.replace(' ', ""));
+    let scale = match (&modifier, name.as_str()) {
+        (Some(inner), "numeric") => {
+            Some(inner.split_once(',').and_then(|(_, s)| s.parse().ok()).unwrap_or(0))
+        }
+        _ => scale(&name, row.try_get(2)?),
+    };
+    let shown = match (modifier, full.split_once(' ')) {
+        (None, _) => full,
+        // PostgreSQL writes the modifier after the type's first word where a time zone follows.
+        (Some(inner), Some((first, zone))) if zone.starts_with("with") => {
+            format!("{first}({inner}) {zone}")
+        }
+        (Some(inner), _) => format!("{full}({inner})"),
+    };
+    Ok(PgType { shown, is_enum: row.try_get(1)?, scale, name })
+}
+
+/// `numeric(p,s)` keeps its scale in the low eleven bits of the modifier.
+fn scale(name: &str, modifier: i32) -> Option<i32> {
+    const HEADER: i32 = 4;
+    (name == "numeric" && modifier >= HEADER).then(|| (((modifier - HEADER) & 0x7ff) ^ 1024) - 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_modifier_of_numeric_holds_its_scale() {
+        assert_eq!(scale("numeric", ((10 << 16) | 2) + 4), Some(2));
+        assert_eq!(scale("numeric", -1), None);
+        assert_eq!(scale("varchar", 54), None);
+    }
+}

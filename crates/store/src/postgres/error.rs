@@ -1,0 +1,212 @@
+//! What can go wrong with PostgreSQL, and what that means for the batch at hand.
+
+use std::time::Duration;
+use tokio_postgres::error::DbError;
+use weir_model::fault::Class;
+
+/// A failure while talking to PostgreSQL. Whatever it was, the transaction it happened in did not
+/// commit; the one exception, a lost answer to COMMIT, is
+/// [`weir_model::protocol::Outcome::Unknown`] and not an error. Never holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection URL cannot be used; says why without repeating it.
+    #[error("the connection URL is not usable: {0}")]
+    Url(String),
+    /// The server cannot be reached, or the connection broke.
+    #[error("{place}: {reason}")]
+    Unreachable {
+        /// host:port/database.
+        place: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The server answered with an error.
+    #[error("{place}: {} ({}){}", .report.message, .report.sqlstate, .report.tail())]
+    Database {
+        /// host:port/database.
+        place: String,
+        /// The server's answer.
+        report: Box<Report>,
+    },
+    /// The server took longer than it may.
+    #[error("{place}: no answer within {} s while {doing}", .after.as_secs())]
+    Slow {
+        /// host:port/database.
+        place: String,
+        /// What was being done.
+        doing: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The position rows were written for another Kafka cluster.
+    #[error(
+        "weir.positions holds positions of {pipeline}/{sink} in topic {topic} of Kafka cluster {recorded}, but this is cluster {actual}: \
+         offsets of one cluster mean nothing in another"
+    )]
+    OtherCluster {
+        /// The pipeline.
+        pipeline: String,
+        /// The sink.
+        sink: String,
+        /// The topic.
+        topic: String,
+        /// Cluster id in the row.
+        recorded: String,
+        /// Cluster id of the brokers at hand.
+        actual: String,
+    },
+    /// An Arrow batch that is not of the schema the layout was made for; a bug of the caller.
+    #[error("the batch does not match the table's layout: {0}")]
+    Batch(String),
+}
+
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> crate::Error {
+        crate::Error::new(error.class(), error)
+    }
+}
+
+/// An error answer of the server.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Five characters, see PostgreSQL's appendix "Error Codes".
+    pub sqlstate: String,
+    /// The primary message.
+    pub message: String,
+    /// The detail message.
+    pub detail: Option<String>,
+    /// Column, where the server names one.
+    pub column: Option<String>,
+    /// Constraint, where the server names one.
+    pub constraint: Option<String>,
+    /// 0-based row within the COPY that the server was reading when it failed. A hint: later by
+    /// some rows for constraints that are checked in bulk.
+    pub row: Option<usize>,
+}
+
+impl Report {
+    pub(crate) fn of(error: &DbError) -> Report {
+        let context = error.where_().and_then(copy_context);
+        Report {
+            sqlstate: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
+            column: error
+                .column()
+                .map(str::to_owned)
+                .or_else(|| context.as_ref().and_then(|c| c.1.clone())),
+            constraint: error.constraint().map(str::to_owned),
+            row: context.map(|c| c.0),
+        }
+    }
+
+    fn tail(&self) -> String {
+        self.detail.as_ref().map(|d| format!("; {d}")).unwrap_or_default()
+    }
+
+    /// What the SQLSTATE says about whose fault it is.
+    pub fn class(&self) -> Class {
+        match self.sqlstate.as_str() {
+            // While rows are read it means too few bytes for a column: its type is not the one that
+            // was planned for. (Connection poolers use the same code for their own troubles.)
+            "08P01" if self.row.is_some() => Class::Configuration,
+            code => class_of(code),
+        }
+    }
+}
+
+impl Error {
+    /// Whose fault it is, and with it what happens next.
+    pub fn class(&self) -> Class {
+        match self {
+            Error::Unreachable { .. } | Error::Slow { .. } => Class::Environment,
+            Error::Url(_) | Error::Batch(_) => Class::Configuration,
+            Error::OtherCluster { .. } => Class::Loss,
+            Error::Database { report, .. } => report.class(),
+        }
+    }
+
+    /// The server's SQLSTATE, when it answered.
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.report().map(|r| r.sqlstate.as_str())
+    }
+
+    pub(crate) fn report(&self) -> Option<&Report> {
+        match self {
+            Error::Database { report, .. } => Some(report),
+            _ => None,
+        }
+    }
+}
+
+/// Classes 22 and 23 are a value's fault; everything the operator of the database mends by itself
+/// or by hand is the environment's; the rest is configuration. An unknown code is taken for
+/// configuration: that halts and loses nothing.
+fn class_of(sqlstate: &str) -> Class {
+    match sqlstate {
+        // The bytes do not have the column's binary format: the column is not of the type that was
+        // planned for.
+        "22P03" | "22P04" => Class::Configuration,
+        // A value that exceeds a limit of the server, as a text too long for its index: its
+        // neighbours fit.
+        "54000" => Class::Record,
+        // Deferred or not, the server says that it went another way than asked: only the position
+        // row knows.
+        "40003" | "08007" => Class::Environment,
+        _ => match sqlstate.get(..2).unwrap_or_default() {
+            "22" | "23" => Class::Record,
+            // connection, read-only node, transaction timeouts, authentication, conflicts,
+            // resources, locks, operator, disk
+            "08" | "25" | "28" | "40" | "53" | "55" | "57" | "58" => Class::Environment,
+            _ => Class::Configuration,
+        },
+    }
+}
+
+/// `COPY calls, line 12, column caller_name` → row 11 and the column. Servers with another language
+/// in `lc_messages` say it differently; then there is no hint and bisecting goes by halves.
+fn copy_context(context: &str) -> Option<(usize, Option<String>)> {
+    let line = context.lines().find(|l| l.starts_with("COPY "))?;
+    let (_, rest) = line.rsplit_once(", line ")?;
+    let (number, column) = match rest.split_once(", column ") {
+        Some((number, column)) => (number, Some(column)),
+        None => (rest, None),
+    };
+    let number: usize = number.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
+    Some((number.checked_sub(1)?, column.map(|c| c.split(':').next().unwrap_or(c).to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_values_are_the_records_fault() {
+        for code in ["22001", "22003", "22008", "22021", "23502", "23505", "23514", "54000"] {
+            assert_eq!(class_of(code), Class::Record, "{code}");
+        }
+        for code in [
+            "08006", "57P01", "57P03", "57014", "53300", "53100", "25006", "25P03", "40001",
+            "40P01", "55P03", "28P01", "40003", "58030",
+        ] {
+            assert_eq!(class_of(code), Class::Environment, "{code}");
+        }
+        for code in [
+            "42501", "42P01", "42703", "42804", "3D000", "3F000", "22P03", "22P04", "0A000",
+            "XX001", "P0001", "",
+        ] {
+            assert_eq!(class_of(code), Class::Configuration, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_servers_context_names_row_and_column() {
+        assert_eq!(
+            copy_context("COPY telecom_data, line 5001, column caller_name"),
+            Some((5000, Some("caller_name".into())))
+        );
+        assert_eq!(copy_context("COPY t, line 3"), Some((2, None)));
+        assert_eq!(copy_context("COPY t, Zeile 3, Spalte x"), None);
+        assert_eq!(copy_context("SQL statement \"…\""), None);
+    }
+}

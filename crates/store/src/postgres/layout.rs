@@ -1,0 +1,163 @@
+//! How rows of one sink look on their way into its table.
+
+use crate::postgres::kind::Wire;
+use crate::postgres::sql::{ident, idents, qualified};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use pgpq::encoders::{EncoderBuilder, StringEncoderBuilder};
+use pgpq::pg_schema::PostgresType;
+use std::collections::HashMap;
+use std::sync::Arc;
+use weir_model::pipeline::Mode;
+
+/// Where the values of a column come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The field of the output schema with this index.
+    Field(usize),
+    /// `weir_topic`.
+    Topic,
+    /// `weir_partition`.
+    Partition,
+    /// `weir_offset`.
+    Offset,
+}
+
+/// Names of the lineage columns, in their order.
+pub(crate) const LINEAGE: [(&str, Source); 3] = [
+    ("weir_topic", Source::Topic),
+    ("weir_partition", Source::Partition),
+    ("weir_offset", Source::Offset),
+];
+
+/// One column of the table that weir fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) source: Source,
+    pub(crate) wire: Wire,
+}
+
+/// The order and the form in which a sink's rows enter its table. Made by [`super::TableCheck`]; shared by
+/// all workers of the sink.
+#[derive(Debug)]
+pub struct Layout {
+    pub(crate) columns: Vec<Column>,
+    /// What batches given to `encode` look like.
+    pub(crate) input: SchemaRef,
+    /// What pgpq encodes.
+    pub(crate) output: SchemaRef,
+    pub(crate) encoders: HashMap<String, EncoderBuilder>,
+    pub(crate) copy: String,
+    pub(crate) upsert: Option<Upsert>,
+}
+
+/// The statements of an upsert: rows enter a temporary table first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upsert {
+    pub(crate) stage: String,
+    pub(crate) clear: String,
+    pub(crate) merge: String,
+}
+
+/// Orders the rows of a batch in the temporary table.
+pub(crate) const ORDINAL: &str = "weir_row";
+
+impl Layout {
+    pub(crate) fn new(
+        schema: &str,
+        table: &str,
+        input: SchemaRef,
+        columns: Vec<Column>,
+        mode: &Mode,
+    ) -> Result<Layout, pgpq::error::ErrorKind> {
+        let mut fields: Vec<Field> =
+            columns.iter().map(|c| Field::new(&c.name, c.wire.arrow.clone(), true)).collect();
+        let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+        let upsert = match mode {
+            Mode::Append => None,
+            Mode::Upsert { key } => Some(Upsert::new(schema, table, &names, key)),
+        };
+        let into = match &upsert {
+            None => format!("{} ({})", qualified(schema, table), idents(names.iter().copied())),
+            Some(_) => {
+                fields.push(Field::new(ORDINAL, arrow::datatypes::DataType::Int32, false));
+                format!("{} ({})", ident(STAGE), idents(names.iter().copied().chain([ORDINAL])))
+            }
+        };
+        let mut encoders = HashMap::with_capacity(fields.len());
+        for (index, field) in fields.iter().enumerate() {
+            let field = Arc::new(field.clone());
+            let encoder = match columns.get(index).is_some_and(|c| c.wire.jsonb) {
+                true => EncoderBuilder::String(StringEncoderBuilder::new_with_output(
+                    field.clone(),
+                    PostgresType::Jsonb,
+                )?),
+                false => EncoderBuilder::try_new(field.clone())?,
+            };
+            encoders.insert(field.name().clone(), encoder);
+        }
+        Ok(Layout {
+            columns,
+            input,
+            output: Arc::new(Schema::new(fields)),
+            encoders,
+            copy: format!("COPY {into} FROM STDIN (FORMAT binary)"),
+            upsert,
+        })
+    }
+}
+
+/// The temporary table; connections are shared between sinks of one process, so it is made anew for
+/// each transaction.
+const STAGE: &str = "weir_stage";
+
+impl Upsert {
+    fn new(schema: &str, table: &str, names: &[&str], key: &[String]) -> Upsert {
+        let target = qualified(schema, table);
+        let (columns, keys) =
+            (idents(names.iter().copied()), idents(key.iter().map(String::as_str)));
+        let updates: Vec<String> = names
+            .iter()
+            .filter(|n| !key.iter().any(|k| k == *n))
+            .map(|n| format!("{0} = EXCLUDED.{0}", ident(n)))
+            .collect();
+        let action = if updates.is_empty() {
+            "NOTHING".to_owned()
+        } else {
+            format!("UPDATE SET {}", updates.join(", "))
+        };
+        let stage = ident(STAGE);
+        Upsert {
+            stage: format!(
+                "CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS SELECT {columns}, 0::integer AS {ORDINAL} FROM {target} WITH NO DATA"
+            ),
+            clear: format!("DELETE FROM {stage}"),
+            merge: format!(
+                "INSERT INTO {target} ({columns}) SELECT DISTINCT ON ({keys}) {columns} FROM {stage} ORDER BY {keys}, {ORDINAL} DESC \
+                 ON CONFLICT ({keys}) DO {action}"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upsert_keeps_the_last_row_of_a_key() {
+        let upsert = Upsert::new("shop", "stock", &["sku", "left"], &["sku".to_owned()]);
+        assert!(upsert.merge.contains("DISTINCT ON (\"sku\")"));
+        assert!(
+            upsert
+                .merge
+                .ends_with("ON CONFLICT (\"sku\") DO UPDATE SET \"left\" = EXCLUDED.\"left\"")
+        );
+    }
+
+    #[test]
+    fn a_table_of_keys_alone_has_nothing_to_update() {
+        let upsert = Upsert::new("shop", "seen", &["sku"], &["sku".to_owned()]);
+        assert!(upsert.merge.ends_with("DO NOTHING"));
+    }
+}

@@ -1,0 +1,82 @@
+//! What people and the audit want to see: counts and a few rows.
+
+use crate::postgres::positions::prepared;
+use crate::postgres::sql::qualified;
+use crate::postgres::{Error, Store};
+use crate::reader::{ReasonCount, Sample};
+use tokio_postgres::SimpleQueryMessage;
+
+impl Store {
+    /// Counts the rows of a table by reading it; 0 when there is no such table.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or the role may not read.
+    pub async fn count_rows(&self, schema: &str, table: &str) -> Result<u64, Error> {
+        let name = qualified(schema, table);
+        let client = self.client().await?;
+        let there = client
+            .query_one("SELECT to_regclass($1) IS NOT NULL", &[&name])
+            .await
+            .map_err(|e| self.error(e))?;
+        if !there.try_get(0).map_err(|e| self.error(e))? {
+            return Ok(0);
+        }
+        let row = client
+            .query_one(&format!("SELECT count(*) FROM {name}"), &[])
+            .await
+            .map_err(|e| self.error(e))?;
+        row.try_get::<_, i64>(0).map(|n| n as u64).map_err(|e| self.error(e))
+    }
+
+    /// A sink's dead letters by reason, most frequent first; none when weir was never prepared in
+    /// this database.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or the role may not read.
+    pub async fn dead_letter_reasons(
+        &self,
+        pipeline: &str,
+        sink: &str,
+    ) -> Result<Vec<ReasonCount>, Error> {
+        let client = self.client().await?;
+        if !prepared(&client).await.map_err(|e| self.error(e))? {
+            return Ok(Vec::new());
+        }
+        let rows = client.query(REASONS, &[&pipeline, &sink]).await.map_err(|e| self.error(e))?;
+        let reason = |row: &tokio_postgres::Row| {
+            let count = row.try_get::<_, i64>(1)? as u64;
+            Ok(ReasonCount {
+                reason: row.try_get(0)?,
+                count,
+                example: row.try_get(2)?,
+                detail: row.try_get(3)?,
+            })
+        };
+        rows.iter().map(reason).collect::<Result<_, _>>().map_err(|e| self.error(e))
+    }
+
+    /// Any `limit` rows of a table.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, the table is not there or the role may not read.
+    pub async fn sample(&self, schema: &str, table: &str, limit: usize) -> Result<Sample, Error> {
+        let query = format!("SELECT * FROM {} LIMIT {limit}", qualified(schema, table));
+        let mut sample = Sample { columns: Vec::new(), rows: Vec::new() };
+        // The simple protocol gives every type as the text people know.
+        for message in self.client().await?.simple_query(&query).await.map_err(|e| self.error(e))? {
+            match message {
+                SimpleQueryMessage::RowDescription(columns) => {
+                    sample.columns = columns.iter().map(|c| c.name().to_owned()).collect()
+                }
+                SimpleQueryMessage::Row(row) => sample
+                    .rows
+                    .push((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect()),
+                _ => {}
+            }
+        }
+        Ok(sample)
+    }
+}
+
+const REASONS: &str = "SELECT reason, count(*), (array_agg(format('%s[%s]@%s', topic, partition, \"offset\") ORDER BY id))[1], \
+     (array_agg(detail ORDER BY id))[1] FROM weir.dead_letters WHERE pipeline = $1 AND sink = $2 GROUP BY reason ORDER BY count(*) DESC, reason";

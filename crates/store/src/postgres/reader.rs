@@ -1,0 +1,127 @@
+//! The read side of a table in PostgreSQL.
+
+use crate::postgres::{Error, PositionKey, Store, TableCheck};
+use crate::reader::{
+    DeadLetterContent, Move, ReasonCount, Sample, SinkPosition, StoredDeadLetter, TargetCheck,
+    TargetReader,
+};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use weir_model::accepted_loss::AcceptedLoss;
+use weir_model::pipeline::{self, Pipeline};
+use weir_model::protocol::{CommittedPosition, Partition};
+
+/// A command asks one thing after the other; taking partitions over needs a second connection.
+const CONNECTIONS: usize = 3;
+
+/// See the module.
+pub struct Reader {
+    store: Store,
+    table: pipeline::Postgres,
+    name: String,
+    pipeline: String,
+    sink: String,
+    /// The topic that the sink reads.
+    topic: String,
+}
+
+impl Reader {
+    /// The table of the sink `sink`. Connects on first use only.
+    ///
+    /// # Errors
+    /// The URL cannot be used.
+    pub fn new(
+        pipeline: &Pipeline,
+        sink: &str,
+        table: &pipeline::Postgres,
+    ) -> Result<Reader, Error> {
+        let application = format!("reader {}/{sink}", pipeline.name);
+        Ok(Reader {
+            store: Store::new(&table.url, &application, CONNECTIONS)?,
+            name: format!("{}.{}", table.schema, table.table),
+            table: table.clone(),
+            pipeline: pipeline.name.clone(),
+            sink: sink.into(),
+            topic: pipeline.output.topic.clone(),
+        })
+    }
+
+    fn position_key(&self, cluster: &str) -> PositionKey {
+        PositionKey {
+            pipeline: self.pipeline.clone(),
+            sink: self.sink.clone(),
+            topic: self.topic.clone(),
+            cluster: cluster.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl TargetReader for Reader {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn positions(&self) -> Result<Vec<SinkPosition>, crate::Error> {
+        Ok(self.store.positions(&self.pipeline, &self.sink).await?)
+    }
+
+    async fn accepted_losses(&self) -> Result<Vec<AcceptedLoss>, crate::Error> {
+        Ok(self.store.accepted_losses(&self.pipeline, &self.sink).await?)
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<StoredDeadLetter>, crate::Error> {
+        Ok(self.store.dead_letters(&self.pipeline, &self.sink).await?)
+    }
+
+    async fn dead_letter_content(
+        &self,
+        id: i64,
+    ) -> Result<Option<DeadLetterContent>, crate::Error> {
+        Ok(self.store.dead_letter_content(id).await?)
+    }
+
+    async fn dead_letter_reasons(&self) -> Result<Vec<ReasonCount>, crate::Error> {
+        Ok(self.store.dead_letter_reasons(&self.pipeline, &self.sink).await?)
+    }
+
+    async fn count_rows(&self) -> Result<u64, crate::Error> {
+        Ok(self.store.count_rows(&self.table.schema, &self.table.table).await?)
+    }
+
+    async fn sample(&self, limit: usize) -> Result<Sample, crate::Error> {
+        Ok(self.store.sample(&self.table.schema, &self.table.table, limit).await?)
+    }
+
+    async fn check(&self, schema: &SchemaRef) -> Result<TargetCheck, crate::Error> {
+        let check = self.store.check(&self.sink, &self.table, schema).await?;
+        Ok(TargetCheck { outlook: outlook(&check), mistakes: check.mistakes })
+    }
+
+    async fn acquire(
+        &self,
+        cluster: &str,
+        partitions: &[Partition],
+    ) -> Result<Vec<CommittedPosition>, crate::Error> {
+        Ok(self.store.acquire(&self.position_key(cluster), partitions).await?)
+    }
+
+    async fn accept(&self, cluster: &str, to: &Move, reason: &str) -> Result<bool, crate::Error> {
+        Ok(self.store.accept(&self.position_key(cluster), to, reason).await?)
+    }
+
+    async fn clear(&self) -> Result<(), crate::Error> {
+        Ok(self.store.clear(&self.pipeline, &self.sink).await?)
+    }
+}
+
+/// What the sink will do to the database when it starts.
+fn outlook(check: &TableCheck) -> String {
+    let num_added = check.statements.iter().filter(|s| s.starts_with("ALTER TABLE")).count();
+    match (check.statements.iter().any(|s| s.starts_with("CREATE TABLE")), num_added) {
+        (true, _) => "will be created".into(),
+        (false, 0) => "fits".into(),
+        (false, 1) => "fits; 1 column will be added".into(),
+        (false, num_added) => format!("fits; {num_added} columns will be added"),
+    }
+}

@@ -1,0 +1,241 @@
+//! The write side of a table in PostgreSQL.
+
+use crate::postgres::encode::{Encoded, Origins};
+use crate::postgres::write::Write;
+use crate::postgres::{Error, Layout, PositionKey, Store, TableCheck};
+use crate::target::{Part, Room, SourceRecords, Target, Transaction, Written};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use std::sync::{Arc, PoisonError, RwLock};
+use weir_model::dead_letter::DeadLetter;
+use weir_model::fault::{Class, Fault};
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::{self, Batch, Pipeline};
+use weir_model::protocol::{Claim, CommittedPosition, Offset, Partition};
+
+/// Records in one transaction, whatever `batch.records` allows. More add little speed: each 10,000
+/// records take 15 MiB, because two transactions are alive at a time, and longer to repeat. Measured
+/// with `drain_bench` of weir-sink.
+const MAX_RECORDS: usize = 30_000;
+
+/// Connections beside those of the workers: taking partitions over needs one to wait and one to
+/// terminate a predecessor's.
+const SPARE_CONNECTIONS: usize = 3;
+
+/// See the module.
+pub struct Postgres {
+    store: Store,
+    position_key: PositionKey,
+    table: pipeline::Postgres,
+    schema: SchemaRef,
+    /// The pipeline's input topic, which lineage refers to.
+    source: String,
+    limits: Batch,
+    /// Replaced when the table changed.
+    layout: RwLock<Option<Arc<Layout>>>,
+}
+
+impl Postgres {
+    /// The table of the sink `sink`; `schema` is the output schema, `cluster` the id of the Kafka
+    /// cluster. Connects on first use only.
+    ///
+    /// # Errors
+    /// The URL cannot be used.
+    pub fn new(
+        pipeline: &Pipeline,
+        sink: &str,
+        table: &pipeline::Postgres,
+        schema: SchemaRef,
+        cluster: &str,
+    ) -> Result<Postgres, Error> {
+        let application = format!("sink {}/{sink}", pipeline.name);
+        let connections = pipeline.workers.sink + SPARE_CONNECTIONS;
+        Ok(Postgres {
+            store: Store::new(&table.url, &application, connections)?,
+            position_key: PositionKey {
+                pipeline: pipeline.name.clone(),
+                sink: sink.into(),
+                topic: pipeline.output.topic.clone(),
+                cluster: cluster.into(),
+            },
+            table: table.clone(),
+            schema,
+            source: pipeline.input.topic.clone(),
+            limits: pipeline.batch.clone(),
+            layout: RwLock::default(),
+        })
+    }
+
+    async fn check(&self) -> Result<TableCheck, Error> {
+        self.store.check(&self.position_key.sink, &self.table, &self.schema).await
+    }
+
+    fn adopt(&self, check: TableCheck) {
+        let layout = check.layout.map(Arc::new);
+        *self.layout.write().unwrap_or_else(PoisonError::into_inner) = layout;
+    }
+
+    fn layout(&self) -> Option<Arc<Layout>> {
+        self.layout.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Target for Postgres {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn prepare(&self) -> Result<Vec<Mistake>, crate::Error> {
+        let check = self.check().await?;
+        if check.layout.is_none() {
+            return Ok(check.mistakes);
+        }
+        self.store.prepare().await?;
+        self.store.apply(&check).await?;
+        self.adopt(check);
+        Ok(Vec::new())
+    }
+
+    async fn inspect(&self) -> Result<Vec<Mistake>, crate::Error> {
+        let mut check = self.check().await?;
+        let key = format!("sink.{}.table", self.position_key.sink);
+        let changed = |statement: &String| {
+            Mistake::new(&key, format!("the table changed; a restart would run: {statement}"))
+        };
+        check.mistakes.extend(check.statements.iter().map(changed));
+        if check.mistakes.is_empty() {
+            self.adopt(check);
+            return Ok(Vec::new());
+        }
+        Ok(check.mistakes)
+    }
+
+    async fn ping(&self) -> Result<(), crate::Error> {
+        Ok(self.store.ping().await?)
+    }
+
+    async fn acquire(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<Vec<CommittedPosition>, crate::Error> {
+        Ok(self.store.acquire(&self.position_key, partitions).await?)
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction>, crate::Error> {
+        let layout = self.layout().ok_or_else(|| {
+            let table = &self.table;
+            let text = format!("table {}.{} was not prepared", table.schema, table.table);
+            crate::Error::new(Class::Configuration, text)
+        })?;
+        Ok(Box::new(Rows {
+            store: self.store.clone(),
+            position_key: self.position_key.clone(),
+            rows: Encoded::new(&layout)?,
+            layout,
+            lineage: self.table.lineage.then(|| self.source.clone()),
+            room: Room { records: self.limits.records.min(MAX_RECORDS), bytes: self.limits.bytes },
+            records: PartRecords::default(),
+            dead_letters: Vec::new(),
+        }))
+    }
+}
+
+/// A transaction that is being filled: rows as COPY takes them, and the records behind them, which
+/// are needed as dead letters when the server refuses a row.
+struct Rows {
+    store: Store,
+    position_key: PositionKey,
+    layout: Arc<Layout>,
+    rows: Encoded,
+    /// The input topic, when the table has lineage columns.
+    lineage: Option<String>,
+    room: Room,
+    records: PartRecords,
+    dead_letters: Vec<DeadLetter>,
+}
+
+#[async_trait]
+impl Transaction for Rows {
+    fn add(&mut self, part: Part) -> Result<(), crate::Error> {
+        let Part { rows, records, dead_letters, size } = part;
+        let num_rows = rows.num_rows();
+        let (partitions, offsets) = match self.lineage {
+            Some(_) => {
+                (0..num_rows).map(|row| (records.partition(row), records.source(row))).unzip()
+            }
+            None => (Vec::new(), Vec::new()),
+        };
+        let origins = Origins {
+            topic: self.lineage.as_deref().unwrap_or_default(),
+            partitions: &partitions,
+            offsets: &offsets,
+        };
+        self.rows.add(&self.layout, &rows, origins)?;
+        self.records.add(records, num_rows);
+        self.dead_letters.extend(dead_letters);
+        self.room.records = self.room.records.saturating_sub(size.records);
+        self.room.bytes = self.room.bytes.saturating_sub(size.bytes);
+        Ok(())
+    }
+
+    fn room(&self) -> Option<Room> {
+        (self.room.records > 0 && self.room.bytes > 0).then_some(self.room)
+    }
+
+    async fn commit(&mut self, claims: Vec<Claim>) -> Result<Written, crate::Error> {
+        let bytes = self.rows.num_bytes();
+        let write = Write {
+            position_key: &self.position_key,
+            claims,
+            layout: &self.layout,
+            refused: self.rows.take_refused(),
+            rows: &self.rows.finish(),
+            dead_letters: &self.dead_letters,
+            records: &self.records,
+        };
+        let committed = self.store.write(write).await?;
+        let refused = committed.refused.into_iter().map(|refusal| refusal.fault.reason).collect();
+        Ok(Written { outcome: committed.outcome, claims: committed.claims, refused, bytes })
+    }
+}
+
+/// The records of all parts; rows are numbered through them.
+#[derive(Default)]
+struct PartRecords {
+    parts: Vec<Box<dyn SourceRecords>>,
+    /// The number of each part's first row.
+    firsts: Vec<usize>,
+    num_rows: usize,
+}
+
+impl PartRecords {
+    fn add(&mut self, records: Box<dyn SourceRecords>, num_rows: usize) {
+        self.parts.push(records);
+        self.firsts.push(self.num_rows);
+        self.num_rows += num_rows;
+    }
+
+    /// The part that holds row `row`, and the row's number within it.
+    fn find(&self, row: usize) -> (&dyn SourceRecords, usize) {
+        let part = self.firsts.partition_point(|first| *first <= row) - 1;
+        (&*self.parts[part], row - self.firsts[part])
+    }
+}
+
+impl SourceRecords for PartRecords {
+    fn partition(&self, row: usize) -> Partition {
+        let (part, row) = self.find(row);
+        part.partition(row)
+    }
+
+    fn source(&self, row: usize) -> Offset {
+        let (part, row) = self.find(row);
+        part.source(row)
+    }
+
+    fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {
+        let (part, row) = self.find(row);
+        part.dead_letter(row, fault)
+    }
+}

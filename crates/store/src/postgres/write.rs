@@ -1,0 +1,233 @@
+//! The transaction of a sink: positions, rows, dead letters and counters, all or nothing.
+
+use crate::postgres::encode::CopyData;
+use crate::postgres::layout::Layout;
+use crate::postgres::pool::STATEMENT_TIMEOUT;
+use crate::postgres::positions::PositionKey;
+use crate::postgres::refusal::Refusal;
+use crate::postgres::{Error, Store};
+use crate::target::SourceRecords;
+use deadpool_postgres::{Client, Transaction};
+use futures_util::future::try_join_all;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+use tokio_postgres::types::ToSql;
+use weir_model::dead_letter::DeadLetter;
+use weir_model::protocol::{Claim, Outcome, Partition};
+
+/// The server's own timeouts come first; this one is for a server that does not answer at all.
+const DEADLINE: Duration = STATEMENT_TIMEOUT.saturating_mul(2);
+
+/// What one transaction does.
+pub struct Write<'a> {
+    /// The position rows.
+    pub position_key: &'a PositionKey,
+    /// One claim per partition of the batch. Its counters count every given row as written, and
+    /// `dead_letters` as dead.
+    pub claims: Vec<Claim>,
+    /// The table.
+    pub layout: &'a Layout,
+    /// The rows for the table.
+    pub rows: &'a CopyData,
+    /// Rows that are refused already.
+    pub refused: Vec<Refusal>,
+    /// Records that are dead already.
+    pub dead_letters: &'a [DeadLetter],
+    /// The records behind the rows.
+    pub records: &'a dyn SourceRecords,
+}
+
+/// The result of [`Store::write`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Only [`Outcome::Committed`] makes the rest true. [`Outcome::Refused`]: fence or position
+    /// belong to another writer.
+    pub outcome: Outcome,
+    /// The claims with the counters that were committed: refused rows are dead, not written.
+    pub claims: Vec<Claim>,
+    /// Rows that the table refused; they are dead letters now.
+    pub refused: Vec<Refusal>,
+}
+
+impl Store {
+    /// Runs the transaction.
+    ///
+    /// # Errors
+    /// Nothing was committed. Class environment: do the same again later. Class configuration:
+    /// somebody has to act.
+    pub async fn write(&self, mut write: Write<'_>) -> Result<Committed, Error> {
+        let mut client = self.client().await?;
+        // Every writer locks the rows in the order of partitions, so that two cannot deadlock.
+        write.claims.sort_unstable_by_key(|claim| claim.partition);
+        mark_dead(&mut write.claims, write.records, &write.refused);
+        let result = self.transact(&mut client, &mut write).await;
+        if !matches!(result, Ok(Outcome::Committed | Outcome::Refused)) {
+            discard(client);
+        }
+        Ok(Committed { outcome: result?, claims: write.claims, refused: write.refused })
+    }
+
+    async fn transact(&self, client: &mut Client, write: &mut Write<'_>) -> Result<Outcome, Error> {
+        let Some(transaction) = self.within(self.fill(client, write)).await? else {
+            return Ok(Outcome::Refused);
+        };
+        match self.within(async { transaction.commit().await.map_err(|e| self.error(e)) }).await {
+            Ok(()) => Ok(Outcome::Committed),
+            Err(error) => {
+                let outcome = unconfirmed(&error);
+                tracing::warn!(%error, ?outcome, "commit was not confirmed");
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// Everything up to COMMIT; `None` when a claim does not hold.
+    async fn fill<'c>(
+        &self,
+        client: &'c mut Client,
+        write: &mut Write<'_>,
+    ) -> Result<Option<Transaction<'c>>, Error> {
+        let mut transaction = client.transaction().await.map_err(|e| self.error(e))?;
+        // Sent together: a transaction is mostly round trips when batches are small.
+        let (immediate, claimed) = tokio::join!(
+            transaction.batch_execute(IMMEDIATE),
+            self.claim(&transaction, write.position_key, &write.claims)
+        );
+        immediate.map_err(|e| self.error(e))?;
+        if !claimed? {
+            transaction.rollback().await.map_err(|e| self.error(e))?;
+            return Ok(None);
+        }
+        let late = self.insert(&mut transaction, write.layout, write.rows).await?;
+        if !late.is_empty() {
+            mark_dead(&mut write.claims, write.records, &late);
+            self.recount(&transaction, write.position_key, &write.claims).await?;
+            write.refused.extend(late);
+        }
+        let mut dead_letters: Vec<DeadLetter> =
+            write.refused.iter().map(|refusal| dead_letter(write.records, refusal)).collect();
+        dead_letters.extend_from_slice(write.dead_letters);
+        self.insert_dead_letters(&transaction, write.position_key, &dead_letters).await?;
+        Ok(Some(transaction))
+    }
+
+    /// The compare-and-set. The row locks that it takes last to the end of the transaction: a rival
+    /// waits, and then is refused. They are taken in the order of the claims, because requests are
+    /// answered in the order in which they are sent.
+    async fn claim(
+        &self,
+        transaction: &Transaction<'_>,
+        position_key: &PositionKey,
+        claims: &[Claim],
+    ) -> Result<bool, Error> {
+        let statement = transaction.prepare_cached(CLAIM).await.map_err(|e| self.error(e))?;
+        let one = async |claim: &Claim| {
+            let c = &claim.progress.counters;
+            let [read, written, filtered, dead] =
+                [c.read, c.written, c.filtered, c.dead].map(|n| n as i64);
+            let parameters: [&(dyn ToSql + Sync); 12] = [
+                &position_key.pipeline,
+                &position_key.sink,
+                &position_key.topic,
+                &claim.partition,
+                &claim.fence,
+                &claim.expected,
+                &claim.next,
+                &read,
+                &written,
+                &filtered,
+                &dead,
+                &claim.progress.last,
+            ];
+            transaction.execute(&statement, &parameters).await
+        };
+        let updated = try_join_all(claims.iter().map(one)).await.map_err(|e| self.error(e))?;
+        Ok(updated.iter().all(|rows| *rows == 1))
+    }
+
+    /// Corrects the counters of rows that are locked already.
+    async fn recount(
+        &self,
+        transaction: &Transaction<'_>,
+        position_key: &PositionKey,
+        claims: &[Claim],
+    ) -> Result<(), Error> {
+        let statement = transaction.prepare_cached(RECOUNT).await.map_err(|e| self.error(e))?;
+        for claim in claims {
+            let (written, dead) =
+                (claim.progress.counters.written as i64, claim.progress.counters.dead as i64);
+            transaction
+                .execute(
+                    &statement,
+                    &[
+                        &position_key.pipeline,
+                        &position_key.sink,
+                        &position_key.topic,
+                        &claim.partition,
+                        &written,
+                        &dead,
+                    ],
+                )
+                .await
+                .map_err(|e| self.error(e))?;
+        }
+        Ok(())
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match tokio::time::timeout(DEADLINE, work).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::Slow {
+                place: self.place().to_owned(),
+                doing: "writing a batch",
+                after: DEADLINE,
+            }),
+        }
+    }
+}
+
+/// Deferred constraints would speak up at COMMIT, when it is too late to single out a row.
+const IMMEDIATE: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+
+const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, written = $9, filtered = $10, dead = $11, last_source = $12, \
+     updated_at = now() WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 AND fence = $5 \
+     AND next_offset IS NOT DISTINCT FROM $6";
+
+const RECOUNT: &str = "UPDATE weir.positions SET written = $5, dead = $6 WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
+
+/// Counts refused rows as dead instead of written.
+fn mark_dead(claims: &mut [Claim], records: &dyn SourceRecords, refused: &[Refusal]) {
+    let mut num_refused: BTreeMap<Partition, u64> = BTreeMap::new();
+    for refusal in refused {
+        *num_refused.entry(records.partition(refusal.row)).or_default() += 1;
+    }
+    for claim in claims {
+        claim.mark_dead(num_refused.get(&claim.partition).copied().unwrap_or_default());
+    }
+}
+
+fn dead_letter(records: &dyn SourceRecords, refusal: &Refusal) -> DeadLetter {
+    DeadLetter {
+        column: refusal.column.clone(),
+        code: Some(refusal.sqlstate.clone()),
+        ..records.dead_letter(refusal.row, refusal.fault.clone())
+    }
+}
+
+/// The server's refusal of COMMIT is definite, but for the two codes that say it is not; everything
+/// else is a lost answer.
+fn unconfirmed(error: &Error) -> Outcome {
+    match error.sqlstate() {
+        Some("40003" | "08007") | None => Outcome::Unknown,
+        // The connection was ended by hand or by a shutdown; it may have been after the commit.
+        Some(code) if code.starts_with("57P") => Outcome::Unknown,
+        Some(_) => Outcome::Refused,
+    }
+}
+
+/// A connection in an unknown state must not go back to the pool: closing it is what rolls its
+/// transaction back.
+fn discard(client: Client) {
+    drop(Client::take(client));
+}

@@ -1,0 +1,177 @@
+//! The read side of a target: what the audit and the operator's commands ask, whatever the target
+//! is.
+
+use crate::{Error, postgres};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use std::sync::Arc;
+use weir_model::accepted_loss::AcceptedLoss;
+use weir_model::coordinates::RecordCoordinates;
+use weir_model::dead_letter::Header;
+use weir_model::fault::Fault;
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::{self, Pipeline, Sink};
+use weir_model::protocol::{CommittedPosition, Offset, Partition};
+
+/// Opens the target of a sink for reading. Connects on first use only.
+///
+/// # Errors
+/// The target's configuration cannot be used.
+pub fn open(pipeline: &Pipeline, sink: &Sink) -> Result<Arc<dyn TargetReader>, Error> {
+    Ok(match &sink.target {
+        pipeline::Target::Postgres(table) => {
+            Arc::new(postgres::Reader::new(pipeline, &sink.name, table)?)
+        }
+    })
+}
+
+/// The mistakes of a sink that show without its target.
+pub fn check_offline(sink: &Sink, schema: &SchemaRef) -> Vec<Mistake> {
+    match &sink.target {
+        pipeline::Target::Postgres(table) => {
+            postgres::TableCheck::foresee(&sink.name, table, schema)
+        }
+    }
+}
+
+/// A sink's target, for reading. The one thing that it changes is a position that an operator moves
+/// on record ([`TargetReader::accept`]), or all of the sink's own state
+/// ([`TargetReader::clear`]).
+///
+/// # Errors
+/// Every method fails when the target is unavailable or refuses access.
+#[async_trait]
+pub trait TargetReader: Send + Sync {
+    /// The table, folder or collection that the rows go to, for people; no secrets.
+    fn name(&self) -> &str;
+
+    /// The sink's positions in every topic that it has read; none before the first start.
+    async fn positions(&self) -> Result<Vec<SinkPosition>, Error>;
+
+    /// The losses that operators accepted for the sink, oldest first.
+    async fn accepted_losses(&self) -> Result<Vec<AcceptedLoss>, Error>;
+
+    /// The sink's dead letters without their content, oldest first.
+    async fn dead_letters(&self) -> Result<Vec<StoredDeadLetter>, Error>;
+
+    /// Value and headers of the dead letter `id`; `None` when it does not exist any more.
+    async fn dead_letter_content(&self, id: i64) -> Result<Option<DeadLetterContent>, Error>;
+
+    /// The reasons of the sink's dead letters, most frequent first.
+    async fn dead_letter_reasons(&self) -> Result<Vec<ReasonCount>, Error>;
+
+    /// Counts the rows by reading them; 0 when there is no table.
+    async fn count_rows(&self) -> Result<u64, Error>;
+
+    /// Any `limit` rows.
+    async fn sample(&self, limit: usize) -> Result<Sample, Error>;
+
+    /// Compares the output schema with what the target holds. Changes nothing.
+    async fn check(&self, schema: &SchemaRef) -> Result<TargetCheck, Error>;
+
+    /// Fences the partitions, as a new owner would, and reads their positions. `cluster` is the id
+    /// of the Kafka cluster.
+    async fn acquire(
+        &self,
+        cluster: &str,
+        partitions: &[Partition],
+    ) -> Result<Vec<CommittedPosition>, Error>;
+
+    /// Moves a position and records the loss in one transaction. `false`: another writer took the
+    /// partition over in the meantime, and nothing was changed.
+    async fn accept(&self, cluster: &str, to: &Move, reason: &str) -> Result<bool, Error>;
+
+    /// Deletes the sink's positions, dead letters and accepted losses; the rows stay. Must not run
+    /// beside the sink.
+    async fn clear(&self) -> Result<(), Error>;
+}
+
+/// The position of a sink in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkPosition {
+    /// The topic that the sink reads.
+    pub topic: String,
+    /// Partition, fence, next offset and counters.
+    pub committed: CommittedPosition,
+}
+
+/// A dead letter of a sink, without the record's value and headers: see
+/// [`TargetReader::dead_letter_content`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDeadLetter {
+    /// Its number in the target.
+    pub id: i64,
+    /// The record that the sink read.
+    pub coordinates: RecordCoordinates,
+    /// Offset in the input topic, from the lineage; the partition is the same.
+    pub source: Option<Offset>,
+    /// The record's key.
+    pub key: Option<Vec<u8>>,
+    /// The record's timestamp, milliseconds since 1970.
+    pub timestamp_ms: Option<i64>,
+    /// The writer schema's id.
+    pub schema_id: Option<u32>,
+    /// Why it was refused.
+    pub fault: Fault,
+    /// The column that the value was meant for.
+    pub column: Option<String>,
+    /// The error code of the target.
+    pub code: Option<String>,
+}
+
+/// The rest of a dead letter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterContent {
+    /// The record's value.
+    pub value: Option<Vec<u8>>,
+    /// All headers in their order.
+    pub headers: Vec<Header>,
+}
+
+/// A reason of dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReasonCount {
+    /// The fault's short name.
+    pub reason: String,
+    /// Dead letters with it.
+    pub count: u64,
+    /// `topic[partition]@offset` of the first.
+    pub example: String,
+    /// The detail of the first.
+    pub detail: String,
+}
+
+/// A few rows as text, in the order of the target's columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Column names.
+    pub columns: Vec<String>,
+    /// Values as the target prints them; `None` is NULL.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+/// The result of [`TargetReader::check`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetCheck {
+    /// What a start would do: `will be created`, `fits; 1 column will be added`.
+    pub outlook: String,
+    /// What does not fit and is the operator's decision.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// The move of a position that [`TargetReader::acquire`] has fenced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// Which partition.
+    pub partition: Partition,
+    /// The fence that was acquired.
+    pub fence: i64,
+    /// The position that must still be there.
+    pub from: Offset,
+    /// The new position.
+    pub to: Offset,
+    /// The new end of the lineage: what the record at `to` names as its predecessor.
+    pub last: Option<Offset>,
+    /// Records given up.
+    pub records: u64,
+}

@@ -1,0 +1,142 @@
+//! The write side of a target: what a sink needs, whatever the target is.
+//!
+//! A database commits everything in one transaction. A store of files names the boundaries of each
+//! file before it writes the file, and refuses names that exist. A document store uses ids that
+//! make a repeated write a no-op. In all of them [`Target::acquire`] fences a predecessor before it
+//! reads the position, and [`Transaction::commit`] reports whether the batch is durable.
+
+use crate::{Error, postgres};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use std::sync::Arc;
+use weir_model::dead_letter::DeadLetter;
+use weir_model::fault::Fault;
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::{self, Pipeline, Sink};
+use weir_model::protocol::{Claim, CommittedPosition, Offset, Outcome, Partition};
+
+/// Opens the target of a sink. `schema` is the output schema in Arrow's types, `cluster` the id of
+/// the Kafka cluster that the offsets belong to. Connects on first use only.
+///
+/// # Errors
+/// The target's configuration cannot be used.
+pub fn open(
+    pipeline: &Pipeline,
+    sink: &Sink,
+    schema: SchemaRef,
+    cluster: &str,
+) -> Result<Arc<dyn Target>, Error> {
+    Ok(match &sink.target {
+        pipeline::Target::Postgres(table) => {
+            Arc::new(postgres::Postgres::new(pipeline, &sink.name, table, schema, cluster)?)
+        }
+    })
+}
+
+/// A target, shared by all workers of a sink.
+#[async_trait]
+pub trait Target: Send + Sync + 'static {
+    /// The name of the dependency in `/ready`, in logs and in metrics.
+    fn kind(&self) -> &'static str;
+
+    /// Creates what is missing and returns every mistake. Called once, before the first write.
+    ///
+    /// # Errors
+    /// The target cannot be asked.
+    async fn prepare(&self) -> Result<Vec<Mistake>, Error>;
+
+    /// Checks again after the target refused a write permanently. Creates nothing: an empty
+    /// replacement must not take the place of what was there before.
+    ///
+    /// # Errors
+    /// The target cannot be asked.
+    async fn inspect(&self) -> Result<Vec<Mistake>, Error>;
+
+    /// Asks for an answer, for `/ready`.
+    ///
+    /// # Errors
+    /// There is no answer.
+    async fn ping(&self) -> Result<(), Error>;
+
+    /// Fences each partition against its predecessor, and only then reads its position.
+    ///
+    /// # Errors
+    /// Nothing is known; ask again.
+    async fn acquire(&self, partitions: &[Partition]) -> Result<Vec<CommittedPosition>, Error>;
+
+    /// An empty transaction, to be filled part by part. No IO.
+    ///
+    /// # Errors
+    /// The target was not prepared.
+    fn begin(&self) -> Result<Box<dyn Transaction>, Error>;
+}
+
+/// A transaction that is being filled. How large it gets is the target's decision.
+#[async_trait]
+pub trait Transaction: Send + Sync {
+    /// Encodes a part into the target's form, on the caller's thread. A target that can still
+    /// refuse a row when it writes keeps what a dead letter needs; one that cannot drops it here, so
+    /// that memory does not grow with the transaction.
+    ///
+    /// # Errors
+    /// The part does not have the output schema.
+    fn add(&mut self, part: Part) -> Result<(), Error>;
+
+    /// How much more the transaction takes; `None` when it is full.
+    fn room(&self) -> Option<Room>;
+
+    /// Makes rows, dead letters, positions and counters durable together, provided that the claims
+    /// hold. The claims count every row as written; rows that the target refuses are counted as
+    /// dead in what is committed and returned.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    async fn commit(&mut self, claims: Vec<Claim>) -> Result<Written, Error>;
+}
+
+/// What a transaction still takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Records.
+    pub records: usize,
+    /// Bytes of record values.
+    pub bytes: usize,
+}
+
+/// Decoded records on their way into a transaction.
+pub struct Part {
+    /// Rows of exactly the output schema.
+    pub rows: RecordBatch,
+    /// The records behind the rows.
+    pub records: Box<dyn SourceRecords>,
+    /// Records that could not be decoded.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Records and bytes of values that the part was made of.
+    pub size: Room,
+}
+
+/// The Kafka records behind the rows of a part.
+pub trait SourceRecords: Send + Sync {
+    /// The partition of row `row`.
+    fn partition(&self, row: usize) -> Partition;
+
+    /// The offset of the input record that row `row` came from.
+    fn source(&self, row: usize) -> Offset;
+
+    /// The dead letter of row `row`, with the original bytes and `fault`.
+    fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter;
+}
+
+/// The result of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Only [`Outcome::Committed`] makes the rest true.
+    pub outcome: Outcome,
+    /// The claims with the counters that were committed: refused rows are dead, not written.
+    pub claims: Vec<Claim>,
+    /// The reasons of the rows that the target refused; they are dead letters now.
+    pub refused: Vec<String>,
+    /// Bytes that were sent.
+    pub bytes: usize,
+}
