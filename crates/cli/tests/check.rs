@@ -192,7 +192,7 @@ fn a_correct_pipeline_passes_and_says_what_will_be_made() {
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.ends_with("orders.toml: 15 checks passed\n"), "{out}");
     assert!(
-        out.contains("will be created with 3 partitions") && out.contains("✔ table shop.orders"),
+        out.contains("will be created with 3 partitions") && out.contains("✔ target shop.orders"),
         "{out}"
     );
 }

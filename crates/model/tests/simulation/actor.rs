@@ -514,7 +514,7 @@ impl Actor {
                     for (partition, ..) in dead_letters {
                         let refused = claims
                             .iter_mut()
-                            .find(|claim| claim.partition == *partition as Partition);
+                            .find(|claim| claim.partition == partition as Partition);
                         refused.into_iter().for_each(|claim| claim.mark_dead(1));
                     }
                     self.worker.replace_claims(claims).expect("the claims that were made");
