@@ -104,7 +104,7 @@ fn rejected_records_come_back_once_when_the_rules_are_mended_also_if_two_replay_
     let before = flow.topics.count(&flow.pipeline.input.topic).unwrap();
     contains(
         &weir(&flow, &["dead", "replay", "--dry-run"]).unwrap(),
-        &[&format!(" {dead}    of these would die again: negative_duration")],
+        &[&format!(" {dead}    of these would be dead-lettered again: negative_duration")],
     );
     mend(&flow);
     let outlook = json(&flow, &["dead", "replay", "--dry-run", "--reason", "negative_duration"]);
@@ -198,7 +198,7 @@ fn records_that_a_sink_refused_come_back_from_the_input_topic_as_far_as_it_holds
             "stage       sink",
             "reason      value_too_long",
             "column      caller_name",
-            "sqlstate    22001",
+            "code        22001",
             "rate_per_minute",
         ],
     );

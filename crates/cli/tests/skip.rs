@@ -79,7 +79,7 @@ fn halts(service: &Service, text: &str) {
 fn accept(flow: &Flow, service: Service) -> String {
     let accept = ["--accept", "--reason", REASON];
     let refused = weir(flow, "skip", &accept).unwrap_err();
-    assert!(refused.contains("still has members at work"), "{refused}");
+    assert!(refused.contains("still has running members"), "{refused}");
     assert!(service.stop().unwrap().success());
     let text = weir(flow, "skip", &accept).unwrap();
     assert!(weir(flow, "skip", &[]).unwrap().contains("no position is outside its log"));

@@ -20,7 +20,7 @@
 //!    the log's first record; what a client remembers, or left behind as a hint for lag tools, is
 //!    no position. (`HintTrusted`, `FirstStartAtTheEnd`)
 //! 3. **A transaction holds everything or nothing**: records, dead letters, position and books.
-//!    (`LettersOutsideTheTransaction`, `PositionOutsideTheTransaction`)
+//!    (`DeadLettersOutsideTheTransaction`, `PositionOutsideTheTransaction`)
 //! 4. **A claim covers exactly what was accepted**: from the offset the position store still has to
 //!    name, to the last accepted record + 1. The machine counts, so a record that a service forgot
 //!    between reading and claiming stops it instead of vanishing. (`PositionWithoutPlusOne`,

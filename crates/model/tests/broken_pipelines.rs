@@ -483,7 +483,7 @@ fn the_good_file_is_good() {
     assert_eq!(pipeline.input.schema, folder.path().join("order.avsc"));
     assert_eq!(pipeline.batch.bytes, 16 << 20);
     let Target::Postgres(postgres) = &pipeline.sinks[0].target;
-    assert_eq!((postgres.schema.as_str(), postgres.table.as_str()), ("shop", "orders"));
+    assert_eq!(postgres.table.to_string(), "shop.orders");
     assert_eq!(postgres.columns["note"], "varchar(50)");
 }
 

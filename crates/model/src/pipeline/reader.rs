@@ -6,8 +6,8 @@ mod collections;
 mod values;
 
 use super::expand::Surroundings;
-use super::keys::{Key, Section};
 use super::places::Places;
+use super::section::{Key, Section};
 use crate::mistake::{Mistake, did_you_mean};
 use std::cell::RefCell;
 use std::path::Path;
@@ -90,10 +90,10 @@ impl<'a> Table<'a> {
             if known().any(|k| k == name) {
                 continue;
             }
-            let elsewhere = super::keys::SECTIONS
-                .iter()
+            let elsewhere = super::assemble::sections()
+                .into_iter()
                 .find(|s| s.name == section.name && s.keys.iter().any(|k| k.name == name));
-            let what = match elsewhere.and_then(|s| s.variant) {
+            let what = match elsewhere.and_then(|s| s.kind) {
                 Some(variant) => format!("belongs to type = \"{variant}\""),
                 None => format!("unknown key{}", did_you_mean(name, known())),
             };

@@ -1,6 +1,7 @@
 //! The configuration reference, generated from the declarations that the reader follows.
 
-use super::keys::{Absent, Key, Kind, SECTIONS, Section};
+use super::assemble::sections;
+use super::section::{Absent, Key, Kind, Section};
 use super::units;
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use std::time::Duration;
 /// All keys of a pipeline file as Markdown tables: key, type, default, unit, meaning.
 pub fn reference() -> String {
     let mut out = String::new();
-    for section in SECTIONS {
+    for section in sections() {
         // writing to a String cannot fail
         write!(
             out,
             "{}{}\n\n| key | type | default | unit | meaning |\n|---|---|---|---|---|\n",
             heading(section),
-            section.doc
+            section.doc.trim()
         )
         .ok();
         for key in section.keys {
@@ -25,7 +26,7 @@ pub fn reference() -> String {
                 kind(key.kind),
                 default(key),
                 key.unit,
-                key.doc
+                key.doc.trim()
             )
             .ok();
         }
@@ -37,11 +38,11 @@ pub fn reference() -> String {
 }
 
 fn heading(section: &Section) -> String {
-    let variant = section.variant.map(|v| format!(", `type = \"{v}\"`")).unwrap_or_default();
+    let kind = section.kind.map(|v| format!(", `type = \"{v}\"`")).unwrap_or_default();
     match (section.name, section.list) {
         ("", _) => String::new(),
-        (name, true) => format!("**`[[{name}]]`**{variant}: "),
-        (name, false) => format!("**`[{name}]`**{variant}: "),
+        (name, true) => format!("**`[[{name}]]`**{kind}: "),
+        (name, false) => format!("**`[{name}]`**{kind}: "),
     }
 }
 
@@ -64,6 +65,7 @@ fn kind(kind: Kind) -> String {
             choices.iter().map(|c| format!("`\"{c}\"`")).collect::<Vec<_>>().join(" or ")
         }
         Kind::Texts(_) => "text or list of texts".into(),
+        Kind::SecretTexts(_) => "text or list of texts, never shown".into(),
         Kind::Map(..) => "table of texts".into(),
         Kind::Secrets => "table, never shown".into(),
     }

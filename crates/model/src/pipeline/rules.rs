@@ -2,7 +2,7 @@
 
 use super::assemble::owned_property;
 use super::reader::{Reader, printable};
-use super::{Mode, Pipeline, Source, Target, names, units};
+use super::{Pipeline, Source, names, units};
 use crate::mistake::Mistake;
 use std::collections::BTreeMap;
 
@@ -82,10 +82,7 @@ fn times(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
 
 fn threads(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
     let partitions = usize::try_from(pipeline.input.partitions).unwrap_or_default();
-    let source = pipeline.source.as_ref().map(|s| match s {
-        Source::Synthetic(s) => s.partitions,
-        Source::File(f) => f.partitions,
-    });
+    let source = pipeline.source.as_ref().map(Source::partitions);
     let workers = &pipeline.workers;
     let idle = |key: &str, threads: usize, shares: usize, of: &str| {
         if shares > 0 && threads > shares {
@@ -116,25 +113,13 @@ fn properties(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
 fn targets(pipeline: &Pipeline, reader: &Reader<'_>) {
     let mut seen = BTreeMap::new();
     for (i, sink) in pipeline.sinks.iter().enumerate() {
-        let Target::Postgres(p) = &sink.target;
-        let named = !p.table.is_empty() && !p.url.expose().is_empty();
-        if named && let Some(other) = seen.insert((p.url.expose(), &p.schema, &p.table), &sink.name)
-        {
-            let table = format!("{}.{}", p.schema, p.table);
-            let key = format!("sink[{i}].table");
-            reader.report(Mistake::new(
-                key,
-                format!("sink `{other}` already writes {table}: every record would be there twice"),
-            ));
-        }
-        if let Mode::Upsert { key } = &p.mode
-            && p.lineage
-            && key.iter().any(|k| k.starts_with("weir_"))
-        {
-            reader.report(Mistake::new(
-                format!("sink[{i}].key"),
-                "names a lineage column, which is different in every record".to_owned(),
-            ));
+        let Some(destination) = sink.target.config().destination() else { continue };
+        if let Some(other) = seen.insert(destination, &sink.name) {
+            let what = format!(
+                "sink `{other}` already writes {}: every record would be there twice",
+                sink.target.name()
+            );
+            reader.report(Mistake::new(format!("sink[{i}].table"), what));
         }
     }
 }

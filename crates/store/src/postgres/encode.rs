@@ -333,7 +333,7 @@ fn without(
 mod tests {
     use super::*;
     use crate::postgres::kind::Wire;
-    use weir_model::pipeline::Mode;
+    use weir_model::pipeline::TableName;
 
     fn layout(input: &RecordBatch) -> Layout {
         let fields = input.schema();
@@ -343,7 +343,7 @@ mod tests {
             wire: Wire { arrow: field.data_type().clone(), jsonb: false },
         };
         let columns = fields.fields().iter().enumerate().map(column).collect();
-        Layout::new("s", "t", fields.clone(), columns, &Mode::Append).unwrap()
+        Layout::new(&TableName::default(), fields.clone(), columns, None).unwrap()
     }
 
     const NOWHERE: Origins<'static> = Origins { topic: "", partitions: &[], offsets: &[] };

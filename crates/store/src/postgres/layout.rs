@@ -7,7 +7,7 @@ use pgpq::encoders::{EncoderBuilder, StringEncoderBuilder};
 use pgpq::pg_schema::PostgresType;
 use std::collections::HashMap;
 use std::sync::Arc;
-use weir_model::pipeline::Mode;
+use weir_model::pipeline::TableName;
 
 /// Where the values of a column come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,21 +64,21 @@ pub(crate) const ORDINAL: &str = "weir_row";
 
 impl Layout {
     pub(crate) fn new(
-        schema: &str,
-        table: &str,
+        table: &TableName,
         input: SchemaRef,
         columns: Vec<Column>,
-        mode: &Mode,
+        upsert_key: Option<&[String]>,
     ) -> Result<Layout, pgpq::error::ErrorKind> {
         let mut fields: Vec<Field> =
             columns.iter().map(|c| Field::new(&c.name, c.wire.arrow.clone(), true)).collect();
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
-        let upsert = match mode {
-            Mode::Append => None,
-            Mode::Upsert { key } => Some(Upsert::new(schema, table, &names, key)),
-        };
+        let upsert = upsert_key.map(|key| Upsert::new(table, &names, key));
         let into = match &upsert {
-            None => format!("{} ({})", qualified(schema, table), idents(names.iter().copied())),
+            None => format!(
+                "{} ({})",
+                qualified(&table.schema, &table.table),
+                idents(names.iter().copied())
+            ),
             Some(_) => {
                 fields.push(Field::new(ORDINAL, arrow::datatypes::DataType::Int32, false));
                 format!("{} ({})", ident(STAGE), idents(names.iter().copied().chain([ORDINAL])))
@@ -112,8 +112,8 @@ impl Layout {
 const STAGE: &str = "weir_stage";
 
 impl Upsert {
-    fn new(schema: &str, table: &str, names: &[&str], key: &[String]) -> Upsert {
-        let target = qualified(schema, table);
+    fn new(table: &TableName, names: &[&str], key: &[String]) -> Upsert {
+        let target = qualified(&table.schema, &table.table);
         let (columns, keys) =
             (idents(names.iter().copied()), idents(key.iter().map(String::as_str)));
         let updates: Vec<String> = names
@@ -144,9 +144,13 @@ impl Upsert {
 mod tests {
     use super::*;
 
+    fn table() -> TableName {
+        TableName { schema: "shop".into(), table: "stock".into() }
+    }
+
     #[test]
     fn an_upsert_keeps_the_last_row_of_a_key() {
-        let upsert = Upsert::new("shop", "stock", &["sku", "left"], &["sku".to_owned()]);
+        let upsert = Upsert::new(&table(), &["sku", "left"], &["sku".to_owned()]);
         assert!(upsert.merge.contains("DISTINCT ON (\"sku\")"));
         assert!(
             upsert
@@ -157,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_table_of_keys_alone_has_nothing_to_update() {
-        let upsert = Upsert::new("shop", "seen", &["sku"], &["sku".to_owned()]);
+        let upsert = Upsert::new(&table(), &["sku"], &["sku".to_owned()]);
         assert!(upsert.merge.ends_with("DO NOTHING"));
     }
 }

@@ -38,7 +38,7 @@ impl Reader {
         let application = format!("reader {}/{sink}", pipeline.name);
         Ok(Reader {
             store: Store::new(&table.url, &application, CONNECTIONS)?,
-            name: format!("{}.{}", table.schema, table.table),
+            name: table.table.to_string(),
             table: table.clone(),
             pipeline: pipeline.name.clone(),
             sink: sink.into(),
@@ -86,11 +86,11 @@ impl TargetReader for Reader {
     }
 
     async fn count_rows(&self) -> Result<u64, crate::Error> {
-        Ok(self.store.count_rows(&self.table.schema, &self.table.table).await?)
+        Ok(self.store.count_rows(&self.table.table.schema, &self.table.table.table).await?)
     }
 
     async fn sample(&self, limit: usize) -> Result<Sample, crate::Error> {
-        Ok(self.store.sample(&self.table.schema, &self.table.table, limit).await?)
+        Ok(self.store.sample(&self.table.table.schema, &self.table.table.table, limit).await?)
     }
 
     async fn check(&self, schema: &SchemaRef) -> Result<TargetCheck, crate::Error> {

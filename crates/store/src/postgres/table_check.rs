@@ -9,7 +9,7 @@ use crate::postgres::{Error, Store};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use std::collections::BTreeMap;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{Mode, Postgres};
+use weir_model::pipeline::Postgres;
 
 /// What it takes to fill a table from an output schema.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ impl Store {
         target: &Postgres,
         schema: &SchemaRef,
     ) -> Result<TableCheck, Error> {
-        let (rights, table) = self.table_and_privileges(&target.schema, &target.table).await?;
+        let (rights, table) =
+            self.table_and_privileges(&target.table.schema, &target.table.table).await?;
         let mut named = BTreeMap::new();
         for (column, text) in &target.columns {
             named.insert(column.clone(), self.named_type(text).await?);
@@ -78,7 +79,7 @@ impl Store {
         };
         let layout = match check.mistakes.is_empty() {
             true => Some(
-                Layout::new(&target.schema, &target.table, schema.clone(), columns, &target.mode)
+                Layout::new(&target.table, schema.clone(), columns, target.upsert_key())
                     .map_err(|e| Error::Batch(e.to_string()))?,
             ),
             false => None,
@@ -132,11 +133,11 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn table(&self) -> String {
-        format!("{}.{}", self.target.schema, self.target.table)
+        self.target.table.to_string()
     }
 
     fn qualified(&self) -> String {
-        qualified(&self.target.schema, &self.target.table)
+        qualified(&self.target.table.schema, &self.target.table.table)
     }
 
     fn mistake(&mut self, key: &str, what: String, hint: Option<String>) {
@@ -224,7 +225,7 @@ impl Check<'_> {
     }
 
     fn key(&mut self, schema: &SchemaRef) {
-        let Mode::Upsert { key } = &self.target.mode else { return };
+        let Some(key) = self.target.upsert_key() else { return };
         for column in key {
             match schema.field_with_name(column) {
                 Err(_) => {
@@ -243,26 +244,29 @@ impl Check<'_> {
         if !rights.schema_exists && !rights.create_schema {
             let what = format!(
                 "there is no schema {}, and role {} may not create one",
-                self.target.schema, rights.role
+                self.target.table.schema, rights.role
             );
             self.mistake(
                 "table",
                 what,
-                Some(format!("CREATE SCHEMA {} AUTHORIZATION {role};", ident(&self.target.schema))),
+                Some(format!(
+                    "CREATE SCHEMA {} AUTHORIZATION {role};",
+                    ident(&self.target.table.schema)
+                )),
             );
         } else if rights.schema_exists && !rights.create_table {
             let what = format!(
                 "there is no table {}, and role {} may not create one in schema {}",
                 self.table(),
                 rights.role,
-                self.target.schema
+                self.target.table.schema
             );
             self.mistake(
                 "table",
                 what,
                 Some(format!(
                     "GRANT CREATE, USAGE ON SCHEMA {} TO {role};",
-                    ident(&self.target.schema)
+                    ident(&self.target.table.schema)
                 )),
             );
         }
@@ -278,12 +282,12 @@ impl Check<'_> {
             ));
             columns.extend(self.column(want, kind));
         }
-        if let Mode::Upsert { key } = &self.target.mode {
+        if let Some(key) = self.target.upsert_key() {
             lines.push(format!("    PRIMARY KEY ({})", idents(key.iter().map(String::as_str))));
         }
         if !rights.schema_exists {
             self.statements
-                .push(format!("CREATE SCHEMA IF NOT EXISTS {}", ident(&self.target.schema)));
+                .push(format!("CREATE SCHEMA IF NOT EXISTS {}", ident(&self.target.table.schema)));
         }
         self.statements.push(format!(
             "CREATE TABLE IF NOT EXISTS {} (\n{}\n)",
@@ -341,14 +345,15 @@ impl Check<'_> {
             _ => self.mistake("table", format!("{} is not an ordinary table", self.table()), None),
         }
         if !rights.use_schema {
-            let hint = format!("GRANT USAGE ON SCHEMA {} TO {role};", ident(&self.target.schema));
+            let hint =
+                format!("GRANT USAGE ON SCHEMA {} TO {role};", ident(&self.target.table.schema));
             self.mistake(
                 "table",
-                format!("role {} may not use schema {}", rights.role, self.target.schema),
+                format!("role {} may not use schema {}", rights.role, self.target.table.schema),
                 Some(hint),
             );
         }
-        let upsert = self.target.mode != Mode::Append;
+        let upsert = self.target.upsert_key().is_some();
         if !table.insert || (upsert && !table.update) {
             let (verb, needed) = if upsert {
                 ("upsert into", "SELECT, INSERT, UPDATE")
@@ -451,7 +456,7 @@ impl Check<'_> {
     }
 
     fn unique(&mut self, table: &Table) {
-        let Mode::Upsert { key } = &self.target.mode else { return };
+        let Some(key) = self.target.upsert_key() else { return };
         let mut wanted = key.clone();
         wanted.sort();
         if !table.unique.contains(&wanted) {

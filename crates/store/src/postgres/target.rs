@@ -124,8 +124,7 @@ impl Target for Postgres {
 
     fn begin(&self) -> Result<Box<dyn Transaction>, crate::Error> {
         let layout = self.layout().ok_or_else(|| {
-            let table = &self.table;
-            let text = format!("table {}.{} was not prepared", table.schema, table.table);
+            let text = format!("table {} was not prepared", self.table.table);
             crate::Error::new(Class::Configuration, text)
         })?;
         Ok(Box::new(Rows {

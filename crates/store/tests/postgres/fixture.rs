@@ -10,7 +10,7 @@ use std::sync::Arc;
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::Fault;
-use weir_model::pipeline::{Mode, Postgres};
+use weir_model::pipeline::{Mode, Postgres, TableName};
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Claim, CommittedPosition, Offset, Partition};
 use weir_model::secret::Secret;
@@ -55,18 +55,25 @@ impl Fixture {
     }
 }
 
-pub(crate) fn target(mode: Mode) -> Postgres {
+/// `shop.sale` in mode append.
+pub(crate) fn append() -> Postgres {
     Postgres {
         url: Secret::default(),
-        schema: "shop".into(),
-        table: "sale".into(),
-        mode,
+        table: TableName { schema: "shop".into(), table: "sale".into() },
+        mode: Mode::Append,
+        key: Vec::new(),
         columns: BTreeMap::from([
             ("name".to_owned(), "varchar(10)".to_owned()),
             ("sold".to_owned(), "timestamp".to_owned()),
         ]),
         lineage: true,
     }
+}
+
+/// `shop.sale` in mode upsert.
+pub(crate) fn upsert(key: &[&str]) -> Postgres {
+    let key = key.iter().map(|&column| column.into()).collect();
+    Postgres { mode: Mode::Upsert, key, ..append() }
 }
 
 pub(crate) fn schema() -> SchemaRef {

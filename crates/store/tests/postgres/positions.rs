@@ -1,10 +1,9 @@
 //! Who may write: fences and positions.
 
-use crate::fixture::{Fixture, batch, claim, position_key, schema, target, write};
+use crate::fixture::{Fixture, append, batch, claim, position_key, schema, upsert, write};
 use std::time::Duration;
 use weir_model::accepted_loss::Skip;
 use weir_model::fault::Class;
-use weir_model::pipeline::Mode;
 use weir_model::protocol::Outcome;
 use weir_store::postgres::{Error, PositionKey, Store};
 use weir_store::reader::Move;
@@ -26,7 +25,7 @@ async fn first_starts_do_not_disturb_one_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_owner_increments_the_fence_and_reads_the_counters() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let first = fixture.store.acquire(&position_key(), &[2, 0]).await.unwrap();
     assert_eq!(
         first.iter().map(|s| (s.partition, s.fence, s.next)).collect::<Vec<_>>(),
@@ -54,7 +53,7 @@ async fn every_owner_increments_the_fence_and_reads_the_counters() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_was_replaced_writes_nothing() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let zombie = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let owner = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let refused =
@@ -73,7 +72,7 @@ async fn a_writer_that_was_replaced_writes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_loss_and_the_move_of_the_position_happen_together_or_not_at_all() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     write(&fixture.store, &layout, &claim(&committed, 5, 1), &batch(&[(1, "a")])).await.unwrap();
     let order =
@@ -102,7 +101,7 @@ async fn an_accepted_loss_and_the_move_of_the_position_happen_together_or_not_at
 #[tokio::test(flavor = "multi_thread")]
 async fn clearing_a_sink_deletes_its_own_state_and_no_row() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     let rows = batch(&[(1, "fits"), (2, "too long for ten")]);
     write(&fixture.store, &layout, &claim(&committed, 5, 2), &rows).await.unwrap();
@@ -118,7 +117,7 @@ async fn clearing_a_sink_deletes_its_own_state_and_no_row() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_claim_is_not_honoured_twice() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let claim = claim(&committed[0], 1, 1);
     assert_eq!(
@@ -189,7 +188,7 @@ async fn a_server_that_is_not_there_is_the_environment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_predecessor_that_stopped_in_the_middle_of_its_copy_is_cut_off() {
     let fixture = Fixture::prepared().await;
-    fixture.layout(&target(Mode::Append), &schema()).await;
+    fixture.layout(&append(), &schema()).await;
     fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let config: tokio_postgres::Config = fixture.url.parse().unwrap();
     let (stopped, connection) =

@@ -1,9 +1,9 @@
 //! The table that a sink fills: made, grown, or refused with a list.
 
-use crate::fixture::{Fixture, batch, claim, position_key, schema, target, write};
+use crate::fixture::{Fixture, append, batch, claim, position_key, schema, upsert, write};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
-use weir_model::pipeline::{Mode, Postgres};
+use weir_model::pipeline::{Postgres, TableName};
 
 fn with(schema: &SchemaRef, field: Field) -> SchemaRef {
     let mut fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone()).collect();
@@ -21,7 +21,7 @@ async fn mistakes(fixture: &Fixture, target: &Postgres, schema: &SchemaRef) -> V
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_table_is_made_with_the_asked_types() {
     let fixture = Fixture::prepared().await;
-    fixture.layout(&target(Mode::Append), &schema()).await;
+    fixture.layout(&append(), &schema()).await;
     let columns = fixture.rows(
         "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END, ', ' \
          ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'shop.sale'::regclass AND attnum > 0",
@@ -29,7 +29,7 @@ async fn a_missing_table_is_made_with_the_asked_types() {
     let wanted = "id integer not null, name character varying(10), amount numeric(10,2), sold timestamp without time zone, \
                   weir_topic text not null, weir_partition integer not null, weir_offset bigint not null";
     assert_eq!(columns, [[Some(wanted.to_owned())]]);
-    let again = fixture.store.check("warehouse", &target(Mode::Append), &schema()).await.unwrap();
+    let again = fixture.store.check("warehouse", &append(), &schema()).await.unwrap();
     assert_eq!(again.statements, Vec::<String>::new());
     assert!(again.layout.is_some());
 }
@@ -37,7 +37,7 @@ async fn a_missing_table_is_made_with_the_asked_types() {
 #[tokio::test(flavor = "multi_thread")]
 async fn looking_changes_nothing() {
     let fixture = Fixture::new();
-    let fit = fixture.store.check("warehouse", &target(Mode::Append), &schema()).await.unwrap();
+    let fit = fixture.store.check("warehouse", &append(), &schema()).await.unwrap();
     assert_eq!(fit.statements.len(), 2);
     assert_eq!(
         fixture.number("SELECT count(*) FROM pg_namespace WHERE nspname IN ('shop', 'weir')"),
@@ -62,7 +62,10 @@ async fn sinks_that_start_together_make_one_table() {
                 store.apply(&fit).await.unwrap();
             }
         };
-        let target = Postgres { schema: format!("shop{round}"), ..target(Mode::Append) };
+        let target = Postgres {
+            table: TableName { schema: format!("shop{round}"), ..append().table },
+            ..append()
+        };
         let starts: Vec<_> =
             (0..6).map(|_| tokio::spawn(start((fixture.store.clone(), target.clone())))).collect();
         for start in starts {
@@ -77,13 +80,13 @@ async fn sinks_that_start_together_make_one_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_the_schema_gained_becomes_a_column() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     write(&fixture.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "old")]))
         .await
         .unwrap();
     let grown = with(&schema(), Field::new("country", DataType::Utf8, false));
-    fixture.layout(&target(Mode::Append), &grown).await;
+    fixture.layout(&append(), &grown).await;
     assert_eq!(
         fixture.rows("SELECT name, country FROM shop.sale"),
         [[Some("old".to_owned()), None]]
@@ -100,8 +103,7 @@ async fn everything_that_does_not_fit_is_listed_at_once() {
              branch text NOT NULL, weir_topic text, weir_partition int, weir_offset bigint)",
         )
         .unwrap();
-    let found =
-        mistakes(&fixture, &target(Mode::Upsert { key: vec!["id".into()] }), &schema()).await;
+    let found = mistakes(&fixture, &upsert(&["id"]), &schema()).await;
     let wanted = [
         "sink.warehouse.table: field id is int in the output schema and smallint in the table: values may be too large for it",
         "sink.warehouse.columns.name: character varying(10) is asked for, but the table's column is character varying(20)",
@@ -116,8 +118,8 @@ async fn everything_that_does_not_fit_is_listed_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_unique_index_is_named_with_its_remedy() {
     let fixture = Fixture::prepared().await;
-    fixture.layout(&target(Mode::Append), &schema()).await;
-    let upsert = target(Mode::Upsert { key: vec!["id".into()] });
+    fixture.layout(&append(), &schema()).await;
+    let upsert = upsert(&["id"]);
     let fit = fixture.store.check("warehouse", &upsert, &schema()).await.unwrap();
     let hint = fit.mistakes[0].hint.clone().unwrap();
     assert_eq!(hint, "CREATE UNIQUE INDEX ON \"shop\".\"sale\" (\"id\");");
@@ -128,7 +130,7 @@ async fn a_missing_unique_index_is_named_with_its_remedy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_file_asks_for_is_checked() {
     let fixture = Fixture::prepared().await;
-    let mut wrong = target(Mode::Upsert { key: vec!["name".into(), "sku".into()] });
+    let mut wrong = upsert(&["name", "sku"]);
     wrong.columns.insert("price".into(), "numeric".into());
     wrong.columns.insert("id".into(), "integer); DROP TABLE x; --".into());
     let schema = with(
@@ -153,7 +155,7 @@ async fn what_the_file_asks_for_is_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_privileges_are_named() {
     let fixture = Fixture::prepared().await;
-    fixture.layout(&target(Mode::Append), &schema()).await;
+    fixture.layout(&append(), &schema()).await;
     let role = weir_testkit::random_name("guest").replace('-', "_");
     fixture
         .database
@@ -165,11 +167,7 @@ async fn missing_privileges_are_named() {
     let url = weir_model::secret::Secret::new(format!("postgres://{role}:guest@{address}"));
     let guest = weir_store::postgres::Store::new(&url, "test", 4).unwrap();
     let fit = guest
-        .check(
-            "warehouse",
-            &target(Mode::Append),
-            &with(&schema(), Field::new("extra", DataType::Utf8, true)),
-        )
+        .check("warehouse", &append(), &with(&schema(), Field::new("extra", DataType::Utf8, true)))
         .await
         .unwrap();
     let found: Vec<String> = fit.mistakes.iter().map(|m| m.what.replace(&role, "guest")).collect();
@@ -181,7 +179,7 @@ async fn missing_privileges_are_named() {
     ];
     assert_eq!(found, wanted);
     let elsewhere =
-        Postgres { schema: "public".into(), table: "new".into(), ..target(Mode::Append) };
+        Postgres { table: TableName { schema: "public".into(), table: "new".into() }, ..append() };
     let fit = guest.check("warehouse", &elsewhere, &schema()).await.unwrap();
     assert!(
         fit.mistakes.iter().any(|m| m.what.contains("may not create one in schema public")),

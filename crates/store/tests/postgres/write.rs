@@ -1,16 +1,15 @@
 //! What lands: rows, dead letters, counters, all or nothing.
 
-use crate::fixture::{Fixture, batch, claim, position_key, schema, target, write};
+use crate::fixture::{Fixture, append, batch, claim, position_key, schema, upsert, write};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, TimestampMicrosecondArray};
 use std::sync::Arc;
 use weir_model::fault::Class;
-use weir_model::pipeline::Mode;
 use weir_model::protocol::Outcome;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_arrive_as_they_were() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[1]).await.unwrap();
     let written = write(
         &fixture.store,
@@ -35,7 +34,7 @@ async fn values_arrive_as_they_were() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_value_costs_its_own_row_and_no_other() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let mut rows: Vec<(i32, &str)> = (0..10_000).map(|id| (id, "fits")).collect();
     rows[0].1 = "too long for ten";
@@ -79,7 +78,7 @@ async fn a_refused_value_costs_its_own_row_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn constraints_of_the_table_single_out_rows_too() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     fixture
         .database
         .execute(
@@ -102,7 +101,7 @@ async fn constraints_of_the_table_single_out_rows_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn times_beyond_postgres_are_dead_letters_not_infinities() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let mut columns: Vec<ArrayRef> =
         batch(&[(1, "past"), (2, "now"), (3, "future"), (4, "end")]).columns().to_vec();
@@ -124,7 +123,7 @@ async fn times_beyond_postgres_are_dead_letters_not_infinities() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upsert_keeps_the_last_row_of_each_key() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Upsert { key: vec!["id".into()] }), &schema()).await;
+    let layout = fixture.layout(&upsert(&["id"]), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let first = [(1, "one"), (2, "two"), (1, "uno"), (3, "much too long"), (2, "dos")];
     let written =
@@ -145,7 +144,7 @@ async fn an_upsert_keeps_the_last_row_of_each_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_changed_its_types_halts_and_buries_nothing() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     fixture.database.execute("ALTER TABLE shop.sale ALTER COLUMN id TYPE bigint").unwrap();
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let error = write(&fixture.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "a")]))
@@ -164,7 +163,7 @@ async fn a_table_that_changed_its_types_halts_and_buries_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_ended_midway_changes_nothing() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     // The backend ends itself on the way: the moment is certain, unlike that of a signal from
     // outside.
     fixture
@@ -189,7 +188,7 @@ async fn a_connection_that_is_ended_midway_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_to_commit_is_settled_by_the_position_row() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     // A deferred trigger on the positions runs during COMMIT; ending the backend there loses the
     // answer.
     fixture
@@ -216,7 +215,7 @@ async fn a_lost_answer_to_commit_is_settled_by_the_position_row() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_another_schema_is_not_written() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     let other =
         RecordBatch::try_from_iter([("id", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
             .unwrap();

@@ -3,8 +3,8 @@
 use super::values::wanted;
 use super::{Table, Value, article, printable};
 use crate::mistake::Mistake;
-use crate::pipeline::keys::{Absent, Key, Kind};
 use crate::pipeline::names::Check;
+use crate::pipeline::section::{Absent, Key, Kind};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 use toml::de::DeValue;
@@ -12,10 +12,11 @@ use toml::de::DeValue;
 impl<'a> Table<'a> {
     /// One text or a list of texts, none of them twice; empty when absent.
     pub(in crate::pipeline) fn texts(&self, key: &Key) -> Vec<String> {
-        let Kind::Texts(check) = key.kind else { return Vec::new() };
+        let (Kind::Texts(check) | Kind::SecretTexts(check)) = key.kind else { return Vec::new() };
         let Some(value) = self.value(key.name) else {
             self.missing(key, key.absent);
-            return Vec::new();
+            let Absent::Is(default) = key.absent else { return Vec::new() };
+            return self.checked(key, default, check).into_iter().collect();
         };
         let path = self.at(key.name);
         let elements: Vec<&Value<'_>> = match value.get_ref() {
@@ -27,19 +28,22 @@ impl<'a> Table<'a> {
         }
         let mut texts: Vec<String> = Vec::new();
         for raw in elements.into_iter().filter_map(|e| self.string(&path, e, &wanted(key.kind))) {
-            let Some(text) = self.checked(&path, &raw, check) else { continue };
+            let Some(text) = self.checked(key, &raw, check) else { continue };
             if texts.contains(&text) {
-                self.report(key.name, format!("names `{}` twice", printable(&raw)));
+                self.report(key.name, format!("names {} twice", quote(key, &raw)));
             }
             texts.push(text);
         }
         texts
     }
 
-    fn checked(&self, path: &str, raw: &str, check: Check) -> Option<String> {
+    fn checked(&self, key: &Key, raw: &str, check: Check) -> Option<String> {
+        self.checked_at(&self.at(key.name), &quote(key, raw), raw, check)
+    }
+
+    fn checked_at(&self, path: &str, quote: &str, raw: &str, check: Check) -> Option<String> {
         let value = self.expanded(path, raw)?;
-        let wrong =
-            |what| self.reader.report(Mistake::new(path, format!("`{}` {what}", printable(raw))));
+        let wrong = |what| self.reader.report(Mistake::new(path, format!("{quote} {what}")));
         check(&value).map_err(wrong).ok().map(|()| value)
     }
 
@@ -54,9 +58,9 @@ impl<'a> Table<'a> {
                     .reader
                     .report(Mistake::new(&path, format!("`{}` {what}", printable(name.get_ref()))));
             }
-            let text = table
-                .string(&path, value, "a text")
-                .and_then(|raw| table.checked(&path, &raw, values));
+            let text = table.string(&path, value, "a text").and_then(|raw| {
+                table.checked_at(&path, &format!("`{}`", printable(&raw)), &raw, values)
+            });
             map.extend(text.map(|text| (name.get_ref().to_string(), text)));
         }
         map
@@ -94,5 +98,13 @@ impl<'a> Table<'a> {
             };
             out.extend(text.map(|text| (name, Secret::new(text))));
         }
+    }
+}
+
+/// A text as it may be shown.
+fn quote(key: &Key, raw: &str) -> String {
+    match key.kind {
+        Kind::SecretTexts(_) => "the value".into(),
+        _ => format!("`{}`", printable(raw)),
     }
 }

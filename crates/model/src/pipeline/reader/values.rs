@@ -3,7 +3,7 @@
 use super::{Table, Value, article, printable};
 use crate::mistake::{Mistake, did_you_mean, similar};
 use crate::pipeline::expand::{expand, reason};
-use crate::pipeline::keys::{Absent, Key, Kind};
+use crate::pipeline::section::{Absent, Key, Kind};
 use crate::pipeline::units;
 use crate::secret::Secret;
 use std::path::{Path, PathBuf};
@@ -243,7 +243,7 @@ pub(super) fn wanted(kind: Kind) -> String {
         Kind::Choice(choices) => {
             choices.iter().map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(" or ")
         }
-        Kind::Texts(_) => "a text or a list of texts".into(),
+        Kind::Texts(_) | Kind::SecretTexts(_) => "a text or a list of texts".into(),
         Kind::Map(..) | Kind::Secrets => "a table of texts".into(),
     }
 }

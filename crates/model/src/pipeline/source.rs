@@ -1,0 +1,60 @@
+//! `[source]`: where the producer takes records from. A new kind is a module and a line in
+//! [`Source`].
+
+mod file;
+mod synthetic;
+
+pub use file::{FileFormat, FileSource};
+pub use synthetic::Synthetic;
+
+use super::reader::Table;
+use super::section::{Absent, Key, Kind, kinds};
+
+/// The key that every kind has.
+const TYPE: Key = Key {
+    name: "type",
+    kind: Kind::Choice(Source::KINDS),
+    absent: Absent::Refused,
+    unit: "",
+    doc: " The kind of source. Without `[source]` other programs write the input topic.",
+};
+
+kinds! {
+    /// `[source]`.
+    pub enum Source: SourceConfig {
+        Synthetic(Synthetic) = "synthetic",
+        File(FileSource) = "file",
+    }
+}
+
+/// What the configuration of every kind of source has.
+pub trait SourceConfig {
+    /// How many partitions the source has: each has one position and one transactional producer.
+    fn partitions(&self) -> u32;
+
+    /// Records per second over all partitions; 0 = unlimited.
+    fn rate(&self) -> u64;
+}
+
+impl Source {
+    pub(super) const NAME: &str = "source";
+
+    pub(super) fn read_from(root: &Table<'_>) -> Option<Source> {
+        let table = root.subtable(Source::NAME);
+        if !table.present() {
+            return None;
+        }
+        // A kind that does not exist is a mistake already; which keys belong to it is not known.
+        Source::read(&table.text(&TYPE), &table)
+    }
+
+    /// How many partitions the source has.
+    pub fn partitions(&self) -> u32 {
+        self.config().partitions()
+    }
+
+    /// Records per second over all partitions; 0 = unlimited.
+    pub fn rate(&self) -> u64 {
+        self.config().rate()
+    }
+}

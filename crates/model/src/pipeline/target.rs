@@ -1,0 +1,78 @@
+//! `[[sink]]`: where rows go. A new kind is a module and a line in [`Target`].
+
+mod postgres;
+
+pub use postgres::{Mode, Postgres, TableName};
+
+use super::names;
+use super::reader::Table;
+use super::section::{Absent, Key, Kind, kinds};
+
+/// The keys that every kind has.
+const NAME: Key = Key {
+    name: "name",
+    kind: Kind::Text(names::name),
+    absent: Absent::Refused,
+    unit: "",
+    doc: " Part of the consumer group and of the key of positions: never change it while the pipeline \
+          has data in flight.",
+};
+const TYPE: Key = Key {
+    name: "type",
+    kind: Kind::Choice(Target::KINDS),
+    absent: Absent::Refused,
+    unit: "",
+    doc: " The kind of target.",
+};
+
+/// `[[sink]]`.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    /// Part of the consumer group and of the key of positions: `[a-z][a-z0-9-]{0,62}`.
+    pub name: String,
+    /// `type` and what belongs to it.
+    pub target: Target,
+}
+
+kinds! {
+    /// Where a sink writes.
+    pub enum Target: TargetConfig {
+        Postgres(Postgres) = "postgres",
+    }
+}
+
+/// What the configuration of every kind of target has.
+pub trait TargetConfig {
+    /// The table, folder or collection that the rows go to, for people.
+    fn name(&self) -> String;
+
+    /// Whether each record is a row of its own, so that the rows can be counted and a record that
+    /// comes again is a second row. An upsert keeps one row per key.
+    fn keeps_every_record(&self) -> bool;
+
+    /// The same for two sinks only if they write to the same place; may hold secrets, so it is
+    /// compared and never shown. `None` when it is not known.
+    fn destination(&self) -> Option<String>;
+}
+
+impl Sink {
+    pub(super) const LIST: &str = "sink";
+
+    /// `None` when the kind does not exist, which is a mistake already.
+    pub(super) fn read(table: &Table<'_>) -> Option<Sink> {
+        let (name, kind) = (table.text(&NAME), table.text(&TYPE));
+        Some(Sink { name, target: Target::read(&kind, table)? })
+    }
+}
+
+impl Target {
+    /// The table, folder or collection that the rows go to, for people.
+    pub fn name(&self) -> String {
+        self.config().name()
+    }
+
+    /// See [`TargetConfig::keeps_every_record`].
+    pub fn keeps_every_record(&self) -> bool {
+        self.config().keeps_every_record()
+    }
+}

@@ -1,0 +1,114 @@
+//! `type = "postgres"`.
+
+use crate::pipeline::names;
+use crate::pipeline::reader::Table;
+use crate::pipeline::section::Absent::{Is, Means, Refused};
+use crate::pipeline::section::Kind::{self, Choice, Flag, Map, Text, Texts};
+use crate::pipeline::section::{Finish, Key, Value, list_of, section};
+use crate::pipeline::target::{NAME, TYPE, TargetConfig};
+use crate::secret::Secret;
+use std::collections::BTreeMap;
+use std::fmt;
+
+section! {
+    /// Targets; at least one.
+    pub struct Postgres = list_of("sink", "postgres"), with [NAME, TYPE] {
+        /// `postgres://user:password@host:port/database`.
+        url: Secret = Kind::Secret(names::postgres_url), Is("${WEIR_POSTGRES:-postgres://weir@localhost:5432/weir}"), "";
+        /// `schema.table`, or a table in `public`; created when missing.
+        table: TableName = Text(names::table), Refused, "";
+        /// `append`: every record is a row. `upsert`: the last record of a key is the row.
+        mode: Mode = Choice(&["append", "upsert"]), Is("append"), "";
+        /// Columns of the unique index behind `upsert`.
+        key: Vec<String> = Texts(names::identifier), Means("none; `upsert` needs it"), "";
+        /// Column → PostgreSQL type where another one is needed, such as `varchar(50)`.
+        columns: BTreeMap<String, String> = Map(names::identifier, names::column_type), Means("types that follow from the Avro schema"), "";
+        /// Adds `weir_topic`, `weir_partition`, `weir_offset` of the input record to every row.
+        lineage: bool = Flag, Is("false"), "";
+    }
+}
+
+/// `schema.table`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableName {
+    /// By default `public`.
+    pub schema: String,
+    /// The table.
+    pub table: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+impl Value for TableName {
+    fn read(table: &Table<'_>, key: &Key) -> TableName {
+        let text = table.text(key);
+        let (schema, name) = names::split_table(&text);
+        TableName { schema: schema.into(), table: name.into() }
+    }
+}
+
+/// How rows enter the table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Every record is a row.
+    #[default]
+    Append,
+    /// The last record of a key is the row; `key` names the columns of a unique index.
+    Upsert,
+}
+
+impl Value for Mode {
+    fn read(table: &Table<'_>, key: &Key) -> Mode {
+        if table.text(key) == "upsert" { Mode::Upsert } else { Mode::Append }
+    }
+}
+
+impl Postgres {
+    /// The columns of the unique index behind `upsert`; `None` in mode `append`.
+    pub fn upsert_key(&self) -> Option<&[String]> {
+        (self.mode == Mode::Upsert).then_some(self.key.as_slice())
+    }
+}
+
+impl TargetConfig for Postgres {
+    fn name(&self) -> String {
+        self.table.to_string()
+    }
+
+    fn keeps_every_record(&self) -> bool {
+        self.mode == Mode::Append
+    }
+
+    fn destination(&self) -> Option<String> {
+        let known = !self.table.table.is_empty() && !self.url.expose().is_empty();
+        known.then(|| format!("{} {}", self.url.expose(), self.table))
+    }
+}
+
+impl Finish for Postgres {
+    fn finish(&mut self, table: &Table<'_>) {
+        let has_key = table.contains("key");
+        match self.mode {
+            Mode::Upsert if !has_key => {
+                table.report(
+                    "key",
+                    "is missing; mode = \"upsert\" needs the columns of a unique index",
+                );
+            }
+            Mode::Append if has_key => {
+                table.report(
+                    "key",
+                    "belongs to mode = \"upsert\"; with \"append\" every record is a row",
+                );
+            }
+            Mode::Upsert if self.lineage && self.key.iter().any(|k| k.starts_with("weir_")) => {
+                table.report("key", "names a lineage column, which differs in every record");
+            }
+            Mode::Upsert | Mode::Append => {}
+        }
+    }
+}
