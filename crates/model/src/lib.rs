@@ -3,6 +3,8 @@
 //! (lineage, counters, positions, fault classes).
 
 pub mod accepted_loss;
+pub mod avro;
+pub mod bisect;
 pub mod breaker;
 pub mod fault;
 pub mod lineage;
