@@ -61,7 +61,7 @@ fn main() -> anyhow::Result<()> {
     measure("decode, two schemas", rounds, &mixed, |values| {
         Ok(decoder.decode(values)?.rows.len())
     })?;
-    measure("fit", rounds, &batches, |batch| Ok(fit(batch, &schema).1.len()))?;
+    measure("fit", rounds, &batches, |batch| Ok(cast(batch, &schema).1.len()))?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::Instrument;
 use weir_codec::{Registry, Schema, registry};
-use weir_kafka::{admin, producer};
+use weir_kafka::{admin, transactional_producer};
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Kafka, Pipeline};
@@ -98,7 +98,7 @@ async fn work(
     for (number, views) in views.into_iter().enumerate() {
         let name = format!("{}-{number}", options.settings.instance);
         let id = format!("weir.{}.enricher.{}.{number}", pipeline.name, options.settings.instance);
-        let limit = producer::record_limit(&shared.kafka);
+        let limit = transactional_producer::record_limit(&shared.kafka);
         let enricher = Enricher::new(
             shared.job.clone(),
             registry.clone(),

@@ -121,7 +121,7 @@ fn resolve(
         let (first, end) = watermarks(&open, topic, span.partition)?;
         let (from, until) = (span.from.unwrap_or(first), span.until.unwrap_or(end).min(end));
         if from < first && from < until {
-            return Err(Error::Loss(crate::Loss {
+            return Err(Error::Loss(crate::LostRange {
                 topic: topic.into(),
                 partition: span.partition,
                 position: from,

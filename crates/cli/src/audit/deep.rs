@@ -76,7 +76,7 @@ fn replays(pipeline: &Pipeline, verdict: &Verdict, findings: &mut Vec<String>) -
 
 /// Follows the lineage through output ∪ dead letters of every partition.
 fn chains(pipeline: &Pipeline, accepted: &[AcceptedLoss]) -> Result<Vec<String>> {
-    let mut chains = chain::read(pipeline, accepted)?;
+    let mut chains = lineage::read(pipeline, accepted)?;
     let committed_positions = admin::committed_positions(
         &pipeline.kafka,
         &pipeline.enricher_group(),

@@ -117,7 +117,7 @@ fn verdict_unless(
 fn sinks(pipeline: &Pipeline, output: &Schema, report: &mut Report) {
     for sink in &pipeline.sinks {
         let Target::Postgres(target) = &sink.target;
-        let mistakes = Fit::foresee(&sink.name, target, &output.arrow());
+        let mistakes = TableCheck::foresee(&sink.name, target, &output.arrow());
         report.verdict(
             format!("sink {}", sink.name),
             mistakes,

@@ -8,7 +8,7 @@ use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Pipeline, Postgres, Target};
-use weir_store::{Fit, Store};
+use weir_store::{Store, TableCheck};
 
 pub(super) async fn examine(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     tokio::task::block_in_place(|| topics(pipeline, report));
@@ -107,7 +107,7 @@ async fn table(sink: &str, target: &Postgres, output: Option<&Schema>, report: &
         Ok(fit) => {
             let found = outlook(&fit);
             // what needs no database to be known was reported already
-            let known = Fit::foresee(sink, target, &output.arrow());
+            let known = TableCheck::foresee(sink, target, &output.arrow());
             report.verdict(
                 name,
                 fit.mistakes.into_iter().filter(|m| !known.contains(m)).collect(),
@@ -119,7 +119,7 @@ async fn table(sink: &str, target: &Postgres, output: Option<&Schema>, report: &
 }
 
 /// What the sink will do to the database when it starts.
-fn outlook(fit: &Fit) -> String {
+fn outlook(fit: &TableCheck) -> String {
     let adds = fit.statements.iter().filter(|s| s.starts_with("ALTER TABLE")).count();
     match (fit.statements.iter().any(|s| s.starts_with("CREATE TABLE")), adds) {
         (true, _) => "will be created".into(),

@@ -1,6 +1,6 @@
 //! What dead letters hold, made fit for a terminal: anybody may have written it.
 
-use jiff::{Timestamp, TransactionalProducer};
+use jiff::{Timestamp, Unit};
 
 /// Bytes shown of what cannot be decoded.
 const DUMP_BYTES: usize = 512;
@@ -9,7 +9,7 @@ const DUMP_WIDTH: usize = 16;
 /// A timestamp with seconds, as it can be given to `--since`; `–` for none.
 pub(super) fn time(ms: i64) -> String {
     let time = Timestamp::from_millisecond(ms).ok().filter(|_| ms >= 0);
-    let whole = time.and_then(|time| time.round(TransactionalProducer::Second).ok());
+    let whole = time.and_then(|time| time.round(Unit::Second).ok());
     whole.map_or("–".into(), |time| time.to_string())
 }
 

@@ -2,14 +2,14 @@
 
 use super::gaps::{Gap, Hop, Lost, look, outside};
 use anyhow::{Context, Result, bail, ensure};
-use jiff::{Timestamp, TransactionalProducer as Time};
+use jiff::{Timestamp, Unit as Time};
 use std::time::{Duration, Instant};
 use weir_kafka::{Consumer, Rebalance, TransactionalProducer, accepted_loss, admin};
 use weir_model::accepted_loss::{AcceptedLoss, Emitted, Skip};
 use weir_model::fault::Class;
 use weir_model::pipeline::{Pipeline, Sink, Target};
 use weir_model::protocol::{Claim, Outcome, Partition};
-use weir_store::{Ledger, Move, Store};
+use weir_store::{Move, PositionKey, Store};
 
 /// For the group to be joined, and for transactions of those who are gone to end.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
@@ -199,7 +199,7 @@ async fn sink(
     let Target::Postgres(target) = &sink.target;
     let store = Store::new(&target.url, &format!("skip {}/{}", pipeline.name, sink.name))?;
     let cluster = tokio::task::block_in_place(|| admin::cluster_id(&pipeline.kafka))?;
-    let ledger = Ledger {
+    let ledger = PositionKey {
         pipeline: pipeline.name.clone(),
         sink: sink.name.clone(),
         topic: pipeline.output.topic.clone(),

@@ -172,7 +172,7 @@ impl Hop<'_> {
             Hop::Enricher
                 if halted.iter().any(|(_, halt)| !matches!(halt, Halt::Expired { .. })) =>
             {
-                chain::read(pipeline, books.accepted())?
+                lineage::read(pipeline, books.accepted())?
             }
             _ => BTreeMap::new(),
         };

@@ -20,7 +20,7 @@ fn batch(column: ArrayRef) -> RecordBatch {
 fn fitted_to(kind: &str, column: ArrayRef) -> Vec<Result<Cell, String>> {
     let rows = column.len();
     let schema = schema(&format!(r#"{{"name":"x","type":{kind}}}"#));
-    let (fitting, kept, faults) = fit(&batch(column), &schema);
+    let (fitting, kept, faults) = cast(&batch(column), &schema);
     assert_eq!(
         (fitting.schema(), fitting.num_rows(), kept.len() + faults.len()),
         (schema.arrow(), kept.len(), rows)
@@ -160,7 +160,7 @@ fn an_absent_column_takes_the_default_or_null() {
     let schema = schema(
         r#"{"name":"d","type":"string","default":"-"},{"name":"n","type":["null","int"]},{"name":"x","type":"long"}"#,
     );
-    let (fitting, kept, faults) = fit(&batch(column), &schema);
+    let (fitting, kept, faults) = cast(&batch(column), &schema);
     assert_eq!((kept, faults), (vec![0], vec![]));
     let cells: Vec<Cell> = fitting.columns().iter().map(|column| arrow_cell(column, 0)).collect();
     assert_eq!(cells, [Cell::Text("-".into()), Cell::Null, Cell::Number(1)]);
@@ -169,7 +169,7 @@ fn an_absent_column_takes_the_default_or_null() {
 #[test]
 fn faults_are_of_the_source() {
     let schema = schema(r#"{"name":"x","type":"int"}"#);
-    let (_, _, faults) = fit(&batch(Arc::new(StringArray::from(vec!["x"]))), &schema);
+    let (_, _, faults) = cast(&batch(Arc::new(StringArray::from(vec!["x"]))), &schema);
     assert_eq!(
         (faults[0].1.stage, faults[0].1.reason.as_str()),
         (Stage::Source, "value_does_not_fit")
