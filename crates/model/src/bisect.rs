@@ -113,7 +113,8 @@ mod tests {
 
     fn items() -> impl Strategy<Value = (usize, BTreeSet<usize>)> {
         (0usize..3000).prop_flat_map(|num_items| {
-            let bad = proptest::collection::btree_set(0..num_items.max(1), 0..num_items.clamp(1, 20));
+            let bad =
+                proptest::collection::btree_set(0..num_items.max(1), 0..num_items.clamp(1, 20));
             (Just(num_items), bad)
         })
     }

@@ -119,10 +119,7 @@ fn letters_and_digits(text: &str) -> String {
 
 /// The end of a sentence about an unknown name: "; did you mean `x`?" when a candidate is close
 /// enough, otherwise nothing.
-pub fn did_you_mean<S: AsRef<str>>(
-    word: &str,
-    candidates: impl IntoIterator<Item = S>,
-) -> String {
+pub fn did_you_mean<S: AsRef<str>>(word: &str, candidates: impl IntoIterator<Item = S>) -> String {
     similar(word, candidates)
         .map(|c| format!("; did you mean `{}`?", c.as_ref()))
         .unwrap_or_default()

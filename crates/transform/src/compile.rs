@@ -95,11 +95,7 @@ fn parse_rules(
     conditions
 }
 
-fn checked(
-    key: &str,
-    expr: ast::Expr,
-    catalog: &Catalog,
-) -> Result<ast::Expr, Vec<Mistake>> {
+fn checked(key: &str, expr: ast::Expr, catalog: &Catalog) -> Result<ast::Expr, Vec<Mistake>> {
     let refused = check(key, &expr, catalog);
     if refused.is_empty() { Ok(expr) } else { Err(refused) }
 }
@@ -114,7 +110,7 @@ fn plan_from<'a>(
     tables: &[Arc<Table>],
 ) -> Result<PlannedFrom<'a>, Vec<Mistake>> {
     let refused = check(SQL, &transform.from, catalog);
-    if refused.is_empty() { Scope::new(catalog, transform, tables) } else { Err(refused) }
+    if refused.is_empty() { PlannedFrom::new(catalog, transform, tables) } else { Err(refused) }
 }
 
 /// The content of the pipeline file, parsed.

@@ -7,7 +7,8 @@ pub enum Error {
     /// The batch has other columns than the plan was compiled for: the decoder and the plan were
     /// given different schemas.
     #[error(
-        "the batch does not have the columns this plan was compiled for: expected {expected}, got {got}"
+        "the batch does not have the columns this plan was compiled for: expected {expected}, got \
+         {got}"
     )]
     Schema {
         /// Columns and types of the input schema.

@@ -64,10 +64,7 @@ impl<C: ContextProvider> Visitor for Inspector<'_, C> {
     type Break = Infallible;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
-        self.refuse(
-            format!("the subquery `({})` is not supported", excerpt(query)),
-            ONE_RECORD,
-        );
+        self.refuse(format!("the subquery `({})` is not supported", excerpt(query)), ONE_RECORD);
         ControlFlow::Continue(())
     }
 
@@ -111,7 +108,7 @@ impl<C: ContextProvider> Inspector<'_, C> {
             let hint = match function.name() {
                 "current_date" => "CAST(now() AS DATE)",
                 "current_time" => "CAST(now() AS TIME)",
-                _ => "now() is the only available function that does not depend on the record alone",
+                _ => "now() is the only available function that depends on more than the record",
             };
             self.mistakes.push(
                 Mistake::new("", format!("the function `{name}` is not supported")).hint(hint),
@@ -136,4 +133,3 @@ fn has_modifiers(function: &Function) -> bool {
             || function.null_treatment.is_some()
             || !function.within_group.is_empty())
 }
-

@@ -74,7 +74,7 @@ pub(crate) fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String 
     }
 }
 
-/// What is wrong with the SQL of `key`, without the prefixes and the advice to library authors.
+/// The mistake in the SQL of `key`, without DataFusion's prefixes and its advice to developers.
 pub(crate) fn planning_mistake(key: &str, error: &DataFusionError) -> Mistake {
     match error.find_root() {
         DataFusionError::SchemaError(schema_error, _) => schema_mistake(key, schema_error),
@@ -122,7 +122,7 @@ fn unknown_column(field: &Column, valid: &[Column]) -> String {
     format!("no column `{}` in `{table}`{}", field.name, did_you_mean(&field.name, columns))
 }
 
-/// Why an expression failed on a record.
+/// The error of an expression that failed on a record.
 pub(crate) fn evaluation_error(error: &DataFusionError) -> String {
     let text = match error.find_root() {
         DataFusionError::ArrowError(error, _) => arrow_error(error),
@@ -143,7 +143,7 @@ pub(crate) fn arrow_error(error: &ArrowError) -> String {
     }
 }
 
-/// Removes the names of error classes at the beginning, however many there are.
+/// Removes all names of error classes at the beginning.
 fn strip(text: &str) -> String {
     const PREFIXES: [&str; 12] = [
         "Error during planning: ",
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_of_the_keyboard_are_recognised_and_other_words_are_not() {
+    fn typing_errors_are_recognised_and_other_words_are_not() {
         assert_eq!(did_you_mean("amonut", ["id", "amount"]), "; did you mean `amount`?");
         assert_eq!(
             did_you_mean("CallDuration", ["call_duration"]),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn class_names_of_errors_are_stripped() {
+    fn names_of_error_classes_are_removed() {
         let error =
             DataFusionError::Plan("Error during planning: no such thing.\nsecond line".into());
         assert_eq!(

@@ -56,7 +56,11 @@ pub(crate) fn parse_transform(sql: &str) -> Result<Transform, Vec<Mistake>> {
     Ok(into_transform(select.projection, from, select.selection))
 }
 
-fn into_transform(items: Vec<SelectItem>, mut from: TableWithJoins, filter: Option<Expr>) -> Transform {
+fn into_transform(
+    items: Vec<SelectItem>,
+    mut from: TableWithJoins,
+    filter: Option<Expr>,
+) -> Transform {
     let is_inner = from
         .joins
         .iter()
@@ -103,13 +107,16 @@ fn query_clauses(query: &Query) -> Vec<String> {
 }
 
 fn select_clauses(select: &Select) -> Vec<String> {
-    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, with) if by.is_empty() && with.is_empty());
+    let is_grouped = match &select.group_by {
+        GroupByExpr::Expressions(by, modifiers) => !by.is_empty() || !modifiers.is_empty(),
+        GroupByExpr::All(_) => true,
+    };
     let refused = [
         (select.distinct.is_some(), "DISTINCT"),
         (select.top.is_some(), "TOP"),
         (select.into.is_some(), "SELECT INTO"),
         (!select.lateral_views.is_empty(), "LATERAL VIEW"),
-        (grouped, "GROUP BY"),
+        (is_grouped, "GROUP BY"),
         (select.having.is_some(), "HAVING"),
         (!select.named_window.is_empty(), "WINDOW"),
         (select.qualify.is_some(), "QUALIFY"),

@@ -48,7 +48,7 @@ pub(crate) struct Planned {
     pub(crate) data_type: DataType,
 }
 
-impl<'a> Scope<'a> {
+impl<'a> PlannedFrom<'a> {
     /// Plans FROM.
     pub(crate) fn new(
         catalog: &'a Catalog,
@@ -68,7 +68,9 @@ impl<'a> Scope<'a> {
         let joins = scope.joins(&from_tables, transform, tables)?;
         Ok(PlannedFrom { scope, joins })
     }
+}
 
+impl<'a> Scope<'a> {
     /// Tables and functions.
     pub(crate) fn catalog(&self) -> &'a Catalog {
         self.catalog

@@ -109,9 +109,10 @@ fn surplus(results: &[ResultColumn], output: &OutputSchema<'_>) -> Vec<Mistake> 
         let name = &result.planned.name;
         if !seen.insert(name) {
             let what = format!("two result columns are named `{name}`");
-            mistakes.push(Mistake::new(SQL, what).hint(
-                "leave one out, as in SELECT i.* EXCEPT (column), or rename it with AS",
-            ));
+            mistakes.push(
+                Mistake::new(SQL, what)
+                    .hint("leave one out, as in SELECT i.* EXCEPT (column), or rename it with AS"),
+            );
         } else if output.schema.field_with_name(name).is_err() {
             mistakes.push(unknown_column(result, results, output));
         }
