@@ -7,6 +7,7 @@ pub mod avro;
 pub mod bisect;
 pub mod breaker;
 pub mod fault;
+pub mod frame;
 pub mod lineage;
 pub mod mistake;
 pub mod pipeline;

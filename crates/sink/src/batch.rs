@@ -4,8 +4,9 @@
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 use weir_codec::{Decoded, Decoder};
-use weir_kafka::{Records, dead_letter};
+use weir_kafka::Records;
 use weir_model::fault::{Fault, Stage};
+use weir_model::frame;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
 use weir_store::DeadLetter;
@@ -96,7 +97,7 @@ impl Batch {
                 .map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)))
                 .collect(),
             timestamp_ms: Some(record.timestamp_ms()).filter(|ms| *ms >= 0),
-            schema_id: record.value().and_then(dead_letter::schema_id),
+            schema_id: record.value().and_then(frame::schema_id),
             fault,
             column: None,
             sqlstate: None,

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::sync::LazyLock;
 use tokio::runtime::Runtime;
 
-/// For the registry's calls; there are none in most tests.
+/// For calls of the registry; most tests make none.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// Every plain type, optional in either order or not at all.
@@ -29,12 +29,12 @@ const READER: &str = r#"{"type":"record","name":"All","fields":[
  {"name":"wide","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":5}},
  {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,"logicalType":"decimal","precision":20,"scale":4}}]}"#;
 
-/// The reader's fields backwards, and among them what only other programs read.
+/// The reader's fields in reverse order, with types in between that weir itself does not read.
 fn foreign() -> String {
     let mut schema: serde_json::Value = serde_json::from_str(READER).unwrap();
     let fields = schema["fields"].as_array_mut().unwrap();
     fields.reverse();
-    // Where a named type is mentioned first, it must be defined.
+    // A named type must be defined where it first occurs.
     let (fixed, symbols) = (
         json!({"type":"fixed","name":"F","size":3}),
         json!({"type":"enum","name":"E","symbols":["A","B","C"]}),
@@ -55,13 +55,13 @@ fn foreign() -> String {
      {"name":"x4","type":{"type":"map","values":{"type":"array","items":"S"}}}, {"name":"x5","type":"boolean"}]"#;
     let extra: Vec<serde_json::Value> = serde_json::from_str(extra).unwrap();
     for (index, field) in extra.into_iter().enumerate() {
-        // Behind every third field; the last field of the record stays one that is kept.
+        // The last field of the record stays one that the reader has.
         fields.insert(12 + 2 * index, field);
     }
     schema.to_string()
 }
 
-/// Which writers a batch has, by schema id.
+/// The writers of a batch, by schema id.
 static WRITERS: LazyLock<Vec<Oracle>> = LazyLock::new(|| {
     let without_nulls = READER
         .replace(r#"["null","long"]"#, r#""long""#)
@@ -72,17 +72,17 @@ static WRITERS: LazyLock<Vec<Oracle>> = LazyLock::new(|| {
 fn decoder(reader: &str, writers: &[(u32, &str)]) -> Decoder {
     Decoder::new(
         Schema::parse(reader).unwrap(),
-        Registry::holding(writers),
+        Registry::with_cached(writers),
         RUNTIME.handle().clone(),
     )
     .unwrap()
 }
 
-/// Shared, since a client reads the system's certificates when it is made.
+/// Shared, because a new client reads the system's certificates.
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     let writers: Vec<(u32, &str)> =
         (0..).zip(WRITERS.iter()).map(|(id, oracle)| (id, oracle.text.as_str())).collect();
-    Registry::holding(&writers)
+    Registry::with_cached(&writers)
 });
 
 fn decoder_of_all() -> Decoder {
@@ -90,8 +90,7 @@ fn decoder_of_all() -> Decoder {
         .unwrap()
 }
 
-/// One row per value that has no fault, one fault per value that has no row, both ascending,
-/// nothing twice.
+/// Each value has either one row or one fault; both are ascending.
 fn assert_accounted(decoded: &Decoded, values: usize) {
     assert_eq!(decoded.batch.num_rows(), decoded.rows.len());
     let mut all: Vec<u32> =
@@ -111,7 +110,7 @@ fn row_of(batch: &RecordBatch, row: usize) -> Vec<(String, Cell)> {
         .collect()
 }
 
-/// What apache-avro says about the fields that the reader names.
+/// The values that apache-avro reads for the reader's fields.
 fn expected(oracle: &Oracle, value: &[u8], batch: &RecordBatch) -> Option<Vec<(String, Cell)>> {
     let read = oracle.read(value)?;
     let schema = batch.schema();
@@ -119,8 +118,8 @@ fn expected(oracle: &Oracle, value: &[u8], batch: &RecordBatch) -> Option<Vec<(S
     Some(cells.map(as_written(value)).collect())
 }
 
-/// A uuid's text stays as it was written, capital letters and all; apache-avro shows the value in
-/// small ones.
+/// weir keeps the text of a uuid as it was written, with capital letters; apache-avro returns it
+/// in lower case.
 fn as_written(value: &[u8]) -> impl Fn((String, Cell)) -> (String, Cell) {
     move |(name, cell)| match &cell {
         Cell::Text(small) if name == "uuid" => {
@@ -132,7 +131,7 @@ fn as_written(value: &[u8]) -> impl Fn((String, Cell)) -> (String, Cell) {
     }
 }
 
-fn mutilate(value: &mut Vec<u8>, random: &mut Random) {
+fn corrupt(value: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(3) {
         let at = random.below(value.len().max(1));
         match random.below(6) {
@@ -164,27 +163,27 @@ proptest! {
     }
 
     #[test]
-    fn mutilated_records_are_faults_or_what_apache_avro_reads_and_never_cost_a_neighbour(seed: u64, count in 1usize..40) {
+    fn corrupted_records_are_faults_or_what_apache_avro_reads_and_never_affect_others(seed: u64, count in 1usize..40) {
         let mut random = Random(seed);
         let mut values = Vec::new();
         for _ in 0..count {
             let id = random.below(WRITERS.len()) as u32;
             let value = WRITERS[id as usize].record(id, &mut random);
-            let mut mutant = value.clone();
+            let mut corrupted = value.clone();
             if random.below(2) == 0 {
-                mutilate(&mut mutant, &mut random);
+                corrupt(&mut corrupted, &mut random);
             }
-            // A frame that names another schema is a question for the registry, which other tests
-            // ask.
-            let readable = mutant.len() < 5 || mutant[0] != 0 || mutant[..4] == [0; 4] && usize::from(mutant[4]) < WRITERS.len();
-            let intact = mutant == value;
-            values.push(if readable { (mutant, intact) } else { (value, true) });
+            // A frame with an unknown schema id would be a call of the registry, which other tests
+            // make.
+            let readable = corrupted.len() < 5 || corrupted[0] != 0 || corrupted[..4] == [0; 4] && usize::from(corrupted[4]) < WRITERS.len();
+            let intact = corrupted == value;
+            values.push(if readable { (corrupted, intact) } else { (value, true) });
         }
         let decoded = decoder_of_all().decode(&values.iter().map(|(v, _)| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
         assert_accounted(&decoded, count);
-        for (place, row) in decoded.rows.iter().enumerate() {
+        for (i, row) in decoded.rows.iter().enumerate() {
             let value = &values[*row as usize].0;
-            prop_assert_eq!(Some(row_of(&decoded.batch, place)), expected(&WRITERS[usize::from(value[4])], value, &decoded.batch));
+            prop_assert_eq!(Some(row_of(&decoded.batch, i)), expected(&WRITERS[usize::from(value[4])], value, &decoded.batch));
         }
         for (row, fault) in &decoded.faults {
             prop_assert!(!values[*row as usize].1, "an intact record is refused: {:?}", fault);
@@ -219,9 +218,11 @@ fn evolve(from: &str, to: &str, values: Vec<Value>) -> Vec<Result<Cell, String>>
         .unwrap();
     assert_accounted(&decoded, framed.len());
     let mut out: Vec<Result<Cell, String>> = vec![Err(String::new()); framed.len()];
-    decoded.rows.iter().enumerate().for_each(|(place, row)| {
-        out[*row as usize] = Ok(arrow_cell(decoded.batch.column(0), place))
-    });
+    decoded
+        .rows
+        .iter()
+        .enumerate()
+        .for_each(|(i, row)| out[*row as usize] = Ok(arrow_cell(decoded.batch.column(0), i)));
     decoded.faults.into_iter().for_each(|(row, fault)| out[row as usize] = Err(fault.reason));
     out
 }
@@ -247,7 +248,7 @@ fn decimal(precision: u8, scale: u8) -> String {
 }
 
 #[test]
-fn times_are_converted_between_units_or_refused_never_relabelled() {
+fn times_are_converted_between_units_or_refused_and_never_reinterpreted() {
     let millis = vec![Value::TimestampMillis(1_700_000_000_123), Value::TimestampMillis(i64::MAX)];
     assert_eq!(evolve(MILLIS, MICROS, millis), [number(1_700_000_000_123_000), lost()]);
     let micros = vec![
@@ -275,7 +276,7 @@ fn times_are_converted_between_units_or_refused_never_relabelled() {
 }
 
 #[test]
-fn decimals_are_rescaled_or_refused_never_reinterpreted() {
+fn decimals_are_rescaled_or_refused_and_never_reinterpreted() {
     let value = |unscaled: i64| Value::Decimal(apache_avro::Decimal::from(unscaled.to_be_bytes()));
     assert_eq!(
         evolve(&decimal(10, 2), &decimal(12, 4), vec![value(12_345), value(-1)]),
@@ -335,7 +336,7 @@ fn numbers_are_promoted_only_when_exact() {
 }
 
 #[test]
-fn texts_enums_and_uuids_convert_by_meaning() {
+fn texts_enums_and_uuids_are_converted_by_value() {
     let id = "01234567-89ab-cdef-0123-456789abcdef";
     let uuid = || Value::Uuid(apache_avro::Uuid::parse_str(id).unwrap());
     let fixed = r#"{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}"#;
@@ -417,7 +418,7 @@ fn added_fields_take_their_defaults_and_renamed_ones_their_aliases() {
     assert_eq!(decoded.rows, [0, 1], "{:?}", decoded.faults);
     let cells: Vec<Cell> = row_of(&decoded.batch, 1).into_iter().map(|(_, cell)| cell).collect();
     let text = |t: &str| Cell::Text(t.into());
-    let wanted = [
+    let expected = [
         Cell::Number(5),
         Cell::Null,
         text("é"),
@@ -427,7 +428,7 @@ fn added_fields_take_their_defaults_and_renamed_ones_their_aliases() {
         Cell::Float(1.5f64.to_bits()),
         text("A"),
     ];
-    assert_eq!(cells, wanted);
+    assert_eq!(cells, expected);
 }
 
 #[test]
@@ -447,7 +448,7 @@ fn a_field_without_default_that_the_writer_lacks_makes_its_schema_incompatible()
 }
 
 #[test]
-fn records_without_a_byte_are_records() {
+fn datums_of_zero_bytes_are_records() {
     let writer = record(r#"{"name":"gone","type":"null"}"#);
     let reader = record(r#"{"name":"a","type":"int","default":3}"#);
     let decoded = decoder(&reader, &[(1, &writer)])
@@ -458,7 +459,7 @@ fn records_without_a_byte_are_records() {
 }
 
 #[test]
-fn schemas_that_are_no_records_of_avro_are_faults_of_their_records_alone() {
+fn writer_schemas_that_are_not_avro_records_are_faults_of_their_records_alone() {
     let good = record(r#"{"name":"a","type":"int"}"#);
     let recursive = record(r#"{"name":"a","type":"int"},{"name":"next","type":["null","R"]}"#);
     let mut decoder =
@@ -473,19 +474,23 @@ fn schemas_that_are_no_records_of_avro_are_faults_of_their_records_alone() {
 }
 
 #[test]
-fn an_absent_registry_fails_the_call_and_consumes_nothing() {
+fn an_unavailable_registry_fails_the_call_and_consumes_nothing() {
     let schema = record(r#"{"name":"a","type":"int"}"#);
     let mut decoder = decoder(&schema, &[(1, &schema)]);
     let (known, unknown) = ([0, 0, 0, 0, 1, 8], [0, 0, 0, 0, 9, 8]);
     let error = decoder.decode(&[Some(&known), Some(&unknown), None]).unwrap_err();
     assert_eq!(error.class(), weir_model::fault::Class::Environment, "{error}");
-    assert_eq!(decoder.decode(&[Some(&known), None]).unwrap().rows, [0], "what is known goes on");
+    assert_eq!(
+        decoder.decode(&[Some(&known), None]).unwrap().rows,
+        [0],
+        "cached schemas are still decoded"
+    );
 }
 
 #[test]
 fn an_id_that_the_registry_does_not_have_is_a_fault_of_its_records() {
     let schema = record(r#"{"name":"a","type":"int"}"#);
-    let registry = Registry::holding(&[(1, &schema)]).lacking(&[9]);
+    let registry = Registry::with_cached(&[(1, &schema)]).with_missing(&[9]);
     let mut decoder =
         Decoder::new(Schema::parse(&schema).unwrap(), registry, RUNTIME.handle().clone()).unwrap();
     let decoded = decoder.decode(&[Some(&[0, 0, 0, 0, 9, 8]), Some(&[0, 0, 0, 0, 1, 8])]).unwrap();

@@ -4,11 +4,11 @@ use crate::{Decoder, Registry};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::DataType;
 use proptest::prelude::*;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use tokio::runtime::Runtime;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::holding(&[(1, SCHEMA)]));
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::with_cached(&[(1, SCHEMA)]));
 
 const SCHEMA: &str = r#"{"type":"record","name":"All","namespace":"a.b","fields":[
  {"name":"boolean","type":["null","boolean"]}, {"name":"int","type":"int"}, {"name":"long","type":["long","null"]},
@@ -33,7 +33,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_encoded_reads_the_same_in_apache_avro(seed: u64, count in 0usize..30, id: u32) {
+    fn apache_avro_reads_the_values_that_were_encoded(seed: u64, count in 0usize..30, id: u32) {
         let (oracle, mut random) = (Oracle::new(SCHEMA), Random(seed));
         let values: Vec<Vec<u8>> = (0..count).map(|_| oracle.record(1, &mut random)).collect();
         let schema = Schema::parse(SCHEMA).unwrap();
@@ -77,7 +77,7 @@ fn a_null_where_none_is_allowed_is_refused_and_never_written_as_an_empty_value()
 }
 
 #[test]
-fn other_types_are_refused_and_never_relabelled() {
+fn columns_of_other_types_are_refused_and_never_reinterpreted() {
     let micros = r#"{"type":"long","logicalType":"timestamp-micros"}"#;
     let nanos = TimestampNanosecondArray::from(vec![1]).with_timezone("+00:00");
     assert!(refusal(micros, Arc::new(nanos)).contains("the schema needs Timestamp(µs"), "nanos");
@@ -103,7 +103,7 @@ fn values_that_the_avro_type_cannot_hold_are_refused() {
 }
 
 #[test]
-fn a_refused_batch_leaves_nothing_behind() {
+fn a_refused_batch_leaves_no_rows_behind() {
     let mut encoder = Encoder::new(&schema(r#""int""#), 1).unwrap();
     let two = RecordBatch::try_new(
         schema(r#""int""#).arrow(),
