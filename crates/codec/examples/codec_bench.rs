@@ -19,7 +19,8 @@ const CALL: &str = r#"{"type":"record","name":"Call","fields":[
  {"name":"start_datetime","type":{"type":"long","logicalType":"timestamp-micros"}},
  {"name":"end_datetime","type":{"type":"long","logicalType":"timestamp-micros"}},
  {"name":"call_duration","type":"int"},{"name":"network_provider","type":"string"},
- {"name":"total_amount","type":{"type":"bytes","logicalType":"decimal","precision":10,"scale":2}}]}"#;
+ {"name":"total_amount","type":{"type":"bytes",
+   "logicalType":"decimal","precision":10,"scale":2}}]}"#;
 
 const BATCH: usize = 8192;
 

@@ -202,8 +202,8 @@ fn valid_text(array: &BinaryArray) -> ArrayRef {
     )
 }
 
-/// For each symbol of the writer the symbol that the reader sees: the same, or the reader's default;
-/// `None` without either.
+/// For each symbol of the writer the symbol that the reader sees: the same, or the reader's
+/// default; `None` without either.
 fn resolve_symbols(writer: &Symbols, reader: &Symbols) -> Vec<Option<String>> {
     writer
         .list

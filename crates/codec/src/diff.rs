@@ -101,10 +101,12 @@ mod tests {
     #[test]
     fn every_kind_of_change_has_its_own_line() {
         let before = schema(
-            r#"{"name":"a","type":"int"},{"name":"b","type":"string"},{"name":"c","type":"long"},{"name":"d","type":"int"}"#,
+            r#"{"name":"a","type":"int"},{"name":"b","type":"string"},{"name":"c","type":"long"},
+            {"name":"d","type":"int"}"#,
         );
         let after = schema(
-            r#"{"name":"a","type":"long"},{"name":"c","type":["null","long"],"default":null},{"name":"e","type":"int","aliases":["d"]},{"name":"f","type":"string","default":"x"}"#,
+            r#"{"name":"a","type":"long"},{"name":"c","type":["null","long"],"default":null},
+            {"name":"e","type":"int","aliases":["d"]},{"name":"f","type":"string","default":"x"}"#,
         );
         assert_eq!(
             diff(&before, &after),

@@ -104,7 +104,7 @@ impl Oracle {
         [&[0u8][..], &id.to_be_bytes(), &datum].concat()
     }
 
-    /// The fields of a framed record; `None` when apache-avro refuses it or does not read all bytes.
+    /// The fields of a framed record; `None` when apache-avro refuses it or leaves bytes unread.
     pub(crate) fn read(&self, value: &[u8]) -> Option<HashMap<String, Value>> {
         let mut datum = &value[5..];
         let read =

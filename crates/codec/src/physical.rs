@@ -106,11 +106,11 @@ impl TypeNames {
 
     fn nested(&mut self, fields: &[Field]) -> Value {
         let name = self.next();
-        let fields: Vec<Value> = fields
-            .iter()
-            .enumerate()
-            .map(|(i, f)| json!({"name": column_name(i), "type": self.physical(&f.avro_type, false)}))
-            .collect();
-        json!({"type": "record", "name": name, "fields": fields})
+        let mut columns: Vec<Value> = Vec::with_capacity(fields.len());
+        for (index, field) in fields.iter().enumerate() {
+            let physical = self.physical(&field.avro_type, false);
+            columns.push(json!({"name": column_name(index), "type": physical}));
+        }
+        json!({"type": "record", "name": name, "fields": columns})
     }
 }

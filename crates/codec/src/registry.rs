@@ -16,17 +16,17 @@ mod endpoint;
 pub(crate) mod error;
 mod http;
 mod settings;
+mod stored;
 
 pub use cache::MISSING_ID_TTL;
 pub use error::Error;
 pub use settings::Settings;
 
-use crate::schema::{Schema, with_referenced_types};
+use crate::schema::Schema;
 use cache::Cache;
 use converter::Converter;
 use endpoint::Endpoints;
 use http::Http;
-use schema_registry_converter::schema_registry_common::{RegisteredSchema, SchemaType};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use settings::Timeouts;
@@ -34,14 +34,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use stored::StoredSchema;
 use tokio::time::{Instant, sleep};
 
 /// Pauses before repeating a request whose answer may change at any moment: an id that was just
 /// registered on another node, a subject that another service is creating.
 const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
-/// Most schemas that one schema may refer to, directly or not.
-const MAX_REFERENCES: usize = 64;
 
 /// A client of one registry; clones share its cache and its connections.
 #[derive(Clone)]
@@ -65,21 +64,6 @@ pub struct LatestSchema {
     pub version: u32,
     /// The schema, with referenced types included.
     pub schema: Schema,
-}
-
-/// A schema as the registry stores it.
-#[derive(Deserialize)]
-struct StoredSchema {
-    schema: String,
-    #[serde(rename = "schemaType")]
-    schema_type: Option<String>,
-    references: Option<Vec<StoredReference>>,
-}
-
-#[derive(Deserialize, PartialEq)]
-struct StoredReference {
-    subject: String,
-    version: u32,
 }
 
 impl Registry {
@@ -140,7 +124,8 @@ impl Registry {
             let why = "the registry does not say which version is the latest".into();
             Error::Invalid { what: what.clone(), why }
         })?;
-        let text = self.inline_references(registered.into(), &what).await?;
+        let stored = StoredSchema::from(registered);
+        let text = stored.complete_text(&self.0.http, &what).await?;
         Ok(Some(LatestSchema { id, version, schema: parsed(&text, &what)? }))
     }
 
@@ -233,54 +218,11 @@ impl Registry {
             return Ok(text);
         }
         let what = format!("schema {id}");
-        let stored = self.0.http.get(&["schemas", "ids", &id.to_string()], &what).await?;
-        let text: Arc<str> = self.inline_references(stored, &what).await?.into();
+        let stored: StoredSchema =
+            self.0.http.get(&["schemas", "ids", &id.to_string()], &what).await?;
+        let text: Arc<str> = stored.complete_text(&self.0.http, &what).await?.into();
         self.cache().insert(id, text.clone());
         Ok(text)
-    }
-
-    async fn inline_references(&self, stored: StoredSchema, what: &str) -> Result<String, Error> {
-        let invalid = |why: String| Error::Invalid { what: what.into(), why };
-        if let Some(other) = stored.schema_type.filter(|schema_type| schema_type != "AVRO") {
-            return Err(invalid(format!("its type is {other}, not AVRO")));
-        }
-        let references = stored.references.unwrap_or_default();
-        if references.is_empty() {
-            return Ok(stored.schema);
-        }
-        let others = self.referenced_texts(references, what).await?;
-        let others: Vec<&str> = others.iter().map(String::as_str).collect();
-        with_referenced_types(&stored.schema, &others).map_err(invalid)
-    }
-
-    /// The texts of all schemas that are referred to, directly or not, each once.
-    async fn referenced_texts(
-        &self,
-        direct: Vec<StoredReference>,
-        what: &str,
-    ) -> Result<Vec<String>, Error> {
-        let mut seen: Vec<StoredReference> = Vec::new();
-        let mut texts = Vec::new();
-        let mut open = direct;
-        while let Some(reference) = open.pop() {
-            if seen.contains(&reference) {
-                continue;
-            }
-            if seen.len() == MAX_REFERENCES {
-                return Err(Error::Invalid {
-                    what: what.into(),
-                    why: format!("it refers to more than {MAX_REFERENCES} schemas"),
-                });
-            }
-            let version = reference.version.to_string();
-            let what = format!("version {version} of subject {}", reference.subject);
-            let path = ["subjects", &reference.subject, "versions", &version];
-            let stored: StoredSchema = self.0.http.get(&path, &what).await?;
-            texts.push(stored.schema);
-            open.extend(stored.references.unwrap_or_default());
-            seen.push(reference);
-        }
-        Ok(texts)
     }
 
     /// Never held across an await. A panic of another thread leaves the cache consistent.
@@ -303,24 +245,6 @@ fn parsed(text: &str, what: &str) -> Result<Schema, Error> {
 
 fn not_found(id: u32) -> Error {
     Error::NotFound { what: format!("schema {id}") }
-}
-
-impl From<RegisteredSchema> for StoredSchema {
-    fn from(registered: RegisteredSchema) -> StoredSchema {
-        let schema_type = match registered.schema_type {
-            SchemaType::Avro => None,
-            SchemaType::Other(other) => Some(other),
-            known => Some(format!("{known:?}").to_uppercase()),
-        };
-        let references = registered.references.into_iter();
-        let references = references
-            .map(|reference| StoredReference {
-                subject: reference.subject,
-                version: reference.version,
-            })
-            .collect();
-        StoredSchema { schema: registered.schema, schema_type, references: Some(references) }
-    }
 }
 
 impl fmt::Debug for Registry {

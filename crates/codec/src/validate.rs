@@ -1,8 +1,9 @@
-//! Checks that a datum is exactly one record of its writer's schema, before `arrow-avro` decodes it.
+//! Checks that a datum is exactly one record of its writer's schema, before `arrow-avro` decodes
+//! it.
 //!
-//! Hand-written, because the library cannot be asked: `arrow-avro` takes an invalid union branch for
-//! a value, fails the whole batch for one invalid string, and lets a truncated record run into its
-//! neighbour. `apache-avro` finds these errors, but it builds a tree of values for each record,
+//! Hand-written, because the library cannot be asked: `arrow-avro` takes an invalid union branch
+//! for a value, fails the whole batch for one invalid string, and lets a truncated record run into
+//! its neighbour. `apache-avro` finds these errors, but it builds a tree of values for each record,
 //! which is slower than validation and columnar decoding together. It is the oracle in the tests of
 //! the module `decode`.
 

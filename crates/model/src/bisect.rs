@@ -5,7 +5,9 @@
 //!
 //! ```
 //! # use weir_model::bisect::Bisection;
-//! # let attempt = |range: std::ops::Range<usize>| if range.contains(&2) { Err("bad") } else { Ok(range) };
+//! # fn attempt(range: std::ops::Range<usize>) -> Result<std::ops::Range<usize>, &'static str> {
+//! #     if range.contains(&2) { Err("bad") } else { Ok(range) }
+//! # }
 //! let (mut accepted, mut refused) = (Vec::new(), Vec::new());
 //! let mut bisection = Bisection::new(5);
 //! while let Some(range) = bisection.next_range() {
@@ -120,7 +122,9 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None, ..ProptestConfig::default()
+        })]
 
         #[test]
         fn exactly_the_bad_items_are_singled_out_in_few_attempts((num_items, bad) in items()) {
@@ -144,7 +148,8 @@ mod tests {
             (num_items, bad) in items(),
             offset in -30i64..30,
         ) {
-            let wrong = run(num_items, &bad, |_, first| usize::try_from(first as i64 + offset).ok());
+            let suspect = |first: usize| usize::try_from(first as i64 + offset).ok();
+            let wrong = run(num_items, &bad, |_, first| suspect(first));
             let good: Vec<usize> = (0..num_items).filter(|item| !bad.contains(item)).collect();
             prop_assert_eq!(wrong.accepted, good);
             prop_assert_eq!(wrong.refused, bad.into_iter().collect::<Vec<_>>());

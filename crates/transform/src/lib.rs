@@ -52,7 +52,7 @@
 //! | stage | reason | when |
 //! |---|---|---|
 //! | rule | the rule's name | its condition is true |
-//! | transform | `expression_failed` | an expression fails: division by zero, overflow, a bad cast |
+//! | transform | `expression_failed` | an expression fails: division by zero, overflow, cast |
 //! | transform | `value_does_not_fit` | the result is outside the output column's type |
 //! | transform | `value_missing` | the result is null, but the output column allows none |
 //!

@@ -158,7 +158,8 @@ fn a_null_is_a_fault_only_where_none_is_allowed() {
 fn an_absent_column_takes_the_default_or_null() {
     let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let schema = schema(
-        r#"{"name":"d","type":"string","default":"-"},{"name":"n","type":["null","int"]},{"name":"x","type":"long"}"#,
+        r#"{"name":"d","type":"string","default":"-"},{"name":"n","type":["null","int"]},
+        {"name":"x","type":"long"}"#,
     );
     let CastBatch { batch, rows, faults } = cast(&batch(column), &schema);
     assert_eq!((rows, faults), (vec![0], vec![]));

@@ -1,6 +1,8 @@
 use super::*;
 use crate::oracle::{Cell, Oracle, Random, arrow_cell, avro_cell};
 use apache_avro::types::Value;
+use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use serde_json::json;
 use std::sync::LazyLock;
@@ -11,13 +13,16 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// Every plain type, optional in either order or not at all.
 const READER: &str = r#"{"type":"record","name":"All","fields":[
- {"name":"boolean","type":"boolean"}, {"name":"int","type":"int"}, {"name":"long","type":["null","long"]},
+ {"name":"boolean","type":"boolean"}, {"name":"int","type":"int"},
+ {"name":"long","type":["null","long"]},
  {"name":"float","type":"float"}, {"name":"double","type":["double","null"]},
  {"name":"bytes","type":"bytes"}, {"name":"string","type":["null","string"]},
  {"name":"uuid","type":{"type":"string","logicalType":"uuid"}},
  {"name":"uuid16","type":["null",{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}]},
- {"name":"fixed","type":{"type":"fixed","name":"F","size":3}}, {"name":"fixed_again","type":["null","F"]},
- {"name":"enum","type":{"type":"enum","name":"E","symbols":["A","B","C"]}}, {"name":"enum_again","type":["E","null"]},
+ {"name":"fixed","type":{"type":"fixed","name":"F","size":3}},
+ {"name":"fixed_again","type":["null","F"]},
+ {"name":"enum","type":{"type":"enum","name":"E","symbols":["A","B","C"]}},
+ {"name":"enum_again","type":["E","null"]},
  {"name":"date","type":{"type":"int","logicalType":"date"}},
  {"name":"time_millis","type":{"type":"int","logicalType":"time-millis"}},
  {"name":"time_micros","type":["null",{"type":"long","logicalType":"time-micros"}]},
@@ -25,9 +30,11 @@ const READER: &str = r#"{"type":"record","name":"All","fields":[
  {"name":"micros","type":[{"type":"long","logicalType":"timestamp-micros"},"null"]},
  {"name":"nanos","type":{"type":"long","logicalType":"timestamp-nanos"}},
  {"name":"local","type":{"type":"long","logicalType":"local-timestamp-micros"}},
- {"name":"decimal","type":["null",{"type":"bytes","logicalType":"decimal","precision":10,"scale":2}]},
+ {"name":"decimal","type":["null",{"type":"bytes",
+   "logicalType":"decimal","precision":10,"scale":2}]},
  {"name":"wide","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":5}},
- {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,"logicalType":"decimal","precision":20,"scale":4}}]}"#;
+ {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,
+   "logicalType":"decimal","precision":20,"scale":4}}]}"#;
 
 /// The reader's fields in reverse order, with types in between that weir itself does not read.
 fn foreign() -> String {
@@ -48,11 +55,14 @@ fn foreign() -> String {
             _ => {}
         }
     }
-    let extra = r#"[{"name":"x0","type":{"type":"array","items":["null","string",{"type":"map","values":"double"}]}},
-     {"name":"x1","type":{"type":"record","name":"S","fields":[{"name":"a","type":"E"},{"name":"b","type":["null","D"]},{"name":"c","type":"null"}]}},
+    let extra = r#"[{"name":"x0","type":{"type":"array",
+       "items":["null","string",{"type":"map","values":"double"}]}},
+     {"name":"x1","type":{"type":"record","name":"S","fields":[{"name":"a","type":"E"},
+     {"name":"b","type":["null","D"]},{"name":"c","type":"null"}]}},
      {"name":"x2","type":["int","string","S",{"type":"enum","name":"G","symbols":["X","Y"]}]},
      {"name":"x3","type":{"type":"fixed","name":"P","size":12,"logicalType":"duration"}},
-     {"name":"x4","type":{"type":"map","values":{"type":"array","items":"S"}}}, {"name":"x5","type":"boolean"}]"#;
+     {"name":"x4","type":{"type":"map","values":{"type":"array","items":"S"}}},
+     {"name":"x5","type":"boolean"}]"#;
     let extra: Vec<serde_json::Value> = serde_json::from_str(extra).unwrap();
     for (index, field) in extra.into_iter().enumerate() {
         // The last field of the record stays one that the reader has.
@@ -147,56 +157,87 @@ fn corrupt(value: &mut Vec<u8>, random: &mut Random) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn good_records_of_all_writers_decode_to_what_apache_avro_reads(seed: u64, count in 1usize..40) {
+    fn good_records_of_all_writers_decode_to_what_apache_avro_reads(
+        seed: u64,
+        count in 1usize..40,
+    ) {
         let mut random = Random(seed);
-        let ids: Vec<u32> = (0..count).map(|_| random.below(WRITERS.len()) as u32).collect();
-        let values: Vec<Vec<u8>> = ids.iter().map(|id| WRITERS[*id as usize].record(*id, &mut random)).collect();
-        let decoded = decoder_of_all().decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+        let mut values = Vec::new();
+        for _ in 0..count {
+            let id = random.below(WRITERS.len());
+            values.push(WRITERS[id].record(id as u32, &mut random));
+        }
+        let decoded = decoder_of_all().decode(&as_values(&values)).unwrap();
         prop_assert_eq!(&decoded.faults, &vec![]);
         prop_assert_eq!(decoded.batch.schema(), Schema::parse(READER).unwrap().arrow());
-        for (row, (id, value)) in ids.iter().zip(&values).enumerate() {
-            prop_assert_eq!(Some(row_of(&decoded.batch, row)), expected(&WRITERS[*id as usize], value, &decoded.batch));
+        for (row, value) in values.iter().enumerate() {
+            let expected = expected(writer_of(value), value, &decoded.batch);
+            prop_assert_eq!(Some(row_of(&decoded.batch, row)), expected);
         }
     }
 
     #[test]
-    fn corrupted_records_are_faults_or_what_apache_avro_reads_and_never_affect_others(seed: u64, count in 1usize..40) {
+    fn corrupted_records_are_faults_or_what_apache_avro_reads_and_never_affect_others(
+        seed: u64,
+        count in 1usize..40,
+    ) {
         let mut random = Random(seed);
-        let mut values = Vec::new();
+        let (mut values, mut intact) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            let id = random.below(WRITERS.len()) as u32;
-            let value = WRITERS[id as usize].record(id, &mut random);
+            let id = random.below(WRITERS.len());
+            let value = WRITERS[id].record(id as u32, &mut random);
             let mut corrupted = value.clone();
             if random.below(2) == 0 {
                 corrupt(&mut corrupted, &mut random);
             }
             // A frame with an unknown schema id would be a call of the registry, which other tests
             // make.
-            let readable = corrupted.len() < 5 || corrupted[0] != 0 || corrupted[..4] == [0; 4] && usize::from(corrupted[4]) < WRITERS.len();
-            let intact = corrupted == value;
-            values.push(if readable { (corrupted, intact) } else { (value, true) });
+            let is_known = |id: u32| (id as usize) < WRITERS.len();
+            if !weir_model::frame::schema_id(&corrupted).is_none_or(is_known) {
+                corrupted = value.clone();
+            }
+            intact.push(corrupted == value);
+            values.push(corrupted);
         }
-        let decoded = decoder_of_all().decode(&values.iter().map(|(v, _)| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+        let decoded = decoder_of_all().decode(&as_values(&values)).unwrap();
         assert_accounted(&decoded, count);
-        for (i, row) in decoded.rows.iter().enumerate() {
-            let value = &values[*row as usize].0;
-            prop_assert_eq!(Some(row_of(&decoded.batch, i)), expected(&WRITERS[usize::from(value[4])], value, &decoded.batch));
+        for (row, index) in decoded.rows.iter().enumerate() {
+            let value = &values[*index as usize];
+            let expected = expected(writer_of(value), value, &decoded.batch);
+            prop_assert_eq!(Some(row_of(&decoded.batch, row)), expected);
         }
-        for (row, fault) in &decoded.faults {
-            prop_assert!(!values[*row as usize].1, "an intact record is refused: {:?}", fault);
+        for (index, fault) in &decoded.faults {
+            prop_assert!(!intact[*index as usize], "an intact record is refused: {:?}", fault);
             prop_assert!(fault.reason.len() < 32 && fault.detail.len() < 300, "{:?}", fault);
         }
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(values in proptest::collection::vec(proptest::option::of(proptest::collection::vec(any::<u8>(), 0..60)), 0..20), id in 0u8..3) {
-        let framed: Vec<Option<Vec<u8>>> = values.into_iter().map(|v| v.map(|v| [&[0, 0, 0, 0, id][..], &v].concat())).collect();
-        let decoded = decoder_of_all().decode(&framed.iter().map(Option::as_deref).collect::<Vec<_>>()).unwrap();
+    fn arbitrary_bytes_never_panic(
+        values in vec(option::of(vec(any::<u8>(), 0..60)), 0..20),
+        id in 0u8..3,
+    ) {
+        let frame = |datum: Vec<u8>| [&[0, 0, 0, 0, id][..], &datum].concat();
+        let framed: Vec<Option<Vec<u8>>> = values.into_iter().map(|v| v.map(frame)).collect();
+        let values: Vec<Option<&[u8]>> = framed.iter().map(Option::as_deref).collect();
+        let decoded = decoder_of_all().decode(&values).unwrap();
         assert_accounted(&decoded, framed.len());
     }
+}
+
+/// The values as the decoder takes them.
+fn as_values(values: &[Vec<u8>]) -> Vec<Option<&[u8]>> {
+    values.iter().map(|value| Some(value.as_slice())).collect()
+}
+
+/// The writer of a framed record.
+fn writer_of(value: &[u8]) -> &'static Oracle {
+    &WRITERS[weir_model::frame::schema_id(value).unwrap() as usize]
 }
 
 fn record(fields: &str) -> String {
@@ -213,9 +254,7 @@ fn evolve(from: &str, to: &str, values: Vec<Value>) -> Vec<Result<Cell, String>>
     let oracle = Oracle::new(&from);
     let framed: Vec<Vec<u8>> =
         values.into_iter().map(|v| oracle.frame(1, Value::Record(vec![("x".into(), v)]))).collect();
-    let decoded = decoder(&to, &[(1, &from)])
-        .decode(&framed.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>())
-        .unwrap();
+    let decoded = decoder(&to, &[(1, &from)]).decode(&as_values(&framed)).unwrap();
     assert_accounted(&decoded, framed.len());
     let mut out: Vec<Result<Cell, String>> = vec![Err(String::new()); framed.len()];
     decoded
@@ -401,9 +440,12 @@ fn nulls_pass_where_the_reader_allows_them() {
 fn added_fields_take_their_defaults_and_renamed_ones_their_aliases() {
     let writer = record(r#"{"name":"old","type":"int"},{"name":"gone","type":"string"}"#);
     let reader = record(
-        r#"{"name":"new","type":"long","aliases":["older","old"]},{"name":"n","type":["null","int"],"default":null},
-        {"name":"s","type":"string","default":"é"},{"name":"t","type":{"type":"long","logicalType":"timestamp-micros"},"default":7},
-        {"name":"d","type":{"type":"bytes","logicalType":"decimal","precision":4,"scale":2},"default":"\u0001\u0000"},
+        r#"{"name":"new","type":"long","aliases":["older","old"]},
+        {"name":"n","type":["null","int"],"default":null},
+        {"name":"s","type":"string","default":"é"},
+        {"name":"t","type":{"type":"long","logicalType":"timestamp-micros"},"default":7},
+        {"name":"d","type":{"type":"bytes",
+          "logicalType":"decimal","precision":4,"scale":2},"default":"\u0001\u0000"},
         {"name":"b","type":"boolean","default":true},{"name":"f","type":"double","default":1.5},
         {"name":"e","type":{"type":"enum","name":"E","symbols":["A"]},"default":"A"}"#,
     );
@@ -443,7 +485,8 @@ fn a_field_without_default_that_the_writer_lacks_makes_its_schema_incompatible()
     assert_eq!(fault.reason, "incompatible_schema");
     assert_eq!(
         fault.detail,
-        "schema 1 of the writer: `b` is missing and has no default; `c` is missing and has no default"
+        "schema 1 of the writer: `b` is missing and has no default; `c` is missing and has no \
+         default"
     );
 }
 
@@ -465,8 +508,7 @@ fn writer_schemas_that_are_not_avro_records_are_faults_of_their_records_alone() 
     let mut decoder =
         decoder(&good, &[(1, &good), (2, r#""string""#), (3, "not json"), (4, &recursive)]);
     let values: Vec<[u8; 6]> = [1, 2, 1, 3, 4, 1].iter().map(|id| [0, 0, 0, 0, *id, 8]).collect();
-    let decoded =
-        decoder.decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+    let decoded = decoder.decode(&values.iter().map(|value| Some(&value[..])).collect::<Vec<_>>()).unwrap();
     assert_eq!(decoded.rows, [0, 2, 5]);
     let reasons: Vec<(u32, &str)> =
         decoded.faults.iter().map(|(row, fault)| (*row, fault.reason.as_str())).collect();
@@ -514,8 +556,7 @@ fn hundreds_of_interleaved_schemas_decode_and_the_cache_stays_bounded() {
     let values: Vec<Vec<u8>> = (0..1800u32)
         .map(|n| [&[0][..], &(n * 7 % 600).to_be_bytes(), &[(n % 64) as u8 * 2]].concat())
         .collect();
-    let decoded =
-        decoder.decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+    let decoded = decoder.decode(&values.iter().map(|value| Some(&value[..])).collect::<Vec<_>>()).unwrap();
     assert_eq!(decoded.rows.len(), 1800);
     (0..1800).for_each(|row| {
         assert_eq!(arrow_cell(decoded.batch.column(0), row), Cell::Number((row % 64) as i128))

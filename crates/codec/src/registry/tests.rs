@@ -1,5 +1,5 @@
-//! The client against a scripted registry: every kind of failure, for both the calls by id and those
-//! through `schema_registry_converter`.
+//! The client against a scripted registry: every kind of failure, for both the calls by id and
+//! those through `schema_registry_converter`.
 
 mod tls;
 
@@ -189,7 +189,8 @@ async fn every_failure_has_its_class_and_its_text_in_both_clients() {
             let shown = format!("{error} {error:?}");
             assert_eq!(error.class(), class, "{reply:?}: {shown}");
             assert!(shown.contains(text) && shown.len() < 2000, "{reply:?}: {shown}");
-            let is_secret = ["user:", "$sword", "24sword", "for url"].iter().any(|text| shown.contains(text));
+            let is_secret =
+                ["user:", "$sword", "24sword", "for url"].iter().any(|text| shown.contains(text));
             assert!(!is_secret && shown.contains(&scripted.address), "{shown}");
         }
     }

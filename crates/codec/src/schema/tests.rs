@@ -43,7 +43,8 @@ fn every_plain_type_has_a_column_type() {
             DataType::Decimal128(10, 2),
         ),
         (
-            r#"{"type":"fixed","name":"D","size":9,"logicalType":"decimal","precision":20,"scale":4}"#,
+            r#"{"type":"fixed","name":"D","size":9,
+                "logicalType":"decimal","precision":20,"scale":4}"#,
             DataType::Decimal128(20, 4),
         ),
     ];
@@ -119,16 +120,16 @@ fn deep_schemas_are_refused_without_a_stack_overflow() {
 
 #[test]
 fn a_schema_whose_names_unfold_to_too_many_types_is_refused() {
-    let mut fields = String::from(
-        r#"{"name":"f0","type":{"type":"record","name":"R0","fields":[{"name":"x","type":"int"}]}}"#,
-    );
+    let type_of = |level: usize, fields: &str| {
+        let record = format!(r#"{{"type":"record","name":"R{level}","fields":[{fields}]}}"#);
+        format!(r#"{{"name":"f{level}","type":{record}}}"#)
+    };
+    let mut fields = vec![type_of(0, r#"{"name":"x","type":"int"}"#)];
     for level in 1..20 {
-        let inner = (0..4)
-            .map(|n| format!(r#"{{"name":"g{n}","type":"R{}"}}"#, level - 1))
-            .collect::<Vec<_>>()
-            .join(",");
-        fields.push_str(&format!(r#",{{"name":"f{level}","type":{{"type":"record","name":"R{level}","fields":[{inner}]}}}}"#));
+        let inner = |n: usize| format!(r#"{{"name":"g{n}","type":"R{}"}}"#, level - 1);
+        fields.push(type_of(level, &(0..4).map(inner).collect::<Vec<_>>().join(",")));
     }
+    let fields = fields.join(",");
     assert!(refusal(&record(&fields)).contains("more than 4096 types"));
 }
 

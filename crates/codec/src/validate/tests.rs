@@ -33,7 +33,8 @@ const DECIMAL: &str =
     r#"{"name":"x","type":{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}}"#;
 const NULLS: &str = r#"{"name":"x","type":{"type":"array","items":"null"}}"#;
 const INTS: &str = r#"{"name":"x","type":{"type":"array","items":"int"}}"#;
-const NESTED: &str = r#"{"name":"a","type":{"type":"record","name":"S","fields":[{"name":"m","type":{"type":"map","values":"string"}}]}}"#;
+const NESTED: &str = r#"{"name":"a","type":{"type":"record","name":"S","fields":[
+    {"name":"m","type":{"type":"map","values":"string"}}]}}"#;
 
 #[test]
 fn valid_datums_pass() {
@@ -49,7 +50,8 @@ fn valid_datums_pass() {
         (INTS, vec![3, 4, 2, 4, 0]),
         (NESTED, vec![2, 2, b'k', 2, b'v', 0]),
         (
-            r#"{"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]}},{"name":"f","type":"E"}"#,
+            r#"{"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]}},
+            {"name":"f","type":"E"}"#,
             vec![2, 0],
         ),
     ] {
