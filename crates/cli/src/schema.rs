@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use serde_json::json;
 use std::process::ExitCode;
+use weir_codec::registry::LatestSchema;
 use weir_codec::{Registry, Schema, diff};
 use weir_model::pipeline::Pipeline;
 
@@ -113,7 +114,8 @@ async fn compatible(registry: &Registry, subject: String, schema: &Schema) -> Re
 }
 
 async fn difference(registry: &Registry, subject: String, schema: &Schema) -> Result<Finding> {
-    let Some((id, version, latest)) = registry.latest(&subject).await? else {
+    let Some(LatestSchema { id, version, schema: latest }) = registry.latest(&subject).await?
+    else {
         return Ok(Finding { subject, good: false, lines: vec!["not registered yet".into()] });
     };
     let changes = diff(&latest, schema);

@@ -1,7 +1,7 @@
 //! Records per second on one core: `cargo run -p weir-codec --example codec_bench [RECORDS]`.
 //!
 //! Call records of about 90 bytes, in batches of 8192: encode, decode (validation included), decode
-//! of two writer schemas that alternate record by record, and fit.
+//! of two writer schemas that alternate record by record, and cast.
 
 use arrow::array::{ArrayRef, Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use weir_codec::registry::Settings;
 use weir_codec::{Decoder, Encoded, Encoder, Registry, Schema, cast};
 use weir_model::secret::Secret;
 
@@ -18,7 +19,8 @@ const CALL: &str = r#"{"type":"record","name":"Call","fields":[
  {"name":"start_datetime","type":{"type":"long","logicalType":"timestamp-micros"}},
  {"name":"end_datetime","type":{"type":"long","logicalType":"timestamp-micros"}},
  {"name":"call_duration","type":"int"},{"name":"network_provider","type":"string"},
- {"name":"total_amount","type":{"type":"bytes","logicalType":"decimal","precision":10,"scale":2}}]}"#;
+ {"name":"total_amount","type":{"type":"bytes",
+   "logicalType":"decimal","precision":10,"scale":2}}]}"#;
 
 const BATCH: usize = 8192;
 
@@ -26,7 +28,8 @@ fn main() -> anyhow::Result<()> {
     let records: usize = std::env::args().nth(1).map_or(Ok(2_000_000), |n| n.parse())?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let registry = Registry::new(&weir_model::pipeline::Registry { url: Secret::new(serve()?) })?;
+    let registry =
+        Registry::new(Settings { urls: vec![Secret::new(serve()?)], ..Settings::default() })?;
     let schema = Schema::parse(CALL)?;
     let mut decoder = Decoder::new(schema.clone(), registry, runtime.handle().clone())?;
     let (mut first, mut second) = (Encoder::new(&schema, 1)?, Encoder::new(&schema, 2)?);
@@ -61,7 +64,7 @@ fn main() -> anyhow::Result<()> {
     measure("decode, two schemas", rounds, &mixed, |values| {
         Ok(decoder.decode(values)?.rows.len())
     })?;
-    measure("fit", rounds, &batches, |batch| Ok(cast(batch, &schema).1.len()))?;
+    measure("cast", rounds, &batches, |batch| Ok(cast(batch, &schema).rows.len()))?;
     Ok(())
 }
 
@@ -116,7 +119,7 @@ fn calls(schema: &Schema, from: usize) -> anyhow::Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema.arrow(), columns)?)
 }
 
-/// A registry that knows one schema under every id.
+/// A registry that has the same schema under every id.
 fn serve() -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);

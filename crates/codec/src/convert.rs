@@ -1,12 +1,12 @@
-//! Conversions of whole columns that never change a value: what the target type cannot hold becomes
-//! null, and the caller turns a null that was none before into a fault of its row.
+//! Conversions of whole columns that never change a value. A value that the target type cannot hold
+//! becomes null, and the caller turns each new null into a fault of its row.
 
-use crate::shape::{Shape, Symbols};
-use crate::validate;
+use crate::avro_type::{AvroType, Symbols};
+use crate::datum;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, Decimal128Array,
-    FixedSizeBinaryArray, Float32Array, Float64Array, Int32Array, Int64Array, PrimitiveArray,
-    StringArray, new_null_array,
+    Float32Array, Float64Array, Int32Array, Int64Array, PrimitiveArray, StringArray,
+    new_null_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -22,20 +22,20 @@ pub(crate) type Convert = Box<dyn Fn(&ArrayRef) -> Result<ArrayRef, ArrowError> 
 
 /// How values of `from` become values of `to`; `None` when they cannot.
 ///
-/// Besides equal types: Avro's promotions, enum → string, uuid ↔ string, other units of the same
-/// time, other scales and precisions of a decimal, and a type with or without its logical
-/// annotation (long ↔ timestamp), which is the same number.
-pub(crate) fn conversion(from: &Shape, to: &Shape) -> Option<Convert> {
-    use Shape::*;
+/// Besides equal types: the promotions of Avro's schema resolution, enum → string, uuid ↔ string,
+/// other units of the same time, other scales and precisions of a decimal, and a type with or
+/// without its logical annotation (long ↔ timestamp), which is the same number.
+pub(crate) fn conversion(from: &AvroType, to: &AvroType) -> Option<Convert> {
+    use AvroType::*;
     match (from, to) {
         (Boolean, Boolean)
         | (Bytes, Bytes)
         | (String | Uuid { fixed: false }, String)
-        | (Uuid { fixed: false }, Uuid { .. }) => same(),
+        | (Uuid { fixed: false }, Uuid { .. }) => unchanged(),
         (Int | Date | TimeMillis, Int)
         | (Long | TimeMicros | Timestamp { .. }, Long)
         | (Float, Float)
-        | (Double, Double) => same(),
+        | (Double, Double) => unchanged(),
         (Int, Date | TimeMillis) | (Date, Date) | (TimeMillis, TimeMillis) => relabel(to.arrow()?),
         (Long, TimeMicros | Timestamp { .. }) | (TimeMicros, TimeMicros) => relabel(to.arrow()?),
         (Timestamp { unit: a, utc: x }, Timestamp { unit: b, utc: y }) if x == y => {
@@ -59,16 +59,16 @@ pub(crate) fn conversion(from: &Shape, to: &Shape) -> Option<Convert> {
         (Enum(symbols), String) => {
             Some(symbol_text(symbols.list.iter().map(|s| Some(s.clone())).collect()))
         }
-        (Enum(writer), Enum(reader)) => Some(symbol_text(known_symbols(writer, reader))),
+        (Enum(writer), Enum(reader)) => Some(symbol_text(resolve_symbols(writer, reader))),
         _ => None,
     }
 }
 
-fn same() -> Option<Convert> {
+fn unchanged() -> Option<Convert> {
     Some(Box::new(|array| Ok(array.clone())))
 }
 
-/// The same bits under another name.
+/// The same bits as another type.
 fn relabel(to: DataType) -> Option<Convert> {
     Some(Box::new(move |array| cast(array, &to)))
 }
@@ -82,11 +82,11 @@ fn per_second(unit: &TimeUnit) -> i64 {
     }
 }
 
-/// To another unit, exactly: a fraction that the coarser unit cannot say, or a number beyond 64
-/// bits, does not fit.
-fn rescale_time(from: i64, to: i64, kind: DataType) -> Option<Convert> {
+/// To another unit, exactly: a fraction of the coarser unit, or a number beyond 64 bits, does not
+/// fit. `from` and `to` are units per second.
+fn rescale_time(from: i64, to: i64, data_type: DataType) -> Option<Convert> {
     if from == to {
-        return relabel(kind);
+        return relabel(data_type);
     }
     Some(Box::new(move |array| {
         let longs = cast(array, &DataType::Int64)?;
@@ -97,14 +97,14 @@ fn rescale_time(from: i64, to: i64, kind: DataType) -> Option<Convert> {
                 .as_primitive::<Int64Type>()
                 .unary_opt(|v| (v % (from / to) == 0).then_some(v / (from / to)))
         };
-        match kind {
-            DataType::Time32(_) => cast(&cast(&scaled, &DataType::Int32)?, &kind),
-            _ => cast(&scaled, &kind),
+        match data_type {
+            DataType::Time32(_) => cast(&cast(&scaled, &DataType::Int32)?, &data_type),
+            _ => cast(&scaled, &data_type),
         }
     }))
 }
 
-/// To a wider number. A float holds not every int, a double not every long.
+/// Avro's numeric promotion. Not every int is exact as a float, and not every long as a double.
 fn promote(to: DataType) -> Option<Convert> {
     Some(Box::new(move |array| {
         let wide = cast(array, &to)?;
@@ -129,26 +129,26 @@ fn promote(to: DataType) -> Option<Convert> {
     }))
 }
 
-/// `wide` with nulls where `fits` says that `narrow` lost something.
+/// `wide` with nulls where a value of `narrow` is not exact.
 fn exact<A: ArrowPrimitiveType, B: ArrowPrimitiveType>(
     narrow: &PrimitiveArray<A>,
-    fits: impl Fn(A::Native) -> bool,
+    is_exact: impl Fn(A::Native) -> bool,
     wide: &PrimitiveArray<B>,
 ) -> PrimitiveArray<B> {
     (0..wide.len())
-        .map(|row| (wide.is_valid(row) && fits(narrow.value(row))).then(|| wide.value(row)))
+        .map(|row| (wide.is_valid(row) && is_exact(narrow.value(row))).then(|| wide.value(row)))
         .collect()
 }
 
 /// To another scale and precision, exactly.
-fn rescale_decimal(from: i8, precision: u8, to: i8) -> Convert {
+pub(crate) fn rescale_decimal(from: i8, precision: u8, to: i8) -> Convert {
     let limit = 10i128.pow(u32::from(precision));
     let factor = 10i128.pow(u32::from(from.abs_diff(to)));
     Box::new(move |array| {
         let values = array.as_primitive::<Decimal128Type>();
         let fitting = |v: i128| (-limit < v && v < limit).then_some(v);
         let scaled: Decimal128Array = match from.cmp(&to) {
-            // An array of decimals may hold more digits than its own type says.
+            // An array of decimals may hold more digits than its own type allows.
             std::cmp::Ordering::Equal if values.values().iter().all(|v| fitting(*v).is_some()) => {
                 values.clone()
             }
@@ -164,7 +164,7 @@ fn rescale_decimal(from: i8, precision: u8, to: i8) -> Convert {
     })
 }
 
-/// 16 bytes as 36 characters.
+/// UUIDs of 16 bytes as text of 36 characters.
 fn uuid_text(array: &ArrayRef) -> ArrayRef {
     let text = |bytes: &[u8]| {
         let mut out = String::with_capacity(36);
@@ -182,15 +182,17 @@ fn uuid_text(array: &ArrayRef) -> ArrayRef {
     )
 }
 
+/// Texts that are UUIDs.
 pub(crate) fn uuids_only(array: &StringArray) -> ArrayRef {
     Arc::new(
         array
             .iter()
-            .map(|value| value.filter(|text| validate::is_uuid(text)))
+            .map(|value| value.filter(|text| datum::is_uuid(text)))
             .collect::<StringArray>(),
     )
 }
 
+/// Bytes that are UTF-8, as text.
 fn valid_text(array: &BinaryArray) -> ArrayRef {
     Arc::new(
         array
@@ -200,9 +202,9 @@ fn valid_text(array: &BinaryArray) -> ArrayRef {
     )
 }
 
-/// For each symbol of the writer what the reader takes it for; `None` when it knows neither the
-/// symbol nor a default.
-fn known_symbols(writer: &Symbols, reader: &Symbols) -> Vec<Option<String>> {
+/// For each symbol of the writer the symbol that the reader sees: the same, or the reader's
+/// default; `None` without either.
+fn resolve_symbols(writer: &Symbols, reader: &Symbols) -> Vec<Option<String>> {
     writer
         .list
         .iter()
@@ -210,7 +212,7 @@ fn known_symbols(writer: &Symbols, reader: &Symbols) -> Vec<Option<String>> {
         .collect()
 }
 
-/// Numbers of symbols as texts.
+/// Symbols as text, from their numbers.
 fn symbol_text(table: Vec<Option<String>>) -> Convert {
     Box::new(move |array| {
         let symbol =
@@ -225,93 +227,54 @@ fn symbol_text(table: Vec<Option<String>>) -> Convert {
     })
 }
 
-/// A field's default, as its schema writes it in JSON, as an array of one value of type `kind`;
-/// `None` when it is not of that type.
-pub(crate) fn default_value(value: &Value, shape: &Shape, kind: &DataType) -> Option<ArrayRef> {
+/// A field's default, from its JSON form in the schema, as an array of one value of `data_type`;
+/// `None` when it is not a value of that type.
+pub(crate) fn default_value(
+    value: &Value,
+    avro_type: &AvroType,
+    data_type: &DataType,
+) -> Option<ArrayRef> {
     if value.is_null() {
-        return Some(new_null_array(kind, 1));
+        return Some(new_null_array(data_type, 1));
     }
     let int = || value.as_i64().and_then(|v| i32::try_from(v).ok());
-    let plain: ArrayRef = match shape {
-        Shape::Boolean => Arc::new(BooleanArray::from(vec![value.as_bool()?])),
-        Shape::Int | Shape::Date | Shape::TimeMillis => Arc::new(Int32Array::from(vec![int()?])),
-        Shape::Long | Shape::TimeMicros | Shape::Timestamp { .. } => {
+    let array: ArrayRef = match avro_type {
+        AvroType::Boolean => Arc::new(BooleanArray::from(vec![value.as_bool()?])),
+        AvroType::Int | AvroType::Date | AvroType::TimeMillis => {
+            Arc::new(Int32Array::from(vec![int()?]))
+        }
+        AvroType::Long | AvroType::TimeMicros | AvroType::Timestamp { .. } => {
             Arc::new(Int64Array::from(vec![value.as_i64()?]))
         }
-        Shape::Float => Arc::new(Float32Array::from(vec![value.as_f64()? as f32])),
-        Shape::Double => Arc::new(Float64Array::from(vec![value.as_f64()?])),
-        Shape::Bytes | Shape::Fixed(_) => Arc::new(BinaryArray::from_iter_values([latin(value)?])),
-        Shape::Uuid { fixed: true } => return None,
-        Shape::String | Shape::Uuid { fixed: false } | Shape::Enum(_) => {
+        AvroType::Float => Arc::new(Float32Array::from(vec![value.as_f64()? as f32])),
+        AvroType::Double => Arc::new(Float64Array::from(vec![value.as_f64()?])),
+        AvroType::Bytes | AvroType::Fixed(_) => {
+            Arc::new(BinaryArray::from_iter_values([bytes_of_default(value)?]))
+        }
+        AvroType::Uuid { fixed: true } => return None,
+        AvroType::String | AvroType::Uuid { fixed: false } | AvroType::Enum(_) => {
             Arc::new(StringArray::from(vec![value.as_str()?]))
         }
-        Shape::Decimal { precision, scale, .. } => {
-            let unscaled = validate::unscaled(&latin(value)?)?;
+        AvroType::Decimal { precision, scale, .. } => {
+            let unscaled = datum::unscaled(&bytes_of_default(value)?)?;
             Arc::new(
                 Decimal128Array::from(vec![unscaled])
                     .with_precision_and_scale(*precision, *scale)
                     .ok()?,
             )
         }
-        Shape::Null
-        | Shape::Foreign { .. }
-        | Shape::Union(_)
-        | Shape::Record(_)
-        | Shape::Array(_)
-        | Shape::Map(_) => return None,
+        AvroType::Null
+        | AvroType::Unsupported { .. }
+        | AvroType::Union(_)
+        | AvroType::Record(_)
+        | AvroType::Array(_)
+        | AvroType::Map(_) => return None,
     };
-    cast(&plain, kind).ok()
+    cast(&array, data_type).ok()
 }
 
-/// Bytes are written in a schema as a text whose code points 0–255 are the bytes.
-fn latin(value: &Value) -> Option<Vec<u8>> {
+/// The bytes of a default of type bytes or fixed. In a schema they are written as a string whose
+/// code points 0–255 are the bytes.
+fn bytes_of_default(value: &Value) -> Option<Vec<u8>> {
     value.as_str()?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
-}
-
-/// From a column of a schema's own Arrow type to the one the library encodes from (see
-/// [`crate::physical`]): the inverse of the conversions above for equal types. What `shape` cannot
-/// hold becomes null.
-pub(crate) fn lower(shape: &Shape) -> Convert {
-    let kind = match shape {
-        Shape::Int | Shape::Date | Shape::TimeMillis => DataType::Int32,
-        Shape::Long | Shape::TimeMicros | Shape::Timestamp { .. } => DataType::Int64,
-        Shape::Uuid { fixed: true } => return Box::new(|array| uuid_bytes(array.as_string())),
-        Shape::Uuid { fixed: false } => return Box::new(|array| Ok(uuids_only(array.as_string()))),
-        Shape::Enum(symbols) => return symbol_numbers(symbols.clone()),
-        Shape::Fixed(size) => return fixed_bytes(*size),
-        Shape::Decimal { precision, scale, .. } => {
-            return rescale_decimal(*scale, *precision, *scale);
-        }
-        _ => return Box::new(|array| Ok(array.clone())),
-    };
-    Box::new(move |array| cast(array, &kind))
-}
-
-fn symbol_numbers(symbols: Arc<Symbols>) -> Convert {
-    Box::new(move |array| {
-        let number = |text: &str| {
-            symbols.list.iter().position(|s| s == text).and_then(|n| i32::try_from(n).ok())
-        };
-        Ok(Arc::new(
-            array.as_string::<i32>().iter().map(|v| v.and_then(number)).collect::<Int32Array>(),
-        ))
-    })
-}
-
-fn fixed_bytes(size: usize) -> Convert {
-    Box::new(move |array| {
-        let values = array.as_binary::<i32>().iter().map(|v| v.filter(|bytes| bytes.len() == size));
-        Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, size as i32)?))
-    })
-}
-
-fn uuid_bytes(array: &StringArray) -> Result<ArrayRef, ArrowError> {
-    let bytes = |text: &str| {
-        let digits: Vec<u8> =
-            text.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
-        validate::is_uuid(text)
-            .then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect::<Vec<u8>>())
-    };
-    let values = array.iter().map(|value| value.and_then(bytes));
-    Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 16)?))
 }

@@ -1,11 +1,11 @@
-//! Two schemas side by side, for people.
+//! The differences between two schemas, for people.
 
+use crate::avro_type::Field;
 use crate::schema::Schema;
-use crate::shape::Field;
 use apache_avro::Schema as Avro;
 
-/// What changed from `before` to `after`, one line each: `+` added, `-` removed, `~` changed. Empty
-/// when both describe the same records; documentation does not count.
+/// The changes from `before` to `after`, one line each: `+` added, `-` removed, `~` changed. Empty
+/// when both describe the same records; documentation is ignored.
 pub fn diff(before: &Schema, after: &Schema) -> Vec<String> {
     let mut lines = Vec::new();
     let (old_name, new_name) = (record_name(before), record_name(after));
@@ -46,8 +46,7 @@ fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
     schema.fields().iter().find(|field| field.name == name)
 }
 
-/// The field of `before` that `field` of the newer schema continues, under the same name or one of
-/// its aliases.
+/// The field of `before` with the name of `field` or one of its aliases.
 fn counterpart<'a>(field: &Field, before: &'a Schema) -> Option<&'a Field> {
     find(before, &field.name).or_else(|| field.aliases.iter().find_map(|alias| find(before, alias)))
 }
@@ -69,7 +68,7 @@ fn changed(old: &Field, new: &Field) -> Vec<String> {
     if old.name != new.name {
         lines.push(format!("~ {}: renamed to {}, with the old name as alias", old.name, new.name));
     }
-    if old.shape != new.shape {
+    if old.avro_type != new.avro_type {
         lines.push(format!("~ {}: {} → {}", new.name, typed(old), typed(new)));
     }
     if old.default != new.default {
@@ -79,8 +78,8 @@ fn changed(old: &Field, new: &Field) -> Vec<String> {
 }
 
 fn typed(field: &Field) -> String {
-    let (shape, optional) = field.shape.optional();
-    if optional { format!("{shape}, optional") } else { shape.to_string() }
+    let (avro_type, optional) = field.avro_type.optional();
+    if optional { format!("{avro_type}, optional") } else { avro_type.to_string() }
 }
 
 fn default(field: &Field) -> String {
@@ -100,12 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_change_has_its_line() {
+    fn every_kind_of_change_has_its_own_line() {
         let before = schema(
-            r#"{"name":"a","type":"int"},{"name":"b","type":"string"},{"name":"c","type":"long"},{"name":"d","type":"int"}"#,
+            r#"{"name":"a","type":"int"},{"name":"b","type":"string"},{"name":"c","type":"long"},
+            {"name":"d","type":"int"}"#,
         );
         let after = schema(
-            r#"{"name":"a","type":"long"},{"name":"c","type":["null","long"],"default":null},{"name":"e","type":"int","aliases":["d"]},{"name":"f","type":"string","default":"x"}"#,
+            r#"{"name":"a","type":"long"},{"name":"c","type":["null","long"],"default":null},
+            {"name":"e","type":"int","aliases":["d"]},{"name":"f","type":"string","default":"x"}"#,
         );
         assert_eq!(
             diff(&before, &after),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_records_differ_in_nothing() {
+    fn schemas_of_the_same_records_have_no_differences() {
         let documented = schema(r#"{"name":"a","type":"int","doc":"words"}"#);
         assert_eq!(
             diff(&documented, &schema(r#"{"name":"a","type":"int"}"#)),

@@ -1,11 +1,11 @@
-//! What can go wrong with a schema, an encoder or a whole batch. A single record's fault is not an
-//! error: see [`crate::Decoded`].
+//! Errors of schemas, encoders and whole batches. The fault of a single record is not an error: see
+//! [`crate::Decoded`].
 
 use crate::registry::error as registry;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use weir_model::fault::Class;
 
-/// Why the codec cannot do its work.
+/// Why the codec failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The schema file cannot be read.
@@ -13,31 +13,33 @@ pub enum Error {
     Unreadable {
         /// The file, as it was named.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The text is not a schema that weir can carry.
-    #[error("{file}{what}", file = file.as_ref().map(|f| format!("{}: ", f.display())).unwrap_or_default())]
+    /// The text is not a schema that weir supports.
+    #[error(
+        "{file}{what}",
+        file = file.as_ref().map(|f| format!("{}: ", f.display())).unwrap_or_default()
+    )]
     Schema {
-        /// The file it stands in, when it stands in one.
+        /// The file, when the schema came from one.
         file: Option<PathBuf>,
         /// What is wrong, with the path of the field.
         what: String,
     },
-    /// The registry did not give an answer that can be worked with.
+    /// The registry is unavailable, or it refuses the request.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// A batch does not have the columns that its schema promises: the caller's mistake, not a
-    /// record's.
-    #[error("the batch does not fit its Avro schema: {0}")]
+    /// A batch does not have the columns of its schema: the caller's mistake, not a record's fault.
+    #[error("the batch does not match its Avro schema: {0}")]
     Batch(String),
-    /// The Avro library refused what was checked before: a bug.
+    /// The Avro library refused data that had been checked: a bug.
     #[error("the Avro library failed on checked data: {0}")]
     Library(String),
 }
 
 impl Error {
-    /// What is to be done about it.
+    /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
             Error::Registry(error) => error.class(),
@@ -50,5 +52,13 @@ impl Error {
 
     pub(crate) fn schema(what: impl Into<String>) -> Error {
         Error::Schema { file: None, what: what.into() }
+    }
+
+    /// The same, with the file of the schema.
+    pub(crate) fn in_file(self, path: &Path) -> Error {
+        match self {
+            Error::Schema { file: None, what } => Error::Schema { file: Some(path.into()), what },
+            other => other,
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! apache-avro as the independent judge of what bytes mean, and random values for it to write.
+//! apache-avro as the independent oracle of what bytes mean, and random values for it to write.
 
+use crate::avro_type::{AvroType, Field};
+use crate::datum::unscaled;
 use crate::schema::{parse_avro, record_fields};
-use crate::shape::{Field, Shape};
-use crate::validate::unscaled;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
@@ -12,7 +12,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type};
 use std::collections::HashMap;
 
-/// A value, comparable wherever it came from.
+/// A value from Arrow or from apache-avro, for comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cell {
     Null,
@@ -74,7 +74,7 @@ pub(crate) fn avro_cell(value: &Value) -> Cell {
     }
 }
 
-/// One writer schema and its means to write and read.
+/// Writes and reads records of one writer schema.
 pub(crate) struct Oracle {
     pub(crate) text: String,
     avro: Avro,
@@ -90,7 +90,8 @@ impl Oracle {
 
     /// A framed record of random values.
     pub(crate) fn record(&self, id: u32, random: &mut Random) -> Vec<u8> {
-        let fields = self.fields.iter().map(|f| (f.name.clone(), random.value(&f.shape))).collect();
+        let fields =
+            self.fields.iter().map(|f| (f.name.clone(), random.value(&f.avro_type))).collect();
         self.frame(id, Value::Record(fields))
     }
 
@@ -103,7 +104,7 @@ impl Oracle {
         [&[0u8][..], &id.to_be_bytes(), &datum].concat()
     }
 
-    /// The fields of a framed record; `None` when apache-avro refuses it or leaves bytes over.
+    /// The fields of a framed record; `None` when apache-avro refuses it or leaves bytes unread.
     pub(crate) fn read(&self, value: &[u8]) -> Option<HashMap<String, Value>> {
         let mut datum = &value[5..];
         let read =
@@ -152,58 +153,66 @@ impl Random {
             .collect()
     }
 
-    fn value(&mut self, shape: &Shape) -> Value {
+    fn value(&mut self, avro_type: &AvroType) -> Value {
         use arrow::datatypes::TimeUnit::*;
-        match shape {
-            Shape::Null => Value::Null,
-            Shape::Boolean => Value::Boolean(self.below(2) == 0),
-            Shape::Int => Value::Int(self.int()),
-            Shape::Date => Value::Date(self.int()),
-            Shape::TimeMillis => Value::TimeMillis(self.below(86_400_000) as i32),
-            Shape::TimeMicros => Value::TimeMicros(self.below(86_400_000_000) as i64),
-            Shape::Long => Value::Long(self.long()),
-            Shape::Timestamp { unit: Millisecond, utc: true } => {
+        match avro_type {
+            AvroType::Null => Value::Null,
+            AvroType::Boolean => Value::Boolean(self.below(2) == 0),
+            AvroType::Int => Value::Int(self.int()),
+            AvroType::Date => Value::Date(self.int()),
+            AvroType::TimeMillis => Value::TimeMillis(self.below(86_400_000) as i32),
+            AvroType::TimeMicros => Value::TimeMicros(self.below(86_400_000_000) as i64),
+            AvroType::Long => Value::Long(self.long()),
+            AvroType::Timestamp { unit: Millisecond, utc: true } => {
                 Value::TimestampMillis(self.long())
             }
-            Shape::Timestamp { unit: Microsecond, utc: true } => {
+            AvroType::Timestamp { unit: Microsecond, utc: true } => {
                 Value::TimestampMicros(self.long())
             }
-            Shape::Timestamp { utc: true, .. } => Value::TimestampNanos(self.long()),
-            Shape::Timestamp { unit: Millisecond, .. } => Value::LocalTimestampMillis(self.long()),
-            Shape::Timestamp { unit: Microsecond, .. } => Value::LocalTimestampMicros(self.long()),
-            Shape::Timestamp { .. } => Value::LocalTimestampNanos(self.long()),
-            Shape::Float => Value::Float(f32::from_bits(self.next() as u32)),
-            Shape::Double => Value::Double(f64::from_bits(self.next())),
-            Shape::Bytes => Value::Bytes((0..self.below(9)).map(|_| self.next() as u8).collect()),
-            Shape::String => Value::String(self.text()),
-            Shape::Uuid { .. } => Value::Uuid(Uuid::from_bytes(self.bytes(16).try_into().unwrap())),
-            Shape::Fixed(size) => Value::Fixed(*size, self.bytes(*size)),
-            Shape::Decimal { precision, .. } => {
+            AvroType::Timestamp { utc: true, .. } => Value::TimestampNanos(self.long()),
+            AvroType::Timestamp { unit: Millisecond, .. } => {
+                Value::LocalTimestampMillis(self.long())
+            }
+            AvroType::Timestamp { unit: Microsecond, .. } => {
+                Value::LocalTimestampMicros(self.long())
+            }
+            AvroType::Timestamp { .. } => Value::LocalTimestampNanos(self.long()),
+            AvroType::Float => Value::Float(f32::from_bits(self.next() as u32)),
+            AvroType::Double => Value::Double(f64::from_bits(self.next())),
+            AvroType::Bytes => {
+                Value::Bytes((0..self.below(9)).map(|_| self.next() as u8).collect())
+            }
+            AvroType::String => Value::String(self.text()),
+            AvroType::Uuid { .. } => {
+                Value::Uuid(Uuid::from_bytes(self.bytes(16).try_into().unwrap()))
+            }
+            AvroType::Fixed(size) => Value::Fixed(*size, self.bytes(*size)),
+            AvroType::Decimal { precision, .. } => {
                 let limit = 10i128.pow(u32::from(*precision));
                 let wide = i128::from(self.next()) << 64 | i128::from(self.next());
                 Value::Decimal(Decimal::from(((wide % limit) >> self.below(30)).to_be_bytes()))
             }
-            Shape::Enum(symbols) => {
+            AvroType::Enum(symbols) => {
                 let number = self.below(symbols.list.len());
                 Value::Enum(number as u32, symbols.list[number].clone())
             }
-            Shape::Foreign { fixed: Some(12), .. } => Value::Duration(Duration::new(
+            AvroType::Unsupported { fixed: Some(12), .. } => Value::Duration(Duration::new(
                 Months::new(self.next() as u32),
                 Days::new(1),
                 Millis::new(2),
             )),
-            Shape::Foreign { name, .. } => panic!("no values of {name}"),
-            Shape::Union(branches) => {
+            AvroType::Unsupported { name, .. } => panic!("no values of {name}"),
+            AvroType::Union(branches) => {
                 let branch = self.below(branches.len());
                 Value::Union(branch as u32, Box::new(self.value(&branches[branch])))
             }
-            Shape::Record(fields) => Value::Record(
-                fields.iter().map(|f| (f.name.clone(), self.value(&f.shape))).collect(),
+            AvroType::Record(fields) => Value::Record(
+                fields.iter().map(|f| (f.name.clone(), self.value(&f.avro_type))).collect(),
             ),
-            Shape::Array(items) => {
+            AvroType::Array(items) => {
                 Value::Array((0..self.below(4)).map(|_| self.value(items)).collect())
             }
-            Shape::Map(values) => {
+            AvroType::Map(values) => {
                 Value::Map((0..self.below(4)).map(|_| (self.text(), self.value(values))).collect())
             }
         }

@@ -1,73 +1,91 @@
-//! A writer schema as the library's decoder gets it: the same bytes, described by plain types only.
+//! The physical schema: how a record is described to the library. It has the same bytes as the
+//! writer's schema, but only plain types.
 //!
-//! Names, logical types, enums and defaults are left out, so that what they mean is decided here
-//! and nowhere else: the library turns a uuid into 16 bytes, an enum into a dictionary, and
-//! resolves some logical types wrongly without saying so.
+//! Names, logical types, enums and defaults are left out, so that their meaning is decided in this
+//! crate alone: the library turns a uuid into 16 bytes and an enum into a dictionary, and silently
+//! resolves some logical types wrongly.
 
-use crate::shape::{Field, Shape};
+use crate::avro_type::{AvroType, Field};
 use serde_json::{Value, json};
 
-/// Name of column number `index` of the writer's record.
+/// The name of the column `index` of the writer's record.
 pub(crate) fn column_name(index: usize) -> String {
     format!("c{index}")
 }
 
-/// The writer's record, and the same reduced to `kept` fields (`None` when all are kept).
-pub(crate) fn schemas(fields: &[Field], kept: &[usize]) -> (String, Option<String>) {
-    let mut names = Names(0);
-    let columns: Vec<Value> = fields
-        .iter()
-        .enumerate()
-        .map(|(index, field)| json!({"name": column_name(index), "type": names.of(&field.shape, kept.contains(&index))}))
-        .collect();
-    let reduced = (kept.len() < fields.len())
-        .then(|| record(kept.iter().map(|index| columns[*index].clone()).collect()).to_string());
-    (record(columns).to_string(), reduced)
+/// What the library's decoder is built from.
+pub(crate) struct PhysicalSchemas {
+    /// The writer's record.
+    pub(crate) writer: String,
+    /// The writer's record reduced to the projected fields; `None` when all are projected.
+    pub(crate) reader: Option<String>,
+}
+
+/// The physical schemas of a record with `fields`, of which those with an index in `projected`
+/// become columns.
+pub(crate) fn schemas(fields: &[Field], projected: &[usize]) -> PhysicalSchemas {
+    let mut names = TypeNames::default();
+    let mut columns: Vec<Value> = Vec::with_capacity(fields.len());
+    for (index, field) in fields.iter().enumerate() {
+        let physical = names.physical(&field.avro_type, projected.contains(&index));
+        columns.push(json!({"name": column_name(index), "type": physical}));
+    }
+    let reader = (projected.len() < fields.len()).then(|| {
+        record(projected.iter().map(|index| columns[*index].clone()).collect()).to_string()
+    });
+    PhysicalSchemas { writer: record(columns).to_string(), reader }
 }
 
 fn record(fields: Vec<Value>) -> Value {
     json!({"type": "record", "name": "r", "fields": fields})
 }
 
-/// Counts the names given to nested types.
-struct Names(usize);
+/// Gives names to nested types.
+#[derive(Default)]
+struct TypeNames {
+    num_names: usize,
+}
 
-impl Names {
+impl TypeNames {
     fn next(&mut self) -> String {
-        self.0 += 1;
-        format!("t{}", self.0)
+        self.num_names += 1;
+        format!("t{}", self.num_names)
     }
 
-    /// The type of a value; `kept` when it becomes a column.
-    fn of(&mut self, shape: &Shape, kept: bool) -> Value {
-        match shape {
-            Shape::Null => json!("null"),
-            Shape::Boolean => json!("boolean"),
-            Shape::Int | Shape::Date | Shape::TimeMillis => json!("int"),
-            Shape::Long | Shape::TimeMicros | Shape::Timestamp { .. } => json!("long"),
-            Shape::Float => json!("float"),
-            Shape::Double => json!("double"),
-            Shape::Bytes | Shape::Foreign { fixed: None, .. } => json!("bytes"),
-            Shape::String | Shape::Uuid { fixed: false } => json!("string"),
-            Shape::Uuid { fixed: true } => self.fixed(16),
-            Shape::Fixed(size) | Shape::Foreign { fixed: Some(size), .. } => self.fixed(*size),
-            Shape::Decimal { precision, scale, fixed } if kept => {
+    /// The physical form of a type; `is_column` when its values become a column.
+    fn physical(&mut self, avro_type: &AvroType, is_column: bool) -> Value {
+        match avro_type {
+            AvroType::Null => json!("null"),
+            AvroType::Boolean => json!("boolean"),
+            AvroType::Int | AvroType::Date | AvroType::TimeMillis => json!("int"),
+            AvroType::Long | AvroType::TimeMicros | AvroType::Timestamp { .. } => json!("long"),
+            AvroType::Float => json!("float"),
+            AvroType::Double => json!("double"),
+            AvroType::Bytes | AvroType::Unsupported { fixed: None, .. } => json!("bytes"),
+            AvroType::String | AvroType::Uuid { fixed: false } => json!("string"),
+            AvroType::Uuid { fixed: true } => self.fixed(16),
+            AvroType::Fixed(size) | AvroType::Unsupported { fixed: Some(size), .. } => {
+                self.fixed(*size)
+            }
+            AvroType::Decimal { precision, scale, fixed } if is_column => {
                 self.decimal(*precision, *scale, *fixed)
             }
-            Shape::Decimal { fixed: Some(size), .. } => self.fixed(*size),
-            Shape::Decimal { fixed: None, .. } => json!("bytes"),
-            // A column of symbols is read as their numbers, which become texts afterwards.
-            // Elsewhere it stays an enum, since a union may hold an int beside it.
-            Shape::Enum(_) if kept => json!("int"),
-            Shape::Enum(symbols) => {
+            AvroType::Decimal { fixed: Some(size), .. } => self.fixed(*size),
+            AvroType::Decimal { fixed: None, .. } => json!("bytes"),
+            // Symbols of a column are read as numbers, which become text afterwards. Elsewhere it
+            // stays an enum, since a union may have an int as another branch.
+            AvroType::Enum(_) if is_column => json!("int"),
+            AvroType::Enum(symbols) => {
                 json!({"type": "enum", "name": self.next(), "symbols": symbols.list})
             }
-            Shape::Union(branches) => {
-                Value::Array(branches.iter().map(|b| self.of(b, kept)).collect())
+            AvroType::Union(branches) => {
+                Value::Array(branches.iter().map(|b| self.physical(b, is_column)).collect())
             }
-            Shape::Array(items) => json!({"type": "array", "items": self.of(items, false)}),
-            Shape::Map(values) => json!({"type": "map", "values": self.of(values, false)}),
-            Shape::Record(fields) => self.nested(fields),
+            AvroType::Array(items) => {
+                json!({"type": "array", "items": self.physical(items, false)})
+            }
+            AvroType::Map(values) => json!({"type": "map", "values": self.physical(values, false)}),
+            AvroType::Record(fields) => self.nested(fields),
         }
     }
 
@@ -88,11 +106,11 @@ impl Names {
 
     fn nested(&mut self, fields: &[Field]) -> Value {
         let name = self.next();
-        let fields: Vec<Value> = fields
-            .iter()
-            .enumerate()
-            .map(|(i, f)| json!({"name": column_name(i), "type": self.of(&f.shape, false)}))
-            .collect();
-        json!({"type": "record", "name": name, "fields": fields})
+        let mut columns: Vec<Value> = Vec::with_capacity(fields.len());
+        for (index, field) in fields.iter().enumerate() {
+            let physical = self.physical(&field.avro_type, false);
+            columns.push(json!({"name": column_name(index), "type": physical}));
+        }
+        json!({"type": "record", "name": name, "fields": columns})
     }
 }

@@ -1,8 +1,11 @@
-//! A parsed Avro record schema and the Arrow schema that goes with it.
+//! A parsed Avro record schema and the Arrow schema that belongs to it.
 
+mod references;
+
+use crate::avro_type::Field;
 use crate::error::Error;
+use crate::named_types::resolve_fields;
 use crate::resolve::resolve;
-use crate::shape::{Field, Shape};
 use apache_avro::Schema as Avro;
 use apache_avro::schema_compatibility::SchemaCompatibility;
 use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema, SchemaRef};
@@ -10,8 +13,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use references::Reference;
+pub(crate) use references::with_referenced_types;
+
 /// Longest schema text, in bytes.
-pub(crate) const MAX_TEXT: usize = 1 << 20;
+pub(crate) const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// A record schema whose fields are plain values, each optional or not. Cheap to clone.
 ///
@@ -27,43 +33,64 @@ pub(crate) const MAX_TEXT: usize = 1 << 20;
 /// | union of null and one of these, in either order | the same, nullable |
 ///
 /// Records in records, arrays, maps, other unions, duration and big-decimal are refused with the
-/// path of the field: neither the SQL nor the targets could carry them to the end.
+/// path of the field, because neither the SQL nor the targets support them.
 #[derive(Clone)]
 pub struct Schema(Arc<Inner>);
 
 struct Inner {
     text: String,
+    references: Vec<Reference>,
+    /// The text with referenced types included; `None` without references.
+    complete: Option<String>,
     avro: Avro,
     fields: Vec<Field>,
     arrow: SchemaRef,
 }
 
 impl Schema {
-    /// Reads and parses a schema file; errors name it.
+    /// Reads and parses a schema file. A named type that the file uses but does not define is read
+    /// from the file `<full name>.avsc` in the same folder; it becomes a [`Reference`] under the
+    /// subject `<full name>`.
+    ///
+    /// # Errors
+    /// Every error names the file.
     pub fn load(path: &Path) -> Result<Schema, Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Unreadable { path: path.into(), source })?;
-        Schema::parse(&text).map_err(|error| match error {
-            Error::Schema { what, .. } => Error::Schema { file: Some(path.into()), what },
-            other => other,
-        })
+        let text = references::read(path)?;
+        let references = references::load(path, &text)?;
+        Schema::with_references(text, references).map_err(|error| error.in_file(path))
     }
 
-    /// Parses a schema text (JSON).
+    /// Parses a schema text (JSON) that defines all types that it uses.
     pub fn parse(text: &str) -> Result<Schema, Error> {
-        Schema::new(text.into(), parse_avro(text)?)
+        Schema::with_references(text.into(), Vec::new())
     }
 
-    pub(crate) fn new(text: String, avro: Avro) -> Result<Schema, Error> {
+    /// Parses a schema text that uses types of `references`.
+    pub fn with_references(text: String, references: Vec<Reference>) -> Result<Schema, Error> {
+        let complete = match references.is_empty() {
+            true => None,
+            false => Some(references::inline(&text, &references)?),
+        };
+        let avro = parse_avro(complete.as_deref().unwrap_or(&text))?;
         let fields = record_fields(&avro)?;
         let columns = fields.iter().map(column).collect::<Result<Vec<_>, _>>()?;
         let arrow = Arc::new(ArrowSchema::new(columns));
-        Ok(Schema(Arc::new(Inner { text, avro, fields, arrow })))
+        Ok(Schema(Arc::new(Inner { text, references, complete, avro, fields, arrow })))
     }
 
-    /// The text as it was given.
+    /// The text as it was given, without referenced types.
     pub fn text(&self) -> &str {
         &self.0.text
+    }
+
+    /// The text with referenced types included: a schema that can be parsed alone.
+    pub fn complete_text(&self) -> &str {
+        self.0.complete.as_deref().unwrap_or(&self.0.text)
+    }
+
+    /// The schemas of the types that the text uses but does not define.
+    pub fn references(&self) -> &[Reference] {
+        &self.0.references
     }
 
     /// The Arrow schema of the batches that belong to it, without metadata.
@@ -71,7 +98,7 @@ impl Schema {
         self.0.arrow.clone()
     }
 
-    /// The schema as apache-avro knows it.
+    /// The schema as apache-avro parsed it.
     pub fn avro(&self) -> &Avro {
         &self.0.avro
     }
@@ -80,9 +107,9 @@ impl Schema {
         &self.0.fields
     }
 
-    /// Why records written with `writer` could not all be read with this schema; empty when they
-    /// can. Judged as [`crate::Decoder`] does, and then by Avro's own rules, which a registry goes
-    /// by and which are stricter in places (names of records and enums).
+    /// Why some records written with `writer` could not be read with this schema; empty when all
+    /// can. Checked as [`crate::Decoder`] does, and then by Avro's own rules, which registries
+    /// apply and which are stricter in places (names of records and enums).
     pub fn can_read(&self, writer: &Schema) -> Vec<String> {
         if let Err(problems) = resolve(writer.fields(), self.fields()) {
             return problems;
@@ -96,18 +123,15 @@ impl Schema {
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Schema({:?})",
-            self.0.arrow.fields().iter().map(|c| c.name()).collect::<Vec<_>>()
-        )
+        let columns: Vec<&String> = self.0.arrow.fields().iter().map(|c| c.name()).collect();
+        write!(f, "Schema({columns:?})")
     }
 }
 
 pub(crate) fn parse_avro(text: &str) -> Result<Avro, Error> {
-    if text.len() > MAX_TEXT {
+    if text.len() > MAX_TEXT_BYTES {
         return Err(Error::schema(format!(
-            "the schema is {} bytes long; at most {MAX_TEXT} are read",
+            "the schema is {} bytes long; the limit is {MAX_TEXT_BYTES}",
             text.len()
         )));
     }
@@ -116,17 +140,21 @@ pub(crate) fn parse_avro(text: &str) -> Result<Avro, Error> {
 
 pub(crate) fn record_fields(avro: &Avro) -> Result<Vec<Field>, Error> {
     match avro {
-        Avro::Record(record) => Shape::fields(record),
+        Avro::Record(record) => resolve_fields(record),
         other => Err(Error::schema(format!("the schema must be a record; this one is {other}"))),
     }
 }
 
 fn column(field: &Field) -> Result<ArrowField, Error> {
-    let (shape, nullable) = field.shape.optional();
-    let kind = shape.arrow().ok_or_else(|| {
-        Error::schema(format!("field `{}`: {shape} has no column type; use a plain type or a union of null and a plain type", field.name))
+    let (avro_type, nullable) = field.avro_type.optional();
+    let data_type = avro_type.arrow().ok_or_else(|| {
+        Error::schema(format!(
+            "field `{}`: {avro_type} has no column type; \
+             use a plain type or a union of null and a plain type",
+            field.name
+        ))
     })?;
-    Ok(ArrowField::new(&field.name, kind, nullable))
+    Ok(ArrowField::new(&field.name, data_type, nullable))
 }
 
 #[cfg(test)]

@@ -1,17 +1,25 @@
 //! The client and the decoder against the real registry.
 
+use apache_avro::types::Value;
 use arrow::array::{AsArray, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use schema_registry_converter::async_impl::avro::{AvroDecoder, AvroEncoder};
+use schema_registry_converter::async_impl::schema_registry::SrSettings;
+use schema_registry_converter::schema_registry_common::SubjectNameStrategy;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use weir_codec::registry::Error;
-use weir_codec::{Decoder, Encoder, Registry, Schema};
+use weir_codec::registry::{Error, LatestSchema, Settings};
+use weir_codec::{CastBatch, Decoder, Encoder, Reference, Registry, Schema};
 use weir_model::secret::Secret;
 use weir_testkit::{Stack, random_name};
 
 fn registry() -> Registry {
-    Registry::new(&weir_model::pipeline::Registry { url: Secret::new(Stack::shared().registry()) })
-        .expect("the stack names a URL")
+    registry_at(&[Stack::shared().registry()])
+}
+
+fn registry_at(urls: &[&str]) -> Registry {
+    let urls = urls.iter().map(|url| Secret::new(*url)).collect();
+    Registry::new(Settings { urls, ..Settings::default() }).expect("valid URLs")
 }
 
 fn schema(fields: &str) -> Schema {
@@ -23,10 +31,11 @@ fn first() -> Schema {
     schema(r#"{"name":"name","type":"string"},{"name":"seconds","type":"int"}"#)
 }
 
-/// Compatible with the first backwards.
+/// Backward compatible with the first.
 fn second() -> Schema {
     schema(
-        r#"{"name":"seconds","type":"long"},{"name":"name","type":"string"},{"name":"roaming","type":["null","boolean"],"default":null}"#,
+        r#"{"name":"seconds","type":"long"},{"name":"name","type":"string"},
+           {"name":"roaming","type":["null","boolean"],"default":null}"#,
     )
 }
 
@@ -46,8 +55,9 @@ async fn a_registered_schema_comes_back_by_id_and_as_the_latest() {
         "the same schema has the same id"
     );
     assert_eq!(registry.schema(id).await.unwrap().arrow(), first().arrow());
-    let (latest, version, schema) = registry.latest(&subject).await.unwrap().unwrap();
-    assert_eq!((latest, version, schema.arrow()), (id, 1, first().arrow()));
+    let LatestSchema { id: latest_id, version, schema } =
+        registry.latest(&subject).await.unwrap().unwrap();
+    assert_eq!((latest_id, version, schema.arrow()), (id, 1, first().arrow()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,13 +74,14 @@ async fn services_that_start_together_register_the_same_subject_once() {
 }
 
 #[tokio::test]
-async fn the_rule_of_a_subject_decides_what_may_follow() {
+async fn the_compatibility_rule_of_a_subject_decides_about_the_next_version() {
     let (registry, subject) = (registry(), subject());
     registry.register(&subject, &first()).await.unwrap();
     registry.set_compatibility(&subject, "BACKWARD").await.unwrap();
     assert_eq!(registry.compatible(&subject, &second()).await.unwrap(), Vec::<String>::new());
     let incompatible = schema(
-        r#"{"name":"name","type":"string"},{"name":"seconds","type":"int"},{"name":"added","type":"int"}"#,
+        r#"{"name":"name","type":"string"},{"name":"seconds","type":"int"},
+           {"name":"added","type":"int"}"#,
     );
     let reasons = registry.compatible(&subject, &incompatible).await.unwrap();
     assert!(reasons.iter().any(|reason| reason.contains("added")), "{reasons:?}");
@@ -78,29 +89,32 @@ async fn the_rule_of_a_subject_decides_what_may_follow() {
     assert!(registry.set_compatibility(&subject, "SIDEWAYS").await.is_err());
     registry.set_compatibility(&subject, "FORWARD").await.unwrap();
     registry.register(&subject, &incompatible).await.unwrap();
-    assert_eq!(registry.latest(&subject).await.unwrap().unwrap().1, 2);
+    assert_eq!(registry.latest(&subject).await.unwrap().unwrap().version, 2);
 }
 
 #[tokio::test]
-async fn what_the_registry_does_not_have_is_not_found() {
+async fn an_unknown_id_is_not_found_and_a_wrong_path_is_unavailable() {
     let registry = registry();
     assert!(matches!(registry.schema(2_000_000_000).await, Err(Error::NotFound { .. })));
     assert_eq!(registry.compatible(&subject(), &first()).await.unwrap(), Vec::<String>::new());
     let url = format!("{}/no/such/path", Stack::shared().registry());
-    let misled = Registry::new(&weir_model::pipeline::Registry { url: Secret::new(url) }).unwrap();
-    assert!(
-        matches!(misled.schema(1).await, Err(Error::Unavailable { .. })),
-        "a wrong path must not look like an unknown schema"
-    );
+    let misled = registry_at(&[&url]);
+    for error in [
+        misled.schema(1).await.unwrap_err(),
+        misled.latest(&subject()).await.unwrap_err(),
+        misled.register(&subject(), &first()).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    }
 }
 
 #[test]
-fn records_of_old_and_new_writers_and_strangers_share_a_batch() {
+fn records_of_old_new_and_unrelated_writers_are_decoded_in_one_batch() {
     let (runtime, registry, subject) = (Runtime::new().unwrap(), registry(), subject());
     let old = runtime.block_on(registry.register(&subject, &first())).unwrap();
     let new = runtime.block_on(registry.register(&subject, &second())).unwrap();
     let other = schema(r#"{"name":"unrelated","type":"string"}"#);
-    let stranger = runtime.block_on(registry.register(&self::subject(), &other)).unwrap();
+    let unrelated = runtime.block_on(registry.register(&self::subject(), &other)).unwrap();
 
     let name = |text: &str| Arc::new(StringArray::from(vec![text]));
     let olds = RecordBatch::try_new(
@@ -108,18 +122,18 @@ fn records_of_old_and_new_writers_and_strangers_share_a_batch() {
         vec![name("Ann"), Arc::new(Int32Array::from(vec![7]))],
     )
     .unwrap();
-    let (news, _, faults) = weir_codec::cast(&olds, &second());
+    let CastBatch { batch: news, faults, .. } = weir_codec::cast(&olds, &second());
     assert!(faults.is_empty());
-    let strangers = RecordBatch::try_new(other.arrow(), vec![name("x")]).unwrap();
+    let others = RecordBatch::try_new(other.arrow(), vec![name("x")]).unwrap();
     let olds = Encoder::new(&first(), old).unwrap().encode(&olds).unwrap();
     let news = Encoder::new(&second(), new).unwrap().encode(&news).unwrap();
-    let strangers = Encoder::new(&other, stranger).unwrap().encode(&strangers).unwrap();
+    let others = Encoder::new(&other, unrelated).unwrap().encode(&others).unwrap();
     let unknown = [&[0u8][..], &2_000_000_000u32.to_be_bytes(), &[2, b'x']].concat();
 
     let mut decoder = Decoder::new(second(), registry, runtime.handle().clone()).unwrap();
     let values = [
         Some(olds.get(0)),
-        Some(strangers.get(0)),
+        Some(others.get(0)),
         Some(news.get(0)),
         Some(unknown.as_slice()),
         None,
@@ -132,4 +146,86 @@ fn records_of_old_and_new_writers_and_strangers_share_a_batch() {
     let reasons: Vec<(u32, &str)> =
         decoded.faults.iter().map(|(row, fault)| (*row, fault.reason.as_str())).collect();
     assert_eq!(reasons, [(1, "incompatible_schema"), (3, "unknown_schema"), (4, "null_payload")]);
+}
+
+#[tokio::test]
+async fn the_next_url_is_used_while_the_first_is_unavailable() {
+    let (real, subject) = (Stack::shared().registry(), subject());
+    let wrong_path = format!("{real}/no/such/path");
+    for unavailable in ["http://127.0.0.1:9", &wrong_path] {
+        let registry = registry_at(&[unavailable, real]);
+        let id = registry.register(&subject, &first()).await.unwrap();
+        assert_eq!(registry.latest(&subject).await.unwrap().unwrap().id, id);
+        let registry = registry_at(&[unavailable, real]);
+        assert_eq!(registry.schema(id).await.unwrap().arrow(), first().arrow());
+    }
+}
+
+#[tokio::test]
+async fn a_schema_is_registered_together_with_the_schemas_it_refers_to() {
+    let (registry, subject) = (registry(), subject());
+    let name = random_name("Network").replace('-', "_");
+    let network = Reference {
+        name: format!("tel.{name}"),
+        subject: format!("tel.{name}"),
+        schema: format!(r#"{{"type":"enum","name":"tel.{name}","symbols":["LTE","GSM"]}}"#),
+        references: Vec::new(),
+    };
+    let text = format!(
+        r#"{{"type":"record","name":"Call","fields":[{{"name":"n","type":"tel.{name}"}}]}}"#
+    );
+    let schema = Schema::with_references(text, vec![network.clone()]).unwrap();
+    assert_eq!(registry.compatible(&subject, &schema).await.unwrap(), Vec::<String>::new());
+    let id = registry.register(&subject, &schema).await.unwrap();
+    assert_eq!(registry.register(&subject, &schema).await.unwrap(), id);
+    let by_id = registry.schema(id).await.unwrap();
+    let latest = registry.latest(&subject).await.unwrap().unwrap().schema;
+    for read in [&by_id, &latest] {
+        assert_eq!(read.arrow().field(0).data_type(), &DataType::Utf8);
+    }
+    let url = Stack::shared().registry();
+    let stored = reqwest::get(format!("{url}/subjects/{subject}/versions/latest")).await.unwrap();
+    let stored: serde_json::Value = stored.json().await.unwrap();
+    assert_eq!(stored["references"][0]["subject"], network.subject, "{stored}");
+}
+
+/// Records that `schema_registry_converter` encodes and decodes, with its own client, its own frame
+/// and apache-avro.
+#[test]
+fn schema_registry_converter_reads_weirs_records_and_weir_reads_its_records() {
+    let (runtime, registry, subject) = (Runtime::new().unwrap(), registry(), subject());
+    let id = runtime.block_on(registry.register(&subject, &first())).unwrap();
+    let names = ["", "Ann", "漢\u{0}😀"];
+    let seconds = [0, i32::MIN, 86_400];
+    let batch = RecordBatch::try_new(
+        first().arrow(),
+        vec![
+            Arc::new(StringArray::from(names.to_vec())),
+            Arc::new(Int32Array::from(seconds.to_vec())),
+        ],
+    )
+    .unwrap();
+    let encoded = Encoder::new(&first(), id).unwrap().encode(&batch).unwrap();
+
+    let settings = SrSettings::new(Stack::shared().registry().into());
+    let (their_decoder, their_encoder) =
+        (AvroDecoder::new(settings.clone()), AvroEncoder::new(settings));
+    let mut theirs = Vec::new();
+    for row in 0..names.len() {
+        let fields =
+            vec![("name", Value::String(names[row].into())), ("seconds", Value::Int(seconds[row]))];
+        let decoded = runtime.block_on(their_decoder.decode(Some(encoded.get(row)))).unwrap();
+        let expected = fields.iter().map(|(name, value)| ((*name).into(), value.clone()));
+        assert_eq!(decoded.value, Value::Record(expected.collect()));
+        let strategy = SubjectNameStrategy::RecordNameStrategy(subject.clone());
+        theirs.push(runtime.block_on(their_encoder.encode(fields, strategy)).unwrap());
+        assert_eq!(theirs[row], encoded.get(row), "the same bytes");
+    }
+
+    let mut decoder = Decoder::new(first(), registry, runtime.handle().clone()).unwrap();
+    let values: Vec<Option<&[u8]>> = theirs.iter().map(|value| Some(value.as_slice())).collect();
+    let decoded = decoder.decode(&values).unwrap();
+    assert_eq!(decoded.faults, []);
+    assert_eq!(decoded.batch.column(0).as_string::<i32>(), &StringArray::from(names.to_vec()));
+    assert_eq!(decoded.batch.column(1).as_primitive::<Int32Type>().values(), &seconds);
 }

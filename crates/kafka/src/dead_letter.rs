@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::records::Record;
 use crate::transactional_producer::{Header, Outgoing, TransactionalProducer};
 use weir_model::fault::{Fault, Stage};
+use weir_model::frame;
 use weir_model::lineage::{self, Lineage};
 use weir_model::protocol::{Offset, Partition};
 
@@ -86,7 +87,7 @@ impl<'a> OutgoingDeadLetter<'a> {
     fn with<R>(&self, truncated: Option<usize>, then: impl FnOnce(&Outgoing<'_>) -> R) -> R {
         let Origin { topic, partition, offset, timestamp_ms } = self.origin;
         let numbers = [partition.to_string(), offset.to_string(), timestamp_ms.to_string()];
-        let schema_id = self.value.and_then(schema_id).map(|id| id.to_string());
+        let schema_id = self.value.and_then(frame::schema_id).map(|id| id.to_string());
         let truncated = truncated.map(|bytes| bytes.to_string());
         let lineage = self.lineage.map(|l| l.encode());
         let detail = clip(&self.fault.detail, DETAIL_BYTES);
@@ -114,14 +115,6 @@ impl<'a> OutgoingDeadLetter<'a> {
             timestamp_ms: (timestamp_ms > 0).then_some(timestamp_ms),
             headers: &headers,
         })
-    }
-}
-
-/// The schema id of Confluent's framing: a zero byte, then the id in four bytes, highest first.
-pub fn schema_id(value: &[u8]) -> Option<u32> {
-    match value {
-        [0, a, b, c, d, ..] => Some(u32::from_be_bytes([*a, *b, *c, *d])),
-        _ => None,
     }
 }
 

@@ -3,10 +3,13 @@
 //! (lineage, counters, positions, fault classes).
 
 pub mod accepted_loss;
+pub mod avro;
+pub mod bisect;
 pub mod breaker;
 pub mod coordinates;
 pub mod dead_letter;
 pub mod fault;
+pub mod frame;
 pub mod lineage;
 pub mod mistake;
 pub mod pipeline;

@@ -98,19 +98,29 @@ impl fmt::Display for Mistakes {
     }
 }
 
-/// The candidate that was probably meant, if one is close enough to `word`.
-pub fn similar<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate that was probably meant, if one is close enough to `word`. Case, blanks and
+/// punctuation do not count.
+pub fn similar<S: AsRef<str>>(word: &str, candidates: impl IntoIterator<Item = S>) -> Option<S> {
+    let word = letters_and_digits(word);
     let limit = (word.chars().count() / 3).clamp(1, 3);
-    let distance = |c: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase());
+    let distance = |c: &S| strsim::damerau_levenshtein(&word, &letters_and_digits(c.as_ref()));
     candidates
         .into_iter()
-        .map(|c| (distance(c), c))
+        .filter(|_| !word.is_empty())
+        .map(|c| (distance(&c), c))
         .filter(|(d, _)| *d <= limit)
         .min_by_key(|(d, _)| *d)
         .map(|(_, c)| c)
 }
 
-/// `; did you mean `x`?` or nothing: the end of a sentence that says a name is unknown.
-pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    similar(word, candidates).map(|c| format!("; did you mean `{c}`?")).unwrap_or_default()
+fn letters_and_digits(text: &str) -> String {
+    text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+/// The end of a sentence about an unknown name: "; did you mean `x`?" when a candidate is close
+/// enough, otherwise nothing.
+pub fn did_you_mean<S: AsRef<str>>(word: &str, candidates: impl IntoIterator<Item = S>) -> String {
+    similar(word, candidates)
+        .map(|c| format!("; did you mean `{}`?", c.as_ref()))
+        .unwrap_or_default()
 }

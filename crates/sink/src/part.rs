@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use weir_codec::{Decoded, Decoder};
-use weir_kafka::{Records, dead_letter as kafka_dead_letter};
+use weir_kafka::Records;
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::{Fault, Stage};
@@ -185,7 +185,7 @@ fn dead_letter(records: &Records, topic: &str, index: usize, fault: Fault) -> De
         value: record.value().map(<[u8]>::to_vec),
         headers: record.headers().map(owned).collect(),
         timestamp_ms: Some(record.timestamp_ms()).filter(|ms| *ms >= 0),
-        schema_id: record.value().and_then(kafka_dead_letter::schema_id),
+        schema_id: record.value().and_then(weir_model::frame::schema_id),
         fault,
         column: None,
         code: None,

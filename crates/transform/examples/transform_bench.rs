@@ -18,7 +18,8 @@ const RULES: [(&str, &str); 4] = [
     ("ends_before_start", "end_datetime < start_datetime"),
     (
         "duration_mismatch",
-        "(CAST(end_datetime AS BIGINT) - CAST(start_datetime AS BIGINT)) / 1000000 <> call_duration",
+        "(CAST(end_datetime AS BIGINT) - CAST(start_datetime AS BIGINT)) / 1000000 \
+         <> call_duration",
     ),
     ("negative_amount", "total_amount < 0"),
 ];
@@ -26,9 +27,12 @@ const SQL: &str = "
     SELECT i.caller_name, i.receiver_name, i.caller_id, i.receiver_id,
            i.start_datetime, i.end_datetime, i.call_duration, i.network_provider, i.total_amount,
            now() AS processing_timestamp, p.country, p.network_type,
-           CASE WHEN i.call_duration > 0 THEN CAST(i.total_amount * 60 / i.call_duration AS DECIMAL(10, 4)) END AS rate_per_minute
+           CASE WHEN i.call_duration > 0
+                THEN CAST(i.total_amount * 60 / i.call_duration AS DECIMAL(10, 4))
+           END AS rate_per_minute
     FROM input i LEFT JOIN providers p ON i.network_provider = p.network_provider";
-const PROVIDERS: &str = "network_provider,country,network_type\nOrange,FR,5G\nVodafone,GB,LTE\nTele2,SE,LTE\nO2,GB,5G\nThree,GB,5G\n";
+const PROVIDERS: &str = "network_provider,country,network_type\nOrange,FR,5G\nVodafone,GB,LTE\n\
+    Tele2,SE,LTE\nO2,GB,5G\nThree,GB,5G\n";
 
 fn calls() -> SchemaRef {
     schema(&[

@@ -1,4 +1,4 @@
-//! What names mean in the SQL of a pipeline: its tables and functions.
+//! The tables and functions that the SQL of a pipeline can name.
 
 use crate::lookup::Table;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
@@ -12,7 +12,7 @@ use datafusion_expr::{
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// The table that stands for the records of the input topic.
+/// The name of the table of input records.
 pub(crate) const INPUT: &str = "input";
 
 /// The type of `now()`.
@@ -33,9 +33,9 @@ impl Catalog {
     pub(crate) fn new(input: &SchemaRef, lookups: &[Arc<Table>]) -> Catalog {
         let mut tables: BTreeMap<String, Arc<dyn TableSource>> = BTreeMap::new();
         for table in lookups {
-            tables.insert(table.name().into(), Arc::new(Source(table.schema())));
+            tables.insert(table.name().into(), Arc::new(TableColumns(table.schema())));
         }
-        tables.insert(INPUT.into(), Arc::new(Source(input.clone())));
+        tables.insert(INPUT.into(), Arc::new(TableColumns(input.clone())));
         Catalog {
             tables,
             functions: functions(),
@@ -67,15 +67,15 @@ fn planners() -> Vec<Arc<dyn ExprPlanner>> {
         Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
         Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
         Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
-        Arc::new(Members),
+        Arc::new(MemberAccess),
     ]
 }
 
-/// `record['member']`.
+/// Plans `record['member']`.
 #[derive(Debug)]
-struct Members;
+struct MemberAccess;
 
-impl ExprPlanner for Members {
+impl ExprPlanner for MemberAccess {
     fn plan_field_access(
         &self,
         access: RawFieldAccessExpr,
@@ -150,18 +150,18 @@ impl ContextProvider for Catalog {
     }
 }
 
-/// A table of which only the columns matter: plans are taken apart, never executed.
+/// A table of which only the columns matter, since plans are never executed by DataFusion.
 #[derive(Debug)]
-struct Source(SchemaRef);
+struct TableColumns(SchemaRef);
 
-impl TableSource for Source {
+impl TableSource for TableColumns {
     fn schema(&self) -> SchemaRef {
         self.0.clone()
     }
 }
 
-/// `now()`: one value per batch, given by the caller. DataFusion's own is a constant of the moment
-/// of planning.
+/// `now()`: one value per batch, given by the caller. DataFusion's own `now()` is constant from
+/// planning on.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Now {
     signature: Signature,
@@ -195,7 +195,7 @@ impl ScalarUDFImpl for Now {
     }
 
     fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        // Calls are replaced by a column while compiling (see `scope`).
+        // Calls are replaced by a column when the plan is compiled (see `scope`).
         exec_err!("now() was not bound to the batch")
     }
 }

@@ -1,9 +1,9 @@
-//! From the type of an expression to the type of the output schema.
+//! Implicit conversions from the type of an expression to the type of its output column.
 //!
-//! The implicit conversions are those that keep the value or that can tell when they do not: then
-//! the record is at fault, never silently changed. Decimals are rounded to the scale of the output,
-//! half away from zero, as SQL's `numeric` is. Everything else is refused when the plan is
-//! compiled, with the `CAST` to write.
+//! They either keep the value or can tell that they do not, and then the record has a fault and is
+//! never silently changed. Decimals are rounded to the scale of the output, half away from zero,
+//! as SQL's `numeric` is. Every other conversion is refused when the plan is compiled, with the
+//! `CAST` to write.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::kernels::cmp::distinct;
@@ -18,22 +18,29 @@ const NULL_IF_LOST: CastOptions<'static> =
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coercion {
     /// The types are the same.
-    Same,
+    None,
     /// A cast that gives null for a value it cannot keep.
     Cast,
-    /// A cast that may round; casting back shows it.
-    ThereAndBack,
+    /// A cast that may round. Only casting back shows which values it changed.
+    CheckedCast,
+}
+
+/// A converted column.
+pub(crate) struct Coerced {
+    pub(crate) values: ArrayRef,
+    /// The rows whose value was lost, ascending.
+    pub(crate) lost: Vec<usize>,
 }
 
 impl Coercion {
-    /// The way from one type to another; `None` when it takes an explicit `CAST`.
+    /// The conversion between two types; `None` when it needs an explicit `CAST`.
     pub(crate) fn between(from: &DataType, to: &DataType) -> Option<Coercion> {
         use DataType::{
             Binary, BinaryView, Boolean, Date32, Decimal128, Dictionary, Float32, Float64,
             LargeBinary, Null, Timestamp,
         };
         match (from, to) {
-            (from, to) if from == to => Some(Coercion::Same),
+            (from, to) if from == to => Some(Coercion::None),
             (Null, _) => Some(Coercion::Cast),
             (Boolean, _) | (_, Boolean) => None,
             (from, to)
@@ -41,7 +48,7 @@ impl Coercion {
             {
                 Some(Coercion::Cast)
             }
-            (from, Float32 | Float64) if from.is_integer() => Some(Coercion::ThereAndBack),
+            (from, Float32 | Float64) if from.is_integer() => Some(Coercion::CheckedCast),
             (Float32, Float64) => Some(Coercion::Cast),
             (Decimal128(_, _), Decimal128(_, _)) => Some(Coercion::Cast),
             (Dictionary(_, values), to) if is_text(values) && is_text(to) => Some(Coercion::Cast),
@@ -56,45 +63,48 @@ impl Coercion {
                 let same_clock = from_zone.is_some() == to_zone.is_some()
                     || is_utc(from_zone.as_deref()) && is_utc(to_zone.as_deref());
                 same_clock.then_some(if precision(*from) > precision(*to) {
-                    Coercion::ThereAndBack
+                    Coercion::CheckedCast
                 } else {
                     Coercion::Cast
                 })
             }
             (Date32, Timestamp(_, zone)) if is_utc(zone.as_deref()) => Some(Coercion::Cast),
-            // Records, arrays and maps that differ in metadata or inner names only.
+            // Records, arrays and maps that differ only in metadata or inner names.
             (from, to) if from.is_nested() && from.equals_datatype(to) => Some(Coercion::Cast),
             _ => None,
         }
     }
 
-    /// Converts a column; the second part are the rows whose value was lost, ascending.
-    pub(crate) fn apply(
-        self,
-        values: &ArrayRef,
-        to: &DataType,
-    ) -> Result<(ArrayRef, Vec<usize>), ArrowError> {
-        if self == Coercion::Same {
-            return Ok((values.clone(), Vec::new()));
+    /// Converts a column.
+    pub(crate) fn apply(self, values: &ArrayRef, to: &DataType) -> Result<Coerced, ArrowError> {
+        if self == Coercion::None {
+            return Ok(Coerced { values: values.clone(), lost: Vec::new() });
         }
-        let fitted = cast_with_options(values, to, &NULL_IF_LOST)?;
-        let mut lost = Vec::new();
-        if fitted.logical_null_count() != values.logical_null_count() {
-            let (before, after) = (values.logical_nulls(), fitted.logical_nulls());
-            let is_null = |nulls: &Option<arrow::buffer::NullBuffer>, row| {
-                nulls.as_ref().is_some_and(|n| n.is_null(row))
-            };
-            lost.extend(
-                (0..values.len()).filter(|&row| is_null(&after, row) && !is_null(&before, row)),
-            );
-        }
-        if self == Coercion::ThereAndBack {
-            let back = cast_with_options(&fitted, values.data_type(), &NULL_IF_LOST)?;
-            let changed = distinct(&back, values)?;
-            lost = (0..values.len()).filter(|&row| changed.value(row)).collect();
-        }
-        Ok((fitted, lost))
+        let converted = cast_with_options(values, to, &NULL_IF_LOST)?;
+        let lost = match self {
+            Coercion::CheckedCast => changed_rows(values, &converted)?,
+            _ => nulled_rows(values, &converted),
+        };
+        Ok(Coerced { values: converted, lost })
     }
+}
+
+/// Rows that a cast turned into null.
+fn nulled_rows(before: &ArrayRef, after: &ArrayRef) -> Vec<usize> {
+    if after.logical_null_count() == before.logical_null_count() {
+        return Vec::new();
+    }
+    let (nulls_before, nulls_after) = (before.logical_nulls(), after.logical_nulls());
+    let was_null = |row| nulls_before.as_ref().is_some_and(|nulls| nulls.is_null(row));
+    let is_null = |row| nulls_after.as_ref().is_some_and(|nulls| nulls.is_null(row));
+    (0..after.len()).filter(|&row| is_null(row) && !was_null(row)).collect()
+}
+
+/// Rows that have another value, or none, when they are cast back.
+fn changed_rows(before: &ArrayRef, after: &ArrayRef) -> Result<Vec<usize>, ArrowError> {
+    let back = cast_with_options(after, before.data_type(), &NULL_IF_LOST)?;
+    let changed = distinct(&back, before)?;
+    Ok(changed.values().set_indices().collect())
 }
 
 fn is_text(data_type: &DataType) -> bool {

@@ -1,5 +1,6 @@
 //! Evaluation that survives bad records. Arrow's kernels fail a whole batch for one division by
-//! zero; here the batch is halved until the culprits stand alone, so that each costs only itself.
+//! zero. The batch is then bisected until the failing rows are known, so that each costs only
+//! itself.
 
 use crate::messages::{arrow_error, evaluation_error};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
@@ -9,48 +10,55 @@ use arrow::error::ArrowError;
 use datafusion_common::DataFusionError;
 use datafusion_physical_expr::PhysicalExpr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use weir_model::bisect::Bisection;
 
 /// The values of an expression, one per row of the batch.
 pub(crate) struct Evaluated {
-    /// Null where the evaluation failed and where it was not wanted.
+    /// Null where the evaluation failed and where the row was not selected.
     pub(crate) values: ArrayRef,
-    /// Rows that failed and why, ascending.
+    /// The rows that failed, ascending, with the error.
     pub(crate) failed: Vec<(usize, String)>,
 }
 
-/// Evaluates `expr` over `batch`. Rows that are not `wanted` may be evaluated or not; they never
-/// fail.
+/// Evaluates `expr` over `batch`. Rows that are not `selected` may be evaluated or not; they are
+/// never reported as failed.
 pub(crate) fn evaluate(
     expr: &dyn PhysicalExpr,
     batch: &RecordBatch,
-    wanted: &[bool],
+    selected: &[bool],
 ) -> Result<Evaluated, ArrowError> {
-    if let Ok(values) = whole(expr, batch) {
+    if let Ok(values) = evaluate_at_once(expr, batch) {
         return Ok(Evaluated { values, failed: Vec::new() });
     }
-    if wanted.iter().all(|w| *w) {
-        return halve(expr, batch);
+    if selected.iter().all(|selected| *selected) {
+        return evaluate_in_parts(expr, batch);
     }
-    let evaluated =
-        halve(expr, &filter_record_batch(batch, &BooleanArray::from(wanted.to_vec()))?)?;
-    let places: Vec<usize> = (0..wanted.len()).filter(|&row| wanted[row]).collect();
-    let failed = evaluated.failed.into_iter().map(|(i, why)| (places[i], why)).collect();
+    let mask = BooleanArray::from(selected.to_vec());
+    let evaluated = evaluate_in_parts(expr, &filter_record_batch(batch, &mask)?)?;
+    let selected_rows: Vec<usize> = (0..selected.len()).filter(|&row| selected[row]).collect();
+    let failed =
+        evaluated.failed.into_iter().map(|(row, error)| (selected_rows[row], error)).collect();
+    Ok(Evaluated { values: take(&evaluated.values, &positions(selected), None)?, failed })
+}
+
+/// For each selected row its position among the selected rows.
+fn positions(selected: &[bool]) -> UInt32Array {
     let mut next = 0..;
-    let back: UInt32Array =
-        wanted.iter().map(|wanted| if *wanted { next.next() } else { None }).collect();
-    Ok(Evaluated { values: take(&evaluated.values, &back, None)?, failed })
+    selected.iter().map(|selected| if *selected { next.next() } else { None }).collect()
 }
 
-/// Evaluates `expr` over no rows: finds what is wrong whatever the record, such as a misspelt part
-/// of a date.
-pub(crate) fn try_out(expr: &dyn PhysicalExpr, schema: &SchemaRef) -> Result<(), String> {
-    whole(expr, &RecordBatch::new_empty(schema.clone())).map(|_| ())
+/// Evaluates `expr` over no rows. Finds errors that no record could avoid, such as a misspelt
+/// field of a date.
+pub(crate) fn evaluate_on_no_rows(
+    expr: &dyn PhysicalExpr,
+    schema: &SchemaRef,
+) -> Result<(), String> {
+    evaluate_at_once(expr, &RecordBatch::new_empty(schema.clone())).map(|_| ())
 }
 
-/// Evaluates all rows at once.
-fn whole(expr: &dyn PhysicalExpr, batch: &RecordBatch) -> Result<ArrayRef, String> {
+fn evaluate_at_once(expr: &dyn PhysicalExpr, batch: &RecordBatch) -> Result<ArrayRef, String> {
     let evaluate = || expr.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
-    // Some kernels panic on extreme values (dates far outside the calendar, for one). A panic must
+    // Some kernels panic on extreme values, such as dates far outside the calendar. A panic must
     // not stop the pipeline either.
     match catch_unwind(AssertUnwindSafe(evaluate)) {
         Ok(Ok(values)) => Ok(values),
@@ -59,25 +67,32 @@ fn whole(expr: &dyn PhysicalExpr, batch: &RecordBatch) -> Result<ArrayRef, Strin
     }
 }
 
-fn halve(expr: &dyn PhysicalExpr, batch: &RecordBatch) -> Result<Evaluated, ArrowError> {
-    let mut pieces = Vec::new();
+/// Evaluates every row; a row that fails gives null.
+fn evaluate_in_parts(
+    expr: &dyn PhysicalExpr,
+    batch: &RecordBatch,
+) -> Result<Evaluated, ArrowError> {
+    if batch.num_rows() == 0 {
+        let values = evaluate_at_once(expr, batch).map_err(ArrowError::ComputeError)?;
+        return Ok(Evaluated { values, failed: Vec::new() });
+    }
+    let data_type = expr.data_type(batch.schema_ref()).map_err(|e| into_arrow(&e))?;
+    let mut parts = Vec::new();
     let mut failed = Vec::new();
-    // A stack instead of recursion; the left half is on top, so pieces come out in order.
-    let mut open = vec![(0, batch.num_rows())];
-    while let Some((start, length)) = open.pop() {
-        match whole(expr, &batch.slice(start, length)) {
-            Ok(values) => pieces.push(values),
-            Err(why) if length == 1 => {
-                failed.push((start, why));
-                let data_type = expr.data_type(batch.schema_ref()).map_err(|e| into_arrow(&e))?;
-                pieces.push(new_null_array(&data_type, 1));
+    let mut bisection = Bisection::new(batch.num_rows());
+    while let Some(range) = bisection.next_range() {
+        match evaluate_at_once(expr, &batch.slice(range.start, range.len())) {
+            Ok(values) => parts.push(values),
+            Err(error) => {
+                if let Some(row) = bisection.split(range, None) {
+                    failed.push((row, error));
+                    parts.push(new_null_array(&data_type, 1));
+                }
             }
-            Err(why) if length == 0 => return Err(ArrowError::ComputeError(why)),
-            Err(_) => open.extend([(start + length / 2, length - length / 2), (start, length / 2)]),
         }
     }
-    let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-    Ok(Evaluated { values: concat(&pieces)?, failed })
+    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+    Ok(Evaluated { values: concat(&parts)?, failed })
 }
 
 fn into_arrow(error: &DataFusionError) -> ArrowError {

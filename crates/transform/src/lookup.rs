@@ -18,13 +18,13 @@ use weir_model::pipeline::Lookup;
 #[derive(Debug)]
 pub(crate) struct Table {
     name: String,
-    /// Place of its `[[lookup]]` in the pipeline file, for mistakes.
-    place: usize,
-    /// The cells as they stand in the file, by column; an empty cell is null.
+    /// Index of its `[[lookup]]` in the pipeline file, for mistakes.
+    index: usize,
+    /// The cells as they are in the file, by column; an empty cell is null.
     text: Vec<StringArray>,
-    /// The same with inferred types: what SQL sees.
+    /// The same with inferred types: the columns of the SQL.
     data: RecordBatch,
-    /// Line of the file by row.
+    /// The line in the file of each row.
     lines: Vec<u64>,
     /// Columns of the unique key.
     key: Vec<usize>,
@@ -38,22 +38,22 @@ struct Cells {
 }
 
 impl Table {
-    /// Reads the table of the `place`-th `[[lookup]]`. A table whose only mistake is its key is
-    /// returned as well, so that the SQL over it can be checked in the same run.
-    pub(crate) fn load(lookup: &Lookup, place: usize) -> (Option<Table>, Vec<Mistake>) {
+    /// Reads the table of `lookup[index]`. A table whose only mistake is its key is returned as
+    /// well, so that the SQL over it can be checked in the same run.
+    pub(crate) fn load(lookup: &Lookup, index: usize) -> (Option<Table>, Vec<Mistake>) {
         let cells = match read(&lookup.file) {
             Ok(cells) => cells,
-            Err(what) => return (None, vec![Mistake::new(format!("lookup[{place}].file"), what)]),
+            Err(what) => return (None, vec![Mistake::new(format!("lookup[{index}].file"), what)]),
         };
         let mut mistakes = Vec::new();
-        let key = key_columns(lookup, place, &cells, &mut mistakes);
+        let key = key_columns(lookup, index, &cells, &mut mistakes);
         let data = match typed(&cells) {
             Ok(data) => data,
-            Err(what) => return (None, vec![Mistake::new(format!("lookup[{place}].file"), what)]),
+            Err(what) => return (None, vec![Mistake::new(format!("lookup[{index}].file"), what)]),
         };
         let table = Table {
             name: lookup.name.clone(),
-            place,
+            index,
             text: cells.columns,
             data,
             lines: cells.lines,
@@ -78,7 +78,7 @@ impl Table {
         self.data.column(column)
     }
 
-    /// Names of the key's columns, in the order of the pipeline file; none when the key was a
+    /// Names of the key's columns, in the order of the pipeline file; empty when the key has a
     /// mistake.
     pub(crate) fn key_names(&self) -> Vec<&str> {
         self.key
@@ -89,58 +89,59 @@ impl Table {
 
     /// Key of a mistake about this table, as in `lookup[0].key`.
     pub(crate) fn mistake_key(&self, part: &str) -> String {
-        format!("lookup[{}].{part}", self.place)
+        format!("lookup[{}].{part}", self.index)
     }
 
-    /// Rows without a key, and keys that occur twice: either would make the join ambiguous or a row
-    /// unreachable.
+    /// Rows without a key cannot be reached; keys that occur twice make the join ambiguous.
     fn unusable_keys(&self) -> Vec<Mistake> {
         let key = self.mistake_key("key");
         let names = list(self.key_names());
         let empty: Vec<u64> = (0..self.lines.len())
-            .filter(|&row| self.cells(row).any(|cell| cell.is_none()))
+            .filter(|&row| self.key_cells(row).any(|cell| cell.is_none()))
             .map(|row| self.lines[row])
             .collect();
         let mut mistakes = Vec::new();
         if !empty.is_empty() {
             mistakes.push(Mistake::new(
                 &key,
-                format!("{names} is empty in {}; every row needs its key", lines(&empty)),
+                format!("{names} is empty in {}; every row needs a key", lines(&empty)),
             ));
         }
         let mut first: HashMap<Vec<&str>, u64> = HashMap::new();
-        let mut doubled = Vec::new();
+        let mut duplicates = Vec::new();
         for row in 0..self.lines.len() {
-            let Some(cells) = self.cells(row).collect::<Option<Vec<&str>>>() else { continue };
+            let Some(cells) = self.key_cells(row).collect::<Option<Vec<&str>>>() else { continue };
             if let Some(line) =
                 first.insert(cells.clone(), self.lines[row]).filter(|_| !self.key.is_empty())
             {
-                doubled.push(format!(
+                duplicates.push(format!(
                     "`{}` (lines {line} and {})",
                     cells.join("`, `"),
                     self.lines[row]
                 ));
             }
         }
-        if !doubled.is_empty() {
-            mistakes
-                .push(Mistake::new(key, format!("{names} is not unique: {}", some_of(&doubled))));
+        if !duplicates.is_empty() {
+            mistakes.push(Mistake::new(
+                key,
+                format!("{names} is not unique: {}", some_of(&duplicates)),
+            ));
         }
         mistakes
     }
 
     /// The key of one row as text.
-    fn cells(&self, row: usize) -> impl Iterator<Item = Option<&str>> {
+    fn key_cells(&self, row: usize) -> impl Iterator<Item = Option<&str>> {
         self.key.iter().map(move |&column| {
             self.text[column].is_valid(row).then(|| self.text[column].value(row))
         })
     }
 }
 
-/// The key's columns; none when any of them is a mistake.
+/// The key's columns; empty when any of them has a mistake.
 fn key_columns(
     lookup: &Lookup,
-    place: usize,
+    index: usize,
     cells: &Cells,
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<usize> {
@@ -148,7 +149,7 @@ fn key_columns(
     let before = mistakes.len();
     if lookup.key.is_empty() {
         mistakes.push(Mistake::new(
-            format!("lookup[{place}].key"),
+            format!("lookup[{index}].key"),
             "names no column; a lookup needs a unique key",
         ));
     }
@@ -156,14 +157,14 @@ fn key_columns(
         match cells.names.iter().position(|n| n == name) {
             Some(column) if !key.contains(&column) => key.push(column),
             Some(_) => mistakes.push(Mistake::new(
-                format!("lookup[{place}].key"),
+                format!("lookup[{index}].key"),
                 format!("names `{name}` twice"),
             )),
             None => {
-                let close = did_you_mean(name, cells.names.iter().map(String::as_str));
-                let what = format!("no column `{name}` in {}{close}", file_name(&lookup.file));
+                let suggestion = did_you_mean(name, cells.names.iter().map(String::as_str));
+                let what = format!("no column `{name}` in {}{suggestion}", file_name(&lookup.file));
                 mistakes.push(
-                    Mistake::new(format!("lookup[{place}].key"), what)
+                    Mistake::new(format!("lookup[{index}].key"), what)
                         .hint(format!("its columns are {}", list(&cells.names))),
                 );
             }
@@ -188,8 +189,7 @@ fn typed(cells: &Cells) -> Result<RecordBatch, String> {
 fn read(file: &Path) -> Result<Cells, String> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    // Spreadsheets begin their CSV with a byte order mark, which would become part of the first
-    // column's name.
+    // Spreadsheets write a byte order mark, which would become part of the first column's name.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let names: Vec<String> =
@@ -249,7 +249,7 @@ fn lines(numbers: &[u64]) -> String {
     format!("{} {}", if numbers.len() == 1 { "line" } else { "lines" }, some_of(&texts))
 }
 
-/// The first few, and how many more there are.
+/// The first few, and the number of the others.
 fn some_of(texts: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = texts[..texts.len().min(SHOWN)].join(", ");

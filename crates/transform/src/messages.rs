@@ -1,54 +1,15 @@
-//! How types, names and other people's errors are put into words.
+//! Texts of mistakes and faults: types, names, and the errors of DataFusion and Arrow.
 
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::error::ArrowError;
 use datafusion_common::{Column, DataFusionError, SchemaError};
-use weir_model::mistake::{Mistake, similar};
+use weir_model::mistake::{self, Mistake};
 
-/// The name of a type as Avro schemas and the people who write them call it.
-pub(crate) fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Null => "null".into(),
-        DataType::Boolean => "boolean".into(),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 => "int".into(),
-        DataType::Int64 => "long".into(),
-        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
-            "unsigned integer".into()
-        }
-        DataType::Float16 | DataType::Float32 => "float".into(),
-        DataType::Float64 => "double".into(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytes".into(),
-        DataType::FixedSizeBinary(size) => format!("fixed({size})"),
-        DataType::Decimal32(p, s)
-        | DataType::Decimal64(p, s)
-        | DataType::Decimal128(p, s)
-        | DataType::Decimal256(p, s) => {
-            format!("decimal({p},{s})")
-        }
-        DataType::Date32 | DataType::Date64 => "date".into(),
-        DataType::Time32(unit) | DataType::Time64(unit) => format!("time-{}", unit_name(*unit)),
-        DataType::Timestamp(unit, Some(_)) => format!("timestamp-{}", unit_name(*unit)),
-        DataType::Timestamp(unit, None) => format!("local-timestamp-{}", unit_name(*unit)),
-        DataType::Duration(_) | DataType::Interval(_) => "an interval".into(),
-        DataType::Dictionary(_, _) => "enum".into(),
-        DataType::List(item) | DataType::LargeList(item) => {
-            format!("array of {}", type_name(item.data_type()))
-        }
-        DataType::Map(_, _) => "map".into(),
-        DataType::Struct(_) => "record".into(),
-        other => other.to_string(),
-    }
-}
+pub(crate) use weir_model::avro::type_name;
 
-fn unit_name(unit: TimeUnit) -> &'static str {
-    match unit {
-        TimeUnit::Second => "seconds",
-        TimeUnit::Millisecond => "millis",
-        TimeUnit::Microsecond => "micros",
-        TimeUnit::Nanosecond => "nanos",
-    }
-}
+/// The remedy for every construct that needs other records.
+pub(crate) const ONE_RECORD: &str =
+    "weir's SQL sees one record at a time: SELECT … FROM input [LEFT JOIN a lookup …] [WHERE …]";
 
 /// `expression` cast to `to`, as SQL to paste; `None` when SQL has no cast to that type.
 pub(crate) fn cast_sql(expression: &str, to: &DataType) -> Option<String> {
@@ -83,22 +44,24 @@ pub(crate) fn identifier(name: &str) -> String {
     }
 }
 
-/// `; did you mean …?` when one of the candidates is close to `word`, else nothing.
+/// The end of a sentence about an unknown name: "; did you mean …?" with the identifier to write,
+/// or nothing.
 pub(crate) fn did_you_mean<'a>(
-    word: &str,
+    name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> String {
-    closest(word, candidates)
-        .map(|c| format!("; did you mean `{}`?", identifier(c)))
-        .unwrap_or_default()
+    mistake::did_you_mean(name, candidates.into_iter().map(identifier))
 }
 
-/// The candidate that was probably meant; case, blanks and punctuation do not count.
-fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let simple = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "");
-    let candidates: Vec<(String, &str)> = candidates.into_iter().map(|c| (simple(c), c)).collect();
-    let found = similar(&simple(word), candidates.iter().map(|(simple, _)| simple.as_str()))?;
-    candidates.iter().find(|(simple, _)| simple == found).map(|(_, c)| *c)
+/// The beginning of a piece of SQL.
+pub(crate) fn excerpt(sql: &impl std::fmt::Display) -> String {
+    const LENGTH: usize = 60;
+    let text = sql.to_string();
+    if text.chars().count() <= LENGTH {
+        text
+    } else {
+        text.chars().take(LENGTH - 1).chain(['…']).collect()
+    }
 }
 
 /// `a`, `b` and `c`, each in back quotes.
@@ -111,7 +74,7 @@ pub(crate) fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String 
     }
 }
 
-/// What is wrong with the SQL of `key`, without the prefixes and the advice to library authors.
+/// The mistake in the SQL of `key`, without DataFusion's prefixes and its advice to developers.
 pub(crate) fn planning_mistake(key: &str, error: &DataFusionError) -> Mistake {
     match error.find_root() {
         DataFusionError::SchemaError(schema_error, _) => schema_mistake(key, schema_error),
@@ -159,7 +122,7 @@ fn unknown_column(field: &Column, valid: &[Column]) -> String {
     format!("no column `{}` in `{table}`{}", field.name, did_you_mean(&field.name, columns))
 }
 
-/// Why an expression failed on a record.
+/// The error of an expression that failed on a record.
 pub(crate) fn evaluation_error(error: &DataFusionError) -> String {
     let text = match error.find_root() {
         DataFusionError::ArrowError(error, _) => arrow_error(error),
@@ -180,7 +143,7 @@ pub(crate) fn arrow_error(error: &ArrowError) -> String {
     }
 }
 
-/// Removes the names of error classes at the beginning, however many there are.
+/// Removes all names of error classes at the beginning.
 fn strip(text: &str) -> String {
     const PREFIXES: [&str; 12] = [
         "Error during planning: ",
@@ -212,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_of_the_keyboard_are_recognised_and_other_words_are_not() {
+    fn typing_errors_are_recognised_and_other_words_are_not() {
         assert_eq!(did_you_mean("amonut", ["id", "amount"]), "; did you mean `amount`?");
         assert_eq!(
             did_you_mean("CallDuration", ["call_duration"]),
@@ -226,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn class_names_of_errors_are_stripped() {
+    fn names_of_error_classes_are_removed() {
         let error =
             DataFusionError::Plan("Error during planning: no such thing.\nsecond line".into());
         assert_eq!(

@@ -1,120 +1,81 @@
-//! The shape of the SQL that weir takes: one record in, at most one record out. Everything that
-//! needs more than one record, or that could turn one into several, is refused here, by name and
-//! with what to do instead.
+//! The form of SQL that weir accepts: one record in, at most one record out. Constructs that need
+//! more than one record, or that could turn one into several, are refused by name, with what to do
+//! instead.
 
 use crate::catalog::INPUT;
-use crate::messages::{did_you_mean, list};
-use datafusion_expr::planner::ContextProvider;
+use crate::messages::{ONE_RECORD, excerpt, list};
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, Query,
-    Select, SelectItem, SetExpr, SetOperator, Statement, TableFactor, TableWithJoins, Visit,
-    Visitor,
+    Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
+    SetOperator, Statement, TableFactor, TableWithJoins,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::Token;
-use std::convert::Infallible;
-use std::ops::ControlFlow;
 use weir_model::mistake::Mistake;
 
-const FUNCTIONS_OVER_RECORDS: [&str; 34] = [
-    "approx_distinct",
-    "array_agg",
-    "avg",
-    "bit_and",
-    "bit_or",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "count",
-    "cume_dist",
-    "dense_rank",
-    "every",
-    "first_value",
-    "grouping",
-    "lag",
-    "last_value",
-    "lead",
-    "listagg",
-    "max",
-    "mean",
-    "median",
-    "min",
-    "mode",
-    "nth_value",
-    "ntile",
-    "percent_rank",
-    "percentile_cont",
-    "rank",
-    "row_number",
-    "stddev",
-    "string_agg",
-    "sum",
-    "var_pop",
-    "variance",
-];
-
-/// What to do, said with every construct that looks at other records.
-const ONE_RECORD: &str =
-    "weir's SQL sees one record at a time: SELECT … FROM input [LEFT JOIN a lookup …] [WHERE …]";
+/// The key of the SQL in the pipeline file.
+pub(crate) const SQL: &str = "transform.sql";
 
 const NO_FROM: &str = "has no FROM input";
 
-/// `transform.sql`, taken apart.
+/// The parts of `transform.sql`.
 #[derive(Debug)]
 pub(crate) struct Transform {
     /// The items between SELECT and FROM.
     pub(crate) items: Vec<SelectItem>,
-    /// `input` and its joins; inner joins are written as LEFT JOIN, see [`Transform::inner`].
+    /// `input` and its joins. Inner joins are written as LEFT JOIN, see [`Transform::is_inner`].
     pub(crate) from: TableWithJoins,
-    /// For each join, whether a record without a match is filtered.
-    pub(crate) inner: Vec<bool>,
+    /// For each join, whether records without a match are filtered.
+    pub(crate) is_inner: Vec<bool>,
     /// WHERE.
     pub(crate) filter: Option<Expr>,
 }
 
-/// Takes `transform.sql` apart; the error lists every construct that is refused.
+/// Parses `transform.sql`; the error lists every construct that is refused.
 pub(crate) fn parse_transform(sql: &str) -> Result<Transform, Vec<Mistake>> {
-    const KEY: &str = "transform.sql";
     let statements = Parser::parse_sql(&GenericDialect {}, sql)
-        .map_err(|e| vec![Mistake::new(KEY, parse_error(&e))])?;
-    let refused = |what: &str| vec![Mistake::new(KEY, what).hint(ONE_RECORD)];
+        .map_err(|e| vec![Mistake::new(SQL, parse_error(&e))])?;
+    let refused = |what: &str| vec![Mistake::new(SQL, what).hint(ONE_RECORD)];
     let [statement] = <[Statement; 1]>::try_from(statements)
         .map_err(|s| refused(&format!("is {} statements, not one SELECT", s.len())))?;
     let Statement::Query(query) = statement else { return Err(refused("is not a SELECT")) };
-    let mut complaints = clauses_of_query(&query);
+    let mut problems = query_clauses(&query);
     let select = match *query.body.clone() {
         SetExpr::Select(select) => select,
-        other => return Err(refused(&body_complaint(&other))),
+        other => return Err(refused(&body_problem(&other))),
     };
-    complaints.extend(clauses_of_select(&select));
-    complaints.extend(shape_of_from(&select.from));
-    if complaints.is_empty() && !is_plain(&query, &select) {
-        complaints.push("has a clause that weir does not know".into());
+    problems.extend(select_clauses(&select));
+    problems.extend(from_problems(&select.from));
+    if problems.is_empty() && !is_plain(&query, &select) {
+        problems.push("has a clause that is not supported".into());
     }
-    if !complaints.is_empty() {
-        return Err(complaints.iter().flat_map(|what| refused(what)).collect());
+    if !problems.is_empty() {
+        return Err(problems.iter().flat_map(|what| refused(what)).collect());
     }
     let [from] = <[TableWithJoins; 1]>::try_from(select.from).map_err(|_| refused(NO_FROM))?;
-    Ok(take_apart(select.projection, from, select.selection))
+    Ok(into_transform(select.projection, from, select.selection))
 }
 
-fn take_apart(items: Vec<SelectItem>, mut from: TableWithJoins, filter: Option<Expr>) -> Transform {
-    let inner = from
+fn into_transform(
+    items: Vec<SelectItem>,
+    mut from: TableWithJoins,
+    filter: Option<Expr>,
+) -> Transform {
+    let is_inner = from
         .joins
         .iter()
         .map(|j| matches!(j.join_operator, JoinOperator::Inner(_) | JoinOperator::Join(_)))
         .collect();
     for join in &mut from.joins {
-        // Rules are evaluated before a record without a match is filtered, so to them every join is
-        // a LEFT JOIN.
+        // Rules are evaluated before records without a match are filtered, so for them every join
+        // is a LEFT JOIN.
         if let JoinOperator::Inner(constraint) | JoinOperator::Join(constraint) =
             &join.join_operator
         {
             join.join_operator = JoinOperator::Left(constraint.clone());
         }
     }
-    Transform { items, from, inner, filter }
+    Transform { items, from, is_inner, filter }
 }
 
 /// Parses the condition of a reject rule.
@@ -134,97 +95,7 @@ pub(crate) fn parse_condition(key: &str, condition: &str) -> Result<Expr, Vec<Mi
     }
 }
 
-/// Everything inside an expression (or a list of SELECT items, or a FROM) that is refused.
-pub(crate) fn check<V: Visit>(key: &str, part: &V, catalog: &impl ContextProvider) -> Vec<Mistake> {
-    let mut inspector = Inspector { catalog, complaints: Vec::new() };
-    let ControlFlow::Continue(()) = part.visit(&mut inspector);
-    inspector.complaints.dedup();
-    inspector.complaints.into_iter().map(|mistake| Mistake { key: key.into(), ..mistake }).collect()
-}
-
-struct Inspector<'a, C> {
-    catalog: &'a C,
-    complaints: Vec<Mistake>,
-}
-
-impl<C: ContextProvider> Visitor for Inspector<'_, C> {
-    type Break = Infallible;
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
-        self.complain(
-            format!("the subquery `({})` is not supported", shortened(query)),
-            ONE_RECORD,
-        );
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
-        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        let name = function.name.to_string().to_lowercase();
-        if has_modifiers(function) {
-            self.complain(format!("`{}` has more than arguments", shortened(function)), ONE_RECORD);
-        } else if function.over.is_some() {
-            self.complain(format!("the window function `{name}` is not supported"), ONE_RECORD);
-        } else if FUNCTIONS_OVER_RECORDS.contains(&name.as_str()) {
-            let hint = match name.as_str() {
-                "max" => "the larger of several values of one record is greatest(a, b)",
-                "min" => "the smaller of several values of one record is least(a, b)",
-                _ => ONE_RECORD,
-            };
-            self.complain(format!("the aggregate `{name}` is not supported"), hint);
-        } else {
-            self.check_function(&function.name.to_string());
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-impl<C: ContextProvider> Inspector<'_, C> {
-    fn complain(&mut self, what: String, hint: &str) {
-        self.complaints.push(Mistake::new("", what).hint(hint));
-    }
-
-    fn check_function(&mut self, name: &str) {
-        use datafusion_expr::Volatility::Immutable;
-        let Some(function) = self.catalog.get_function_meta(&name.to_lowercase()) else {
-            let known = self.catalog.udf_names();
-            let close = did_you_mean(name, known.iter().map(String::as_str));
-            return self.complaints.push(Mistake::new("", format!("no function `{name}`{close}")));
-        };
-        // A record that is processed again after a crash must come out the same.
-        if function.signature().volatility != Immutable && function.name() != "now" {
-            let hint = match function.name() {
-                "current_date" => "CAST(now() AS DATE)",
-                "current_time" => "CAST(now() AS TIME)",
-                _ => {
-                    "of the functions that do not only depend on the record, now() alone is available"
-                }
-            };
-            self.complaints.push(
-                Mistake::new("", format!("the function `{name}` is not supported")).hint(hint),
-            );
-        }
-    }
-}
-
-/// DISTINCT, FILTER, WITHIN GROUP and the like, which planners tend to ignore for scalar functions.
-fn has_modifiers(function: &Function) -> bool {
-    let in_list = match &function.args {
-        FunctionArguments::List(list) => {
-            list.duplicate_treatment.is_some() || !list.clauses.is_empty()
-        }
-        FunctionArguments::Subquery(_) | FunctionArguments::None => false,
-    };
-    let aggregate =
-        FUNCTIONS_OVER_RECORDS.contains(&function.name.to_string().to_lowercase().as_str());
-    !aggregate
-        && (in_list
-            || function.filter.is_some()
-            || function.null_treatment.is_some()
-            || !function.within_group.is_empty())
-}
-
-fn clauses_of_query(query: &Query) -> Vec<String> {
+fn query_clauses(query: &Query) -> Vec<String> {
     let refused = [
         (query.with.is_some(), "WITH"),
         (query.order_by.is_some(), "ORDER BY"),
@@ -232,33 +103,36 @@ fn clauses_of_query(query: &Query) -> Vec<String> {
         (query.fetch.is_some(), "FETCH"),
         (!query.locks.is_empty(), "FOR UPDATE"),
     ];
-    names_of(&refused)
+    not_supported(&refused)
 }
 
-fn clauses_of_select(select: &Select) -> Vec<String> {
-    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, with) if by.is_empty() && with.is_empty());
+fn select_clauses(select: &Select) -> Vec<String> {
+    let is_grouped = match &select.group_by {
+        GroupByExpr::Expressions(by, modifiers) => !by.is_empty() || !modifiers.is_empty(),
+        GroupByExpr::All(_) => true,
+    };
     let refused = [
         (select.distinct.is_some(), "DISTINCT"),
         (select.top.is_some(), "TOP"),
         (select.into.is_some(), "SELECT INTO"),
         (!select.lateral_views.is_empty(), "LATERAL VIEW"),
-        (grouped, "GROUP BY"),
+        (is_grouped, "GROUP BY"),
         (select.having.is_some(), "HAVING"),
         (!select.named_window.is_empty(), "WINDOW"),
         (select.qualify.is_some(), "QUALIFY"),
     ];
-    names_of(&refused)
+    not_supported(&refused)
 }
 
-fn names_of(refused: &[(bool, &str)]) -> Vec<String> {
-    refused
+fn not_supported(clauses: &[(bool, &str)]) -> Vec<String> {
+    clauses
         .iter()
         .filter(|(present, _)| *present)
         .map(|(_, name)| format!("{name} is not supported"))
         .collect()
 }
 
-fn body_complaint(body: &SetExpr) -> String {
+fn body_problem(body: &SetExpr) -> String {
     match body {
         SetExpr::SetOperation { op: SetOperator::Union, .. } => "UNION is not supported".into(),
         SetExpr::SetOperation { op, .. } => format!("{op} is not supported"),
@@ -268,7 +142,7 @@ fn body_complaint(body: &SetExpr) -> String {
     }
 }
 
-fn shape_of_from(from: &[TableWithJoins]) -> Vec<String> {
+fn from_problems(from: &[TableWithJoins]) -> Vec<String> {
     let [from] = from else {
         return vec![if from.is_empty() {
             NO_FROM.into()
@@ -276,19 +150,19 @@ fn shape_of_from(from: &[TableWithJoins]) -> Vec<String> {
             "FROM lists several tables; join them with LEFT JOIN … USING (…)".into()
         }];
     };
-    let mut complaints: Vec<String> = std::iter::once(&from.relation)
+    let mut problems: Vec<String> = std::iter::once(&from.relation)
         .chain(from.joins.iter().map(|j| &j.relation))
-        .filter_map(table_complaint)
+        .filter_map(table_problem)
         .collect();
-    complaints.extend(from.joins.iter().filter_map(join_complaint));
-    if complaints.is_empty() {
-        complaints.extend(place_of_input(from));
+    problems.extend(from.joins.iter().filter_map(join_problem));
+    if problems.is_empty() {
+        problems.extend(input_problem(from));
     }
-    complaints
+    problems
 }
 
 /// Refuses everything but `name [alias]`.
-fn table_complaint(table: &TableFactor) -> Option<String> {
+fn table_problem(table: &TableFactor) -> Option<String> {
     match table {
         TableFactor::Table { name, alias, .. } => {
             let alias_text = alias.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
@@ -297,14 +171,14 @@ fn table_complaint(table: &TableFactor) -> Option<String> {
                 .then(|| format!("`{table}` in FROM is more than a table and its alias"))
         }
         TableFactor::Derived { .. } => {
-            Some(format!("the subquery `{}` is not supported", shortened(table)))
+            Some(format!("the subquery `{}` is not supported", excerpt(table)))
         }
         TableFactor::NestedJoin { .. } => Some("joins in parentheses are not supported".into()),
-        other => Some(format!("`{}` is not supported in FROM", shortened(other))),
+        other => Some(format!("`{}` is not supported in FROM", excerpt(other))),
     }
 }
 
-fn join_complaint(join: &Join) -> Option<String> {
+fn join_problem(join: &Join) -> Option<String> {
     let (JoinOperator::Join(constraint)
     | JoinOperator::Inner(constraint)
     | JoinOperator::Left(constraint)
@@ -312,7 +186,7 @@ fn join_complaint(join: &Join) -> Option<String> {
     else {
         return Some(format!(
             "`{}` is not supported, only JOIN and LEFT JOIN with a lookup",
-            shortened(join)
+            excerpt(join)
         ));
     };
     match constraint {
@@ -320,11 +194,11 @@ fn join_complaint(join: &Join) -> Option<String> {
         JoinConstraint::Natural => {
             Some("NATURAL JOIN is not supported; name the key with USING (…)".into())
         }
-        _ => Some(format!("`{}` has no ON or USING", shortened(join))),
+        _ => Some(format!("`{}` has no ON or USING", excerpt(join))),
     }
 }
 
-fn place_of_input(from: &TableWithJoins) -> Option<String> {
+fn input_problem(from: &TableWithJoins) -> Option<String> {
     let name = |table: &TableFactor| match table {
         TableFactor::Table { name, .. } => name
             .0
@@ -342,8 +216,8 @@ fn place_of_input(from: &TableWithJoins) -> Option<String> {
     again.then(|| format!("`{INPUT}` is joined with itself; only lookups can be joined"))
 }
 
-/// Whether the statement says nothing beyond what [`Transform`] keeps: a clause that is silently
-/// ignored would be a lie.
+/// Whether the statement has nothing beyond what [`Transform`] keeps: no clause may be ignored
+/// silently.
 fn is_plain(query: &Query, select: &Select) -> bool {
     let items: Vec<String> = select.projection.iter().map(SelectItem::to_string).collect();
     let from: Vec<String> = select.from.iter().map(TableWithJoins::to_string).collect();
@@ -351,26 +225,15 @@ fn is_plain(query: &Query, select: &Select) -> bool {
     query.to_string() == format!("SELECT {} FROM {}{filter}", items.join(", "), from.join(", "))
 }
 
-/// The beginning of a piece of SQL.
-fn shortened(sql: &impl std::fmt::Display) -> String {
-    const LENGTH: usize = 60;
-    let text = sql.to_string();
-    if text.chars().count() <= LENGTH {
-        text
-    } else {
-        text.chars().take(LENGTH - 1).chain(['…']).collect()
-    }
-}
-
-/// sqlparser's message with the place in words.
+/// sqlparser's message, with its position in words.
 fn parse_error(error: &ParserError) -> String {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.clone(),
         ParserError::RecursionLimitExceeded => "is nested too deeply".into(),
     };
     match text.split_once(" at Line: ") {
-        Some((what, place)) => {
-            format!("{what} at line {} of the SQL", place.replace("Column: ", "column "))
+        Some((what, position)) => {
+            format!("{what} at line {} of the SQL", position.replace("Column: ", "column "))
         }
         None => text,
     }

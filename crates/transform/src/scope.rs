@@ -1,48 +1,41 @@
-//! FROM: which columns the rules and the SQL see, and where their values come from.
+//! FROM: the columns that the rules and the SQL can name, and where their values come from.
+
+mod from;
 
 use crate::catalog::{Catalog, now_type};
+use crate::join::Join;
 use crate::lookup::{Index, Table, key_type};
-use crate::messages::{identifier, list, planning_mistake, type_name};
-use crate::query::Transform;
-use crate::view::{Slot, View};
+use crate::messages::{planning_mistake, type_name};
+use crate::query::{SQL, Transform};
+use crate::view::{ColumnSource, View};
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result, TableReference};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion_expr::utils::split_conjunction_owned;
-use datafusion_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
-use datafusion_physical_expr::PhysicalExpr;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::{self, SelectItem, TableWithJoins};
+use from::{FromTable, KeyPair};
 use std::collections::HashMap;
 use std::sync::Arc;
 use weir_model::mistake::Mistake;
-
-const SQL: &str = "transform.sql";
 
 /// The columns that expressions may name.
 pub(crate) struct Scope<'a> {
     catalog: &'a Catalog,
     from: TableWithJoins,
     schema: DFSchemaRef,
-    slots: Vec<Slot>,
+    /// Per column of `schema`.
+    sources: Vec<ColumnSource>,
 }
 
-/// One lookup join, ready to run.
-#[derive(Debug)]
-pub(crate) struct Join {
-    /// The lookup table.
-    pub(crate) table: Arc<Table>,
-    /// From keys to its rows.
-    pub(crate) index: Index,
-    /// The columns that the keys are computed from.
-    pub(crate) view: View,
-    /// The record's side of the key.
-    pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
-    /// Whether records without a match are filtered.
-    pub(crate) inner: bool,
+/// FROM, planned.
+pub(crate) struct PlannedFrom<'a> {
+    pub(crate) scope: Scope<'a>,
+    /// In the order of FROM.
+    pub(crate) joins: Vec<Join>,
 }
 
 /// A planned expression: names resolved, types coerced, `now()` bound.
@@ -52,46 +45,32 @@ pub(crate) struct Planned {
     pub(crate) name: String,
     /// The expression over the scope.
     pub(crate) expr: Expr,
-    /// Its type.
     pub(crate) data_type: DataType,
 }
 
-impl<'a> Scope<'a> {
-    /// Plans FROM; the joins are returned beside it.
+impl<'a> PlannedFrom<'a> {
+    /// Plans FROM.
     pub(crate) fn new(
         catalog: &'a Catalog,
         transform: &Transform,
         tables: &[Arc<Table>],
-    ) -> Result<(Scope<'a>, Vec<Join>), Vec<Mistake>> {
+    ) -> Result<PlannedFrom<'a>, Vec<Mistake>> {
         let mistakes_of = |e: DataFusionError| vec![planning_mistake(SQL, &e)];
         let one = SelectItem::UnnamedExpr(ast::Expr::value(ast::Value::Number("1".into(), false)));
         let plan = plan_select(catalog, one, &transform.from).map_err(mistakes_of)?;
-        let mut sources = Vec::new();
-        flatten(plan.inputs()[0], &mut sources).map_err(mistakes_of)?;
-        let mut scope = Scope {
+        let from_tables = from::tables(plan.inputs()[0]).map_err(mistakes_of)?;
+        let scope = Scope {
             catalog,
             from: transform.from.clone(),
-            schema: Arc::new(DFSchema::empty()),
-            slots: Vec::new(),
+            schema: scope_schema(&plan).map_err(mistakes_of)?,
+            sources: column_sources(&from_tables),
         };
-        scope.build(&plan, &sources).map_err(mistakes_of)?;
-        let mut joins = Vec::new();
-        let mut mistakes = Vec::new();
-        for (source, &inner) in sources.iter().filter(|s| s.is_lookup).zip(&transform.inner) {
-            // A table without a usable key has its own mistake; how it is joined cannot be judged.
-            let Some(table) =
-                tables.iter().find(|t| t.name() == source.table && !t.key_names().is_empty())
-            else {
-                continue;
-            };
-            match scope.join(source, table, inner) {
-                Ok(join) => joins.push(join),
-                Err(mistake) => mistakes.push(*mistake),
-            }
-        }
-        if mistakes.is_empty() { Ok((scope, joins)) } else { Err(mistakes) }
+        let joins = scope.joins(&from_tables, transform, tables)?;
+        Ok(PlannedFrom { scope, joins })
     }
+}
 
+impl<'a> Scope<'a> {
     /// Tables and functions.
     pub(crate) fn catalog(&self) -> &'a Catalog {
         self.catalog
@@ -112,171 +91,105 @@ impl<'a> Scope<'a> {
 
     /// A view of the columns that `expressions` read.
     pub(crate) fn view<'e>(&self, expressions: impl IntoIterator<Item = &'e Expr>) -> Result<View> {
-        View::new(&self.schema, &self.slots, expressions)
+        View::new(&self.schema, &self.sources, expressions)
     }
 
     /// Coerces types and replaces `now()` by its column.
     fn bind(&self, name: String, expr: Expr) -> Result<Planned> {
         let context = SimplifyContext::builder().with_schema(self.schema.clone()).build();
-        let bound = expr
-            .unalias()
-            .transform_up(|e| {
-                Ok(if is_now(&e) {
-                    Transformed::yes(Expr::Column(now_column()))
-                } else {
-                    Transformed::no(e)
-                })
-            })?
-            .data;
+        let bound = expr.unalias().transform_up(|e| Ok(bind_now(e)))?.data;
         let coerced = ExprSimplifier::new(context.clone()).coerce(bound, &self.schema)?;
         let expr = coerced.transform_up(|e| expand(e, &context))?.data;
         let data_type = expr.get_type(&self.schema)?;
         Ok(Planned { name, expr, data_type })
     }
 
-    fn build(&mut self, plan: &LogicalPlan, sources: &[Source]) -> Result<()> {
-        let from = plan.inputs()[0].schema();
-        let mut fields: Vec<_> =
-            from.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
-        for (place, source) in sources.iter().enumerate() {
-            // Sources stand in the order of FROM: the input, then one lookup per join.
-            let slot = |column| {
-                if place == 0 {
-                    Slot::Input(column)
-                } else {
-                    Slot::Lookup { join: place - 1, column }
-                }
+    fn joins(
+        &self,
+        from_tables: &[FromTable],
+        transform: &Transform,
+        tables: &[Arc<Table>],
+    ) -> Result<Vec<Join>, Vec<Mistake>> {
+        let mut joins = Vec::new();
+        let mut mistakes = Vec::new();
+        let lookups = from_tables.iter().filter(|table| table.is_lookup);
+        for (lookup, &is_inner) in lookups.zip(&transform.is_inner) {
+            // A table without a usable key has its own mistake; its join cannot be checked.
+            let Some(table) =
+                tables.iter().find(|t| t.name() == lookup.name && !t.key_names().is_empty())
+            else {
+                continue;
             };
-            self.slots.extend((0..source.schema.fields().len()).map(slot));
+            match self.join(lookup, table, is_inner) {
+                Ok(join) => joins.push(join),
+                Err(mistake) => mistakes.push(*mistake),
+            }
         }
-        let now = now_column();
-        fields.push((now.relation, Arc::new(Field::new(now.name, now_type(), false))));
-        self.slots.push(Slot::Now);
-        self.schema = Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?);
-        Ok(())
+        if mistakes.is_empty() { Ok(joins) } else { Err(mistakes) }
     }
 
-    fn join(&self, source: &Source, table: &Arc<Table>, inner: bool) -> Result<Join, Box<Mistake>> {
+    fn join(
+        &self,
+        lookup: &FromTable,
+        table: &Arc<Table>,
+        is_inner: bool,
+    ) -> Result<Join, Box<Mistake>> {
         let failed = |e: DataFusionError| Box::new(planning_mistake(SQL, &e));
-        let pairs = source.key_pairs(table)?;
-        let keys = pairs
-            .into_iter()
-            .map(|(column, key)| self.bind(column, key))
-            .collect::<Result<Vec<_>>>()
-            .map_err(failed)?;
-        let types = keys.iter().map(|key| comparable(key, table)).collect::<Result<Vec<_>, _>>()?;
+        let bind = |KeyPair { column, record_side }| self.bind(column, record_side);
+        let pairs = lookup.key_pairs(table)?;
+        let keys: Vec<Planned> =
+            pairs.into_iter().map(bind).collect::<Result<_>>().map_err(failed)?;
+        let types: Vec<DataType> =
+            keys.iter().map(|key| comparison_type(key, table)).collect::<Result<_, _>>()?;
         let columns: Vec<usize> =
-            keys.iter().filter_map(|k| table.schema().index_of(&k.name).ok()).collect();
+            keys.iter().filter_map(|key| table.schema().index_of(&key.name).ok()).collect();
         let index = Index::build(table, &columns, &types)
             .map_err(|what| Box::new(Mistake::new(table.mistake_key("key"), what)))?;
-        let view = self.view(keys.iter().map(|k| &k.expr)).map_err(failed)?;
-        let cast = |(key, to): (Planned, DataType)| {
+        let view = self.view(keys.iter().map(|key| &key.expr)).map_err(failed)?;
+        let compile = |(key, to): (Planned, DataType)| {
             view.compile(&Expr::Cast(Cast::new(Box::new(key.expr), to)))
         };
-        let keys = keys.into_iter().zip(types).map(cast).collect::<Result<_>>().map_err(failed)?;
-        Ok(Join { table: table.clone(), index, view, keys, inner })
+        let keys =
+            keys.into_iter().zip(types).map(compile).collect::<Result<_>>().map_err(failed)?;
+        Ok(Join { table: table.clone(), index, view, keys, is_inner })
     }
+}
+
+/// The columns of FROM, and after them the one of `now()`.
+fn scope_schema(plan: &LogicalPlan) -> Result<DFSchemaRef> {
+    let from = plan.inputs()[0].schema();
+    let mut fields: Vec<_> =
+        from.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
+    let now = now_column();
+    fields.push((now.relation, Arc::new(Field::new(now.name, now_type(), false))));
+    Ok(Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?))
+}
+
+/// The sources of the columns of [`scope_schema`]. Tables are in the order of FROM: the input,
+/// then one lookup per join.
+fn column_sources(tables: &[FromTable]) -> Vec<ColumnSource> {
+    let mut sources = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        let columns = 0..table.schema.fields().len();
+        sources.extend(columns.map(|column| match index.checked_sub(1) {
+            None => ColumnSource::Input(column),
+            Some(join) => ColumnSource::Lookup { join, column },
+        }));
+    }
+    sources.push(ColumnSource::Now);
+    sources
 }
 
 /// The type in which the record's side of a key is compared with the table's.
-fn comparable(key: &Planned, table: &Table) -> Result<DataType, Box<Mistake>> {
-    let unusable = || {
-        format!("`{}` is joined by a {}, which is no key", table.name(), type_name(&key.data_type))
-    };
-    key_type(&key.data_type).ok_or_else(|| Box::new(Mistake::new(SQL, unusable())))
-}
-
-/// One table of FROM.
-struct Source {
-    table: String,
-    alias: TableReference,
-    schema: DFSchemaRef,
-    is_lookup: bool,
-    /// The equalities of the join, in either order.
-    pairs: Vec<Expr>,
-}
-
-impl Source {
-    /// For each column of the table's key, the record's side; a mistake unless the join is by the
-    /// whole key and nothing else.
-    fn key_pairs(&self, table: &Table) -> Result<Vec<(String, Expr)>, Box<Mistake>> {
-        let pairs: Option<Vec<(String, Expr)>> =
-            self.pairs.iter().map(|pair| self.sides(pair)).collect();
-        let mut wanted = table.key_names();
-        wanted.sort_unstable();
-        let is_key = |pairs: &Vec<(String, Expr)>| {
-            let mut joined: Vec<&str> = pairs.iter().map(|(column, _)| column.as_str()).collect();
-            joined.sort_unstable();
-            joined == wanted
-        };
-        pairs.filter(is_key).ok_or_else(|| {
-            let key = list(table.key_names());
-            let what = format!(
-                "`{}` must be joined by equality on its whole key, {key}, and on nothing else",
-                table.name()
-            );
-            let on: Vec<String> = table
-                .key_names()
-                .iter()
-                .map(|k| format!("… = {}.{}", self.alias, identifier(k)))
-                .collect();
-            Box::new(Mistake::new(SQL, what).hint(format!(
-                "LEFT JOIN {} {} ON {}",
-                table.name(),
-                self.alias,
-                on.join(" AND ")
-            )))
-        })
-    }
-
-    /// The lookup's column and the record's expression of one equality.
-    fn sides(&self, pair: &Expr) -> Option<(String, Expr)> {
-        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = pair else {
-            return None;
-        };
-        let own = |column: &Column| self.schema.has_column(column);
-        let split = |mine: &Expr, other: &Expr| match mine {
-            Expr::Column(column) if own(column) && !other.column_refs().into_iter().any(own) => {
-                Some((column.name.clone(), other.clone()))
-            }
-            _ => None,
-        };
-        split(left, right).or_else(|| split(right, left))
-    }
-}
-
-/// The tables of a left-deep tree of joins, in the order of FROM.
-fn flatten(plan: &LogicalPlan, sources: &mut Vec<Source>) -> Result<()> {
-    if let LogicalPlan::Join(join) = plan {
-        flatten(&join.left, sources)?;
-        let mut pairs: Vec<Expr> =
-            join.on.iter().map(|(left, right)| left.clone().eq(right.clone())).collect();
-        pairs.extend(join.filter.iter().cloned().flat_map(split_conjunction_owned));
-        sources.push(Source { pairs, is_lookup: true, ..leaf(&join.right)? });
-    } else {
-        sources.push(leaf(plan)?);
-    }
-    Ok(())
-}
-
-fn leaf(plan: &LogicalPlan) -> Result<Source> {
-    match plan {
-        LogicalPlan::TableScan(scan) => Ok(Source {
-            table: scan.table_name.table().into(),
-            alias: scan.table_name.clone(),
-            schema: scan.projected_schema.clone(),
-            is_lookup: false,
-            pairs: Vec::new(),
-        }),
-        LogicalPlan::SubqueryAlias(alias) => Ok(Source {
-            alias: alias.alias.clone(),
-            schema: alias.schema.clone(),
-            ..leaf(&alias.input)?
-        }),
-        other => {
-            Err(DataFusionError::Plan(format!("`{}` is not supported in FROM", other.display())))
-        }
-    }
+fn comparison_type(key: &Planned, table: &Table) -> Result<DataType, Box<Mistake>> {
+    key_type(&key.data_type).ok_or_else(|| {
+        let what = format!(
+            "`{}` is joined by a {}, which cannot be a key",
+            table.name(),
+            type_name(&key.data_type)
+        );
+        Box::new(Mistake::new(SQL, what))
+    })
 }
 
 /// Plans `SELECT item FROM from`, so that wildcards, USING and qualified names mean what they mean
@@ -295,12 +208,12 @@ fn plan_select(catalog: &Catalog, item: SelectItem, from: &TableWithJoins) -> Re
         select.projection = vec![item];
         select.from = vec![from.clone()];
     }
-    SqlToRel::new_with_options(catalog, dialect())
+    SqlToRel::new_with_options(catalog, parser_options())
         .sql_statement_to_plan(ast::Statement::Query(query))
 }
 
-/// Names are written as in the schema, whatever their case; `0.5` is a decimal, as in standard SQL.
-fn dialect() -> ParserOptions {
+/// Names are written as in the schema, case-sensitive; `0.5` is a decimal, as in standard SQL.
+fn parser_options() -> ParserOptions {
     ParserOptions {
         enable_ident_normalization: false,
         parse_float_as_decimal: true,
@@ -309,11 +222,16 @@ fn dialect() -> ParserOptions {
     }
 }
 
-fn is_now(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "now")
+fn bind_now(expr: Expr) -> Transformed<Expr> {
+    match &expr {
+        Expr::ScalarFunction(call) if call.func.name() == "now" => {
+            Transformed::yes(Expr::Column(now_column()))
+        }
+        _ => Transformed::no(expr),
+    }
 }
 
-/// Some functions (coalesce, nvl) exist only as a rewrite into others.
+/// Some functions (coalesce, nvl) only exist as a rewrite into others.
 fn expand(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
     let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else {
         return Ok(Transformed::no(expr));
@@ -326,7 +244,7 @@ fn expand(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
     })
 }
 
-/// The column that carries `now()`; the parentheses keep it apart from the user's names.
+/// The column that carries `now()`. The parentheses keep it apart from the user's names.
 fn now_column() -> Column {
     Column::new(Some(TableReference::bare("now()")), "now()")
 }

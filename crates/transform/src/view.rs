@@ -1,6 +1,6 @@
 //! The few columns that a group of expressions reads, gathered into one batch.
 
-use crate::scope::Join;
+use crate::lookup::Table;
 use arrow::array::{
     ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array,
 };
@@ -20,12 +20,12 @@ use std::sync::Arc;
 
 /// Where the values of a column come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slot {
+pub(crate) enum ColumnSource {
     /// A column of the input batch.
     Input(usize),
     /// A column of a lookup table.
     Lookup {
-        /// Which join.
+        /// Index of the join.
         join: usize,
         /// Column of its table.
         column: usize,
@@ -39,26 +39,31 @@ pub(crate) enum Slot {
 pub(crate) struct View {
     names: DFSchema,
     schema: SchemaRef,
-    slots: Vec<Slot>,
+    sources: Vec<ColumnSource>,
 }
 
-/// Rows to gather from: input columns, and for each join the table's row of every record.
+/// The result of a lookup join for one batch.
+pub(crate) struct Matches {
+    pub(crate) table: Arc<Table>,
+    /// For each record its row of the table; `None` when nothing needs this join.
+    pub(crate) rows: Option<UInt32Array>,
+}
+
+/// The rows to gather from.
 pub(crate) struct Rows<'a> {
     /// The input's columns.
     pub(crate) batch: &'a RecordBatch,
-    /// Per join; `None` when nothing needs it.
-    pub(crate) matches: &'a [Option<UInt32Array>],
-    /// The joins.
-    pub(crate) joins: &'a [Join],
+    /// Per join, in the order of FROM; the joins that have not run yet are absent.
+    pub(crate) matches: &'a [Matches],
     /// The value of `now()`.
     pub(crate) now_micros: i64,
 }
 
 impl View {
-    /// The columns of `scope` that `expressions` read; `slots` are the scope's.
+    /// The columns of `scope` that `expressions` read; `sources` are the scope's.
     pub(crate) fn new<'e>(
         scope: &DFSchema,
-        slots: &[Slot],
+        sources: &[ColumnSource],
         expressions: impl IntoIterator<Item = &'e Expr>,
     ) -> Result<View> {
         let mut used = BTreeSet::new();
@@ -71,18 +76,19 @@ impl View {
         };
         let names = DFSchema::new_with_metadata(used.iter().map(field).collect(), HashMap::new())?;
         let schema = Arc::new(Schema::new(names.fields().clone()));
-        Ok(View { names, schema, slots: used.into_iter().map(|i| slots[i]).collect() })
+        Ok(View { names, schema, sources: used.into_iter().map(|i| sources[i]).collect() })
     }
 
-    /// The columns as Arrow has them.
+    /// The columns as an Arrow schema.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     /// The joins whose columns are read.
     pub(crate) fn joins(&self) -> impl Iterator<Item = usize> {
-        self.slots.iter().filter_map(|slot| {
-            if let Slot::Lookup { join, .. } = slot { Some(*join) } else { None }
+        self.sources.iter().filter_map(|source| match source {
+            ColumnSource::Lookup { join, .. } => Some(*join),
+            ColumnSource::Input(_) | ColumnSource::Now => None,
         })
     }
 
@@ -100,54 +106,53 @@ impl View {
         Ok(PhysicalExprSimplifier::new(&self.schema).simplify(checked.clone()).unwrap_or(checked))
     }
 
-    /// Gathers the columns; with `passed`, of the rows that are true in it only.
+    /// Gathers the columns, only of the rows that are true in `passed` if it is given.
     pub(crate) fn gather(
         &self,
         rows: &Rows<'_>,
         passed: Option<&BooleanArray>,
     ) -> Result<RecordBatch, ArrowError> {
-        let keep = passed.map(|passed| FilterBuilder::new(passed).optimize().build());
-        let num_rows = keep.as_ref().map_or(rows.batch.num_rows(), FilterPredicate::count);
-        let matches = self.matches(rows, keep.as_ref())?;
-        let column = |slot: &Slot| match *slot {
-            Slot::Input(column) => keep.as_ref().map_or_else(
-                || Ok(rows.batch.column(column).clone()),
-                |k| k.filter(rows.batch.column(column)),
-            ),
-            Slot::Lookup { join, column } => {
-                take(rows.joins[join].table.column(column), &matches[&join], None)
+        let filter = passed.map(|passed| FilterBuilder::new(passed).optimize().build());
+        let num_rows = filter.as_ref().map_or(rows.batch.num_rows(), FilterPredicate::count);
+        let table_rows = self.table_rows(rows, filter.as_ref())?;
+        let column = |source: &ColumnSource| match *source {
+            ColumnSource::Input(column) => filtered(rows.batch.column(column), filter.as_ref()),
+            ColumnSource::Lookup { join, column } => {
+                take(rows.matches[join].table.column(column), &table_rows[&join], None)
             }
-            Slot::Now => Ok(Arc::new(
+            ColumnSource::Now => Ok(Arc::new(
                 TimestampMicrosecondArray::from_value(rows.now_micros, num_rows)
                     .with_timezone("+00:00"),
             ) as ArrayRef),
         };
-        let columns = self.slots.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        let columns = self.sources.iter().map(column).collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(num_rows));
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
     }
 
-    /// The matches of the joins that this view reads.
-    fn matches(
+    /// The matched rows of the tables that this view reads, by join.
+    fn table_rows(
         &self,
         rows: &Rows<'_>,
-        keep: Option<&FilterPredicate>,
+        filter: Option<&FilterPredicate>,
     ) -> Result<BTreeMap<usize, ArrayRef>, ArrowError> {
-        let mut matches = BTreeMap::new();
+        let mut table_rows = BTreeMap::new();
         for join in self.joins().collect::<BTreeSet<_>>() {
-            let missing = || {
-                ArrowError::ComputeError(format!(
-                    "lookup {} was not joined",
-                    rows.joins[join].table.name()
-                ))
-            };
-            let all = rows.matches[join].as_ref().ok_or_else(missing)?;
-            matches.insert(
-                join,
-                keep.map_or_else(|| Ok(Arc::new(all.clone()) as ArrayRef), |k| k.filter(all))?,
-            );
+            let Matches { table, rows } = &rows.matches[join];
+            let rows = rows.as_ref().ok_or_else(|| {
+                ArrowError::ComputeError(format!("lookup {} was not joined", table.name()))
+            })?;
+            let rows: ArrayRef = Arc::new(rows.clone());
+            table_rows.insert(join, filtered(&rows, filter)?);
         }
-        Ok(matches)
+        Ok(table_rows)
+    }
+}
+
+fn filtered(column: &ArrayRef, filter: Option<&FilterPredicate>) -> Result<ArrayRef, ArrowError> {
+    match filter {
+        Some(filter) => filter.filter(column),
+        None => Ok(column.clone()),
     }
 }
 

@@ -1,10 +1,10 @@
 //! The promises of `weir_transform`, each a test.
 #![allow(clippy::unwrap_used)]
 
-#[path = "transform/fate.rs"]
-mod fate;
 #[path = "transform/oracle.rs"]
 mod oracle;
+#[path = "transform/outcome.rs"]
+mod outcome;
 #[path = "transform/refused.rs"]
 mod refused;
 #[path = "transform/support.rs"]

@@ -77,8 +77,8 @@ async fn compatible(
     };
     match asked.await {
         Ok((latest, reasons)) => {
-            let found = latest.map_or("will be registered".into(), |(_, version, _)| {
-                format!("compatible with version {version}")
+            let found = latest.map_or("will be registered".into(), |latest| {
+                format!("compatible with version {}", latest.version)
             });
             let hint = format!("weir schema diff {}", pipeline.file.display());
             let mistake = |reason| {

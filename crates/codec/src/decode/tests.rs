@@ -1,23 +1,28 @@
 use super::*;
 use crate::oracle::{Cell, Oracle, Random, arrow_cell, avro_cell};
 use apache_avro::types::Value;
+use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use serde_json::json;
 use std::sync::LazyLock;
 use tokio::runtime::Runtime;
 
-/// For the registry's calls; there are none in most tests.
+/// For calls of the registry; most tests make none.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// Every plain type, optional in either order or not at all.
 const READER: &str = r#"{"type":"record","name":"All","fields":[
- {"name":"boolean","type":"boolean"}, {"name":"int","type":"int"}, {"name":"long","type":["null","long"]},
+ {"name":"boolean","type":"boolean"}, {"name":"int","type":"int"},
+ {"name":"long","type":["null","long"]},
  {"name":"float","type":"float"}, {"name":"double","type":["double","null"]},
  {"name":"bytes","type":"bytes"}, {"name":"string","type":["null","string"]},
  {"name":"uuid","type":{"type":"string","logicalType":"uuid"}},
  {"name":"uuid16","type":["null",{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}]},
- {"name":"fixed","type":{"type":"fixed","name":"F","size":3}}, {"name":"fixed_again","type":["null","F"]},
- {"name":"enum","type":{"type":"enum","name":"E","symbols":["A","B","C"]}}, {"name":"enum_again","type":["E","null"]},
+ {"name":"fixed","type":{"type":"fixed","name":"F","size":3}},
+ {"name":"fixed_again","type":["null","F"]},
+ {"name":"enum","type":{"type":"enum","name":"E","symbols":["A","B","C"]}},
+ {"name":"enum_again","type":["E","null"]},
  {"name":"date","type":{"type":"int","logicalType":"date"}},
  {"name":"time_millis","type":{"type":"int","logicalType":"time-millis"}},
  {"name":"time_micros","type":["null",{"type":"long","logicalType":"time-micros"}]},
@@ -25,16 +30,18 @@ const READER: &str = r#"{"type":"record","name":"All","fields":[
  {"name":"micros","type":[{"type":"long","logicalType":"timestamp-micros"},"null"]},
  {"name":"nanos","type":{"type":"long","logicalType":"timestamp-nanos"}},
  {"name":"local","type":{"type":"long","logicalType":"local-timestamp-micros"}},
- {"name":"decimal","type":["null",{"type":"bytes","logicalType":"decimal","precision":10,"scale":2}]},
+ {"name":"decimal","type":["null",{"type":"bytes",
+   "logicalType":"decimal","precision":10,"scale":2}]},
  {"name":"wide","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":5}},
- {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,"logicalType":"decimal","precision":20,"scale":4}}]}"#;
+ {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,
+   "logicalType":"decimal","precision":20,"scale":4}}]}"#;
 
-/// The reader's fields backwards, and among them what only other programs read.
+/// The reader's fields in reverse order, with types in between that weir itself does not read.
 fn foreign() -> String {
     let mut schema: serde_json::Value = serde_json::from_str(READER).unwrap();
     let fields = schema["fields"].as_array_mut().unwrap();
     fields.reverse();
-    // Where a named type is mentioned first, it must be defined.
+    // A named type must be defined where it first occurs.
     let (fixed, symbols) = (
         json!({"type":"fixed","name":"F","size":3}),
         json!({"type":"enum","name":"E","symbols":["A","B","C"]}),
@@ -48,20 +55,23 @@ fn foreign() -> String {
             _ => {}
         }
     }
-    let extra = r#"[{"name":"x0","type":{"type":"array","items":["null","string",{"type":"map","values":"double"}]}},
-     {"name":"x1","type":{"type":"record","name":"S","fields":[{"name":"a","type":"E"},{"name":"b","type":["null","D"]},{"name":"c","type":"null"}]}},
+    let extra = r#"[{"name":"x0","type":{"type":"array",
+       "items":["null","string",{"type":"map","values":"double"}]}},
+     {"name":"x1","type":{"type":"record","name":"S","fields":[{"name":"a","type":"E"},
+     {"name":"b","type":["null","D"]},{"name":"c","type":"null"}]}},
      {"name":"x2","type":["int","string","S",{"type":"enum","name":"G","symbols":["X","Y"]}]},
      {"name":"x3","type":{"type":"fixed","name":"P","size":12,"logicalType":"duration"}},
-     {"name":"x4","type":{"type":"map","values":{"type":"array","items":"S"}}}, {"name":"x5","type":"boolean"}]"#;
+     {"name":"x4","type":{"type":"map","values":{"type":"array","items":"S"}}},
+     {"name":"x5","type":"boolean"}]"#;
     let extra: Vec<serde_json::Value> = serde_json::from_str(extra).unwrap();
     for (index, field) in extra.into_iter().enumerate() {
-        // Behind every third field; the last field of the record stays one that is kept.
+        // The last field of the record stays one that the reader has.
         fields.insert(12 + 2 * index, field);
     }
     schema.to_string()
 }
 
-/// Which writers a batch has, by schema id.
+/// The writers of a batch, by schema id.
 static WRITERS: LazyLock<Vec<Oracle>> = LazyLock::new(|| {
     let without_nulls = READER
         .replace(r#"["null","long"]"#, r#""long""#)
@@ -72,17 +82,17 @@ static WRITERS: LazyLock<Vec<Oracle>> = LazyLock::new(|| {
 fn decoder(reader: &str, writers: &[(u32, &str)]) -> Decoder {
     Decoder::new(
         Schema::parse(reader).unwrap(),
-        Registry::holding(writers),
+        Registry::with_cached(writers),
         RUNTIME.handle().clone(),
     )
     .unwrap()
 }
 
-/// Shared, since a client reads the system's certificates when it is made.
+/// Shared, because a new client reads the system's certificates.
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     let writers: Vec<(u32, &str)> =
         (0..).zip(WRITERS.iter()).map(|(id, oracle)| (id, oracle.text.as_str())).collect();
-    Registry::holding(&writers)
+    Registry::with_cached(&writers)
 });
 
 fn decoder_of_all() -> Decoder {
@@ -90,8 +100,7 @@ fn decoder_of_all() -> Decoder {
         .unwrap()
 }
 
-/// One row per value that has no fault, one fault per value that has no row, both ascending,
-/// nothing twice.
+/// Each value has either one row or one fault; both are ascending.
 fn assert_accounted(decoded: &Decoded, values: usize) {
     assert_eq!(decoded.batch.num_rows(), decoded.rows.len());
     let mut all: Vec<u32> =
@@ -111,7 +120,7 @@ fn row_of(batch: &RecordBatch, row: usize) -> Vec<(String, Cell)> {
         .collect()
 }
 
-/// What apache-avro says about the fields that the reader names.
+/// The values that apache-avro reads for the reader's fields.
 fn expected(oracle: &Oracle, value: &[u8], batch: &RecordBatch) -> Option<Vec<(String, Cell)>> {
     let read = oracle.read(value)?;
     let schema = batch.schema();
@@ -119,8 +128,8 @@ fn expected(oracle: &Oracle, value: &[u8], batch: &RecordBatch) -> Option<Vec<(S
     Some(cells.map(as_written(value)).collect())
 }
 
-/// A uuid's text stays as it was written, capital letters and all; apache-avro shows the value in
-/// small ones.
+/// weir keeps the text of a uuid as it was written, with capital letters; apache-avro returns it
+/// in lower case.
 fn as_written(value: &[u8]) -> impl Fn((String, Cell)) -> (String, Cell) {
     move |(name, cell)| match &cell {
         Cell::Text(small) if name == "uuid" => {
@@ -132,7 +141,7 @@ fn as_written(value: &[u8]) -> impl Fn((String, Cell)) -> (String, Cell) {
     }
 }
 
-fn mutilate(value: &mut Vec<u8>, random: &mut Random) {
+fn corrupt(value: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(3) {
         let at = random.below(value.len().max(1));
         match random.below(6) {
@@ -148,56 +157,87 @@ fn mutilate(value: &mut Vec<u8>, random: &mut Random) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn good_records_of_all_writers_decode_to_what_apache_avro_reads(seed: u64, count in 1usize..40) {
+    fn good_records_of_all_writers_decode_to_what_apache_avro_reads(
+        seed: u64,
+        count in 1usize..40,
+    ) {
         let mut random = Random(seed);
-        let ids: Vec<u32> = (0..count).map(|_| random.below(WRITERS.len()) as u32).collect();
-        let values: Vec<Vec<u8>> = ids.iter().map(|id| WRITERS[*id as usize].record(*id, &mut random)).collect();
-        let decoded = decoder_of_all().decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+        let mut values = Vec::new();
+        for _ in 0..count {
+            let id = random.below(WRITERS.len());
+            values.push(WRITERS[id].record(id as u32, &mut random));
+        }
+        let decoded = decoder_of_all().decode(&as_values(&values)).unwrap();
         prop_assert_eq!(&decoded.faults, &vec![]);
         prop_assert_eq!(decoded.batch.schema(), Schema::parse(READER).unwrap().arrow());
-        for (row, (id, value)) in ids.iter().zip(&values).enumerate() {
-            prop_assert_eq!(Some(row_of(&decoded.batch, row)), expected(&WRITERS[*id as usize], value, &decoded.batch));
+        for (row, value) in values.iter().enumerate() {
+            let expected = expected(writer_of(value), value, &decoded.batch);
+            prop_assert_eq!(Some(row_of(&decoded.batch, row)), expected);
         }
     }
 
     #[test]
-    fn mutilated_records_are_faults_or_what_apache_avro_reads_and_never_cost_a_neighbour(seed: u64, count in 1usize..40) {
+    fn corrupted_records_are_faults_or_what_apache_avro_reads_and_never_affect_others(
+        seed: u64,
+        count in 1usize..40,
+    ) {
         let mut random = Random(seed);
-        let mut values = Vec::new();
+        let (mut values, mut intact) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            let id = random.below(WRITERS.len()) as u32;
-            let value = WRITERS[id as usize].record(id, &mut random);
-            let mut mutant = value.clone();
+            let id = random.below(WRITERS.len());
+            let value = WRITERS[id].record(id as u32, &mut random);
+            let mut corrupted = value.clone();
             if random.below(2) == 0 {
-                mutilate(&mut mutant, &mut random);
+                corrupt(&mut corrupted, &mut random);
             }
-            // A frame that names another schema is a question for the registry, which other tests
-            // ask.
-            let readable = mutant.len() < 5 || mutant[0] != 0 || mutant[..4] == [0; 4] && usize::from(mutant[4]) < WRITERS.len();
-            let intact = mutant == value;
-            values.push(if readable { (mutant, intact) } else { (value, true) });
+            // A frame with an unknown schema id would be a call of the registry, which other tests
+            // make.
+            let is_known = |id: u32| (id as usize) < WRITERS.len();
+            if !weir_model::frame::schema_id(&corrupted).is_none_or(is_known) {
+                corrupted = value.clone();
+            }
+            intact.push(corrupted == value);
+            values.push(corrupted);
         }
-        let decoded = decoder_of_all().decode(&values.iter().map(|(v, _)| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+        let decoded = decoder_of_all().decode(&as_values(&values)).unwrap();
         assert_accounted(&decoded, count);
-        for (place, row) in decoded.rows.iter().enumerate() {
-            let value = &values[*row as usize].0;
-            prop_assert_eq!(Some(row_of(&decoded.batch, place)), expected(&WRITERS[usize::from(value[4])], value, &decoded.batch));
+        for (row, index) in decoded.rows.iter().enumerate() {
+            let value = &values[*index as usize];
+            let expected = expected(writer_of(value), value, &decoded.batch);
+            prop_assert_eq!(Some(row_of(&decoded.batch, row)), expected);
         }
-        for (row, fault) in &decoded.faults {
-            prop_assert!(!values[*row as usize].1, "an intact record is refused: {:?}", fault);
+        for (index, fault) in &decoded.faults {
+            prop_assert!(!intact[*index as usize], "an intact record is refused: {:?}", fault);
             prop_assert!(fault.reason.len() < 32 && fault.detail.len() < 300, "{:?}", fault);
         }
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(values in proptest::collection::vec(proptest::option::of(proptest::collection::vec(any::<u8>(), 0..60)), 0..20), id in 0u8..3) {
-        let framed: Vec<Option<Vec<u8>>> = values.into_iter().map(|v| v.map(|v| [&[0, 0, 0, 0, id][..], &v].concat())).collect();
-        let decoded = decoder_of_all().decode(&framed.iter().map(Option::as_deref).collect::<Vec<_>>()).unwrap();
+    fn arbitrary_bytes_never_panic(
+        values in vec(option::of(vec(any::<u8>(), 0..60)), 0..20),
+        id in 0u8..3,
+    ) {
+        let frame = |datum: Vec<u8>| [&[0, 0, 0, 0, id][..], &datum].concat();
+        let framed: Vec<Option<Vec<u8>>> = values.into_iter().map(|v| v.map(frame)).collect();
+        let values: Vec<Option<&[u8]>> = framed.iter().map(Option::as_deref).collect();
+        let decoded = decoder_of_all().decode(&values).unwrap();
         assert_accounted(&decoded, framed.len());
     }
+}
+
+/// The values as the decoder takes them.
+fn as_values(values: &[Vec<u8>]) -> Vec<Option<&[u8]>> {
+    values.iter().map(|value| Some(value.as_slice())).collect()
+}
+
+/// The writer of a framed record.
+fn writer_of(value: &[u8]) -> &'static Oracle {
+    &WRITERS[weir_model::frame::schema_id(value).unwrap() as usize]
 }
 
 fn record(fields: &str) -> String {
@@ -214,14 +254,14 @@ fn evolve(from: &str, to: &str, values: Vec<Value>) -> Vec<Result<Cell, String>>
     let oracle = Oracle::new(&from);
     let framed: Vec<Vec<u8>> =
         values.into_iter().map(|v| oracle.frame(1, Value::Record(vec![("x".into(), v)]))).collect();
-    let decoded = decoder(&to, &[(1, &from)])
-        .decode(&framed.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>())
-        .unwrap();
+    let decoded = decoder(&to, &[(1, &from)]).decode(&as_values(&framed)).unwrap();
     assert_accounted(&decoded, framed.len());
     let mut out: Vec<Result<Cell, String>> = vec![Err(String::new()); framed.len()];
-    decoded.rows.iter().enumerate().for_each(|(place, row)| {
-        out[*row as usize] = Ok(arrow_cell(decoded.batch.column(0), place))
-    });
+    decoded
+        .rows
+        .iter()
+        .enumerate()
+        .for_each(|(i, row)| out[*row as usize] = Ok(arrow_cell(decoded.batch.column(0), i)));
     decoded.faults.into_iter().for_each(|(row, fault)| out[row as usize] = Err(fault.reason));
     out
 }
@@ -247,7 +287,7 @@ fn decimal(precision: u8, scale: u8) -> String {
 }
 
 #[test]
-fn times_are_converted_between_units_or_refused_never_relabelled() {
+fn times_are_converted_between_units_or_refused_and_never_reinterpreted() {
     let millis = vec![Value::TimestampMillis(1_700_000_000_123), Value::TimestampMillis(i64::MAX)];
     assert_eq!(evolve(MILLIS, MICROS, millis), [number(1_700_000_000_123_000), lost()]);
     let micros = vec![
@@ -275,7 +315,7 @@ fn times_are_converted_between_units_or_refused_never_relabelled() {
 }
 
 #[test]
-fn decimals_are_rescaled_or_refused_never_reinterpreted() {
+fn decimals_are_rescaled_or_refused_and_never_reinterpreted() {
     let value = |unscaled: i64| Value::Decimal(apache_avro::Decimal::from(unscaled.to_be_bytes()));
     assert_eq!(
         evolve(&decimal(10, 2), &decimal(12, 4), vec![value(12_345), value(-1)]),
@@ -335,7 +375,7 @@ fn numbers_are_promoted_only_when_exact() {
 }
 
 #[test]
-fn texts_enums_and_uuids_convert_by_meaning() {
+fn texts_enums_and_uuids_are_converted_by_value() {
     let id = "01234567-89ab-cdef-0123-456789abcdef";
     let uuid = || Value::Uuid(apache_avro::Uuid::parse_str(id).unwrap());
     let fixed = r#"{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}"#;
@@ -400,9 +440,12 @@ fn nulls_pass_where_the_reader_allows_them() {
 fn added_fields_take_their_defaults_and_renamed_ones_their_aliases() {
     let writer = record(r#"{"name":"old","type":"int"},{"name":"gone","type":"string"}"#);
     let reader = record(
-        r#"{"name":"new","type":"long","aliases":["older","old"]},{"name":"n","type":["null","int"],"default":null},
-        {"name":"s","type":"string","default":"é"},{"name":"t","type":{"type":"long","logicalType":"timestamp-micros"},"default":7},
-        {"name":"d","type":{"type":"bytes","logicalType":"decimal","precision":4,"scale":2},"default":"\u0001\u0000"},
+        r#"{"name":"new","type":"long","aliases":["older","old"]},
+        {"name":"n","type":["null","int"],"default":null},
+        {"name":"s","type":"string","default":"é"},
+        {"name":"t","type":{"type":"long","logicalType":"timestamp-micros"},"default":7},
+        {"name":"d","type":{"type":"bytes",
+          "logicalType":"decimal","precision":4,"scale":2},"default":"\u0001\u0000"},
         {"name":"b","type":"boolean","default":true},{"name":"f","type":"double","default":1.5},
         {"name":"e","type":{"type":"enum","name":"E","symbols":["A"]},"default":"A"}"#,
     );
@@ -417,7 +460,7 @@ fn added_fields_take_their_defaults_and_renamed_ones_their_aliases() {
     assert_eq!(decoded.rows, [0, 1], "{:?}", decoded.faults);
     let cells: Vec<Cell> = row_of(&decoded.batch, 1).into_iter().map(|(_, cell)| cell).collect();
     let text = |t: &str| Cell::Text(t.into());
-    let wanted = [
+    let expected = [
         Cell::Number(5),
         Cell::Null,
         text("é"),
@@ -427,7 +470,7 @@ fn added_fields_take_their_defaults_and_renamed_ones_their_aliases() {
         Cell::Float(1.5f64.to_bits()),
         text("A"),
     ];
-    assert_eq!(cells, wanted);
+    assert_eq!(cells, expected);
 }
 
 #[test]
@@ -442,12 +485,13 @@ fn a_field_without_default_that_the_writer_lacks_makes_its_schema_incompatible()
     assert_eq!(fault.reason, "incompatible_schema");
     assert_eq!(
         fault.detail,
-        "schema 1 of the writer: `b` is missing and has no default; `c` is missing and has no default"
+        "schema 1 of the writer: `b` is missing and has no default; `c` is missing and has no \
+         default"
     );
 }
 
 #[test]
-fn records_without_a_byte_are_records() {
+fn datums_of_zero_bytes_are_records() {
     let writer = record(r#"{"name":"gone","type":"null"}"#);
     let reader = record(r#"{"name":"a","type":"int","default":3}"#);
     let decoded = decoder(&reader, &[(1, &writer)])
@@ -458,14 +502,14 @@ fn records_without_a_byte_are_records() {
 }
 
 #[test]
-fn schemas_that_are_no_records_of_avro_are_faults_of_their_records_alone() {
+fn writer_schemas_that_are_not_avro_records_are_faults_of_their_records_alone() {
     let good = record(r#"{"name":"a","type":"int"}"#);
     let recursive = record(r#"{"name":"a","type":"int"},{"name":"next","type":["null","R"]}"#);
     let mut decoder =
         decoder(&good, &[(1, &good), (2, r#""string""#), (3, "not json"), (4, &recursive)]);
     let values: Vec<[u8; 6]> = [1, 2, 1, 3, 4, 1].iter().map(|id| [0, 0, 0, 0, *id, 8]).collect();
     let decoded =
-        decoder.decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+        decoder.decode(&values.iter().map(|value| Some(&value[..])).collect::<Vec<_>>()).unwrap();
     assert_eq!(decoded.rows, [0, 2, 5]);
     let reasons: Vec<(u32, &str)> =
         decoded.faults.iter().map(|(row, fault)| (*row, fault.reason.as_str())).collect();
@@ -473,19 +517,23 @@ fn schemas_that_are_no_records_of_avro_are_faults_of_their_records_alone() {
 }
 
 #[test]
-fn an_absent_registry_fails_the_call_and_consumes_nothing() {
+fn an_unavailable_registry_fails_the_call_and_consumes_nothing() {
     let schema = record(r#"{"name":"a","type":"int"}"#);
     let mut decoder = decoder(&schema, &[(1, &schema)]);
     let (known, unknown) = ([0, 0, 0, 0, 1, 8], [0, 0, 0, 0, 9, 8]);
     let error = decoder.decode(&[Some(&known), Some(&unknown), None]).unwrap_err();
     assert_eq!(error.class(), weir_model::fault::Class::Environment, "{error}");
-    assert_eq!(decoder.decode(&[Some(&known), None]).unwrap().rows, [0], "what is known goes on");
+    assert_eq!(
+        decoder.decode(&[Some(&known), None]).unwrap().rows,
+        [0],
+        "cached schemas are still decoded"
+    );
 }
 
 #[test]
 fn an_id_that_the_registry_does_not_have_is_a_fault_of_its_records() {
     let schema = record(r#"{"name":"a","type":"int"}"#);
-    let registry = Registry::holding(&[(1, &schema)]).lacking(&[9]);
+    let registry = Registry::with_cached(&[(1, &schema)]).with_missing(&[9]);
     let mut decoder =
         Decoder::new(Schema::parse(&schema).unwrap(), registry, RUNTIME.handle().clone()).unwrap();
     let decoded = decoder.decode(&[Some(&[0, 0, 0, 0, 9, 8]), Some(&[0, 0, 0, 0, 1, 8])]).unwrap();
@@ -510,7 +558,7 @@ fn hundreds_of_interleaved_schemas_decode_and_the_cache_stays_bounded() {
         .map(|n| [&[0][..], &(n * 7 % 600).to_be_bytes(), &[(n % 64) as u8 * 2]].concat())
         .collect();
     let decoded =
-        decoder.decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap();
+        decoder.decode(&values.iter().map(|value| Some(&value[..])).collect::<Vec<_>>()).unwrap();
     assert_eq!(decoded.rows.len(), 1800);
     (0..1800).for_each(|row| {
         assert_eq!(arrow_cell(decoded.batch.column(0), row), Cell::Number((row % 64) as i128))

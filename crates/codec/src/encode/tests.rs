@@ -4,20 +4,24 @@ use crate::{Decoder, Registry};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::DataType;
 use proptest::prelude::*;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use tokio::runtime::Runtime;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::holding(&[(1, SCHEMA)]));
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::with_cached(&[(1, SCHEMA)]));
 
 const SCHEMA: &str = r#"{"type":"record","name":"All","namespace":"a.b","fields":[
- {"name":"boolean","type":["null","boolean"]}, {"name":"int","type":"int"}, {"name":"long","type":["long","null"]},
+ {"name":"boolean","type":["null","boolean"]}, {"name":"int","type":"int"},
+ {"name":"long","type":["long","null"]},
  {"name":"float","type":"float"}, {"name":"double","type":"double"},
- {"name":"bytes","type":["null","bytes"]}, {"name":"string","type":"string"}, {"name":"text","type":["string","null"]},
+ {"name":"bytes","type":["null","bytes"]}, {"name":"string","type":"string"},
+ {"name":"text","type":["string","null"]},
  {"name":"uuid","type":["null",{"type":"string","logicalType":"uuid"}]},
  {"name":"uuid16","type":["null",{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}]},
- {"name":"fixed","type":["null",{"type":"fixed","name":"F","size":3}]}, {"name":"fixed_again","type":"F"},
- {"name":"enum","type":{"type":"enum","name":"E","symbols":["A","B","C"]}}, {"name":"enum_again","type":["E","null"]},
+ {"name":"fixed","type":["null",{"type":"fixed","name":"F","size":3}]},
+ {"name":"fixed_again","type":"F"},
+ {"name":"enum","type":{"type":"enum","name":"E","symbols":["A","B","C"]}},
+ {"name":"enum_again","type":["E","null"]},
  {"name":"date","type":["null",{"type":"int","logicalType":"date"}]},
  {"name":"time_millis","type":{"type":"int","logicalType":"time-millis"}},
  {"name":"time_micros","type":["null",{"type":"long","logicalType":"time-micros"}]},
@@ -25,20 +29,25 @@ const SCHEMA: &str = r#"{"type":"record","name":"All","namespace":"a.b","fields"
  {"name":"micros","type":[{"type":"long","logicalType":"timestamp-micros"},"null"]},
  {"name":"nanos","type":{"type":"long","logicalType":"timestamp-nanos"}},
  {"name":"local","type":["null",{"type":"long","logicalType":"local-timestamp-millis"}]},
- {"name":"decimal","type":["null",{"type":"bytes","logicalType":"decimal","precision":10,"scale":2}]},
+ {"name":"decimal","type":["null",{"type":"bytes",
+   "logicalType":"decimal","precision":10,"scale":2}]},
  {"name":"wide","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":5}},
- {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,"logicalType":"decimal","precision":20,"scale":4}}]}"#;
+ {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,
+   "logicalType":"decimal","precision":20,"scale":4}}]}"#;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn what_is_encoded_reads_the_same_in_apache_avro(seed: u64, count in 0usize..30, id: u32) {
+    fn apache_avro_reads_the_values_that_were_encoded(seed: u64, count in 0usize..30, id: u32) {
         let (oracle, mut random) = (Oracle::new(SCHEMA), Random(seed));
-        let values: Vec<Vec<u8>> = (0..count).map(|_| oracle.record(1, &mut random)).collect();
-        let schema = Schema::parse(SCHEMA).unwrap();
-        let mut decoder = Decoder::new(schema.clone(), REGISTRY.clone(), RUNTIME.handle().clone()).unwrap();
-        let batch = decoder.decode(&values.iter().map(|v| Some(v.as_slice())).collect::<Vec<_>>()).unwrap().batch;
+        let records: Vec<Vec<u8>> = (0..count).map(|_| oracle.record(1, &mut random)).collect();
+        let values: Vec<Option<&[u8]>> = records.iter().map(|v| Some(v.as_slice())).collect();
+        let (schema, runtime) = (Schema::parse(SCHEMA).unwrap(), RUNTIME.handle().clone());
+        let mut decoder = Decoder::new(schema.clone(), REGISTRY.clone(), runtime).unwrap();
+        let batch = decoder.decode(&values).unwrap().batch;
         let mut encoder = Encoder::new(&schema, id).unwrap();
         for _ in 0..2 {
             let encoded = encoder.encode(&batch).unwrap();
@@ -48,7 +57,8 @@ proptest! {
                 prop_assert_eq!((value[0], &value[1..5]), (0, &id.to_be_bytes()[..]));
                 let read = oracle.read(value).unwrap();
                 for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-                    prop_assert_eq!(arrow_cell(column, row), avro_cell(&read[field.name()]), "{}", field.name());
+                    let (name, ours) = (field.name(), arrow_cell(column, row));
+                    prop_assert_eq!(ours, avro_cell(&read[name]), "{}", name);
                 }
             }
         }
@@ -77,7 +87,7 @@ fn a_null_where_none_is_allowed_is_refused_and_never_written_as_an_empty_value()
 }
 
 #[test]
-fn other_types_are_refused_and_never_relabelled() {
+fn columns_of_other_types_are_refused_and_never_reinterpreted() {
     let micros = r#"{"type":"long","logicalType":"timestamp-micros"}"#;
     let nanos = TimestampNanosecondArray::from(vec![1]).with_timezone("+00:00");
     assert!(refusal(micros, Arc::new(nanos)).contains("the schema needs Timestamp(µs"), "nanos");
@@ -103,7 +113,7 @@ fn values_that_the_avro_type_cannot_hold_are_refused() {
 }
 
 #[test]
-fn a_refused_batch_leaves_nothing_behind() {
+fn a_refused_batch_leaves_no_rows_behind() {
     let mut encoder = Encoder::new(&schema(r#""int""#), 1).unwrap();
     let two = RecordBatch::try_new(
         schema(r#""int""#).arrow(),

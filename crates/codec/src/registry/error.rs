@@ -1,56 +1,63 @@
 use weir_model::fault::Class;
 
-/// Why the registry did not help. URLs in it never carry user or password.
+/// Why a call to the registry failed. URLs in it never contain user or password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It has no such schema or subject, and says so in its own terms.
+    /// The registry has no such schema or subject, according to its own error code.
     #[error("the registry has no {what}")]
     NotFound {
-        /// What was asked for.
+        /// The schema or subject.
         what: String,
     },
-    /// It is away, slow, overloaded, or something else answers in its place: try again later.
-    #[error("the registry at {url} is not available: {why}")]
+    /// It is unreachable, slow or overloaded, or something else answers in its place. The call can
+    /// be repeated later.
+    #[error("the registry at {url} is unavailable: {why}")]
     Unavailable {
-        /// Which registry.
+        /// The URL of the registry; with several, all of them.
         url: String,
         /// The cause.
         why: String,
     },
     /// It refuses these credentials.
     #[error(
-        "the registry at {url} refuses access (HTTP {status}): check user and password in registry.url"
+        "the registry at {url} refuses access (HTTP {status}): \
+         check the credentials in [registry] (user and password in the URL, or bearer_token)"
     )]
     Denied {
-        /// Which registry.
+        /// The URL of the registry.
         url: String,
         /// 401 or 403.
         status: u16,
     },
-    /// It refuses what it was given, such as an incompatible schema.
+    /// It refuses the content of the request, such as an incompatible schema.
     #[error("the registry refuses {what}: {why}")]
     Refused {
-        /// What it was given.
+        /// The refused schema or setting.
         what: String,
-        /// Its own words.
+        /// The registry's message.
         why: String,
     },
-    /// What it holds is not an Avro schema that weir can work with.
+    /// The stored schema is not an Avro schema that weir can read.
     #[error("{what}: {why}")]
     Invalid {
-        /// Which schema.
+        /// The schema.
         what: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// `registry.url` is not the URL of a registry.
-    #[error("registry.url: {0}")]
-    Url(String),
+    /// A setting of the registry cannot be used.
+    #[error("registry.{key}: {why}")]
+    Setting {
+        /// The key below `[registry]`.
+        key: String,
+        /// The reason.
+        why: String,
+    },
 }
 
 impl Error {
-    /// What is to be done about it. (When a *record* names an id that is not found or invalid, that
-    /// is the record's fault; this is for everybody else, who needs the schema.)
+    /// What to do about it. (An id that is not found or invalid is the fault of the *record* that
+    /// names it; this class applies to all other callers, which need the schema.)
     pub fn class(&self) -> Class {
         match self {
             Error::Unavailable { .. } => Class::Environment,
@@ -58,7 +65,11 @@ impl Error {
             | Error::Denied { .. }
             | Error::Refused { .. }
             | Error::Invalid { .. }
-            | Error::Url(_) => Class::Configuration,
+            | Error::Setting { .. } => Class::Configuration,
         }
+    }
+
+    pub(super) fn setting(key: impl Into<String>, why: impl Into<String>) -> Error {
+        Error::Setting { key: key.into(), why: why.into() }
     }
 }

@@ -1,66 +1,59 @@
-//! One request, one answer: bounded in time and size, and every kind of failure told apart.
+//! weir's own client of the registry's REST interface: one request, one answer, limited in time and
+//! size, with all kinds of failure told apart.
+//!
+//! Why it exists beside `schema_registry_converter`: its answers to a fetch by id decide whether
+//! records are dead-lettered. For that, a gateway's 404 must be told from the registry's own 404
+//! with an error code, an HTML page with status 200 from a schema, and an endless response must be
+//! cut off. The crate keeps the HTTP status only as text, reads responses of any size, and turns a
+//! response that is not the registry's JSON into the error code 0. It also has no calls for
+//! compatibility, configuration and the list of schema types.
 
 use super::Error;
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use super::endpoint::{Authorization, Endpoint, Endpoints, Failure, describe, excerpt};
+use super::settings::{Settings, Timeouts};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::time::Duration;
-use weir_model::secret::Secret;
+use std::sync::Arc;
 
-/// For a connection to be made.
-const CONNECT: Duration = Duration::from_secs(3);
-/// For the whole of a call, to the answer's last byte.
-const WHOLE: Duration = Duration::from_secs(10);
-/// Longest answer, in bytes: a schema of 1 MiB, with its quotes escaped.
-const MAX_ANSWER: usize = 4 << 20;
-/// Longest foreign text quoted in an error, in characters.
-const QUOTED: usize = 300;
+/// Longest response, in bytes: a schema of 1 MiB with its quotes escaped.
+const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
-/// Not `Debug`: the URL may carry a password.
 pub(super) struct Http {
     client: Client,
-    base: Url,
-    shown: String,
+    endpoints: Arc<Endpoints>,
+    timeouts: Timeouts,
 }
 
-/// The registry's own form of an error.
+/// A request to any endpoint.
+struct Request<'a> {
+    method: Method,
+    path: &'a [&'a str],
+    query: Option<&'a str>,
+    body: Option<&'a Value>,
+    /// What is asked for, for error messages.
+    what: &'a str,
+}
+
+/// The registry's format of an error.
 #[derive(Deserialize)]
-struct Complaint {
+struct RegistryError {
     error_code: i64,
     #[serde(default)]
     message: String,
 }
 
 impl Http {
-    pub(super) fn new(url: &Secret) -> Result<Http, Error> {
-        let base = Url::parse(url.expose()).map_err(|e| {
-            Error::Url(format!("not a URL ({e}); an example is http://localhost:8081"))
+    pub(super) fn new(
+        settings: &Settings,
+        endpoints: Arc<Endpoints>,
+        timeouts: Timeouts,
+    ) -> Result<Http, Error> {
+        let client = settings.client(timeouts)?.build().map_err(|e| {
+            Error::setting("url", format!("no HTTP client: {}", describe(&e, timeouts.request)))
         })?;
-        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
-            return Err(Error::Url(format!(
-                "begins with `{}:`; it must begin with http:// or https://",
-                base.scheme()
-            )));
-        }
-        let mut shown = base.clone();
-        shown.set_query(None);
-        if shown.set_username("").is_err() || shown.set_password(None).is_err() {
-            return Err(Error::Url("has no host".into()));
-        }
-        // A redirect could send the password to another host; whoever moved the registry has to say
-        // so in the file.
-        let client =
-            Client::builder().connect_timeout(CONNECT).timeout(WHOLE).redirect(Policy::none());
-        let client =
-            client.build().map_err(|e| Error::Url(format!("no HTTP client: {}", causes(e))))?;
-        Ok(Http { client, base, shown: shown.as_str().trim_end_matches('/').into() })
-    }
-
-    /// The URL without user and password.
-    pub(super) fn shown(&self) -> &str {
-        &self.shown
+        Ok(Http { client, endpoints, timeouts })
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -68,16 +61,18 @@ impl Http {
         path: &[&str],
         what: &str,
     ) -> Result<T, Error> {
-        self.call(Method::GET, path, None, what).await
+        self.call(Request { method: Method::GET, path, query: None, body: None, what }).await
     }
 
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &[&str],
+        query: &str,
         body: &Value,
         what: &str,
     ) -> Result<T, Error> {
-        self.call(Method::POST, path, Some(body), what).await
+        let (query, body) = (Some(query), Some(body));
+        self.call(Request { method: Method::POST, path, query, body, what }).await
     }
 
     pub(super) async fn put<T: DeserializeOwned>(
@@ -86,111 +81,89 @@ impl Http {
         body: &Value,
         what: &str,
     ) -> Result<T, Error> {
-        self.call(Method::PUT, path, Some(body), what).await
+        let body = Some(body);
+        self.call(Request { method: Method::PUT, path, query: None, body, what }).await
     }
 
-    async fn call<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &[&str],
-        body: Option<&Value>,
-        what: &str,
-    ) -> Result<T, Error> {
-        let mut url = self.base.clone();
-        match url.path_segments_mut() {
-            Ok(mut segments) => drop(segments.pop_if_empty().extend(path)),
-            Err(()) => return Err(Error::Url("has no path".into())),
-        }
-        if path.first() == Some(&"compatibility") {
-            url.set_query(Some("verbose=true"));
-        }
-        let mut request = self
-            .client
-            .request(method, url)
-            .header("Accept", "application/vnd.schemaregistry.v1+json, application/json");
-        if let Some(body) = body {
-            request = request
-                .header("Content-Type", "application/vnd.schemaregistry.v1+json")
-                .body(body.to_string());
-        }
-        let response = request.send().await.map_err(|e| self.unavailable(causes(e)))?;
-        let status = response.status();
-        let text = self.read(response).await?;
-        self.judge(status, &text, what)
-    }
-
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Error> {
-        let mut text = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.unavailable(causes(e)))? {
-            if text.len() + chunk.len() > MAX_ANSWER {
-                return Err(
-                    self.unavailable(format!("its answer is longer than {MAX_ANSWER} bytes"))
-                );
+    /// Sends the request to one endpoint after another until one is available.
+    async fn call<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
+        let mut failover = self.endpoints.failover();
+        while let Some((index, endpoint)) = failover.next() {
+            let answer = self.call_one(endpoint, &request).await;
+            if let Some(answer) = failover.answer(index, answer) {
+                return answer;
             }
-            text.extend_from_slice(&chunk);
         }
-        Ok(text)
+        Err(failover.into_error())
     }
 
-    fn judge<T: DeserializeOwned>(
+    async fn call_one<T: DeserializeOwned>(
         &self,
-        status: StatusCode,
-        text: &[u8],
-        what: &str,
+        endpoint: &Endpoint,
+        request: &Request<'_>,
     ) -> Result<T, Error> {
+        let response = self
+            .prepare(endpoint, request)?
+            .send()
+            .await
+            .map_err(|e| endpoint.unavailable(describe(&e, self.timeouts.request)))?;
+        let status = response.status();
+        let body = self.read(endpoint, response).await?;
         if status.is_success() {
-            return serde_json::from_slice(text).map_err(|e| {
-                self.unavailable(format!(
-                    "it answers HTTP {status} with something else than {what} ({e}): {}",
-                    excerpt(text)
-                ))
+            return serde_json::from_slice(&body).map_err(|e| {
+                endpoint.unexpected(request.what, &format!("{e}, in {}", excerpt(&body)))
             });
         }
-        let complaint: Option<Complaint> = serde_json::from_slice(text).ok();
-        let words =
-            complaint.as_ref().map_or_else(|| excerpt(text), |c| excerpt(c.message.as_bytes()));
-        match (status.as_u16(), complaint.map(|c| c.error_code)) {
-            (401 | 403, _) => Err(Error::Denied { url: self.shown.clone(), status: status.as_u16() }),
-            (404, Some(40401..=40499)) => Err(Error::NotFound { what: what.into() }),
-            (404, _) => {
-                Err(self
-                    .unavailable(format!("it answers HTTP 404, but not as a registry does; is the path in registry.url right? {words}")))
-            }
-            (400 | 409 | 422, _) => Err(Error::Refused { what: what.into(), why: words }),
-            (300..=399, _) => {
-                Err(self.unavailable(format!("it redirects (HTTP {status}), which is not followed; set registry.url to the new place")))
-            }
-            _ => Err(self.unavailable(format!("HTTP {status} {words}"))),
-        }
+        Err(endpoint.error(failure(status, &body), request.what))
     }
 
-    fn unavailable(&self, why: String) -> Error {
-        Error::Unavailable { url: self.shown.clone(), why: why.trim_end().into() }
+    fn prepare(&self, endpoint: &Endpoint, request: &Request<'_>) -> Result<RequestBuilder, Error> {
+        let mut url = endpoint.base.clone();
+        match url.path_segments_mut() {
+            Ok(mut segments) => drop(segments.pop_if_empty().extend(request.path)),
+            Err(()) => return Err(Error::setting("url", "has no path")),
+        }
+        url.set_query(request.query);
+        let mut builder = self
+            .client
+            .request(request.method.clone(), url)
+            .header("Accept", "application/vnd.schemaregistry.v1+json, application/json");
+        builder = match &endpoint.authorization {
+            Some(Authorization::Bearer(token)) => builder.bearer_auth(token.expose()),
+            Some(Authorization::Basic { user, password }) => {
+                builder.basic_auth(user, password.as_ref().map(|password| password.expose()))
+            }
+            None => builder,
+        };
+        Ok(match request.body {
+            Some(body) => builder
+                .header("Content-Type", "application/vnd.schemaregistry.v1+json")
+                .body(body.to_string()),
+            None => builder,
+        })
+    }
+
+    async fn read(&self, endpoint: &Endpoint, mut response: Response) -> Result<Vec<u8>, Error> {
+        let failed = |e: reqwest::Error| endpoint.unavailable(describe(&e, self.timeouts.request));
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+                let why = format!("its response is longer than {MAX_RESPONSE_BYTES} bytes");
+                return Err(endpoint.unavailable(why));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 }
 
-/// The beginning of a foreign text, on one line.
-fn excerpt(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&text[..text.len().min(4 * QUOTED)]);
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(QUOTED).collect()
-}
-
-/// An error of the HTTP client with its causes, without the URL.
-fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = if error.is_timeout() {
-        format!("no answer within {} s", WHOLE.as_secs())
-    } else {
-        error.to_string()
-    };
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
+fn failure(status: StatusCode, body: &[u8]) -> Failure {
+    match serde_json::from_slice::<RegistryError>(body) {
+        Ok(error) => Failure {
+            status,
+            error_code: Some(error.error_code),
+            message: excerpt(error.message.as_bytes()),
+        },
+        Err(_) => Failure { status, error_code: None, message: excerpt(body) },
     }
-    text
 }

@@ -14,7 +14,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn every_plain_type_has_its_column() {
+fn every_plain_type_has_a_column_type() {
     let instant = |unit| DataType::Timestamp(unit, Some("+00:00".into()));
     let cases = [
         (r#""boolean""#, DataType::Boolean),
@@ -43,7 +43,8 @@ fn every_plain_type_has_its_column() {
             DataType::Decimal128(10, 2),
         ),
         (
-            r#"{"type":"fixed","name":"D","size":9,"logicalType":"decimal","precision":20,"scale":4}"#,
+            r#"{"type":"fixed","name":"D","size":9,
+                "logicalType":"decimal","precision":20,"scale":4}"#,
             DataType::Decimal128(20, 4),
         ),
     ];
@@ -98,7 +99,7 @@ fn recursive_types_are_refused_with_the_path() {
     let text = record(r#"{"name":"next","type":["null","R"]}"#);
     assert_eq!(
         refusal(&text),
-        "field `next`: the type R contains itself, which weir does not read"
+        "field `next`: the type R contains itself; recursive types are not supported"
     );
 }
 
@@ -118,23 +119,24 @@ fn deep_schemas_are_refused_without_a_stack_overflow() {
 }
 
 #[test]
-fn few_names_that_unfold_to_many_types_are_refused() {
-    let mut fields = String::from(
-        r#"{"name":"f0","type":{"type":"record","name":"R0","fields":[{"name":"x","type":"int"}]}}"#,
-    );
+fn a_schema_whose_names_unfold_to_too_many_types_is_refused() {
+    let type_of = |level: usize, fields: &str| {
+        let record = format!(r#"{{"type":"record","name":"R{level}","fields":[{fields}]}}"#);
+        format!(r#"{{"name":"f{level}","type":{record}}}"#)
+    };
+    let mut fields = vec![type_of(0, r#"{"name":"x","type":"int"}"#)];
     for level in 1..20 {
-        let inner = (0..4)
-            .map(|n| format!(r#"{{"name":"g{n}","type":"R{}"}}"#, level - 1))
-            .collect::<Vec<_>>()
-            .join(",");
-        fields.push_str(&format!(r#",{{"name":"f{level}","type":{{"type":"record","name":"R{level}","fields":[{inner}]}}}}"#));
+        let inner = |n: usize| format!(r#"{{"name":"g{n}","type":"R{}"}}"#, level - 1);
+        fields.push(type_of(level, &(0..4).map(inner).collect::<Vec<_>>().join(",")));
     }
+    let fields = fields.join(",");
     assert!(refusal(&record(&fields)).contains("more than 4096 types"));
 }
 
 #[test]
-fn a_long_text_is_refused_unread() {
-    let text = record(&format!(r#"{{"name":"x","type":"int","doc":"{}"}}"#, "x".repeat(MAX_TEXT)));
+fn a_text_that_is_too_long_is_not_parsed() {
+    let text =
+        record(&format!(r#"{{"name":"x","type":"int","doc":"{}"}}"#, "x".repeat(MAX_TEXT_BYTES)));
     assert!(refusal(&text).contains("bytes long"));
 }
 
@@ -145,7 +147,7 @@ fn a_file_error_names_the_file() {
 }
 
 #[test]
-fn compatibility_says_what_stands_in_the_way() {
+fn compatibility_lists_every_obstacle() {
     let schema = |fields: &str| Schema::parse(&record(fields)).unwrap();
     let writer = schema(r#"{"name":"a","type":"int"}"#);
     assert_eq!(
@@ -161,4 +163,55 @@ fn compatibility_says_what_stands_in_the_way() {
         schema(r#"{"name":"a","type":"string"},{"name":"c","type":"int"}"#).can_read(&writer),
         ["`a` is int; it cannot be read as string", "`c` is missing and has no default"]
     );
+}
+
+/// The files of `types` by name, in a folder of their own, and the path of `main.avsc`.
+fn folder(types: &[(&str, &str)]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in types {
+        std::fs::write(folder.path().join(format!("{name}.avsc")), text).unwrap();
+    }
+    let path = folder.path().join("main.avsc");
+    (folder, path)
+}
+
+const NETWORK: &str =
+    r#"{"type":"enum","name":"Network","namespace":"tel","symbols":["LTE","NR"]}"#;
+
+#[test]
+fn types_that_a_file_does_not_define_are_read_from_the_files_beside_it() {
+    let main = r#"{"type":"record","name":"Call","namespace":"tel","fields":[
+        {"name":"network","type":"Network"},{"name":"hash","type":["null","util.Hash"]},
+        {"name":"again","type":{"type":"fixed","name":"Own","size":2}},
+        {"name":"own","type":"tel.Own"}]}"#;
+    let hash = r#"{"type":"fixed","name":"util.Hash","size":4}"#;
+    let (_folder, path) = folder(&[("main", main), ("tel.Network", NETWORK), ("util.Hash", hash)]);
+    let schema = Schema::load(&path).unwrap();
+    let names: Vec<(&str, &str)> =
+        schema.references().iter().map(|r| (r.name.as_str(), r.subject.as_str())).collect();
+    assert_eq!(names, [("tel.Network", "tel.Network"), ("util.Hash", "util.Hash")]);
+    assert_eq!(schema.text(), main);
+    let alone = Schema::parse(schema.complete_text()).unwrap();
+    assert_eq!(alone.arrow(), schema.arrow());
+    let types: Vec<DataType> =
+        schema.arrow().fields().iter().map(|field| field.data_type().clone()).collect();
+    let binary = DataType::Binary;
+    assert_eq!(types, [DataType::Utf8, binary.clone(), binary.clone(), binary]);
+}
+
+#[test]
+fn a_type_without_a_file_and_circles_of_files_are_reported() {
+    let refusal = |types: &[(&str, &str)]| {
+        let (_folder, path) = folder(types);
+        Schema::load(&path).unwrap_err().to_string()
+    };
+    let main = record(r#"{"name":"x","type":"A"}"#);
+    let missing = refusal(&[("main", &main)]);
+    assert!(missing.contains("main.avsc: the type A is not defined"), "{missing}");
+    let circle = |own: &str, other: &str| {
+        let fields = format!(r#"[{{"name":"x","type":"{other}"}}]"#);
+        format!(r#"{{"type":"record","name":"{own}","fields":{fields}}}"#)
+    };
+    let circular = refusal(&[("main", &main), ("A", &circle("A", "B")), ("B", &circle("B", "A"))]);
+    assert!(circular.contains("form a circle"), "{circular}");
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::datum::unscaled;
 use crate::schema::{parse_avro, record_fields};
 
 fn validator(fields: &str) -> Validator {
@@ -7,7 +8,7 @@ fn validator(fields: &str) -> Validator {
     Validator::new(&record_fields(&avro).unwrap())
 }
 
-/// Reason and detail of the fault of `datum` behind a frame.
+/// Reason and detail of the fault of `datum` after a frame.
 fn fault_of(fields: &str, datum: &[u8]) -> Option<(String, String)> {
     let value = [&[0, 0, 0, 0, 1], datum].concat();
     validator(fields).check(&value, 5).err().map(|fault| (fault.reason, fault.detail))
@@ -32,10 +33,11 @@ const DECIMAL: &str =
     r#"{"name":"x","type":{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}}"#;
 const NULLS: &str = r#"{"name":"x","type":{"type":"array","items":"null"}}"#;
 const INTS: &str = r#"{"name":"x","type":{"type":"array","items":"int"}}"#;
-const NESTED: &str = r#"{"name":"a","type":{"type":"record","name":"S","fields":[{"name":"m","type":{"type":"map","values":"string"}}]}}"#;
+const NESTED: &str = r#"{"name":"a","type":{"type":"record","name":"S","fields":[
+    {"name":"m","type":{"type":"map","values":"string"}}]}}"#;
 
 #[test]
-fn good_datums_pass() {
+fn valid_datums_pass() {
     for (fields, datum) in [
         (TEXT, [zigzag(3), b"Ann".to_vec()].concat()),
         (OPTIONAL, vec![2]),
@@ -48,7 +50,8 @@ fn good_datums_pass() {
         (INTS, vec![3, 4, 2, 4, 0]),
         (NESTED, vec![2, 2, b'k', 2, b'v', 0]),
         (
-            r#"{"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]}},{"name":"f","type":"E"}"#,
+            r#"{"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]}},
+            {"name":"f","type":"E"}"#,
             vec![2, 0],
         ),
     ] {
@@ -57,7 +60,7 @@ fn good_datums_pass() {
 }
 
 #[test]
-fn the_detail_says_what_where_and_which_field() {
+fn the_detail_names_the_violation_the_position_and_the_field() {
     let datum = [zigzag(2_147_483_000), vec![b'x'; 61]].concat();
     let (reason, detail) = fault_of(TEXT, &datum).unwrap();
     assert_eq!(reason, "truncated");
@@ -70,7 +73,7 @@ fn the_detail_says_what_where_and_which_field() {
 }
 
 #[test]
-fn every_mutilation_has_its_reason() {
+fn every_violation_has_its_reason() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         (TEXT, vec![], "truncated"),
         (TEXT, vec![6, b'A'], "truncated"),
@@ -115,7 +118,7 @@ fn every_mutilation_has_its_reason() {
 }
 
 #[test]
-fn the_budget_of_items_is_for_the_whole_record() {
+fn the_limit_of_items_applies_to_the_whole_record() {
     let half = zigzag(i64::try_from(MAX_ITEMS / 2).unwrap());
     let two = [half.clone(), half.clone(), vec![0]].concat();
     assert_eq!(fault_of(NULLS, &two), None);

@@ -1,4 +1,4 @@
-//! From the key of a record to the row of a lookup table.
+//! Finds the row of a lookup table by the key of a record.
 
 use super::{Table, lines, some_of};
 use crate::messages::type_name;
@@ -9,12 +9,12 @@ use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use hashbrown::HashMap;
 
-/// A hash index over a table's key. A key with a null in it matches nothing, as SQL has it.
+/// A hash index over a table's key. As in SQL, a key that contains null matches nothing.
 #[derive(Debug)]
 pub(crate) enum Index {
-    /// One text column.
+    /// A single text column.
     Text(HashMap<Box<str>, u32>),
-    /// Anything else, by Arrow's row format.
+    /// All other keys, by Arrow's row format.
     Rows {
         /// Turns key columns into comparable bytes.
         converter: RowConverter,
@@ -23,8 +23,8 @@ pub(crate) enum Index {
     },
 }
 
-/// The type in which a record's key of type `of` is compared with the table's; `None` when a value
-/// of this type is no key.
+/// The type in which a record's key of type `of` is compared with the table's; `None` when values
+/// of this type cannot be keys.
 pub(crate) fn key_type(of: &DataType) -> Option<DataType> {
     match of {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(DataType::Utf8),
@@ -45,8 +45,8 @@ pub(crate) fn key_type(of: &DataType) -> Option<DataType> {
 }
 
 impl Index {
-    /// Builds the index of `table` over `columns` of its key, read as `types`; the error says which
-    /// cells have no such value.
+    /// Builds the index of `table` over `columns` of its key, parsed as `types`. The error lists
+    /// the cells that cannot be parsed.
     pub(crate) fn build(
         table: &Table,
         columns: &[usize],
@@ -74,23 +74,23 @@ impl Index {
             RowConverter::new(types.iter().cloned().map(SortField::new).collect()).map_err(text)?;
         let converted = converter.convert_columns(keys).map_err(text)?;
         let mut rows: HashMap<Box<[u8]>, u32> = HashMap::with_capacity(converted.num_rows());
-        let mut doubled = Vec::new();
+        let mut duplicates = Vec::new();
         for row in (0..converted.num_rows()).filter(|&row| keys.iter().all(|k| k.is_valid(row))) {
             if let Some(first) = rows.insert(converted.row(row).data().into(), row as u32) {
-                doubled.push(format!(
+                duplicates.push(format!(
                     "lines {} and {}",
                     table.lines[first as usize], table.lines[row]
                 ));
             }
         }
-        if doubled.is_empty() {
+        if duplicates.is_empty() {
             Ok(Index::Rows { converter, rows })
         } else {
-            Err(format!("the same key in {}", some_of(&doubled)))
+            Err(format!("the same key in {}", some_of(&duplicates)))
         }
     }
 
-    /// The table's row for each record; `keys` are of the types the index was built for.
+    /// The table's row for each record; `keys` have the types that the index was built for.
     pub(crate) fn find(&self, keys: &[ArrayRef]) -> Result<UInt32Array, ArrowError> {
         match self {
             Index::Text(index) => {
@@ -103,31 +103,29 @@ impl Index {
             }
             Index::Rows { converter, rows } => {
                 let converted = converter.convert_columns(keys)?;
-                let row = |i: usize| {
-                    keys.iter()
-                        .all(|k| k.is_valid(i))
-                        .then(|| rows.get(converted.row(i).data()).copied())
-                        .flatten()
-                };
-                Ok((0..converted.num_rows()).map(row).collect())
+                let is_complete = |row: usize| keys.iter().all(|key| key.is_valid(row));
+                let find = |row: usize| rows.get(converted.row(row).data()).copied();
+                Ok((0..converted.num_rows())
+                    .map(|row| if is_complete(row) { find(row) } else { None })
+                    .collect())
             }
         }
     }
 }
 
-/// One key column, read as the type that the records compare it with.
+/// One key column, parsed as the type that the records compare it with.
 fn parse(table: &Table, column: usize, to: &DataType) -> Result<ArrayRef, String> {
     let text = &table.text[column];
     let name = table.data.schema_ref().field(column).name().clone();
     let options = CastOptions { safe: true, ..CastOptions::default() };
     let parsed = cast_with_options(text, to, &options).map_err(|e| format!("`{name}`: {e}"))?;
-    let unread: Vec<u64> = (0..text.len())
+    let unparsed: Vec<u64> = (0..text.len())
         .filter(|&row| parsed.is_null(row) && text.is_valid(row))
         .map(|row| table.lines[row])
         .collect();
-    if unread.is_empty() {
+    if unparsed.is_empty() {
         Ok(parsed)
     } else {
-        Err(format!("`{name}` is no {} in {}", type_name(to), lines(&unread)))
+        Err(format!("`{name}` is not a {} in {}", type_name(to), lines(&unparsed)))
     }
 }

@@ -1,35 +1,35 @@
-//! Types of CSV columns. A column is numeric only when all its cells are written as plain numbers:
-//! `007` and `+1` are names, and so is a whole number with more digits than fit.
+//! Types of CSV columns. A column is numeric only when all its cells are plain numbers: `007` and
+//! `+1` are text, and so are whole numbers that are too large.
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 
-/// Whole numbers of more digits are not exact as doubles.
+/// Whole numbers with more digits are not exact as doubles.
 const EXACT_DIGITS: usize = 15;
 
-type IsKind = fn(&str) -> bool;
+type IsType = fn(&str) -> bool;
 
 /// The column with the narrowest type that all its cells have: long, double, boolean, date or
 /// string.
 pub(super) fn typed(text: &StringArray) -> ArrayRef {
-    let kinds: [(IsKind, DataType); 4] = [
+    let candidates: [(IsType, DataType); 4] = [
         (is_long, DataType::Int64),
         (is_double, DataType::Float64),
         (is_boolean, DataType::Boolean),
         (is_date, DataType::Date32),
     ];
-    let same = || Arc::new(text.clone()) as ArrayRef;
+    let unchanged = || Arc::new(text.clone()) as ArrayRef;
     if text.null_count() == text.len() {
-        return same();
+        return unchanged();
     }
-    let fitting = kinds.into_iter().find(|(is_kind, _)| text.iter().flatten().all(is_kind));
-    // A failed cast leaves nulls; the column then stays what it was.
-    fitting
-        .and_then(|(_, kind)| cast(text, &kind).ok())
+    let inferred = candidates.into_iter().find(|(is_type, _)| text.iter().flatten().all(is_type));
+    // A failed cast leaves nulls; then the column stays text.
+    inferred
+        .and_then(|(_, data_type)| cast(text, &data_type).ok())
         .filter(|typed| typed.null_count() == text.null_count())
-        .unwrap_or_else(same)
+        .unwrap_or_else(unchanged)
 }
 
 fn is_long(cell: &str) -> bool {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn truth_and_dates_are_recognised() {
+    fn booleans_and_dates_are_recognised() {
         assert_eq!(type_of(&["true", "false", ""]), DataType::Boolean);
         assert_eq!(type_of(&["2024-02-29"]), DataType::Date32);
         assert_eq!(type_of(&["2024-02-29", "2023-02-29"]), DataType::Utf8, "there is no such day");

@@ -16,7 +16,7 @@ struct Record {
     k: Option<String>,
 }
 
-/// What a record sees: itself and its row of the lookup.
+/// The values that an expression can use: the record and its row of the lookup.
 struct Scope<'a> {
     record: &'a Record,
     weight: Option<i64>,
@@ -129,17 +129,17 @@ fn to_batch(records: &[Record]) -> RecordBatch {
 }
 
 #[derive(Debug, PartialEq)]
-enum Fate {
+enum Outcome {
     Emitted(Option<i64>, Option<i64>),
     Filtered,
     Refused(String),
 }
 
 /// One record, step by step.
-fn expected(case: &Case, record: &Record) -> Fate {
+fn expected(case: &Case, record: &Record) -> Outcome {
     let (matched, weight) = weight(record.k.as_deref());
     let scope = Scope { record, weight, matched };
-    let refused = |reason: &str| Fate::Refused(reason.into());
+    let refused = |reason: &str| Outcome::Refused(reason.into());
     for rule in &case.rules {
         match CONDITIONS[*rule].1(&scope) {
             Ok(Some(true)) => return refused(&format!("rule_{rule}")),
@@ -149,7 +149,7 @@ fn expected(case: &Case, record: &Record) -> Fate {
     }
     match case.filter.map_or(Ok(Some(true)), |filter| CONDITIONS[filter].1(&scope)) {
         Ok(Some(true)) if matched || !case.inner => {}
-        Ok(_) => return Fate::Filtered,
+        Ok(_) => return Outcome::Filtered,
         Err(()) => return refused("expression_failed"),
     }
     let Ok(first) = NUMBERS[case.first].1(&scope) else { return refused("expression_failed") };
@@ -157,11 +157,11 @@ fn expected(case: &Case, record: &Record) -> Fate {
     match second {
         Some(number) if i8::try_from(number).is_err() => refused("value_does_not_fit"),
         None if !case.second_nullable => refused("value_missing"),
-        second => Fate::Emitted(first, second),
+        second => Outcome::Emitted(first, second),
     }
 }
 
-fn actual(case: &Case) -> Vec<Fate> {
+fn actual(case: &Case) -> Vec<Outcome> {
     let folder = tempfile::tempdir().unwrap();
     let filter = case.filter.map(|f| format!(" WHERE {}", CONDITIONS[f].0)).unwrap_or_default();
     let join = if case.inner { "JOIN" } else { "LEFT JOIN" };
@@ -185,32 +185,34 @@ fn actual(case: &Case) -> Vec<Fate> {
     let done = plan.apply(&to_batch(&case.records), 0).unwrap();
     assert!(done.rows.is_sorted() && done.faults.is_sorted_by_key(|(row, _)| *row));
     assert_eq!(done.rows.len(), done.output.num_rows());
-    let mut fates: Vec<Fate> = case.records.iter().map(|_| Fate::Filtered).collect();
+    let mut outcomes: Vec<Outcome> = case.records.iter().map(|_| Outcome::Filtered).collect();
     let first = done.output.column(0).as_primitive::<Int64Type>();
     let second = done.output.column(1).as_primitive::<arrow::datatypes::Int8Type>();
     for (i, row) in done.rows.iter().enumerate() {
         let value = |valid, v: i64| if valid { Some(v) } else { None };
         use arrow::array::Array;
-        fates[*row as usize] = Fate::Emitted(
+        outcomes[*row as usize] = Outcome::Emitted(
             value(first.is_valid(i), first.value(i)),
             value(second.is_valid(i), i64::from(second.value(i))),
         );
     }
     for (row, fault) in &done.faults {
-        assert_eq!(fates[*row as usize], Fate::Filtered, "row {row} has two fates");
-        fates[*row as usize] = Fate::Refused(fault.reason.clone());
+        assert_eq!(outcomes[*row as usize], Outcome::Filtered, "row {row} has two outcomes");
+        outcomes[*row as usize] = Outcome::Refused(fault.reason.clone());
     }
-    fates
+    outcomes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 500, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn each_record_ends_where_an_evaluation_of_it_alone_ends(case in cases()) {
-        let fates = actual(&case);
-        for (record, fate) in case.records.iter().zip(fates) {
-            prop_assert_eq!(fate, expected(&case, record), "{:?}", record);
+    fn each_record_has_the_outcome_that_it_has_when_evaluated_alone(case in cases()) {
+        let outcomes = actual(&case);
+        for (record, outcome) in case.records.iter().zip(outcomes) {
+            prop_assert_eq!(outcome, expected(&case, record), "{:?}", record);
         }
     }
 }

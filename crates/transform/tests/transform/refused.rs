@@ -1,4 +1,4 @@
-//! What `Plan::compile` refuses, and in which words.
+//! The SQL that `Plan::compile` refuses, and its messages.
 
 use crate::support::{joining, micros, pipeline, rejecting, schema};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -48,7 +48,7 @@ fn with_lookup(sql: &str) -> (tempfile::TempDir, Pipeline) {
     (folder, pipeline)
 }
 
-/// The SQL gives exactly one mistake, which contains all of these words.
+/// Asserts that the SQL has exactly one mistake, whose text contains all of `words`.
 fn refused(sql: &str, words: &[&str]) {
     let (_folder, pipeline) = with_lookup(sql);
     let found = mistakes(&pipeline);
@@ -60,7 +60,7 @@ fn refused(sql: &str, words: &[&str]) {
 }
 
 #[test]
-fn everything_that_is_not_one_record_in_and_at_most_one_out_is_refused() {
+fn sql_that_is_not_one_record_in_and_at_most_one_out_is_refused() {
     for (sql, words) in [
         ("SELECT id FROM input ORDER BY id", &["ORDER BY"][..]),
         ("SELECT id FROM input LIMIT 5", &["LIMIT"]),
@@ -96,7 +96,7 @@ fn everything_that_is_not_one_record_in_and_at_most_one_out_is_refused() {
 }
 
 #[test]
-fn only_joins_by_the_whole_unique_key_of_a_lookup_are_taken() {
+fn only_joins_by_the_whole_key_of_a_lookup_are_accepted() {
     let key = "must be joined by equality on its whole key, `provider`";
     for (sql, words) in [
         (
@@ -128,7 +128,8 @@ fn only_joins_by_the_whole_unique_key_of_a_lookup_are_taken() {
             &[key],
         ),
         (
-            "SELECT i.id FROM input i LEFT JOIN providers p ON i.provider = p.provider AND p.country = 'FR'",
+            "SELECT i.id FROM input i LEFT JOIN providers p ON i.provider = p.provider AND \
+             p.country = 'FR'",
             &[key],
         ),
         (
@@ -138,7 +139,7 @@ fn only_joins_by_the_whole_unique_key_of_a_lookup_are_taken() {
         ("SELECT i.id FROM input i LEFT JOIN providers p ON true", &[key]),
         (
             "SELECT i.id FROM input i LEFT JOIN providers p ON i.price = p.provider",
-            &["joined by a double, which is no key"],
+            &["joined by a double, which cannot be a key"],
         ),
         (
             "SELECT i.id FROM input i LEFT JOIN providers p ON i.providr = p.provider",
@@ -149,11 +150,13 @@ fn only_joins_by_the_whole_unique_key_of_a_lookup_are_taken() {
             &["subquery"],
         ),
         (
-            "SELECT i.id FROM input i LEFT JOIN (SELECT * FROM providers) p ON i.provider = p.provider",
+            "SELECT i.id FROM input i LEFT JOIN (SELECT * FROM providers) p ON i.provider = \
+             p.provider",
             &["subquery"],
         ),
         (
-            "SELECT i.id FROM input i LEFT JOIN (providers p JOIN providers q USING (provider)) ON i.provider = p.provider",
+            "SELECT i.id FROM input i LEFT JOIN (providers p JOIN providers q USING (provider)) ON \
+             i.provider = p.provider",
             &["parentheses"],
         ),
     ] {
@@ -162,7 +165,7 @@ fn only_joins_by_the_whole_unique_key_of_a_lookup_are_taken() {
 }
 
 #[test]
-fn an_expression_that_looks_beyond_its_record_is_refused_wherever_it_stands() {
+fn an_expression_that_needs_other_records_is_refused_everywhere() {
     for (expression, words) in [
         ("(SELECT 1)", &["subquery"][..]),
         ("EXISTS (SELECT 1 FROM providers)", &["subquery"]),
@@ -195,7 +198,7 @@ fn an_expression_that_looks_beyond_its_record_is_refused_wherever_it_stands() {
 }
 
 #[test]
-fn mistakes_in_names_types_and_grammar_are_explained() {
+fn mistakes_in_names_types_and_syntax_are_explained() {
     for (sql, words) in [
         ("SELECT id FORM input", &["transform.sql"][..]),
         ("SELECT id, FROM input WHERE", &["transform.sql"]),
@@ -210,7 +213,8 @@ fn mistakes_in_names_types_and_grammar_are_explained() {
             &["no column `contry` in `p`; did you mean `country`?"],
         ),
         (
-            "SELECT i.id FROM input i LEFT JOIN providers p ON i.provider = p.provider WHERE provider = 'a'",
+            "SELECT i.id FROM input i LEFT JOIN providers p ON i.provider = p.provider WHERE \
+             provider = 'a'",
             &["`provider` is a column of several tables"],
         ),
         ("SELECT id FROM inputs", &["FROM begins with `inputs`"]),
@@ -241,7 +245,7 @@ fn mistakes_in_names_types_and_grammar_are_explained() {
 }
 
 #[test]
-fn result_columns_must_be_those_of_the_output_schema() {
+fn result_columns_must_match_the_output_schema() {
     let output = schema(&[
         ("id", DataType::Int64, false),
         ("price", DataType::Decimal128(10, 2), true),
@@ -251,14 +255,17 @@ fn result_columns_must_be_those_of_the_output_schema() {
     let found = mistakes_into(
         output,
         &pipeline(
-            "SELECT id, price, 1 + 1, provider AS contry, \"Cost Total $\" AS \"total cost\" FROM input",
+            "SELECT id, price, 1 + 1, provider AS contry, \"Cost Total $\" AS \"total cost\" FROM \
+             input",
         ),
     );
     let expected = [
-        "result column `price` is double, out.avsc wants decimal(10,2) (hint: CAST(price AS DECIMAL(10,2)) AS price)",
+        "result column `price` is double, out.avsc expects decimal(10,2) (hint: CAST(price AS \
+         DECIMAL(10,2)) AS price)",
         "result column `contry` is not in out.avsc; did you mean `country`?",
-        "the result has no column `country`, which out.avsc wants as string",
-        "result column `total cost` is string, out.avsc wants int (hint: CAST(\"Cost Total $\" AS INT) AS \"total cost\")",
+        "the result has no column `country`, which out.avsc expects as string",
+        "result column `total cost` is string, out.avsc expects int (hint: CAST(\"Cost Total $\" \
+         AS INT) AS \"total cost\")",
     ];
     for text in expected {
         assert!(found.iter().any(|m| m.contains(text)), "without {text:?}: {found:#?}");
@@ -269,7 +276,8 @@ fn result_columns_must_be_those_of_the_output_schema() {
 #[test]
 fn all_mistakes_are_reported_at_once() {
     let (folder, pipeline) = with_lookup(
-        "SELECT i.idd AS id, p.contry FROM input i LEFT JOIN providers p USING (provider) WHERE amonut > 0",
+        "SELECT i.idd AS id, p.contry FROM input i LEFT JOIN providers p USING (provider) WHERE \
+         amonut > 0",
     );
     let pipeline =
         joining(pipeline, folder.path(), "doubled", &["code"], "code,x\n1,a\n2,b\n1,c\n");
@@ -293,7 +301,7 @@ fn all_mistakes_are_reported_at_once() {
     ];
     assert!(
         found[6].contains("no column `missing`"),
-        "a column whose expression is a mistake is not missing as well: {found:#?}"
+        "a column whose expression has a mistake is not reported as missing: {found:#?}"
     );
     assert_eq!(keys, expected, "{found:#?}");
 }
@@ -314,12 +322,13 @@ fn a_lookup_file_that_cannot_be_used_is_explained() {
         (
             "code,name\n1,a\n,b\n",
             &["code"],
-            "lookup[0].key: `code` is empty in line 3; every row needs its key",
+            "lookup[0].key: `code` is empty in line 3; every row needs a key",
         ),
         (
             "code,name\n1,a\n",
             &["cod"],
-            "lookup[0].key: no column `cod` in l.csv; did you mean `code`? (hint: its columns are `code` and `name`)",
+            "lookup[0].key: no column `cod` in l.csv; did you mean `code`? (hint: its columns are \
+             `code` and `name`)",
         ),
         (
             "code,name\n1,a,x\n",
@@ -354,7 +363,7 @@ fn a_lookup_file_that_cannot_be_used_is_explained() {
     taken.lookups[0].name = "input".into();
     assert_eq!(
         mistakes(&taken),
-        ["lookup[0].name: `input` is taken; another lookup or the input has this name"]
+        ["lookup[0].name: the name `input` is already used by another lookup or by the input"]
     );
 }
 
@@ -369,14 +378,14 @@ fn a_lookup_key_that_no_record_could_match_is_a_mistake() {
         &["code"],
         "code,name\n1,a\nseven,b\n",
     ));
-    assert_eq!(found, ["lookup[0].key: `code` is no long in line 3"]);
+    assert_eq!(found, ["lookup[0].key: `code` is not a long in line 3"]);
     let found =
         mistakes(&joining(pipeline(sql), folder.path(), "l", &["code"], "code,name\n7,a\n007,b\n"));
     assert_eq!(found, ["lookup[0].key: the same key in lines 2 and 3"]);
 }
 
 #[test]
-fn what_fails_for_every_record_is_found_without_one() {
+fn an_expression_that_fails_for_every_record_is_found_without_records() {
     refused(
         "SELECT id FROM input WHERE date_part('fortnight', at) = 1",
         &["fortnight", "not supported"],

@@ -50,7 +50,8 @@ fn refused_by(rule: &str) -> Vec<u32> {
 #[test]
 fn a_duration_can_be_compared_in_whole_seconds() {
     for rule in [
-        "(CAST(end_datetime AS BIGINT) - CAST(start_datetime AS BIGINT)) / 1000000 <> call_duration",
+        "(CAST(end_datetime AS BIGINT) - CAST(start_datetime AS BIGINT)) / 1000000 \
+         <> call_duration",
         "date_part('epoch', end_datetime - start_datetime) <> call_duration",
         "extract(epoch FROM end_datetime - start_datetime) <> call_duration",
     ] {

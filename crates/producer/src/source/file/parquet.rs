@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use weir_codec::CastBatch;
 
 /// Rows that are decoded at once.
 const STEP: usize = 8192;
@@ -158,7 +159,8 @@ impl OpenFile for Parquet {
                 end: true,
             });
         };
-        let (batch, kept, faults) = weir_codec::cast(&self.fields(&rows, layout)?, &layout.codec);
+        let CastBatch { batch, rows: kept, faults } =
+            weir_codec::cast(&self.fields(&rows, layout)?, &layout.codec);
         // People count rows from 1.
         let number = |row: u32| self.row as i64 + i64::from(row) + 1;
         let places = kept.into_iter().map(number).collect();

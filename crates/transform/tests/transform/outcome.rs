@@ -1,4 +1,4 @@
-//! What becomes of each record: emitted, filtered or refused, and why.
+//! The outcome of each record: emitted, filtered or refused, and why.
 
 use crate::support::{batch, joining, micros, pipeline, rejecting, schema};
 use arrow::array::{
@@ -110,7 +110,7 @@ fn empty_batches_and_batches_without_survivors_keep_the_output_schema() {
 }
 
 #[test]
-fn nothing_of_one_batch_is_seen_in_the_next() {
+fn no_state_is_carried_from_one_batch_to_the_next() {
     let output = schema(&[("id", DataType::Int64, false), ("at", micros(), false)]);
     let plan = compile(&output, &pipeline("SELECT id, now() AS at FROM input WHERE n > 0"));
     for round in 0..3 {
@@ -126,13 +126,14 @@ fn nothing_of_one_batch_is_seen_in_the_next() {
 }
 
 #[test]
-fn now_is_one_value_of_the_caller_for_the_whole_batch() {
+fn now_is_one_value_per_batch_given_by_the_caller() {
     let output = schema(&[
         ("at", micros(), false),
         ("same", DataType::Boolean, true),
         ("day", DataType::Date32, true),
     ]);
-    let sql = "SELECT now() AS at, now() = current_timestamp AS same, CAST(now() AS DATE) AS day FROM input";
+    let sql = "SELECT now() AS at, now() = current_timestamp AS same, CAST(now() AS DATE) AS day \
+        FROM input";
     let plan =
         compile(&output, &rejecting(pipeline(sql), &[("late", "now() > '2024-01-01' AND id = 1")]));
     let now = 1_710_000_000_123_456;
@@ -182,7 +183,7 @@ fn an_expression_that_fails_costs_its_record_and_no_other() {
 }
 
 #[test]
-fn refused_and_filtered_records_are_not_evaluated_any_further() {
+fn refused_and_filtered_records_are_not_evaluated_further() {
     let output = schema(&[("id", DataType::Int64, false), ("x", DataType::Int64, true)]);
     let rules = [("zero", "n = 0"), ("large", "100 / n > 99")];
     let plan = compile(
@@ -203,7 +204,7 @@ fn refused_and_filtered_records_are_not_evaluated_any_further() {
 }
 
 #[test]
-fn and_protects_what_stands_behind_it() {
+fn and_does_not_evaluate_its_right_side_when_the_left_is_false() {
     let output = schema(&[("id", DataType::Int64, false)]);
     let plan = compile(
         &output,
@@ -322,10 +323,7 @@ fn a_value_that_the_output_type_cannot_hold_is_a_fault_and_never_null_or_truncat
         [ok("16777216.0"), misfit("float")]
     );
     let missing = || {
-        Err((
-            "value_missing".to_string(),
-            "`x` is null, and the output schema wants int".to_string(),
-        ))
+        Err(("value_missing".to_string(), "`x` is null, the output schema expects int".to_string()))
     };
     assert_eq!(
         converted("n", DataType::Int32, false, &[None, Some(1), None]),
@@ -334,7 +332,7 @@ fn a_value_that_the_output_type_cannot_hold_is_a_fault_and_never_null_or_truncat
 }
 
 #[test]
-fn decimal_arithmetic_is_cut_to_the_output_schema() {
+fn decimal_arithmetic_is_narrowed_to_the_output_schema() {
     let input = schema(&[
         ("amount", DataType::Decimal128(10, 2), false),
         ("seconds", DataType::Int32, false),
@@ -421,7 +419,7 @@ fn lookups_match_by_equality_keep_the_order_and_never_match_null() {
 }
 
 #[test]
-fn keys_may_have_several_columns_other_types_expressions_and_other_lookups() {
+fn keys_may_use_several_columns_other_types_expressions_and_other_lookups() {
     let folder = tempfile::tempdir().unwrap();
     let output = schema(&[
         ("id", DataType::Int64, false),
@@ -458,13 +456,14 @@ fn keys_may_have_several_columns_other_types_expressions_and_other_lookups() {
 }
 
 #[test]
-fn a_lookup_that_only_leads_to_another_is_joined_too() {
+fn a_lookup_that_is_only_used_by_another_join_is_joined_too() {
     let folder = tempfile::tempdir().unwrap();
     let output = schema(&[("id", DataType::Int64, false), ("end", DataType::Utf8, true)]);
-    let sql = "SELECT id, c.next AS end FROM input LEFT JOIN a ON text = a.code LEFT JOIN b ON a.next = b.code LEFT JOIN c ON b.next = c.code";
-    let chain =
+    let sql = "SELECT id, c.next AS end FROM input LEFT JOIN a ON text = a.code LEFT JOIN b ON \
+        a.next = b.code LEFT JOIN c ON b.next = c.code";
+    let tables =
         [("a", "code,next\nx,y\nv,w\n"), ("b", "code,next\ny,z\n"), ("c", "code,next\nz,found\n")];
-    let joined = chain
+    let joined = tables
         .iter()
         .fold(pipeline(sql), |p, (name, csv)| joining(p, folder.path(), name, &["code"], csv));
     let done = compile(&output, &joined)
@@ -474,7 +473,7 @@ fn a_lookup_that_only_leads_to_another_is_joined_too() {
 }
 
 #[test]
-fn a_numeric_looking_key_is_compared_as_what_the_record_says() {
+fn a_key_that_looks_numeric_is_compared_in_the_type_of_the_record() {
     let folder = tempfile::tempdir().unwrap();
     let output = schema(&[("id", DataType::Int64, false), ("name", DataType::Utf8, true)]);
     let rows =
@@ -517,12 +516,13 @@ fn a_key_that_cannot_be_computed_costs_its_record() {
 }
 
 #[test]
-fn names_with_blanks_signs_and_capitals_are_written_as_in_the_schema() {
+fn names_with_blanks_special_characters_and_capitals_are_written_as_in_the_schema() {
     let input =
         schema(&[("Cost Total $", DataType::Utf8, true), ("callId", DataType::Int64, false)]);
     let output =
         schema(&[("id", DataType::Int64, false), ("cost", DataType::Decimal128(12, 2), true)]);
-    let sql = "SELECT callId AS id, CAST(replace(\"Cost Total $\", ',', '') AS DECIMAL(12,2)) AS cost FROM input";
+    let sql = "SELECT callId AS id, CAST(replace(\"Cost Total $\", ',', '') AS DECIMAL(12,2)) AS \
+        cost FROM input";
     let plan = Plan::compile(
         input.clone(),
         output,
@@ -541,7 +541,7 @@ fn names_with_blanks_signs_and_capitals_are_written_as_in_the_schema() {
 }
 
 #[test]
-fn the_functions_that_pipelines_need_are_there() {
+fn the_functions_that_pipelines_need_are_available() {
     let input = schema(&[
         ("lat", DataType::Float64, false),
         ("at", micros(), false),
@@ -556,10 +556,16 @@ fn the_functions_that_pipelines_need_are_there() {
         ("slot", micros(), true),
         ("code", DataType::Utf8, true),
     ]);
-    let sql = "SELECT 2 * 3958.7613 * asin(sqrt(power(sin(radians(lat - 10) / 2), 2) + cos(radians(lat)) * cos(radians(10)) * 0)) AS distance,
-        EXTRACT(HOUR FROM at) AS hour, date_part('month', at) AS month, CASE WHEN lat < 0 THEN 'south' ELSE 'north' END AS class,
-        coalesce(trim(lower(NULLIF(city, 'NA'))), 'unknown') AS city, date_trunc('hour', at) AS slot,
-        substring(city, 1, 2) || '-' || length(city) || CASE WHEN city LIKE 'P%' AND regexp_like(city, 'a.i') THEN '!' ELSE '' END AS code FROM input";
+    let sql = "SELECT
+        2 * 3958.7613 * asin(sqrt(power(sin(radians(lat - 10) / 2), 2)
+            + cos(radians(lat)) * cos(radians(10)) * 0)) AS distance,
+        EXTRACT(HOUR FROM at) AS hour, date_part('month', at) AS month,
+        CASE WHEN lat < 0 THEN 'south' ELSE 'north' END AS class,
+        coalesce(trim(lower(NULLIF(city, 'NA'))), 'unknown') AS city,
+        date_trunc('hour', at) AS slot,
+        substring(city, 1, 2) || '-' || length(city) || CASE
+            WHEN city LIKE 'P%' AND regexp_like(city, 'a.i') THEN '!' ELSE '' END AS code
+        FROM input";
     let plan = Plan::compile(input.clone(), output.clone(), &pipeline(sql))
         .unwrap_or_else(|m| panic!("{m:#?}"));
     let at =
@@ -610,7 +616,7 @@ fn a_batch_of_another_schema_is_refused_as_a_whole() {
 }
 
 #[test]
-fn values_that_kernels_panic_on_cost_their_record() {
+fn values_that_make_a_kernel_panic_cost_their_record() {
     let input = schema(&[("at", micros(), false)]);
     let output = schema(&[("slot", micros(), true)]);
     let plan = Plan::compile(
@@ -628,7 +634,7 @@ fn values_that_kernels_panic_on_cost_their_record() {
 }
 
 #[test]
-fn wildcards_and_using_mean_what_they_mean_in_sql() {
+fn wildcards_and_using_work_as_in_sql() {
     let folder = tempfile::tempdir().unwrap();
     let output = schema(&[
         ("text", DataType::Utf8, true),
@@ -641,7 +647,8 @@ fn wildcards_and_using_mean_what_they_mean_in_sql() {
         "SELECT * FROM input i LEFT JOIN l USING (text) -- the key comes once",
         "SELECT i.*, l.name FROM input AS i LEFT OUTER JOIN l USING (text);",
         "SELECT * EXCEPT (code) FROM input LEFT JOIN (VALUES (1)) l USING (text)",
-        "SELECT input.* EXCLUDE (n), n, name FROM input /* no alias */ LEFT JOIN l ON l.text = input.text",
+        "SELECT input.* EXCLUDE (n), n, name FROM input /* no alias */ LEFT JOIN l ON l.text = \
+         input.text",
     ] {
         let joined = joining(pipeline(sql), folder.path(), "l", &["text"], "text,name\na,Ay\n");
         let joined = rejecting(joined, &[("third", "text IS NULL AND name IS NULL")]);
@@ -666,7 +673,7 @@ fn wildcards_and_using_mean_what_they_mean_in_sql() {
 }
 
 #[test]
-fn enums_arrays_and_records_pass_and_enums_compare_with_text() {
+fn enums_arrays_and_records_pass_through_and_enums_compare_with_text() {
     use arrow::array::{DictionaryArray, ListArray, StructArray};
     use arrow::datatypes::{Field, Fields, Int32Type};
     let kinds: DictionaryArray<Int32Type> = [Some("a"), Some("b"), None].into_iter().collect();
@@ -695,7 +702,8 @@ fn enums_arrays_and_records_pass_and_enums_compare_with_text() {
         ("name", DataType::Utf8, true),
     ]);
     let folder = tempfile::tempdir().unwrap();
-    let sql = "SELECT kind, kind AS text, tags, place, place['city'] AS city, name FROM input LEFT JOIN l ON kind = code";
+    let sql = "SELECT kind, kind AS text, tags, place, place['city'] AS city, name FROM input LEFT \
+        JOIN l ON kind = code";
     let joined = rejecting(
         joining(pipeline(sql), folder.path(), "l", &["code"], "code,name\na,Ay\n"),
         &[("b", "kind = 'b'")],

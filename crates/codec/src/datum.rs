@@ -1,0 +1,283 @@
+//! Reads the primitive values of an Avro datum. Every violation of the encoding is a fault that
+//! names the byte where it is.
+
+use crate::frame::fault;
+use std::fmt::Display;
+use weir_model::fault::Fault;
+
+/// A fault and the path of names to it, innermost first. Boxed, so that a result is one word.
+pub(crate) type InvalidDatum = Box<Violation>;
+
+/// See [`InvalidDatum`].
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) fault: Fault,
+    pub(crate) path: Vec<String>,
+}
+
+#[cold]
+pub(crate) fn violation(reason: &str, detail: impl Into<String>) -> InvalidDatum {
+    Box::new(Violation { fault: fault(reason, detail), path: Vec::new() })
+}
+
+/// A position in a datum.
+pub(crate) struct Cursor<'a> {
+    value: &'a [u8],
+    /// The next byte to read.
+    position: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// Starts at byte `start` of `value`.
+    pub(crate) fn new(value: &'a [u8], start: usize) -> Cursor<'a> {
+        Cursor { value, position: start }
+    }
+
+    /// The next byte to read, counted from the start of the value.
+    #[inline]
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    #[inline]
+    pub(crate) fn bytes_left(&self) -> usize {
+        self.value.len() - self.position
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self, size: usize, what: &str) -> Result<&'a [u8], InvalidDatum> {
+        match self.value[self.position..].get(..size) {
+            Some(bytes) => {
+                self.position += size;
+                Ok(bytes)
+            }
+            None => Err(self.truncated(what, size)),
+        }
+    }
+
+    #[cold]
+    fn truncated(&self, what: &str, size: usize) -> InvalidDatum {
+        violation(
+            "truncated",
+            format!(
+                "{what} of {} bytes at byte {} exceeds the {} bytes left",
+                grouped(size),
+                self.position,
+                self.bytes_left()
+            ),
+        )
+    }
+
+    /// A zigzag-encoded number; most take one byte.
+    #[inline]
+    pub(crate) fn long(&mut self) -> Result<i64, InvalidDatum> {
+        match self.value.get(self.position) {
+            Some(&byte) if byte < 0x80 => {
+                self.position += 1;
+                Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1))
+            }
+            _ => self.varint(10),
+        }
+    }
+
+    fn varint(&mut self, max_bytes: usize) -> Result<i64, InvalidDatum> {
+        let start = self.position;
+        let mut number = 0u64;
+        for (index, &byte) in self.value[start..].iter().take(max_bytes).enumerate() {
+            if index == 9 && byte > 1 {
+                return Err(violation(
+                    "bad_varint",
+                    format!("the number at byte {start} does not fit 64 bits"),
+                ));
+            }
+            number |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                self.position = start + index + 1;
+                return Ok((number >> 1) as i64 ^ -((number & 1) as i64));
+            }
+        }
+        match self.bytes_left() < max_bytes {
+            true => Err(violation(
+                "truncated",
+                format!("the number at byte {start} is cut off after {} bytes", self.bytes_left()),
+            )),
+            false => Err(violation(
+                "bad_varint",
+                format!("the number at byte {start} is longer than {max_bytes} bytes"),
+            )),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn int(&mut self) -> Result<(), InvalidDatum> {
+        let start = self.position;
+        let number = match self.value.get(start) {
+            Some(&byte) if byte < 0x80 => {
+                self.position += 1;
+                return Ok(());
+            }
+            _ => self.varint(5)?,
+        };
+        match i32::try_from(number) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(violation(
+                "bad_varint",
+                format!("the number {number} at byte {start} does not fit an int of 32 bits"),
+            )),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn boolean(&mut self) -> Result<(), InvalidDatum> {
+        let start = self.position;
+        match self.take(1, "boolean")? {
+            [0 | 1] => Ok(()),
+            other => Err(violation(
+                "bad_boolean",
+                format!("the boolean at byte {start} is 0x{:02x}, neither 0 nor 1", other[0]),
+            )),
+        }
+    }
+
+    /// A length and this many bytes.
+    #[inline]
+    pub(crate) fn length_prefixed(&mut self, what: &str) -> Result<&'a [u8], InvalidDatum> {
+        let start = self.position;
+        let length = self.long()?;
+        match usize::try_from(length) {
+            Ok(size) if size <= self.bytes_left() => {
+                let bytes = &self.value[self.position..self.position + size];
+                self.position += size;
+                Ok(bytes)
+            }
+            Ok(size) => Err(violation(
+                "truncated",
+                format!(
+                    "{what} length {} at byte {start} exceeds the {} bytes left",
+                    grouped(size),
+                    self.bytes_left()
+                ),
+            )),
+            Err(_) => Err(violation(
+                "bad_length",
+                format!("{what} length {length} at byte {start} is negative"),
+            )),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn text(&mut self) -> Result<&'a str, InvalidDatum> {
+        let start = self.position;
+        let bytes = self.length_prefixed("string")?;
+        std::str::from_utf8(bytes).map_err(|error| {
+            let at = self.position - bytes.len() + error.valid_up_to();
+            violation(
+                "invalid_utf8",
+                format!(
+                    "the string at byte {start} is not UTF-8: byte 0x{:02x} at byte {at}",
+                    self.value[at]
+                ),
+            )
+        })
+    }
+
+    #[inline]
+    pub(crate) fn uuid(&mut self) -> Result<(), InvalidDatum> {
+        let start = self.position;
+        match is_uuid(self.text()?) {
+            true => Ok(()),
+            false => Err(violation(
+                "invalid_uuid",
+                format!("the string at byte {start} is not a UUID of 36 characters"),
+            )),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn decimal(
+        &mut self,
+        limit: i128,
+        fixed: Option<usize>,
+    ) -> Result<(), InvalidDatum> {
+        let start = self.position;
+        let bytes = match fixed {
+            Some(size) => self.take(size, "decimal")?,
+            None => self.length_prefixed("decimal")?,
+        };
+        if bytes.is_empty() {
+            return Err(violation(
+                "bad_decimal",
+                format!("the decimal at byte {start} is 0 bytes long"),
+            ));
+        }
+        match unscaled(bytes) {
+            Some(value) if -limit < value && value < limit => Ok(()),
+            _ => Err(violation(
+                "bad_decimal",
+                format!("the decimal at byte {start} has more digits than its type holds"),
+            )),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn symbol(&mut self, num_symbols: i64) -> Result<(), InvalidDatum> {
+        let start = self.position;
+        let number = self.long()?;
+        match (0..num_symbols).contains(&number) {
+            true => Ok(()),
+            false => Err(violation(
+                "bad_enum",
+                format!("symbol {number} at byte {start} of an enum of {num_symbols} symbols"),
+            )),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn branch(&mut self, num_branches: i64) -> Result<i64, InvalidDatum> {
+        let start = self.position;
+        let branch = self.long()?;
+        match (0..num_branches).contains(&branch) {
+            true => Ok(branch),
+            false => Err(violation(
+                "bad_union_branch",
+                format!("union branch {branch} at byte {start}; the schema has {num_branches}"),
+            )),
+        }
+    }
+}
+
+/// Big-endian two's complement; `None` when the value needs more than 16 bytes.
+pub(crate) fn unscaled(bytes: &[u8]) -> Option<i128> {
+    let negative = bytes.first()? & 0x80 != 0;
+    let sign = if negative { 0xff } else { 0 };
+    let (head, tail) = bytes.split_at(bytes.len().saturating_sub(16));
+    if head.iter().any(|b| *b != sign) {
+        return None;
+    }
+    let mut wide = [sign; 16];
+    wide[16 - tail.len()..].copy_from_slice(tail);
+    let value = i128::from_be_bytes(wide);
+    (head.is_empty() || (value < 0) == negative).then_some(value)
+}
+
+/// Whether a text is a UUID as all Avro implementations write it: 8-4-4-4-12 hexadecimal digits.
+pub(crate) fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// Digits in groups of three: 2147483000 as 2,147,483,000.
+pub(crate) fn grouped(number: impl Display) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

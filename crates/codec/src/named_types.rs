@@ -1,0 +1,192 @@
+//! From apache-avro's schema to [`AvroType`]: names of types are replaced by the types, within
+//! limits.
+
+use crate::avro_type::{AvroType, Field, Symbols};
+use crate::error::Error;
+use apache_avro::Schema as Avro;
+use apache_avro::schema::{DecimalSchema, InnerDecimalSchema, Name, RecordSchema, UuidSchema};
+use arrow::datatypes::TimeUnit;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Most types of a resolved schema; a schema with a few names can unfold to astronomical size.
+const MAX_NODES: usize = 4096;
+/// Most levels of nesting.
+const MAX_DEPTH: usize = 32;
+/// Longest path of a field, in bytes.
+const MAX_PATH_BYTES: usize = 4096;
+/// Most bytes of one `fixed`.
+const MAX_FIXED: usize = 1 << 20;
+
+/// The fields of `record`. Refuses types that are recursive, nested too deeply or too large.
+pub(crate) fn resolve_fields(record: &RecordSchema) -> Result<Vec<Field>, Error> {
+    let mut resolver = Resolver { names: HashMap::new(), enclosing: Vec::new(), num_nodes: 0 };
+    resolver.collect_names(&Avro::Record(record.clone()));
+    resolver.record(record, "")
+}
+
+struct Resolver {
+    names: HashMap<Name, Avro>,
+    /// The record types that enclose the one being resolved.
+    enclosing: Vec<Name>,
+    num_nodes: usize,
+}
+
+impl Resolver {
+    /// Collects the named types, wherever they are defined.
+    fn collect_names(&mut self, schema: &Avro) {
+        if let (Some(name), false) = (schema.name(), matches!(schema, Avro::Ref { .. })) {
+            self.names.insert(name.clone(), schema.clone());
+        }
+        match schema {
+            Avro::Record(record) => {
+                record.fields.iter().for_each(|f| self.collect_names(&f.schema))
+            }
+            Avro::Union(union) => union.variants().iter().for_each(|s| self.collect_names(s)),
+            Avro::Array(array) => self.collect_names(&array.items),
+            Avro::Map(map) => self.collect_names(&map.types),
+            _ => {}
+        }
+    }
+
+    /// The fields of `record`; `path` is its own path, for errors.
+    fn record(&mut self, record: &RecordSchema, path: &str) -> Result<Vec<Field>, Error> {
+        if self.enclosing.contains(&record.name) {
+            return Err(Error::schema(format!(
+                "field `{path}`: the type {} contains itself; recursive types are not supported",
+                record.name.name()
+            )));
+        }
+        self.enclosing.push(record.name.clone());
+        let fields = record.fields.iter().map(|field| {
+            let path =
+                if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
+            let avro_type = self.avro_type(&field.schema, &path)?;
+            Ok(Field {
+                name: field.name.clone(),
+                aliases: field.aliases.clone(),
+                avro_type,
+                default: field.default.clone(),
+            })
+        });
+        let fields = fields.collect();
+        self.enclosing.pop();
+        fields
+    }
+
+    fn avro_type(&mut self, schema: &Avro, path: &str) -> Result<AvroType, Error> {
+        self.num_nodes += 1;
+        if self.num_nodes > MAX_NODES {
+            return Err(Error::schema(format!(
+                "field `{path}`: the schema has more than {MAX_NODES} types"
+            )));
+        }
+        if self.enclosing.len() > MAX_DEPTH || path.len() > MAX_PATH_BYTES {
+            return Err(Error::schema(format!(
+                "field `{path}`: the schema is nested deeper than {MAX_DEPTH} levels"
+            )));
+        }
+        Ok(match schema {
+            Avro::Ref { name } => {
+                let known = self.names.get(name).cloned();
+                let known = known.ok_or_else(|| {
+                    Error::schema(format!(
+                        "field `{path}`: the type {} is not defined",
+                        name.fullname(None)
+                    ))
+                })?;
+                self.avro_type(&known, path)?
+            }
+            Avro::Record(record) => AvroType::Record(self.record(record, path)?),
+            Avro::Union(union) => AvroType::Union(
+                union
+                    .variants()
+                    .iter()
+                    .map(|s| self.avro_type(s, path))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Avro::Array(array) => {
+                AvroType::Array(Box::new(self.nested(&array.items, &format!("{path}[]"))?))
+            }
+            Avro::Map(map) => {
+                AvroType::Map(Box::new(self.nested(&map.types, &format!("{path}{{}}"))?))
+            }
+            plain => self.plain(plain, path)?,
+        })
+    }
+
+    /// The type of array items or map values. Arrays and maps have no names, so their levels are
+    /// counted by the marks in the path.
+    fn nested(&mut self, schema: &Avro, path: &str) -> Result<AvroType, Error> {
+        let levels = path.matches(['[', '{']).count() + self.enclosing.len();
+        if levels > MAX_DEPTH {
+            return Err(Error::schema(format!(
+                "field `{path}`: the schema is nested deeper than {MAX_DEPTH} levels"
+            )));
+        }
+        self.avro_type(schema, path)
+    }
+
+    fn plain(&self, schema: &Avro, path: &str) -> Result<AvroType, Error> {
+        let timestamp = |unit, utc| AvroType::Timestamp { unit, utc };
+        Ok(match schema {
+            Avro::Null => AvroType::Null,
+            Avro::Boolean => AvroType::Boolean,
+            Avro::Int => AvroType::Int,
+            Avro::Long => AvroType::Long,
+            Avro::Float => AvroType::Float,
+            Avro::Double => AvroType::Double,
+            Avro::Bytes => AvroType::Bytes,
+            Avro::String => AvroType::String,
+            Avro::Date => AvroType::Date,
+            Avro::TimeMillis => AvroType::TimeMillis,
+            Avro::TimeMicros => AvroType::TimeMicros,
+            Avro::TimestampMillis => timestamp(TimeUnit::Millisecond, true),
+            Avro::TimestampMicros => timestamp(TimeUnit::Microsecond, true),
+            Avro::TimestampNanos => timestamp(TimeUnit::Nanosecond, true),
+            Avro::LocalTimestampMillis => timestamp(TimeUnit::Millisecond, false),
+            Avro::LocalTimestampMicros => timestamp(TimeUnit::Microsecond, false),
+            Avro::LocalTimestampNanos => timestamp(TimeUnit::Nanosecond, false),
+            Avro::Uuid(UuidSchema::String) => AvroType::Uuid { fixed: false },
+            Avro::Uuid(UuidSchema::Fixed(_)) => AvroType::Uuid { fixed: true },
+            Avro::Uuid(UuidSchema::Bytes) => {
+                AvroType::Unsupported { name: "uuid in bytes", fixed: None }
+            }
+            Avro::BigDecimal => AvroType::Unsupported { name: "big-decimal", fixed: None },
+            Avro::Duration(fixed) => {
+                AvroType::Unsupported { name: "duration", fixed: Some(fixed.size) }
+            }
+            Avro::Fixed(fixed) => AvroType::Fixed(size(fixed.size, path)?),
+            Avro::Decimal(decimal) => decimal_type(decimal, path)?,
+            Avro::Enum(symbols) => AvroType::Enum(Arc::new(Symbols {
+                list: symbols.symbols.clone(),
+                default: symbols.default.clone(),
+            })),
+            Avro::Ref { .. } | Avro::Record(_) | Avro::Union(_) | Avro::Array(_) | Avro::Map(_) => {
+                return Err(Error::schema(format!("field `{path}`: not a plain type")));
+            }
+        })
+    }
+}
+
+fn decimal_type(decimal: &DecimalSchema, path: &str) -> Result<AvroType, Error> {
+    let fixed = match &decimal.inner {
+        InnerDecimalSchema::Bytes => None,
+        InnerDecimalSchema::Fixed(fixed) => Some(size(fixed.size, path)?),
+    };
+    let precision =
+        u8::try_from(decimal.precision).ok().filter(|precision| (1..=38).contains(precision));
+    Ok(match (precision, i8::try_from(decimal.scale).ok()) {
+        (Some(precision), Some(scale)) => AvroType::Decimal { precision, scale, fixed },
+        _ => AvroType::Unsupported { name: "decimal of more than 38 digits", fixed },
+    })
+}
+
+fn size(size: usize, path: &str) -> Result<usize, Error> {
+    if size == 0 || size > MAX_FIXED {
+        return Err(Error::schema(format!(
+            "field `{path}`: a fixed of {size} bytes; it must be between 1 and {MAX_FIXED}"
+        )));
+    }
+    Ok(size)
+}

@@ -1,0 +1,135 @@
+//! What may not occur inside an expression, a list of SELECT items or FROM: subqueries, aggregates,
+//! window functions, and functions that do not only depend on the record.
+
+use crate::messages::{ONE_RECORD, did_you_mean, excerpt};
+use datafusion_expr::planner::ContextProvider;
+use datafusion_sql::sqlparser::ast::{Expr, Function, FunctionArguments, Query, Visit, Visitor};
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use weir_model::mistake::Mistake;
+
+/// Functions that need more than one record. The catalog does not have them; they are listed so
+/// that the message says more than that there is no such function.
+const AGGREGATES_AND_WINDOWS: [&str; 34] = [
+    "approx_distinct",
+    "array_agg",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "cume_dist",
+    "dense_rank",
+    "every",
+    "first_value",
+    "grouping",
+    "lag",
+    "last_value",
+    "lead",
+    "listagg",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "mode",
+    "nth_value",
+    "ntile",
+    "percent_rank",
+    "percentile_cont",
+    "rank",
+    "row_number",
+    "stddev",
+    "string_agg",
+    "sum",
+    "var_pop",
+    "variance",
+];
+
+/// Everything in `part` that is refused, as mistakes of `key`.
+pub(crate) fn check<V: Visit>(key: &str, part: &V, catalog: &impl ContextProvider) -> Vec<Mistake> {
+    let mut inspector = Inspector { catalog, mistakes: Vec::new() };
+    let ControlFlow::Continue(()) = part.visit(&mut inspector);
+    inspector.mistakes.dedup();
+    inspector.mistakes.into_iter().map(|mistake| Mistake { key: key.into(), ..mistake }).collect()
+}
+
+struct Inspector<'a, C> {
+    catalog: &'a C,
+    mistakes: Vec<Mistake>,
+}
+
+impl<C: ContextProvider> Visitor for Inspector<'_, C> {
+    type Break = Infallible;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
+        self.refuse(format!("the subquery `({})` is not supported", excerpt(query)), ONE_RECORD);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let name = function.name.to_string().to_lowercase();
+        if has_modifiers(function) {
+            self.refuse(format!("`{}` has more than arguments", excerpt(function)), ONE_RECORD);
+        } else if function.over.is_some() {
+            self.refuse(format!("the window function `{name}` is not supported"), ONE_RECORD);
+        } else if AGGREGATES_AND_WINDOWS.contains(&name.as_str()) {
+            let hint = match name.as_str() {
+                "max" => "the larger of several values of one record is greatest(a, b)",
+                "min" => "the smaller of several values of one record is least(a, b)",
+                _ => ONE_RECORD,
+            };
+            self.refuse(format!("the aggregate `{name}` is not supported"), hint);
+        } else {
+            self.check_function(&function.name.to_string());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl<C: ContextProvider> Inspector<'_, C> {
+    fn refuse(&mut self, what: String, hint: &str) {
+        self.mistakes.push(Mistake::new("", what).hint(hint));
+    }
+
+    fn check_function(&mut self, name: &str) {
+        use datafusion_expr::Volatility::Immutable;
+        let Some(function) = self.catalog.get_function_meta(&name.to_lowercase()) else {
+            let known = self.catalog.udf_names();
+            let suggestion = did_you_mean(name, known.iter().map(String::as_str));
+            return self
+                .mistakes
+                .push(Mistake::new("", format!("no function `{name}`{suggestion}")));
+        };
+        // A record that is processed again after a crash must give the same result.
+        if function.signature().volatility != Immutable && function.name() != "now" {
+            let hint = match function.name() {
+                "current_date" => "CAST(now() AS DATE)",
+                "current_time" => "CAST(now() AS TIME)",
+                _ => "now() is the only available function that depends on more than the record",
+            };
+            self.mistakes.push(
+                Mistake::new("", format!("the function `{name}` is not supported")).hint(hint),
+            );
+        }
+    }
+}
+
+/// DISTINCT, FILTER, WITHIN GROUP and the like, which planners ignore for scalar functions.
+fn has_modifiers(function: &Function) -> bool {
+    let in_list = match &function.args {
+        FunctionArguments::List(list) => {
+            list.duplicate_treatment.is_some() || !list.clauses.is_empty()
+        }
+        FunctionArguments::Subquery(_) | FunctionArguments::None => false,
+    };
+    let aggregate =
+        AGGREGATES_AND_WINDOWS.contains(&function.name.to_string().to_lowercase().as_str());
+    !aggregate
+        && (in_list
+            || function.filter.is_some()
+            || function.null_treatment.is_some()
+            || !function.within_group.is_empty())
+}
