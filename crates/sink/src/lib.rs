@@ -3,7 +3,8 @@
 //! The promise: every record of the output topic is in the target exactly once, or in the target's
 //! dead letters with its original bytes. Rows, dead letters, position and counters are one
 //! transaction of the target; it begins with a compare-and-set on fence and position, so a sink
-//! that was replaced writes nothing; and only a confirmed commit counts (`tests/sink/warehouse.rs`).
+//! that was replaced writes nothing; and only a confirmed commit counts
+//! (`tests/sink/warehouse.rs`).
 //!
 //! `pipeline.rs` is the path of a batch on one screen; the targets are the crate weir-store.
 

@@ -231,8 +231,8 @@ pub(crate) fn check_order(
     Ok(())
 }
 
-/// Ranges of consecutive records of one partition. Records of a partition come in long runs, so that
-/// counting by runs is cheap.
+/// Ranges of consecutive records of one partition. Records of a partition come in long runs, so
+/// that counting by runs is cheap.
 fn runs(records: &Records) -> impl Iterator<Item = std::ops::Range<usize>> {
     let partitions = records.partitions();
     let mut start = 0;

@@ -1,5 +1,5 @@
-//! The path of a batch: records → Arrow → the target's form → one transaction of the target with the
-//! positions.
+//! The path of a batch: records → Arrow → the target's form → one transaction of the target with
+//! the positions.
 //!
 //! A transaction is filled part by part, until the target says that it is full or the linger is
 //! over, so that memory does not grow with the transaction. While one is being written, the next is

@@ -1,5 +1,5 @@
-//! A worker: one thread, one member of the sink's consumer group, and the loop of the protocol. What
-//! is owned, and where reading goes on, is decided by [`weir_model::protocol`].
+//! A worker: one thread, one member of the sink's consumer group, and the loop of the protocol.
+//! What is owned, and where reading goes on, is decided by [`weir_model::protocol`].
 
 use crate::Error;
 use crate::dependency_health::DependencyHealth;

@@ -1,12 +1,12 @@
-//! What can go wrong with a target, whatever its kind.
+//! Errors of targets, independent of the kind.
 
 use std::error::Error as StdError;
 use std::fmt;
 use weir_model::fault::Class;
 
-/// A failure of a target: its class decides what happens next, its source says what happened.
-/// Nothing was committed. (A lost answer to a commit is not an error but
-/// [`weir_model::protocol::Outcome::Unknown`].) Never holds a password.
+/// A failure of a target. Its class decides what happens next; its source is the cause. Nothing was
+/// committed. (A lost answer to a commit is [`weir_model::protocol::Outcome::Unknown`] and not an
+/// error.) Never contains a password.
 #[derive(Debug)]
 pub struct Error {
     class: Class,
@@ -19,13 +19,13 @@ impl Error {
         Error { class, source: source.into() }
     }
 
-    /// Who has to act, and with it what happens next.
+    /// Who has to act, and therefore what happens next.
     pub fn class(&self) -> Class {
         self.class
     }
 }
 
-/// The text of the source: this type adds nothing to it.
+/// The text of the source, with nothing added.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.source.fmt(f)

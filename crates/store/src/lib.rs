@@ -1,11 +1,12 @@
-//! The targets of a sink: where rows, dead letters and positions are kept together.
+//! The targets of a sink, which store rows, dead letters and positions together.
 //!
-//! [`target`] is the write side (what a sink does), [`reader`] the read side (what the audit, `weir
-//! skip` and `weir dead` ask). Each kind of target is one module behind both; nothing outside knows
-//! a kind by its name. The promises that every kind keeps are the shared suite
-//! `crates/sink/tests/sink/suite.rs`.
+//! [`target`] is the write side, used by the sink; [`reader`] is the read side, used by the audit
+//! and by commands such as `weir skip` and `weir dead`. Each kind of target is one module that
+//! implements both, and one line in `kinds.rs`; no other code names a kind. The shared test suite
+//! `crates/sink/tests/sink/suite.rs` proves the promises of every kind.
 
 mod error;
+mod kinds;
 pub mod postgres;
 pub mod reader;
 pub mod target;

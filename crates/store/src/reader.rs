@@ -1,7 +1,7 @@
 //! The read side of a target: what the audit and the operator's commands ask, whatever the target
 //! is.
 
-use crate::{Error, postgres};
+use crate::{Error, kinds};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::Header;
 use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{self, Pipeline, Sink};
+use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
 /// Opens the target of a sink for reading. Connects on first use only.
@@ -18,20 +18,12 @@ use weir_model::protocol::{CommittedPosition, Offset, Partition};
 /// # Errors
 /// The target's configuration cannot be used.
 pub fn open(pipeline: &Pipeline, sink: &Sink) -> Result<Arc<dyn TargetReader>, Error> {
-    Ok(match &sink.target {
-        pipeline::Target::Postgres(table) => {
-            Arc::new(postgres::Reader::new(pipeline, &sink.name, table)?)
-        }
-    })
+    kinds::of(sink).reader(pipeline)
 }
 
 /// The mistakes of a sink that show without its target.
 pub fn check_offline(sink: &Sink, schema: &SchemaRef) -> Vec<Mistake> {
-    match &sink.target {
-        pipeline::Target::Postgres(table) => {
-            postgres::TableCheck::foresee(&sink.name, table, schema)
-        }
-    }
+    kinds::of(sink).check_offline(schema)
 }
 
 /// A sink's target, for reading. The one thing that it changes is a position that an operator moves

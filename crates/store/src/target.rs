@@ -1,11 +1,11 @@
-//! The write side of a target: what a sink needs, whatever the target is.
+//! The write side of a target: what a sink needs, independent of the kind.
 //!
-//! A database commits everything in one transaction. A store of files names the boundaries of each
+//! A database commits everything in one transaction. A file store records the boundaries of each
 //! file before it writes the file, and refuses names that exist. A document store uses ids that
-//! make a repeated write a no-op. In all of them [`Target::acquire`] fences a predecessor before it
-//! reads the position, and [`Transaction::commit`] reports whether the batch is durable.
+//! make a repeated write a no-op. In all of them, [`Target::acquire`] fences a predecessor before
+//! it reads the position, and [`Transaction::commit`] reports whether the batch is durable.
 
-use crate::{Error, postgres};
+use crate::{Error, kinds};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{self, Pipeline, Sink};
+use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::protocol::{Claim, CommittedPosition, Offset, Outcome, Partition};
 
 /// Opens the target of a sink. `schema` is the output schema in Arrow's types, `cluster` the id of
@@ -27,11 +27,7 @@ pub fn open(
     schema: SchemaRef,
     cluster: &str,
 ) -> Result<Arc<dyn Target>, Error> {
-    Ok(match &sink.target {
-        pipeline::Target::Postgres(table) => {
-            Arc::new(postgres::Postgres::new(pipeline, &sink.name, table, schema, cluster)?)
-        }
-    })
+    kinds::of(sink).target(pipeline, schema, cluster)
 }
 
 /// A target, shared by all workers of a sink.
@@ -40,29 +36,29 @@ pub trait Target: Send + Sync + 'static {
     /// The name of the dependency in `/ready`, in logs and in metrics.
     fn kind(&self) -> &'static str;
 
-    /// Creates what is missing and returns every mistake. Called once, before the first write.
+    /// Creates what is missing, or returns all mistakes. Called once, before the first write.
     ///
     /// # Errors
-    /// The target cannot be asked.
+    /// The target is unavailable.
     async fn prepare(&self) -> Result<Vec<Mistake>, Error>;
 
-    /// Checks again after the target refused a write permanently. Creates nothing: an empty
-    /// replacement must not take the place of what was there before.
+    /// Checks the target again after it refused a write permanently. Creates nothing: a table that
+    /// disappeared must not be replaced by an empty one.
     ///
     /// # Errors
-    /// The target cannot be asked.
+    /// The target is unavailable.
     async fn inspect(&self) -> Result<Vec<Mistake>, Error>;
 
-    /// Asks for an answer, for `/ready`.
+    /// Checks that the target answers, for `/ready`.
     ///
     /// # Errors
-    /// There is no answer.
+    /// It does not.
     async fn ping(&self) -> Result<(), Error>;
 
     /// Fences each partition against its predecessor, and only then reads its position.
     ///
     /// # Errors
-    /// Nothing is known; ask again.
+    /// The positions are unknown; retry.
     async fn acquire(&self, partitions: &[Partition]) -> Result<Vec<CommittedPosition>, Error>;
 
     /// An empty transaction, to be filled part by part. No IO.
@@ -72,30 +68,30 @@ pub trait Target: Send + Sync + 'static {
     fn begin(&self) -> Result<Box<dyn Transaction>, Error>;
 }
 
-/// A transaction that is being filled. How large it gets is the target's decision.
+/// A transaction that is being filled. The target decides how large it gets.
 #[async_trait]
 pub trait Transaction: Send + Sync {
-    /// Encodes a part into the target's form, on the caller's thread. A target that can still
-    /// refuse a row when it writes keeps what a dead letter needs; one that cannot drops it here, so
-    /// that memory does not grow with the transaction.
+    /// Encodes a part into the target's form, on the caller's thread. A target that may still
+    /// refuse rows at the commit keeps the part's records. One that cannot drops them here, so that
+    /// memory does not grow with the transaction.
     ///
     /// # Errors
     /// The part does not have the output schema.
     fn add(&mut self, part: Part) -> Result<(), Error>;
 
-    /// How much more the transaction takes; `None` when it is full.
+    /// How much more the transaction accepts; `None` when it is full.
     fn room(&self) -> Option<Room>;
 
-    /// Makes rows, dead letters, positions and counters durable together, provided that the claims
-    /// hold. The claims count every row as written; rows that the target refuses are counted as
-    /// dead in what is committed and returned.
+    /// Makes rows, dead letters, positions and counters durable together if the claims hold.
+    /// `claims` count every row as written; those that are committed and returned count the rows
+    /// that the target refused as dead.
     ///
     /// # Errors
     /// Nothing was written.
     async fn commit(&mut self, claims: Vec<Claim>) -> Result<Written, Error>;
 }
 
-/// What a transaction still takes.
+/// What a transaction still accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Records.
@@ -104,7 +100,7 @@ pub struct Room {
     pub bytes: usize,
 }
 
-/// Decoded records on their way into a transaction.
+/// Decoded records, to be added to a transaction.
 pub struct Part {
     /// Rows of exactly the output schema.
     pub rows: RecordBatch,
@@ -112,7 +108,7 @@ pub struct Part {
     pub records: Box<dyn SourceRecords>,
     /// Records that could not be decoded.
     pub dead_letters: Vec<DeadLetter>,
-    /// Records and bytes of values that the part was made of.
+    /// The number of records in the part, and the bytes of their values.
     pub size: Room,
 }
 
@@ -128,15 +124,15 @@ pub trait SourceRecords: Send + Sync {
     fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter;
 }
 
-/// The result of a write.
+/// The result of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Only [`Outcome::Committed`] makes the rest true.
+    /// The other fields are valid only with [`Outcome::Committed`].
     pub outcome: Outcome,
     /// The claims with the counters that were committed: refused rows are dead, not written.
     pub claims: Vec<Claim>,
-    /// The reasons of the rows that the target refused; they are dead letters now.
+    /// The reasons of the rows that the target refused and stored as dead letters.
     pub refused: Vec<String>,
-    /// Bytes that were sent.
+    /// The number of bytes sent.
     pub bytes: usize,
 }

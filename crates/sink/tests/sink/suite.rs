@@ -1,5 +1,5 @@
-//! What every kind of target promises. A new kind implements [`TestTarget`] and gets a module at the
-//! end.
+//! What every kind of target promises. A new kind implements [`TestTarget`] and gets a module at
+//! the end.
 
 use crate::world::World;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};

@@ -1,5 +1,4 @@
-//! Losses that an operator accepted: the position row moves and the act goes on record in one
-//! transaction, or neither happens.
+//! Losses that an operator accepted: one transaction moves the position row and records the loss.
 
 use crate::postgres::positions::{PositionKey, prepared};
 use crate::postgres::{Error, Store};
@@ -8,12 +7,12 @@ use tokio_postgres::Row;
 use weir_model::accepted_loss::{AcceptedLoss, Skip};
 
 impl Store {
-    /// Moves the position and records the act. `false`: somebody else took the partition since, and
-    /// nothing was changed.
+    /// Moves the position and records the loss. `false`: another writer has taken the partition
+    /// over in the meantime, and nothing was changed.
     ///
     /// # Errors
-    /// When the server cannot be reached or the role may not write. An answer to COMMIT that is
-    /// lost leaves it open whether it happened; the position row tells.
+    /// The server cannot be reached, or the role lacks privileges. If the answer to COMMIT is lost,
+    /// the position row shows whether the position was moved.
     pub async fn accept(
         &self,
         position_key: &PositionKey,
@@ -50,7 +49,7 @@ impl Store {
     /// All losses that were accepted for a sink, oldest first.
     ///
     /// # Errors
-    /// When the server cannot be reached or the role may not read.
+    /// The server cannot be reached, or the role lacks SELECT.
     pub async fn accepted_losses(
         &self,
         pipeline: &str,
@@ -82,10 +81,13 @@ fn accepted_loss(row: &Row) -> Result<AcceptedLoss, tokio_postgres::Error> {
     })
 }
 
-const MOVE: &str = "UPDATE weir.positions SET next_offset = $7, last_source = $8, updated_at = now() \
-     WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 AND fence = $5 AND next_offset = $6";
+const MOVE: &str = "UPDATE weir.positions \
+     SET next_offset = $7, last_source = $8, updated_at = now() \
+     WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 \
+     AND fence = $5 AND next_offset = $6";
 
-const RECORD: &str = "INSERT INTO weir.accepted_losses (pipeline, sink, topic, partition, from_offset, to_offset, records, reason) \
+const RECORD: &str = "INSERT INTO weir.accepted_losses \
+     (pipeline, sink, topic, partition, from_offset, to_offset, records, reason) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
 const LIST: &str = "SELECT sink, topic, partition, from_offset, to_offset, records, reason, \

@@ -1,11 +1,11 @@
-//! What the database says about the table that a sink shall fill.
+//! The catalog's entries about the table that a sink fills, and about the role that fills it.
 
-use crate::postgres::kind::PgType;
+use crate::postgres::column_type::PgType;
 use crate::postgres::{Error, Store};
 use deadpool_postgres::Transaction;
 use tokio_postgres::{IsolationLevel, Row};
 
-/// Everything about a table that matters to a sink.
+/// The properties of a table that matter to a sink.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     /// `pg_class.relkind`: r table, p partitioned table, v view …
@@ -16,7 +16,7 @@ pub(crate) struct Table {
     pub(crate) insert: bool,
     /// The role may SELECT and UPDATE.
     pub(crate) update: bool,
-    /// Row level security applies to the role; COPY does not work then.
+    /// Row-level security applies to the role; then COPY does not work.
     pub(crate) row_security: bool,
     pub(crate) columns: Vec<TableColumn>,
     /// Columns of each unique index that ON CONFLICT can use, sorted.
@@ -28,13 +28,13 @@ pub(crate) struct TableColumn {
     pub(crate) name: String,
     pub(crate) kind: PgType,
     pub(crate) not_null: bool,
-    /// A value appears when none is given: default, identity.
+    /// The table supplies a value when none is given: default, identity.
     pub(crate) filled: bool,
-    /// GENERATED ALWAYS AS (…): refuses values.
+    /// GENERATED ALWAYS AS (…): does not accept values.
     pub(crate) generated: bool,
 }
 
-/// What the role may do where the table is to be.
+/// The privileges of the role in the schema of the table.
 #[derive(Debug, Clone)]
 pub(crate) struct Privileges {
     pub(crate) role: String,
@@ -46,36 +46,38 @@ pub(crate) struct Privileges {
     /// weir's own tables exist.
     pub(crate) prepared: bool,
     /// The role may use them.
-    pub(crate) position_key: bool,
+    pub(crate) own_tables: bool,
 }
 
 impl Store {
-    /// The rights of the role in `schema`, and the table in it when there is one: both as of one
-    /// moment, because a sink that starts at the same time may be making them.
+    /// The privileges of the role in `schema`, and the table in it, if it exists. Both are read
+    /// from one snapshot, because another sink that starts at the same time may be creating them.
     pub(crate) async fn table_and_privileges(
         &self,
         schema: &str,
         table: &str,
     ) -> Result<(Privileges, Option<Table>), Error> {
         let mut client = self.client().await?;
-        let look = async {
+        let read = async {
             let snapshot = client
                 .build_transaction()
                 .isolation_level(IsolationLevel::RepeatableRead)
                 .read_only(true)
                 .start()
                 .await?;
-            Ok((rights(&snapshot, schema).await?, find(&snapshot, schema, table).await?))
+            let privileges = privileges(&snapshot, schema).await?;
+            Ok((privileges, find_table(&snapshot, schema, table).await?))
         };
-        look.await.map_err(|e| self.error(e))
+        read.await.map_err(|e| self.error(e))
     }
 
-    /// The type that `text` names, `None` when there is none.
+    /// The type that `text` names; `None` if PostgreSQL does not have it.
     pub(crate) async fn named_type(&self, text: &str) -> Result<Option<PgType>, Error> {
         let client = self.client().await?;
         match client.query_opt(NAMED_TYPE, &[&text]).await {
             Ok(row) => row.map(|r| named(&r, text)).transpose().map_err(|e| self.error(e)),
-            // Servers before version 16 raise an error for what is not even the form of a type.
+            // Servers before version 16 raise an error if the text does not have the form of a
+            // type.
             Err(e) => match self.error(e) {
                 Error::Database { report, .. }
                     if report.sqlstate.starts_with("42") || report.sqlstate.starts_with("22") =>
@@ -88,7 +90,7 @@ impl Store {
     }
 }
 
-async fn rights(
+async fn privileges(
     snapshot: &Transaction<'_>,
     schema: &str,
 ) -> Result<Privileges, tokio_postgres::Error> {
@@ -101,11 +103,11 @@ async fn rights(
         create_table: row.try_get(4)?,
         use_schema: row.try_get(5)?,
         prepared: row.try_get(6)?,
-        position_key: row.try_get(7)?,
+        own_tables: row.try_get(7)?,
     })
 }
 
-async fn find(
+async fn find_table(
     snapshot: &Transaction<'_>,
     schema: &str,
     table: &str,
@@ -125,35 +127,50 @@ async fn find(
     }))
 }
 
-const PRIVILEGES: &str = "SELECT current_user::text, current_database()::text, n.oid IS NOT NULL, \
-     has_database_privilege(current_database(), 'CREATE'), coalesce(has_schema_privilege(n.oid, 'CREATE'), false), \
-     coalesce(has_schema_privilege(n.oid, 'USAGE'), false), p.oid IS NOT NULL AND d.oid IS NOT NULL AND l.oid IS NOT NULL, \
-     coalesce(has_schema_privilege(w.oid, 'USAGE') AND has_table_privilege(p.oid, 'SELECT') AND has_table_privilege(p.oid, 'INSERT') \
+const PRIVILEGES: &str = "SELECT current_user::text, current_database()::text, \
+     n.oid IS NOT NULL, has_database_privilege(current_database(), 'CREATE'), \
+     coalesce(has_schema_privilege(n.oid, 'CREATE'), false), \
+     coalesce(has_schema_privilege(n.oid, 'USAGE'), false), \
+     p.oid IS NOT NULL AND d.oid IS NOT NULL AND l.oid IS NOT NULL, \
+     coalesce(has_schema_privilege(w.oid, 'USAGE') \
+       AND has_table_privilege(p.oid, 'SELECT') AND has_table_privilege(p.oid, 'INSERT') \
        AND has_table_privilege(p.oid, 'UPDATE') AND has_table_privilege(d.oid, 'INSERT'), false) \
-     FROM (SELECT $1::text AS wanted) q LEFT JOIN pg_namespace n ON n.nspname = q.wanted LEFT JOIN pg_namespace w ON w.nspname = 'weir' \
+     FROM (SELECT $1::text AS wanted) q \
+     LEFT JOIN pg_namespace n ON n.nspname = q.wanted \
+     LEFT JOIN pg_namespace w ON w.nspname = 'weir' \
      LEFT JOIN pg_class p ON p.relnamespace = w.oid AND p.relname = 'positions' \
      LEFT JOIN pg_class d ON d.relnamespace = w.oid AND d.relname = 'dead_letters' \
      LEFT JOIN pg_class l ON l.relnamespace = w.oid AND l.relname = 'accepted_losses'";
 
 const TABLE: &str = "SELECT c.oid, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), \
      has_table_privilege(c.oid, 'INSERT') OR has_any_column_privilege(c.oid, 'INSERT'), \
-     has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE'), row_security_active(c.oid) \
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+     has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE'), \
+     row_security_active(c.oid) \
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1 AND c.relname = $2";
 
-/// A domain counts as its base type, whose binary format it has.
-const COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname)::text, \
-     coalesce(b.typtype, t.typtype) = 'e', CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, \
-     a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '' OR t.typdefault IS NOT NULL, a.attgenerated <> '' \
-     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
+/// A domain counts as its base type, because it has the same binary format.
+const COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
+     coalesce(b.typname, t.typname)::text, coalesce(b.typtype, t.typtype) = 'e', \
+     CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, \
+     a.attnotnull OR t.typnotnull, \
+     a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '' OR t.typdefault IS NOT NULL, \
+     a.attgenerated <> '' \
+     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
+     LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
      WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 const UNIQUE: &str = "SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_index i \
-     JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n) ON k.n <= i.indnkeyatts \
+     JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n) \
+       ON k.n <= i.indnkeyatts \
      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
-     WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid";
+     WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate \
+     AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid";
 
-const NAMED_TYPE: &str = "SELECT coalesce(b.typname, t.typname)::text, coalesce(b.typtype, t.typtype) = 'e', t.typtypmod, \
-     format_type(t.oid, NULL) FROM pg_type t LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' WHERE t.oid = to_regtype($1)";
+const NAMED_TYPE: &str = "SELECT coalesce(b.typname, t.typname)::text, \
+     coalesce(b.typtype, t.typtype) = 'e', t.typtypmod, format_type(t.oid, NULL) \
+     FROM pg_type t LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
+     WHERE t.oid = to_regtype($1)";
 
 fn column(row: &Row) -> Result<TableColumn, tokio_postgres::Error> {
     let name: String = row.try_get(2)?;
@@ -187,7 +204,7 @@ fn named(row: &Row, text: &str) -> Result<PgType, tokio_postgres::Error> {
     };
     let shown = match (modifier, full.split_once(' ')) {
         (None, _) => full,
-        // PostgreSQL writes the modifier after the type's first word where a time zone follows.
+        // Where a time zone follows, the modifier comes after the first word of the type.
         (Some(inner), Some((first, zone))) if zone.starts_with("with") => {
             format!("{first}({inner}) {zone}")
         }
@@ -196,7 +213,7 @@ fn named(row: &Row, text: &str) -> Result<PgType, tokio_postgres::Error> {
     Ok(PgType { shown, is_enum: row.try_get(1)?, scale, name })
 }
 
-/// `numeric(p,s)` keeps its scale in the low eleven bits of the modifier.
+/// The scale of `numeric(p,s)`, which is in the low eleven bits of the modifier.
 fn scale(name: &str, modifier: i32) -> Option<i32> {
     const HEADER: i32 = 4;
     (name == "numeric" && modifier >= HEADER).then(|| (((modifier - HEADER) & 0x7ff) ^ 1024) - 1024)

@@ -1,5 +1,5 @@
-//! Rows into the table, within a transaction that is open already. What the table refuses is
-//! singled out under savepoints, so that one bad value costs its own row and no other.
+//! COPY of rows into the table, within an open transaction. Rows that the table refuses are
+//! isolated under savepoints, so that one bad value affects its own row only.
 
 use crate::postgres::encode::CopyData;
 use crate::postgres::error::Report;
@@ -12,16 +12,16 @@ use futures_util::SinkExt;
 use std::ops::Range;
 use weir_model::fault::Class;
 
-/// Bytes per message of the COPY: large enough to be cheap, small enough that the server works
-/// while the rest is on its way.
+/// Bytes per message of the COPY: large enough for a low overhead, small enough for the server to
+/// work while the rest is being sent.
 const CHUNK: usize = 128 * 1024;
 
 impl Store {
-    /// Puts all rows of `rows` that the table takes into it and returns the others.
+    /// Inserts all rows that the table accepts, and returns the refused ones.
     ///
-    /// Bisecting: a refused range is cut at the row that the server named, or in the middle; a
-    /// range of one row that is refused is the culprit. Whether the server named the right row does
-    /// not matter for the result, only for the number of attempts.
+    /// A refused range is bisected: at the row that the server named, or in the middle. A refused
+    /// range of one row is the bad row. If the server names the wrong row, the result is the same
+    /// after more attempts.
     pub(crate) async fn insert(
         &self,
         transaction: &mut Transaction<'_>,
@@ -35,9 +35,9 @@ impl Store {
         if let Some(upsert) = &layout.upsert {
             transaction.batch_execute(&upsert.stage).await.map_err(|e| self.error(e))?;
         }
-        let mut todo: Vec<Range<usize>> = std::iter::once(0..rows.len()).collect();
+        let mut ranges: Vec<Range<usize>> = std::iter::once(0..rows.len()).collect();
         let mut boundaries = None;
-        while let Some(range) = todo.pop() {
+        while let Some(range) = ranges.pop() {
             let pieces = match range.len() == rows.len() {
                 true => rows.pieces().into(),
                 false => rows
@@ -49,15 +49,14 @@ impl Store {
                 Some(report) if range.len() == 1 => {
                     refused.push(Refusal::by_server(rows.origin(range.start), &report))
                 }
-                Some(report) => cut(range, report.row, &mut todo),
+                Some(report) => bisect(range, report.row, &mut ranges),
             }
         }
         refused.sort_by_key(|r| r.row);
         Ok(refused)
     }
 
-    /// One COPY under a savepoint. `Some` when the table refused a value: then nothing of it
-    /// happened.
+    /// One COPY under a savepoint. `Some`: the table refused a value, and the COPY was rolled back.
     async fn attempt(
         &self,
         transaction: &mut Transaction<'_>,
@@ -100,10 +99,10 @@ impl Store {
     }
 }
 
-/// Pushes the parts of a refused range so that they are tried in the order of rows. What follows
-/// the named row is halved at once: where one row is bad others often are, and a refused attempt
-/// sends its rows in vain.
-fn cut(range: Range<usize>, named: Option<usize>, todo: &mut Vec<Range<usize>>) {
+/// Splits a refused range, in the order of its rows. The rows after the named one are halved at
+/// once: where one row is bad others often are, and each refused attempt sends its rows for
+/// nothing.
+fn bisect(range: Range<usize>, named: Option<usize>, ranges: &mut Vec<Range<usize>>) {
     let Range { start, end } = range;
     let parts = match named.map(|row| start + row).filter(|row| *row < end) {
         Some(row) => {
@@ -115,50 +114,53 @@ fn cut(range: Range<usize>, named: Option<usize>, todo: &mut Vec<Range<usize>>) 
             [start..middle, middle..end, end..end, end..end]
         }
     };
-    todo.extend(parts.into_iter().rev().filter(|part| !part.is_empty()));
+    ranges.extend(parts.into_iter().rev().filter(|part| !part.is_empty()));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Runs the bisecting against a table that refuses `bad`, naming the row or not; returns what
-    /// was singled out and placed.
-    fn run(
-        rows: usize,
-        bad: &[usize],
-        named: impl Fn(usize, usize) -> Option<usize>,
-    ) -> (Vec<usize>, Vec<usize>, usize) {
-        let (mut refused, mut placed, mut attempts) = (Vec::new(), Vec::new(), 0);
-        let mut todo: Vec<Range<usize>> = std::iter::once(0..rows).collect();
-        while let Some(range) = todo.pop() {
-            attempts += 1;
-            match bad.iter().find(|b| range.contains(b)) {
-                None => placed.extend(range),
-                Some(b) if range.len() == 1 => refused.push(*b),
-                Some(b) => cut(range.clone(), named(range.start, *b), &mut todo),
+    #[derive(Default)]
+    struct Result {
+        refused: Vec<usize>,
+        inserted: Vec<usize>,
+        num_attempts: usize,
+    }
+
+    /// Bisects against a table that refuses `bad`; `named` is the row that the server names for a
+    /// range's start and a bad row.
+    fn run(rows: usize, bad: &[usize], named: impl Fn(usize, usize) -> Option<usize>) -> Result {
+        let mut result = Result::default();
+        let mut ranges: Vec<Range<usize>> = std::iter::once(0..rows).collect();
+        while let Some(range) = ranges.pop() {
+            result.num_attempts += 1;
+            match bad.iter().find(|row| range.contains(row)) {
+                None => result.inserted.extend(range),
+                Some(row) if range.len() == 1 => result.refused.push(*row),
+                Some(row) => bisect(range.clone(), named(range.start, *row), &mut ranges),
             }
         }
-        (refused, placed, attempts)
+        result
     }
 
     #[test]
-    fn exactly_the_bad_rows_are_singled_out() {
+    fn exactly_the_bad_rows_are_isolated() {
         let bad = [0, 1, 17, 500, 998, 999];
         let good: Vec<usize> = (0..1000).filter(|r| !bad.contains(r)).collect();
         let exact = run(1000, &bad, |start, row| Some(row - start));
         let silent = run(1000, &bad, |_, _| None);
         let wrong = run(1000, &bad, |start, row| Some(row - start + 3));
-        for (refused, placed, _) in [&exact, &silent, &wrong] {
-            assert_eq!(refused, &bad);
-            assert_eq!(placed, &good);
+        for result in [&exact, &silent, &wrong] {
+            assert_eq!(result.refused, bad);
+            assert_eq!(result.inserted, good);
         }
-        assert!(exact.2 < silent.2);
+        assert!(exact.num_attempts < silent.num_attempts);
     }
 
     #[test]
     fn one_bad_row_in_ten_thousand_costs_a_handful_of_attempts() {
-        assert_eq!(run(10_000, &[5_000], |start, row| Some(row - start)).2, 5);
-        assert!(run(10_000, &[5_000], |_, _| None).2 <= 30);
+        assert_eq!(run(10_000, &[5_000], |start, row| Some(row - start)).num_attempts, 5);
+        assert!(run(10_000, &[5_000], |_, _| None).num_attempts <= 30);
     }
 }

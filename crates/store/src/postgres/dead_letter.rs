@@ -1,4 +1,4 @@
-//! `weir.dead_letters`: records that cannot become rows, with their original bytes.
+//! `weir.dead_letters`: records that cannot be written as rows, with their original bytes.
 
 use crate::postgres::{Error, PositionKey, Store};
 use deadpool_postgres::Transaction;
@@ -7,7 +7,7 @@ use weir_model::dead_letter::{DeadLetter, Header};
 
 mod stored;
 
-/// Dead letters in one statement: bounds its size, not their number.
+/// Dead letters per statement; their total number is not limited.
 const CHUNK: usize = 500;
 
 impl Store {
@@ -47,12 +47,15 @@ impl Store {
     }
 }
 
-const INSERT: &str = "INSERT INTO weir.dead_letters (pipeline, sink, topic, partition, \"offset\", source_offset, key, value, headers, \
-     record_timestamp, schema_id, stage, reason, detail, column_name, sqlstate) \
-     SELECT $1, $2, $3, l.partition, l.at, l.source, l.key, l.value, l.headers, l.ts, l.schema_id, l.stage, l.reason, l.detail, l.col, l.sqlstate \
-     FROM unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::jsonb[], $10::timestamptz[], $11::bigint[], \
-     $12::text[], $13::text[], $14::text[], $15::text[], $16::text[]) \
-     AS l (partition, at, source, key, value, headers, ts, schema_id, stage, reason, detail, col, sqlstate)";
+const INSERT: &str = "INSERT INTO weir.dead_letters (pipeline, sink, topic, partition, \"offset\", \
+     source_offset, key, value, headers, record_timestamp, schema_id, stage, reason, detail, \
+     column_name, sqlstate) \
+     SELECT $1, $2, $3, l.partition, l.at, l.source, l.key, l.value, l.headers, l.ts, \
+     l.schema_id, l.stage, l.reason, l.detail, l.col, l.sqlstate \
+     FROM unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::jsonb[], \
+     $10::timestamptz[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], \
+     $16::text[]) AS l (partition, at, source, key, value, headers, ts, schema_id, stage, \
+     reason, detail, col, sqlstate)";
 
 /// A chunk of dead letters, one array per column.
 #[derive(Default)]
@@ -94,19 +97,19 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Milliseconds to a time that PostgreSQL can hold; a record may carry any number.
+/// The time of a record's timestamp, if PostgreSQL can store it; a record may have any number.
 fn instant(ms: i64) -> Option<SystemTime> {
     const YEAR_9999: i64 = 253_402_300_799_999;
     (0..=YEAR_9999).contains(&ms).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(ms as u64))
 }
 
-/// PostgreSQL's text holds every character but NUL.
+/// Text in PostgreSQL can have every character except NUL.
 fn storable(text: &str) -> String {
     text.replace('\0', "\\0")
 }
 
-/// `[{"name": …, "text": …}]`, or `"hex"` instead of `"text"` for what is not text, or neither for
-/// a header without value.
+/// `[{"name": …, "text": …}]`. A value that is not text is `"hex"` instead of `"text"`; a header
+/// without value has neither.
 fn headers(headers: &[Header]) -> serde_json::Value {
     let one = |(name, value): &Header| {
         let mut object = serde_json::Map::new();
@@ -134,13 +137,17 @@ mod tests {
             ("trace".to_owned(), Some(vec![0, 255])),
             ("empty".to_owned(), None),
         ];
-        let wanted = serde_json::json!([{"name": "weir-reason", "text": "late"}, {"name": "trace", "hex": "00ff"}, {"name": "empty"}]);
+        let wanted = serde_json::json!([
+            {"name": "weir-reason", "text": "late"},
+            {"name": "trace", "hex": "00ff"},
+            {"name": "empty"},
+        ]);
         assert_eq!(headers(&given), wanted);
         assert_eq!(stored::parse(&wanted), given);
     }
 
     #[test]
-    fn a_timestamp_nobody_can_store_is_left_out() {
+    fn a_timestamp_that_cannot_be_stored_is_left_out() {
         assert_eq!(instant(-1), None);
         assert_eq!(instant(i64::MAX), None);
         assert_eq!(instant(0), Some(SystemTime::UNIX_EPOCH));

@@ -1,5 +1,5 @@
-//! Arrow batch → COPY BINARY bytes. Pure computation: it runs on the worker's thread while the
-//! server takes the batch before.
+//! Arrow batch → COPY BINARY bytes, without IO: it runs on the worker's thread while the server
+//! processes the transaction before.
 
 use crate::postgres::layout::{Layout, Source};
 use crate::postgres::refusal::Refusal;
@@ -16,7 +16,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use weir_model::fault::{Fault, Stage};
 
-/// The input records of the rows of a batch, for the lineage columns; slices as long as the batch.
+/// The input records of the rows of a batch, for the lineage columns. The slices have one entry per
+/// row.
 #[derive(Debug, Clone, Copy)]
 pub struct Origins<'a> {
     /// The pipeline's input topic.
@@ -27,14 +28,14 @@ pub struct Origins<'a> {
     pub offsets: &'a [i64],
 }
 
-/// Rows in the form that COPY takes, and nothing else that would use memory until they are sent.
-/// Grows batch by batch; rows are numbered through all of them.
+/// Rows in the form that COPY takes. Grows batch by batch; the rows of all batches are numbered
+/// consecutively. The batches themselves are not kept.
 pub struct Encoded {
     encoder: ArrowToPostgresBinaryEncoder,
     bytes: BytesMut,
     num_rows: usize,
-    num_given: usize,
-    /// For each row its number among the rows that were given; `None`: the same.
+    num_added: usize,
+    /// For each row its number among all added rows; `None` if no row was refused.
     origins: Option<Vec<u32>>,
     /// Rows with values that PostgreSQL cannot hold; they are not in `bytes`.
     refused: Vec<Refusal>,
@@ -44,7 +45,7 @@ impl Encoded {
     /// No rows yet.
     ///
     /// # Errors
-    /// [`Error::Batch`] when the layout has a column that cannot be encoded.
+    /// [`Error::Batch`]: the layout has a column that cannot be encoded.
     pub fn new(layout: &Layout) -> Result<Encoded, Error> {
         let schema: &Schema = &layout.output;
         let mut encoder =
@@ -56,26 +57,26 @@ impl Encoded {
             encoder,
             bytes,
             num_rows: 0,
-            num_given: 0,
+            num_added: 0,
             origins: None,
             refused: Vec::new(),
         })
     }
 
-    /// Adds the rows of `batch`, which has exactly the output schema's types. Rows with values
-    /// outside PostgreSQL's ranges are refused.
+    /// Adds the rows of `batch`, which has exactly the output schema. Rows with values outside of
+    /// PostgreSQL's ranges are refused.
     ///
     /// # Errors
-    /// [`Error::Batch`] when the batch is not of the schema that the layout was made for.
+    /// [`Error::Batch`]: the batch does not have the schema of the layout.
     pub fn add(
         &mut self,
         layout: &Layout,
         batch: &RecordBatch,
         origins: Origins<'_>,
     ) -> Result<(), Error> {
-        let (batch, rows, refused) = layout.arrange(batch, origins, self.num_given)?;
+        let Arranged { batch, rows, refused } = layout.arrange(batch, origins, self.num_added)?;
         self.encoder.write_batch(&batch, &mut self.bytes).map_err(batch_error)?;
-        let first = self.num_given as u32;
+        let first = self.num_added as u32;
         if rows.is_some() && self.origins.is_none() {
             self.origins = Some((0..first).collect());
         }
@@ -85,38 +86,38 @@ impl Encoded {
                 None => origins.extend(first..first + batch.num_rows() as u32),
             }
         }
-        self.num_given += batch.num_rows() + refused.len();
+        self.num_added += batch.num_rows() + refused.len();
         self.num_rows += batch.num_rows();
         self.refused.extend(refused);
         Ok(())
     }
 
-    /// Rows meant for the table.
+    /// The number of rows for the table.
     pub fn len(&self) -> usize {
         self.num_rows
     }
 
-    /// Whether there is nothing for the table.
+    /// Whether there are no rows for the table.
     pub fn is_empty(&self) -> bool {
         self.num_rows == 0
     }
 
-    /// All rows that were given: those for the table and the refused ones.
-    pub fn num_given(&self) -> usize {
-        self.num_given
+    /// The number of added rows: those for the table and the refused ones.
+    pub fn num_added(&self) -> usize {
+        self.num_added
     }
 
-    /// Bytes of the COPY.
+    /// The size of the COPY in bytes.
     pub fn num_bytes(&self) -> usize {
         self.bytes.len() + TRAILER.len()
     }
 
-    /// The rows that are refused already.
+    /// The rows that were refused.
     pub fn take_refused(&mut self) -> Vec<Refusal> {
         std::mem::take(&mut self.refused)
     }
 
-    /// Hands the bytes over: the COPY can be sent, and nothing can be added.
+    /// The COPY of all rows. Nothing may be added afterwards.
     pub fn finish(&mut self) -> CopyData {
         CopyData {
             bytes: std::mem::take(&mut self.bytes).freeze(),
@@ -135,27 +136,27 @@ pub struct CopyData {
 }
 
 impl CopyData {
-    /// Rows meant for the table.
+    /// The number of rows for the table.
     pub fn len(&self) -> usize {
         self.num_rows
     }
 
-    /// Whether there is nothing for the table.
+    /// Whether there are no rows for the table.
     pub fn is_empty(&self) -> bool {
         self.num_rows == 0
     }
 
-    /// All bytes, with header and trailer, in pieces that share this one's memory.
+    /// All bytes, with header and trailer, in pieces that share the memory.
     pub fn pieces(&self) -> [Bytes; 3] {
         [self.bytes.slice(..HEADER), self.bytes.slice(HEADER..), Bytes::from_static(&TRAILER)]
     }
 
-    /// The number among the rows that were given, for row `row` of the COPY.
+    /// The number of row `row` of the COPY among all added rows.
     pub(crate) fn origin(&self, row: usize) -> usize {
         self.origins.as_ref().map_or(row, |rows| rows[row] as usize)
     }
 
-    /// The offset of each row, and the end of the last one: each row carries its own length.
+    /// The byte offset of each row, and the end of the last one. A row contains its own length.
     pub(crate) fn boundaries(&self) -> Vec<usize> {
         let mut boundaries = Vec::with_capacity(self.num_rows + 1);
         let mut at = HEADER;
@@ -172,17 +173,17 @@ impl CopyData {
         boundaries
     }
 
-    /// The COPY of some of the rows, in pieces that share this one's memory. `boundaries` are those
-    /// of [`CopyData::boundaries`].
+    /// The COPY of a range of the rows, in pieces that share the memory. `boundaries` comes from
+    /// [`CopyData::boundaries`].
     pub(crate) fn part(&self, boundaries: &[usize], range: Range<usize>) -> [Bytes; 3] {
         let rows = self.bytes.slice(boundaries[range.start]..boundaries[range.end]);
         [self.bytes.slice(..HEADER), rows, Bytes::from_static(&TRAILER)]
     }
 }
 
-/// Signature, flags and length of the extension.
+/// The bytes of signature, flags and extension length.
 const HEADER: usize = 19;
-/// -1 as 16 bits.
+/// -1 in 16 bits.
 const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 
 fn batch_error(error: pgpq::error::ErrorKind) -> Error {
@@ -197,9 +198,13 @@ fn number(bytes: &[u8]) -> i32 {
     }
 }
 
-/// Rows of a batch as columns of the table, the numbers of those rows in the batch (`None`: all of
-/// them), and the rows that are refused.
-type Arranged = (RecordBatch, Option<Vec<u32>>, Vec<Refusal>);
+/// The rows of a batch as columns of the table.
+struct Arranged {
+    batch: RecordBatch,
+    /// The numbers of the rows within the given batch; `None` if no row was refused.
+    rows: Option<Vec<u32>>,
+    refused: Vec<Refusal>,
+}
 
 impl Layout {
     /// `first` is the number of the batch's first row.
@@ -228,9 +233,14 @@ impl Layout {
         }
         let whole = RecordBatch::try_new(self.output.clone(), columns)
             .map_err(|e| Error::Batch(e.to_string()))?;
-        let (batch, rows) = without(whole, &refused)?;
+        let rows = remaining_rows(whole.num_rows(), &refused);
+        let batch = match &rows {
+            None => whole,
+            Some(rows) => take_record_batch(&whole, &UInt32Array::from(rows.clone()))
+                .map_err(|e| Error::Batch(e.to_string()))?,
+        };
         refused.iter_mut().for_each(|refusal| refusal.row += first);
-        Ok((batch, rows, refused))
+        Ok(Arranged { batch, rows, refused })
     }
 
     fn column(
@@ -256,8 +266,8 @@ impl Layout {
             .map_err(|e| Error::Batch(format!("column {}: {e}", column.name)))
     }
 
-    /// PostgreSQL's own check would catch most of these, but the extremes of 64 bits would become
-    /// its infinities.
+    /// PostgreSQL would refuse most of these rows itself, but it takes the extremes of 64 bits for
+    /// infinity.
     fn out_of_range(&self, columns: &[ArrayRef]) -> Vec<Refusal> {
         let mut refused = Vec::new();
         for (column, array) in self.columns.iter().zip(columns) {
@@ -280,8 +290,8 @@ impl Layout {
     }
 }
 
-/// 4713-11-24 BC to the end of 294276 AD, microseconds since 1970. Our numbers end before
-/// PostgreSQL's do: its epoch is 2000.
+/// 4713-11-24 BC to the end of 294276 AD, microseconds since 1970. Counted from 1970, 64 bits end
+/// before PostgreSQL's range, which counts from 2000.
 const TIMESTAMPS: Range<i64> = -210_866_803_200_000_000..i64::MAX;
 /// 4713-11-24 BC to the end of 5874897 AD, days since 1970.
 const DATES: Range<i32> = -2_440_588..2_145_042_541;
@@ -313,27 +323,20 @@ where
     }));
 }
 
-/// The rows that are not refused, and which ones they are; `None` = all.
-fn without(
-    batch: RecordBatch,
-    refused: &[Refusal],
-) -> Result<(RecordBatch, Option<Vec<u32>>), Error> {
+/// The rows that are not refused; `None` if none is refused.
+fn remaining_rows(num_rows: usize, refused: &[Refusal]) -> Option<Vec<u32>> {
     if refused.is_empty() {
-        return Ok((batch, None));
+        return None;
     }
-    let mut bad = refused.iter().map(|r| r.row as u32).peekable();
-    let rows: Vec<u32> =
-        (0..batch.num_rows() as u32).filter(|row| bad.next_if_eq(row).is_none()).collect();
-    let kept = take_record_batch(&batch, &UInt32Array::from(rows.clone()))
-        .map_err(|e| Error::Batch(e.to_string()))?;
-    Ok((kept, Some(rows)))
+    let mut refused = refused.iter().map(|refusal| refusal.row as u32).peekable();
+    Some((0..num_rows as u32).filter(|row| refused.next_if_eq(row).is_none()).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::kind::Wire;
-    use weir_model::pipeline::TableName;
+    use crate::postgres::column_type::Wire;
+    use weir_model::pipeline::Mode;
 
     fn layout(input: &RecordBatch) -> Layout {
         let fields = input.schema();
@@ -355,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_bytes_is_the_copy_of_those_rows() {
+    fn a_range_of_rows_is_the_copy_of_those_rows() {
         let text: ArrayRef =
             Arc::new(StringArray::from(vec![Some("a"), None, Some(""), Some("four")]));
         let number: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(2), None, Some(4)]));
@@ -382,7 +385,7 @@ mod tests {
         .unwrap();
         let mut encoded = encode(&layout(&batch), &[batch.clone(), batch.slice(1, 3)]);
         let refused: Vec<usize> = encoded.refused.iter().map(|r| r.row).collect();
-        assert_eq!((refused, encoded.num_given()), (vec![0, 3, 6], 7));
+        assert_eq!((refused, encoded.num_added()), (vec![0, 3, 6], 7));
         let copy = encoded.finish();
         assert_eq!([0, 1, 2, 3].map(|row| copy.origin(row)), [1, 2, 4, 5]);
     }

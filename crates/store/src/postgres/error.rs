@@ -1,47 +1,47 @@
-//! What can go wrong with PostgreSQL, and what that means for the batch at hand.
+//! Errors of PostgreSQL and their classes.
 
 use std::time::Duration;
 use tokio_postgres::error::DbError;
 use weir_model::fault::Class;
 
-/// A failure while talking to PostgreSQL. Whatever it was, the transaction it happened in did not
-/// commit; the one exception, a lost answer to COMMIT, is
-/// [`weir_model::protocol::Outcome::Unknown`] and not an error. Never holds a password.
+/// A failure while talking to PostgreSQL. The transaction in which it happened was not committed.
+/// (A lost answer to COMMIT is [`weir_model::protocol::Outcome::Unknown`] and not an error.) Never
+/// contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The connection URL cannot be used; says why without repeating it.
-    #[error("the connection URL is not usable: {0}")]
+    /// The connection URL cannot be used. The reason does not contain the URL.
+    #[error("invalid connection URL: {0}")]
     Url(String),
     /// The server cannot be reached, or the connection broke.
-    #[error("{place}: {reason}")]
+    #[error("{server}: {reason}")]
     Unreachable {
         /// host:port/database.
-        place: String,
-        /// What happened.
+        server: String,
+        /// What failed.
         reason: String,
     },
     /// The server answered with an error.
-    #[error("{place}: {} ({}){}", .report.message, .report.sqlstate, .report.tail())]
+    #[error("{server}: {} ({}){}", .report.message, .report.sqlstate, .report.tail())]
     Database {
         /// host:port/database.
-        place: String,
+        server: String,
         /// The server's answer.
         report: Box<Report>,
     },
-    /// The server took longer than it may.
-    #[error("{place}: no answer within {} s while {doing}", .after.as_secs())]
+    /// The server did not answer in time.
+    #[error("{server}: no answer within {} s while {doing}", .after.as_secs())]
     Slow {
         /// host:port/database.
-        place: String,
-        /// What was being done.
+        server: String,
+        /// What it was asked to do, as in "no answer within 10 s while …".
         doing: &'static str,
-        /// How long was waited.
+        /// The time limit.
         after: Duration,
     },
     /// The position rows were written for another Kafka cluster.
     #[error(
-        "weir.positions holds positions of {pipeline}/{sink} in topic {topic} of Kafka cluster {recorded}, but this is cluster {actual}: \
-         offsets of one cluster mean nothing in another"
+        "weir.positions contains positions of {pipeline}/{sink} in topic {topic} of Kafka cluster \
+         {recorded}, but this is cluster {actual}: offsets of one cluster are not valid in another"
     )]
     OtherCluster {
         /// The pipeline.
@@ -52,10 +52,10 @@ pub enum Error {
         topic: String,
         /// Cluster id in the row.
         recorded: String,
-        /// Cluster id of the brokers at hand.
+        /// Cluster id of the connected brokers.
         actual: String,
     },
-    /// An Arrow batch that is not of the schema the layout was made for; a bug of the caller.
+    /// An Arrow batch that does not have the schema of the layout: a bug in the caller.
     #[error("the batch does not match the table's layout: {0}")]
     Batch(String),
 }
@@ -69,23 +69,23 @@ impl From<Error> for crate::Error {
 /// An error answer of the server.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// Five characters, see PostgreSQL's appendix "Error Codes".
+    /// Five characters: see PostgreSQL's appendix "Error Codes".
     pub sqlstate: String,
     /// The primary message.
     pub message: String,
     /// The detail message.
     pub detail: Option<String>,
-    /// Column, where the server names one.
+    /// The column, if the server names one.
     pub column: Option<String>,
-    /// Constraint, where the server names one.
+    /// The constraint, if the server names one.
     pub constraint: Option<String>,
-    /// 0-based row within the COPY that the server was reading when it failed. A hint: later by
-    /// some rows for constraints that are checked in bulk.
+    /// The row within the COPY, from 0, that the server was reading when it failed. Only a hint:
+    /// for constraints that are checked in bulk it comes some rows later.
     pub row: Option<usize>,
 }
 
 impl Report {
-    pub(crate) fn of(error: &DbError) -> Report {
+    pub(crate) fn new(error: &DbError) -> Report {
         let context = error.where_().and_then(copy_context);
         Report {
             sqlstate: error.code().code().to_owned(),
@@ -104,11 +104,11 @@ impl Report {
         self.detail.as_ref().map(|d| format!("; {d}")).unwrap_or_default()
     }
 
-    /// What the SQLSTATE says about whose fault it is.
+    /// The class of the SQLSTATE.
     pub fn class(&self) -> Class {
         match self.sqlstate.as_str() {
-            // While rows are read it means too few bytes for a column: its type is not the one that
-            // was planned for. (Connection poolers use the same code for their own troubles.)
+            // While rows are read, it means that a column got too few bytes: its type is not that
+            // of the layout. (Connection poolers use the same code for their own errors.)
             "08P01" if self.row.is_some() => Class::Configuration,
             code => class_of(code),
         }
@@ -116,7 +116,7 @@ impl Report {
 }
 
 impl Error {
-    /// Whose fault it is, and with it what happens next.
+    /// Who has to act, and therefore what happens next.
     pub fn class(&self) -> Class {
         match self {
             Error::Unreachable { .. } | Error::Slow { .. } => Class::Environment,
@@ -126,7 +126,7 @@ impl Error {
         }
     }
 
-    /// The server's SQLSTATE, when it answered.
+    /// The SQLSTATE, if the server answered.
     pub fn sqlstate(&self) -> Option<&str> {
         self.report().map(|r| r.sqlstate.as_str())
     }
@@ -139,19 +139,18 @@ impl Error {
     }
 }
 
-/// Classes 22 and 23 are a value's fault; everything the operator of the database mends by itself
-/// or by hand is the environment's; the rest is configuration. An unknown code is taken for
-/// configuration: that halts and loses nothing.
+/// Classes 22 and 23 are caused by a value. What passes by itself, or when the database is
+/// repaired, is environment. The rest, unknown codes included, is configuration: the sink halts and
+/// loses nothing.
 fn class_of(sqlstate: &str) -> Class {
     match sqlstate {
-        // The bytes do not have the column's binary format: the column is not of the type that was
-        // planned for.
+        // The bytes do not have the column's binary format: the column does not have the type of
+        // the layout.
         "22P03" | "22P04" => Class::Configuration,
-        // A value that exceeds a limit of the server, as a text too long for its index: its
-        // neighbours fit.
+        // A value exceeds a limit of the server, such as a text that is too long for its index. The
+        // other rows are not affected.
         "54000" => Class::Record,
-        // Deferred or not, the server says that it went another way than asked: only the position
-        // row knows.
+        // The server does not know whether the transaction was committed; the position row does.
         "40003" | "08007" => Class::Environment,
         _ => match sqlstate.get(..2).unwrap_or_default() {
             "22" | "23" => Class::Record,
@@ -163,8 +162,8 @@ fn class_of(sqlstate: &str) -> Class {
     }
 }
 
-/// `COPY calls, line 12, column caller_name` → row 11 and the column. Servers with another language
-/// in `lc_messages` say it differently; then there is no hint and bisecting goes by halves.
+/// `COPY calls, line 12, column caller_name` → row 11 and the column. In other languages of
+/// `lc_messages` the context is not recognised; then refused ranges are halved.
 fn copy_context(context: &str) -> Option<(usize, Option<String>)> {
     let line = context.lines().find(|l| l.starts_with("COPY "))?;
     let (_, rest) = line.rsplit_once(", line ")?;
@@ -181,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_values_are_the_records_fault() {
+    fn only_errors_of_values_have_class_record() {
         for code in ["22001", "22003", "22008", "22021", "23502", "23505", "23514", "54000"] {
             assert_eq!(class_of(code), Class::Record, "{code}");
         }

@@ -1,6 +1,6 @@
-//! How rows of one sink look on their way into its table.
+//! The form in which the rows of a sink are sent to its table.
 
-use crate::postgres::kind::Wire;
+use crate::postgres::column_type::Wire;
 use crate::postgres::sql::{ident, idents, qualified};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use pgpq::encoders::{EncoderBuilder, StringEncoderBuilder};
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use weir_model::pipeline::TableName;
 
-/// Where the values of a column come from.
+/// The origin of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The field of the output schema with this index.
@@ -22,14 +22,14 @@ pub(crate) enum Source {
     Offset,
 }
 
-/// Names of the lineage columns, in their order.
+/// The lineage columns in their order.
 pub(crate) const LINEAGE: [(&str, Source); 3] = [
     ("weir_topic", Source::Topic),
     ("weir_partition", Source::Partition),
     ("weir_offset", Source::Offset),
 ];
 
-/// One column of the table that weir fills.
+/// A column of the table that weir fills.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Column {
     pub(crate) name: String,
@@ -37,21 +37,21 @@ pub(crate) struct Column {
     pub(crate) wire: Wire,
 }
 
-/// The order and the form in which a sink's rows enter its table. Made by [`super::TableCheck`]; shared by
-/// all workers of the sink.
+/// The order of a table's columns and the form of their values. Made by [`super::TableCheck`];
+/// shared by all workers of the sink.
 #[derive(Debug)]
 pub struct Layout {
     pub(crate) columns: Vec<Column>,
-    /// What batches given to `encode` look like.
+    /// The output schema: that of the batches to encode.
     pub(crate) input: SchemaRef,
-    /// What pgpq encodes.
+    /// The schema that pgpq encodes.
     pub(crate) output: SchemaRef,
     pub(crate) encoders: HashMap<String, EncoderBuilder>,
     pub(crate) copy: String,
     pub(crate) upsert: Option<Upsert>,
 }
 
-/// The statements of an upsert: rows enter a temporary table first.
+/// The statements of an upsert, which copies its rows into a temporary table first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Upsert {
     pub(crate) stage: String,
@@ -59,7 +59,7 @@ pub(crate) struct Upsert {
     pub(crate) merge: String,
 }
 
-/// Orders the rows of a batch in the temporary table.
+/// The column that orders the rows in the temporary table.
 pub(crate) const ORDINAL: &str = "weir_row";
 
 impl Layout {
@@ -107,8 +107,8 @@ impl Layout {
     }
 }
 
-/// The temporary table; connections are shared between sinks of one process, so it is made anew for
-/// each transaction.
+/// The temporary table. It is created in each transaction and dropped at its end, so that nothing
+/// is left on a pooled connection.
 const STAGE: &str = "weir_stage";
 
 impl Upsert {
@@ -129,12 +129,14 @@ impl Upsert {
         let stage = ident(STAGE);
         Upsert {
             stage: format!(
-                "CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS SELECT {columns}, 0::integer AS {ORDINAL} FROM {target} WITH NO DATA"
+                "CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS \
+                 SELECT {columns}, 0::integer AS {ORDINAL} FROM {target} WITH NO DATA"
             ),
             clear: format!("DELETE FROM {stage}"),
             merge: format!(
-                "INSERT INTO {target} ({columns}) SELECT DISTINCT ON ({keys}) {columns} FROM {stage} ORDER BY {keys}, {ORDINAL} DESC \
-                 ON CONFLICT ({keys}) DO {action}"
+                "INSERT INTO {target} ({columns}) \
+                 SELECT DISTINCT ON ({keys}) {columns} FROM {stage} \
+                 ORDER BY {keys}, {ORDINAL} DESC ON CONFLICT ({keys}) DO {action}"
             ),
         }
     }
@@ -160,8 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_keys_alone_has_nothing_to_update() {
-        let upsert = Upsert::new(&table(), &["sku"], &["sku".to_owned()]);
+    fn an_upsert_of_keys_alone_updates_nothing() {
+        let upsert = Upsert::new("shop", "seen", &["sku"], &["sku".to_owned()]);
         assert!(upsert.merge.ends_with("DO NOTHING"));
     }
 }

@@ -1,5 +1,5 @@
-//! Connections: made with the limits that weir relies on, pooled, and named in every message
-//! without their password.
+//! Pooled connections with the timeouts that weir relies on. Messages name the server, never the
+//! password.
 
 use crate::postgres::Error;
 use crate::postgres::error::Report;
@@ -12,11 +12,11 @@ use std::time::Duration;
 use tokio_postgres::config::{Config, Host, SslMode};
 use weir_model::secret::Secret;
 
-/// A COPY of one batch takes milliseconds; a minute means that something else is wrong.
+/// A COPY of one batch takes milliseconds; after a minute, something else is wrong.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a statement waits for a lock, as while somebody alters the table.
+/// How long a statement waits for a lock, for instance while the table is altered.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
-/// A process that stops in the middle of a transaction must not hold its row locks for ever.
+/// A process that stops in the middle of a transaction must not hold its row locks forever.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -24,22 +24,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
-    place: Arc<str>,
+    /// `postgres at host:port/database`, for messages.
+    server: Arc<str>,
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Store({})", self.place)
+        write!(f, "Store({})", self.server)
     }
 }
 
 impl Store {
-    /// A pool for `url` (`postgres://user:password@host:port/database?sslmode=…`, with libpq's
-    /// meaning of `sslmode` and `sslrootcert`), of at most `connections` connections. Connects on
-    /// first use only. `application` is what `pg_stat_activity` shows, prefixed with `weir `.
+    /// A pool of at most `connections` connections to `url`
+    /// (`postgres://user:password@host:port/database?sslmode=…`; `sslmode` and `sslrootcert` mean
+    /// the same as in libpq). Connects on first use only. `pg_stat_activity` shows `application`
+    /// with the prefix `weir `.
     ///
     /// # Errors
-    /// [`Error::Url`] when the URL cannot be parsed or its certificate file cannot be read.
+    /// [`Error::Url`]: the URL cannot be parsed, or its certificate file cannot be read.
     pub fn new(url: &Secret, application: &str, connections: usize) -> Result<Store, Error> {
         let (mut config, tls) = parse(url.expose())?;
         config
@@ -47,7 +49,7 @@ impl Store {
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30));
-        let place = place(&config).into();
+        let server = server_name(&config).into();
         let manager = Manager::from_config(
             config,
             tls,
@@ -65,18 +67,18 @@ impl Store {
             }))
             .build()
             .map_err(|e| Error::Url(e.to_string()))?;
-        Ok(Store { pool, place })
+        Ok(Store { pool, server })
     }
 
-    /// host:port/database, for messages.
-    pub fn place(&self) -> &str {
-        &self.place
+    /// `postgres at host:port/database`, for messages.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
-    /// One round trip; for readiness.
+    /// One round trip, for `/ready`.
     ///
     /// # Errors
-    /// When the server cannot be reached or refuses the connection.
+    /// The server cannot be reached or refuses the connection.
     pub async fn ping(&self) -> Result<(), Error> {
         self.client().await?.simple_query("SELECT 1").await.map(drop).map_err(|e| self.error(e))
     }
@@ -87,7 +89,7 @@ impl Store {
                 self.error(e)
             }
             PoolError::Timeout(_) => Error::Slow {
-                place: self.place.to_string(),
+                server: self.server.to_string(),
                 doing: "connecting",
                 after: CONNECT_TIMEOUT * 2,
             },
@@ -98,8 +100,8 @@ impl Store {
     pub(crate) fn error(&self, error: tokio_postgres::Error) -> Error {
         if let Some(answer) = error.as_db_error() {
             return Error::Database {
-                place: self.place.to_string(),
-                report: Box::new(Report::of(answer)),
+                server: self.server.to_string(),
+                report: Box::new(Report::new(answer)),
             };
         }
         let cause = std::error::Error::source(&error).map(|s| format!(": {s}")).unwrap_or_default();
@@ -107,17 +109,18 @@ impl Store {
     }
 
     fn unreachable(&self, reason: String) -> Error {
-        Error::Unreachable { place: self.place.to_string(), reason }
+        Error::Unreachable { server: self.server.to_string(), reason }
     }
 }
 
-/// All of weir's connections are recognisable by this prefix of their application name.
+/// The prefix of the application name of all connections that weir opens.
 pub(crate) const APPLICATION: &str = "weir";
 
-/// Plain SET statements, because connection poolers refuse them in the start-up message.
+/// Plain SET statements, because connection poolers reject settings in the start-up message.
 fn session_settings() -> String {
     format!(
-        "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
+        "SET statement_timeout = {}; SET lock_timeout = {}; \
+         SET idle_in_transaction_session_timeout = {}; \
          SET client_min_messages = warning; SET timezone = 'UTC'",
         STATEMENT_TIMEOUT.as_millis(),
         LOCK_TIMEOUT.as_millis(),
@@ -125,7 +128,7 @@ fn session_settings() -> String {
     )
 }
 
-fn place(config: &Config) -> String {
+fn server_name(config: &Config) -> String {
     let host = match config.get_hosts().first() {
         Some(Host::Tcp(host)) => host.clone(),
         #[cfg(unix)]
@@ -137,7 +140,7 @@ fn place(config: &Config) -> String {
     format!("postgres at {host}:{port}/{database}")
 }
 
-/// What of a server's identity is verified, with libpq's names.
+/// How much of the server's identity is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verify {
     Nothing,
@@ -159,12 +162,12 @@ fn parse(url: &str) -> Result<(Config, MakeTlsConnector), Error> {
         }
     }
     let text = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-    // The parser's own message may quote what it could not read, a piece of the password included.
+    // The parser's message may quote the text that it cannot parse, including the password.
     let mut config: Config = text
         .parse()
         .map_err(|_| Error::Url("expected postgres://user:password@host:port/database".into()))?;
     if config.get_hosts().is_empty() {
-        return Err(Error::Url("it names no host".into()));
+        return Err(Error::Url("it has no host".into()));
     }
     config.ssl_mode(mode);
     Ok((config, MakeTlsConnector::new(connector(verify, root.as_deref())?)))
@@ -179,7 +182,8 @@ fn ssl_mode(text: &str) -> Result<(SslMode, Verify), Error> {
         "verify-full" => (SslMode::Require, Verify::ChainAndName),
         other => {
             return Err(Error::Url(format!(
-                "sslmode `{other}` is none of disable, prefer, require, verify-ca, verify-full"
+                "sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full, \
+                 not `{other}`"
             )));
         }
     })
@@ -197,7 +201,7 @@ fn connector(verify: Verify, root: Option<&str>) -> Result<native_tls::TlsConnec
             .map_err(|e| Error::Url(format!("sslrootcert {path}: {e}")))?;
         builder.add_root_certificate(certificate);
     }
-    builder.build().map_err(|e| Error::Url(format!("TLS cannot be set up: {e}")))
+    builder.build().map_err(|e| Error::Url(format!("cannot set up TLS: {e}")))
 }
 
 #[cfg(test)]
@@ -205,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_names_no_secret() {
+    fn the_name_of_the_server_contains_no_secret() {
         let store = Store::new(
             &Secret::new(
                 "postgres://weir:hush@db.example:5433/shop?sslmode=require&connect_timeout=3",
@@ -214,12 +218,12 @@ mod tests {
             1,
         )
         .unwrap();
-        assert_eq!(store.place(), "postgres at db.example:5433/shop");
+        assert_eq!(store.server(), "postgres at db.example:5433/shop");
         assert_eq!(format!("{store:?}"), "Store(postgres at db.example:5433/shop)");
     }
 
     #[test]
-    fn a_broken_url_is_not_repeated() {
+    fn an_error_does_not_quote_the_url() {
         for url in [
             "postgres://weir:hush@db:port/shop",
             "hush",

@@ -1,5 +1,5 @@
-//! `weir.positions`: where each sink is in each partition, who may move it, and the counters that
-//! moved with it.
+//! `weir.positions`: the position of each sink in each partition, its fence, and the counters that
+//! were committed with it.
 
 use crate::postgres::{Error, Store};
 use crate::reader::SinkPosition;
@@ -8,18 +8,18 @@ use tokio_postgres::Row;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
-/// Any number will do, as long as it is always the same: it serialises first starts.
+/// Advisory lock that serialises first starts. An arbitrary number.
 const PREPARE_LOCK: i64 = 0x7765_6972;
 
-/// A predecessor that drains needs less; one that hangs in the middle of a COPY would keep its row
-/// locks for as long as it hangs, because the server cannot cancel a COPY that waits for data, only
-/// end its connection.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a predecessor's transaction is waited for. One that drains needs less. One that hangs
+/// in a COPY would keep its row locks: the server cannot cancel a COPY that waits for data, it can
+/// only terminate its connection.
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// All of a first start, in the order of dependence. Every statement may be repeated.
+/// The DDL of a first start. Every statement may be repeated.
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// Whose rows in `weir.positions`.
+/// Identifies the rows of a sink in `weir.positions`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionKey {
     /// The pipeline's name.
@@ -33,11 +33,11 @@ pub struct PositionKey {
 }
 
 impl Store {
-    /// Creates the schema `weir` and its tables where they are missing. Any number of processes may
-    /// do so at once.
+    /// Creates the schema `weir` and its tables if they are missing. Several processes may do so at
+    /// the same time.
     ///
     /// # Errors
-    /// Class configuration when the role may not create them.
+    /// Class configuration: the role lacks the privileges to create them.
     pub async fn prepare(&self) -> Result<(), Error> {
         let mut client = self.client().await?;
         if prepared(&client).await.map_err(|e| self.error(e))? {
@@ -52,12 +52,12 @@ impl Store {
         run.await.map_err(|e| self.error(e))
     }
 
-    /// Takes `partitions` over: raises the fence of each, then reads where it stands. From here on
-    /// every transaction under an older fence is refused. Waits for a predecessor's open
-    /// transaction, and ends its connection when it does not finish.
+    /// Takes `partitions` over: increments the fence of each, then reads its position. From then on
+    /// every transaction with an older fence is refused. Waits for a predecessor's open
+    /// transaction, and terminates its connection if it does not finish.
     ///
     /// # Errors
-    /// [`Error::OtherCluster`] when the rows belong to another Kafka cluster.
+    /// [`Error::OtherCluster`]: the rows belong to another Kafka cluster.
     pub async fn acquire(
         &self,
         position_key: &PositionKey,
@@ -75,7 +75,7 @@ impl Store {
         let take = self.take(&mut client, position_key, &sorted);
         tokio::pin!(take);
         loop {
-            match tokio::time::timeout(REQUEST_TIMEOUT, &mut take).await {
+            match tokio::time::timeout(PREDECESSOR_TIMEOUT, &mut take).await {
                 Ok(done) => return done,
                 Err(_) => self.evict(pid).await?,
             }
@@ -107,7 +107,7 @@ impl Store {
                 )
                 .await
                 .map_err(fail)?;
-            let recorded: String = row.try_get(9).map_err(fail)?;
+            let recorded: String = row.try_get(8).map_err(fail)?;
             if recorded != position_key.cluster {
                 return Err(Error::OtherCluster {
                     pipeline: position_key.pipeline.clone(),
@@ -123,15 +123,15 @@ impl Store {
         Ok(committed_positions)
     }
 
-    /// Ends the connections of weir that block the backend `pid`. Their owner lost the partitions:
-    /// whatever they still do would be refused, and ending them loses nothing that is not read
-    /// again.
+    /// Terminates the connections of weir that block the backend `pid`. Their owner has lost the
+    /// partitions, so its transactions would be refused, and their records are read again.
     async fn evict(&self, pid: i32) -> Result<(), Error> {
         let client = self.client().await?;
         let rows = client
             .query(
-                "SELECT a.pid, a.application_name, pg_terminate_backend(a.pid) FROM pg_stat_activity a \
-                 WHERE a.pid = ANY (pg_blocking_pids($1)) AND a.usename = current_user AND starts_with(a.application_name, $2)",
+                "SELECT a.pid, a.application_name, pg_terminate_backend(a.pid) \
+                 FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids($1)) \
+                 AND a.usename = current_user AND starts_with(a.application_name, $2)",
                 &[&pid, &crate::postgres::pool::APPLICATION],
             )
             .await
@@ -141,17 +141,16 @@ impl Store {
             tracing::warn!(
                 pid,
                 application = name,
-                "ended the connection of a predecessor that kept its partitions locked"
+                "terminated the connection of a predecessor that kept its partitions locked"
             );
         }
         Ok(())
     }
 
-    /// The position rows of a sink, by topic and partition; none when weir was never prepared in
-    /// this database.
+    /// The position rows of a sink, by topic and partition; none if weir's tables do not exist.
     ///
     /// # Errors
-    /// When the server cannot be reached or the role may not read.
+    /// The server cannot be reached, or the role lacks SELECT.
     pub async fn positions(&self, pipeline: &str, sink: &str) -> Result<Vec<SinkPosition>, Error> {
         let client = self.client().await?;
         if !prepared(&client).await.map_err(|e| self.error(e))? {
@@ -166,7 +165,7 @@ impl Store {
     /// Deletes a sink's positions, dead letters and accepted losses.
     ///
     /// # Errors
-    /// When the server cannot be reached or the role may not delete; then nothing was deleted.
+    /// The server cannot be reached, or the role lacks DELETE; then nothing was deleted.
     pub async fn clear(&self, pipeline: &str, sink: &str) -> Result<(), Error> {
         let mut client = self.client().await?;
         if !prepared(&client).await.map_err(|e| self.error(e))? {
@@ -184,15 +183,20 @@ impl Store {
     }
 }
 
-/// Inserting, or waiting for the row's lock and raising the fence, and reading what the latest
-/// committed version says, is one statement: nothing can come between fence and position.
-const TAKE: &str = "INSERT INTO weir.positions AS p (pipeline, sink, topic, partition, cluster_id, fence) VALUES ($1, $2, $3, $4, $5, 1) \
-     ON CONFLICT (pipeline, sink, topic, partition) DO UPDATE SET fence = p.fence + 1, updated_at = now() \
-     RETURNING partition, fence, next_offset, read, written, filtered, dead, last_source, 0::bigint, cluster_id";
+/// One statement inserts the row, or waits for its lock and increments the fence, and returns the
+/// latest committed position. So nothing can happen between fence and position.
+const TAKE: &str = "INSERT INTO weir.positions AS p \
+     (pipeline, sink, topic, partition, cluster_id, fence) VALUES ($1, $2, $3, $4, $5, 1) \
+     ON CONFLICT (pipeline, sink, topic, partition) \
+     DO UPDATE SET fence = p.fence + 1, updated_at = now() \
+     RETURNING partition, fence, next_offset, read, written, filtered, dead, last_source, \
+     cluster_id";
 
-const POSITIONS: &str = "SELECT topic, partition, fence, next_offset, read, written, filtered, dead, last_source \
-     FROM weir.positions WHERE pipeline = $1 AND sink = $2 ORDER BY topic, partition";
+const POSITIONS: &str = "SELECT topic, partition, fence, next_offset, read, written, filtered, \
+     dead, last_source FROM weir.positions WHERE pipeline = $1 AND sink = $2 \
+     ORDER BY topic, partition";
 
+/// Whether weir's tables exist.
 pub(crate) async fn prepared(
     client: &deadpool_postgres::Client,
 ) -> Result<bool, tokio_postgres::Error> {

@@ -1,4 +1,4 @@
-//! What people and the audit want to see: counts and a few rows.
+//! Counts and samples for the audit and for the operator's commands.
 
 use crate::postgres::positions::prepared;
 use crate::postgres::sql::qualified;
@@ -7,18 +7,18 @@ use crate::reader::{ReasonCount, Sample};
 use tokio_postgres::SimpleQueryMessage;
 
 impl Store {
-    /// Counts the rows of a table by reading it; 0 when there is no such table.
+    /// Counts the rows of a table by reading it; 0 if the table does not exist.
     ///
     /// # Errors
-    /// When the server cannot be reached or the role may not read.
+    /// The server cannot be reached, or the role lacks SELECT.
     pub async fn count_rows(&self, schema: &str, table: &str) -> Result<u64, Error> {
         let name = qualified(schema, table);
         let client = self.client().await?;
-        let there = client
+        let exists = client
             .query_one("SELECT to_regclass($1) IS NOT NULL", &[&name])
             .await
             .map_err(|e| self.error(e))?;
-        if !there.try_get(0).map_err(|e| self.error(e))? {
+        if !exists.try_get(0).map_err(|e| self.error(e))? {
             return Ok(0);
         }
         let row = client
@@ -28,11 +28,10 @@ impl Store {
         row.try_get::<_, i64>(0).map(|n| n as u64).map_err(|e| self.error(e))
     }
 
-    /// A sink's dead letters by reason, most frequent first; none when weir was never prepared in
-    /// this database.
+    /// A sink's dead letters by reason, most frequent first; none if weir's tables do not exist.
     ///
     /// # Errors
-    /// When the server cannot be reached or the role may not read.
+    /// The server cannot be reached, or the role lacks SELECT.
     pub async fn dead_letter_reasons(
         &self,
         pipeline: &str,
@@ -58,11 +57,11 @@ impl Store {
     /// Any `limit` rows of a table.
     ///
     /// # Errors
-    /// When the server cannot be reached, the table is not there or the role may not read.
+    /// The server cannot be reached, the table does not exist, or the role lacks SELECT.
     pub async fn sample(&self, schema: &str, table: &str, limit: usize) -> Result<Sample, Error> {
         let query = format!("SELECT * FROM {} LIMIT {limit}", qualified(schema, table));
         let mut sample = Sample { columns: Vec::new(), rows: Vec::new() };
-        // The simple protocol gives every type as the text people know.
+        // The simple protocol returns every type as text.
         for message in self.client().await?.simple_query(&query).await.map_err(|e| self.error(e))? {
             match message {
                 SimpleQueryMessage::RowDescription(columns) => {
@@ -78,5 +77,7 @@ impl Store {
     }
 }
 
-const REASONS: &str = "SELECT reason, count(*), (array_agg(format('%s[%s]@%s', topic, partition, \"offset\") ORDER BY id))[1], \
-     (array_agg(detail ORDER BY id))[1] FROM weir.dead_letters WHERE pipeline = $1 AND sink = $2 GROUP BY reason ORDER BY count(*) DESC, reason";
+const REASONS: &str = "SELECT reason, count(*), \
+     (array_agg(format('%s[%s]@%s', topic, partition, \"offset\") ORDER BY id))[1], \
+     (array_agg(detail ORDER BY id))[1] FROM weir.dead_letters \
+     WHERE pipeline = $1 AND sink = $2 GROUP BY reason ORDER BY count(*) DESC, reason";

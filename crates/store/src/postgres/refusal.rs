@@ -1,23 +1,23 @@
-//! A row that its table does not take.
+//! Rows that the table refuses.
 
 use crate::postgres::error::Report;
 use weir_model::fault::{Fault, Stage};
 
-/// A row that cannot be in the table.
+/// A row that the table refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Its row in the batch that was given to [`crate::postgres::Layout::encode`].
+    /// Its number among the rows that were added to [`crate::postgres::Encoded`].
     pub row: usize,
-    /// Why.
+    /// The reason.
     pub fault: Fault,
-    /// The column, where it is known.
+    /// The column, if it is known.
     pub column: Option<String>,
     /// PostgreSQL's error code.
     pub sqlstate: String,
 }
 
 impl Refusal {
-    /// What the server said of a row.
+    /// The refusal of row `row` by the server.
     pub(crate) fn by_server(row: usize, report: &Report) -> Refusal {
         let column = report.column.as_ref().map(|c| format!("column {c}: ")).unwrap_or_default();
         let constraint =
@@ -35,7 +35,7 @@ impl Refusal {
     }
 }
 
-/// A bounded set, because reasons become labels.
+/// A bounded set, because reasons become metric labels.
 fn reason(sqlstate: &str) -> &'static str {
     match sqlstate {
         "22001" => "value_too_long",

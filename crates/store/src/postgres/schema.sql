@@ -17,10 +17,14 @@ CREATE TABLE IF NOT EXISTS weir.positions (
     PRIMARY KEY (pipeline, sink, topic, partition)
 ) WITH (fillfactor = 50);
 
-COMMENT ON TABLE weir.positions IS 'One row per sink and partition, updated in the transaction that writes the rows; changing it by hand loses or doubles records';
-COMMENT ON COLUMN weir.positions.fence IS 'Raised by every new owner of the partition; a writer with an older one is refused';
-COMMENT ON COLUMN weir.positions.next_offset IS 'The next offset to read; null before the first commit';
-COMMENT ON COLUMN weir.positions.last_source IS 'Offset in the input topic that the last record came from';
+COMMENT ON TABLE weir.positions IS
+    'One row per sink and partition, updated with the rows; manual changes lose or repeat records';
+COMMENT ON COLUMN weir.positions.fence IS
+    'Incremented by every new owner of the partition; a writer with an older fence is refused';
+COMMENT ON COLUMN weir.positions.next_offset IS
+    'The next offset to read; null before the first commit';
+COMMENT ON COLUMN weir.positions.last_source IS
+    'Offset in the input topic that the last record came from';
 
 CREATE TABLE IF NOT EXISTS weir.dead_letters (
     id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -43,12 +47,17 @@ CREATE TABLE IF NOT EXISTS weir.dead_letters (
     created_at       timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE INDEX IF NOT EXISTS dead_letters_by_pipeline ON weir.dead_letters (pipeline, sink, created_at);
+CREATE INDEX IF NOT EXISTS dead_letters_by_pipeline
+    ON weir.dead_letters (pipeline, sink, created_at);
 
-COMMENT ON TABLE weir.dead_letters IS 'Records that a sink could not write, with their original bytes';
-COMMENT ON COLUMN weir.dead_letters."offset" IS 'In the topic that the sink reads';
-COMMENT ON COLUMN weir.dead_letters.source_offset IS 'In the input topic, from the record''s lineage';
-COMMENT ON COLUMN weir.dead_letters.sqlstate IS 'The error that PostgreSQL refused the row with; null when the record could not be decoded';
+COMMENT ON TABLE weir.dead_letters IS
+    'Records that a sink could not write, with their original bytes';
+COMMENT ON COLUMN weir.dead_letters."offset" IS
+    'Offset in the topic that the sink reads';
+COMMENT ON COLUMN weir.dead_letters.source_offset IS
+    'Offset in the input topic, from the record''s lineage';
+COMMENT ON COLUMN weir.dead_letters.sqlstate IS
+    'The error code of the row''s refusal; null if the record could not be decoded';
 
 CREATE TABLE IF NOT EXISTS weir.accepted_losses (
     id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -63,5 +72,7 @@ CREATE TABLE IF NOT EXISTS weir.accepted_losses (
     accepted_at timestamptz NOT NULL DEFAULT now()
 );
 
-COMMENT ON TABLE weir.accepted_losses IS 'Gaps in a topic that an operator let a sink pass (weir skip); written in the transaction that moves the position';
-COMMENT ON COLUMN weir.accepted_losses.records IS 'Records given up; the audit counts with them';
+COMMENT ON TABLE weir.accepted_losses IS
+    'Gaps in a topic that were accepted with weir skip, recorded when the position is moved';
+COMMENT ON COLUMN weir.accepted_losses.records IS
+    'Number of records lost; the audit takes it into account';

@@ -13,25 +13,25 @@ use weir_model::mistake::Mistake;
 use weir_model::pipeline::{self, Batch, Pipeline};
 use weir_model::protocol::{Claim, CommittedPosition, Offset, Partition};
 
-/// Records in one transaction, whatever `batch.records` allows. More add little speed: each 10,000
-/// records take 15 MiB, because two transactions are alive at a time, and longer to repeat. Measured
-/// with `drain_bench` of weir-sink.
+/// Records in one transaction, even if `batch.records` allows more. Larger transactions are hardly
+/// faster, take longer to repeat, and need 15 MiB per 10,000 records, because two of them are alive
+/// at a time. Measured with `drain_bench` of weir-sink.
 const MAX_RECORDS: usize = 30_000;
 
-/// Connections beside those of the workers: taking partitions over needs one to wait and one to
-/// terminate a predecessor's.
+/// Connections besides one per worker. To take partitions over, one connection waits while another
+/// terminates that of the predecessor.
 const SPARE_CONNECTIONS: usize = 3;
 
-/// See the module.
+/// The table of a sink, shared by its workers.
 pub struct Postgres {
     store: Store,
     position_key: PositionKey,
     table: pipeline::Postgres,
     schema: SchemaRef,
-    /// The pipeline's input topic, which lineage refers to.
-    source: String,
+    /// The pipeline's input topic, to which lineage refers.
+    input_topic: String,
     limits: Batch,
-    /// Replaced when the table changed.
+    /// Replaced when the table has changed.
     layout: RwLock<Option<Arc<Layout>>>,
 }
 
@@ -60,7 +60,7 @@ impl Postgres {
             },
             table: table.clone(),
             schema,
-            source: pipeline.input.topic.clone(),
+            input_topic: pipeline.input.topic.clone(),
             limits: pipeline.batch.clone(),
             layout: RwLock::default(),
         })
@@ -127,12 +127,12 @@ impl Target for Postgres {
             let text = format!("table {} was not prepared", self.table.table);
             crate::Error::new(Class::Configuration, text)
         })?;
-        Ok(Box::new(Rows {
+        Ok(Box::new(RowTransaction {
             store: self.store.clone(),
             position_key: self.position_key.clone(),
             rows: Encoded::new(&layout)?,
             layout,
-            lineage: self.table.lineage.then(|| self.source.clone()),
+            lineage: self.table.lineage.then(|| self.input_topic.clone()),
             room: Room { records: self.limits.records.min(MAX_RECORDS), bytes: self.limits.bytes },
             records: PartRecords::default(),
             dead_letters: Vec::new(),
@@ -140,22 +140,23 @@ impl Target for Postgres {
     }
 }
 
-/// A transaction that is being filled: rows as COPY takes them, and the records behind them, which
-/// are needed as dead letters when the server refuses a row.
-struct Rows {
+/// A transaction that is being filled. It keeps the records behind its rows until the commit,
+/// because the server may still refuse rows, which then become dead letters.
+struct RowTransaction {
     store: Store,
     position_key: PositionKey,
     layout: Arc<Layout>,
     rows: Encoded,
-    /// The input topic, when the table has lineage columns.
+    /// The input topic, if the table has lineage columns.
     lineage: Option<String>,
+    /// What the transaction still accepts.
     room: Room,
     records: PartRecords,
     dead_letters: Vec<DeadLetter>,
 }
 
 #[async_trait]
-impl Transaction for Rows {
+impl Transaction for RowTransaction {
     fn add(&mut self, part: Part) -> Result<(), crate::Error> {
         let Part { rows, records, dead_letters, size } = part;
         let num_rows = rows.num_rows();
@@ -199,7 +200,7 @@ impl Transaction for Rows {
     }
 }
 
-/// The records of all parts; rows are numbered through them.
+/// The records of all parts. Their rows are numbered consecutively.
 #[derive(Default)]
 struct PartRecords {
     parts: Vec<Box<dyn SourceRecords>>,

@@ -1,4 +1,4 @@
-//! The transaction of a sink: positions, rows, dead letters and counters, all or nothing.
+//! The transaction of a sink: positions, rows, dead letters and counters are committed together.
 
 use crate::postgres::encode::CopyData;
 use crate::postgres::layout::Layout;
@@ -16,23 +16,23 @@ use tokio_postgres::types::ToSql;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::protocol::{Claim, Outcome, Partition};
 
-/// The server's own timeouts come first; this one is for a server that does not answer at all.
+/// Longer than the server's own timeouts: for a server that does not answer at all.
 const DEADLINE: Duration = STATEMENT_TIMEOUT.saturating_mul(2);
 
-/// What one transaction does.
+/// The content of one transaction.
 pub struct Write<'a> {
     /// The position rows.
     pub position_key: &'a PositionKey,
-    /// One claim per partition of the batch. Its counters count every given row as written, and
-    /// `dead_letters` as dead.
+    /// One claim per partition of the batch. Their counters count every row as written, the refused
+    /// ones included, and `dead_letters` as dead.
     pub claims: Vec<Claim>,
     /// The table.
     pub layout: &'a Layout,
     /// The rows for the table.
     pub rows: &'a CopyData,
-    /// Rows that are refused already.
+    /// Rows that were refused before they were sent.
     pub refused: Vec<Refusal>,
-    /// Records that are dead already.
+    /// Records that could not be decoded.
     pub dead_letters: &'a [DeadLetter],
     /// The records behind the rows.
     pub records: &'a dyn SourceRecords,
@@ -41,12 +41,12 @@ pub struct Write<'a> {
 /// The result of [`Store::write`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// Only [`Outcome::Committed`] makes the rest true. [`Outcome::Refused`]: fence or position
-    /// belong to another writer.
+    /// The other fields are valid only with [`Outcome::Committed`]. [`Outcome::Refused`]: fence or
+    /// position belong to another writer.
     pub outcome: Outcome,
     /// The claims with the counters that were committed: refused rows are dead, not written.
     pub claims: Vec<Claim>,
-    /// Rows that the table refused; they are dead letters now.
+    /// The rows that the table refused, stored as dead letters.
     pub refused: Vec<Refusal>,
 }
 
@@ -54,11 +54,11 @@ impl Store {
     /// Runs the transaction.
     ///
     /// # Errors
-    /// Nothing was committed. Class environment: do the same again later. Class configuration:
-    /// somebody has to act.
+    /// Nothing was committed. Class environment: retry later. Class configuration: operator action
+    /// is required.
     pub async fn write(&self, mut write: Write<'_>) -> Result<Committed, Error> {
         let mut client = self.client().await?;
-        // Every writer locks the rows in the order of partitions, so that two cannot deadlock.
+        // Every writer locks the rows in the order of the partitions, to prevent deadlocks.
         write.claims.sort_unstable_by_key(|claim| claim.partition);
         mark_dead(&mut write.claims, write.records, &write.refused);
         let result = self.transact(&mut client, &mut write).await;
@@ -89,7 +89,7 @@ impl Store {
         write: &mut Write<'_>,
     ) -> Result<Option<Transaction<'c>>, Error> {
         let mut transaction = client.transaction().await.map_err(|e| self.error(e))?;
-        // Sent together: a transaction is mostly round trips when batches are small.
+        // Sent together, because small batches mostly wait for round trips.
         let (immediate, claimed) = tokio::join!(
             transaction.batch_execute(IMMEDIATE),
             self.claim(&transaction, write.position_key, &write.claims)
@@ -99,11 +99,11 @@ impl Store {
             transaction.rollback().await.map_err(|e| self.error(e))?;
             return Ok(None);
         }
-        let late = self.insert(&mut transaction, write.layout, write.rows).await?;
-        if !late.is_empty() {
-            mark_dead(&mut write.claims, write.records, &late);
+        let refused = self.insert(&mut transaction, write.layout, write.rows).await?;
+        if !refused.is_empty() {
+            mark_dead(&mut write.claims, write.records, &refused);
             self.recount(&transaction, write.position_key, &write.claims).await?;
-            write.refused.extend(late);
+            write.refused.extend(refused);
         }
         let mut dead_letters: Vec<DeadLetter> =
             write.refused.iter().map(|refusal| dead_letter(write.records, refusal)).collect();
@@ -112,9 +112,9 @@ impl Store {
         Ok(Some(transaction))
     }
 
-    /// The compare-and-set. The row locks that it takes last to the end of the transaction: a rival
-    /// waits, and then is refused. They are taken in the order of the claims, because requests are
-    /// answered in the order in which they are sent.
+    /// The compare-and-set. Its row locks are held until the end of the transaction, so another
+    /// writer waits and is then refused. They are taken in the order of the claims, because
+    /// requests are processed in the order in which they are sent.
     async fn claim(
         &self,
         transaction: &Transaction<'_>,
@@ -146,7 +146,7 @@ impl Store {
         Ok(updated.iter().all(|rows| *rows == 1))
     }
 
-    /// Corrects the counters of rows that are locked already.
+    /// Corrects the counters of position rows that this transaction has locked.
     async fn recount(
         &self,
         transaction: &Transaction<'_>,
@@ -179,7 +179,7 @@ impl Store {
         match tokio::time::timeout(DEADLINE, work).await {
             Ok(done) => done,
             Err(_) => Err(Error::Slow {
-                place: self.place().to_owned(),
+                server: self.server().to_owned(),
                 doing: "writing a batch",
                 after: DEADLINE,
             }),
@@ -187,14 +187,16 @@ impl Store {
     }
 }
 
-/// Deferred constraints would speak up at COMMIT, when it is too late to single out a row.
+/// Deferred constraints would fail at COMMIT, when it is too late to isolate a row.
 const IMMEDIATE: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
-const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, written = $9, filtered = $10, dead = $11, last_source = $12, \
-     updated_at = now() WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 AND fence = $5 \
-     AND next_offset IS NOT DISTINCT FROM $6";
+const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, written = $9, \
+     filtered = $10, dead = $11, last_source = $12, updated_at = now() \
+     WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 \
+     AND fence = $5 AND next_offset IS NOT DISTINCT FROM $6";
 
-const RECOUNT: &str = "UPDATE weir.positions SET written = $5, dead = $6 WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
+const RECOUNT: &str = "UPDATE weir.positions SET written = $5, dead = $6 \
+     WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
 
 /// Counts refused rows as dead instead of written.
 fn mark_dead(claims: &mut [Claim], records: &dyn SourceRecords, refused: &[Refusal]) {
@@ -215,19 +217,19 @@ fn dead_letter(records: &dyn SourceRecords, refusal: &Refusal) -> DeadLetter {
     }
 }
 
-/// The server's refusal of COMMIT is definite, but for the two codes that say it is not; everything
-/// else is a lost answer.
+/// The server's refusal of COMMIT is definite, except for the two codes that say otherwise.
+/// Everything else is a lost answer.
 fn unconfirmed(error: &Error) -> Outcome {
     match error.sqlstate() {
         Some("40003" | "08007") | None => Outcome::Unknown,
-        // The connection was ended by hand or by a shutdown; it may have been after the commit.
+        // The connection was terminated, possibly after the commit.
         Some(code) if code.starts_with("57P") => Outcome::Unknown,
         Some(_) => Outcome::Refused,
     }
 }
 
-/// A connection in an unknown state must not go back to the pool: closing it is what rolls its
-/// transaction back.
+/// A connection in an unknown state must not go back to the pool. Closing it rolls its transaction
+/// back.
 fn discard(client: Client) {
     drop(Client::take(client));
 }

@@ -1,5 +1,4 @@
-//! What the tests of the store share: a database of their own each, a small output schema, and
-//! records to point back to.
+//! What the tests share: a database for each test, a small output schema, and source records.
 
 use arrow::array::{
     ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -18,7 +17,7 @@ use weir_store::SourceRecords;
 use weir_store::postgres::{Committed, Encoded, Layout, Origins, PositionKey, Store, Write};
 use weir_testkit::{Database, Stack};
 
-/// A database that nobody else uses, a store and a plain connection to it.
+/// A database for one test, a store and a plain connection to it.
 pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) database: Database,
@@ -38,12 +37,12 @@ impl Fixture {
         fixture
     }
 
-    /// Makes the table fit and returns its layout.
+    /// Creates or extends the table and returns its layout.
     pub(crate) async fn layout(&self, target: &Postgres, schema: &SchemaRef) -> Layout {
-        let fit = self.store.check("warehouse", target, schema).await.unwrap();
-        assert_eq!(fit.mistakes, []);
-        self.store.apply(&fit).await.unwrap();
-        fit.layout.unwrap()
+        let check = self.store.check("warehouse", target, schema).await.unwrap();
+        assert_eq!(check.mistakes, []);
+        self.store.apply(&check).await.unwrap();
+        check.layout.unwrap()
     }
 
     pub(crate) fn number(&self, sql: &str) -> i64 {

@@ -1,4 +1,4 @@
-//! Who may write: fences and positions.
+//! Fences and positions.
 
 use crate::fixture::{Fixture, append, batch, claim, position_key, schema, upsert, write};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use weir_store::reader::Move;
 use weir_testkit::Database;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn first_starts_do_not_disturb_one_another() {
+async fn first_starts_may_run_at_the_same_time() {
     let fixture = Fixture::new();
     let starts: Vec<_> = (0..8)
         .map(|_| fixture.store.clone())
@@ -75,15 +75,14 @@ async fn an_accepted_loss_and_the_move_of_the_position_happen_together_or_not_at
     let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     write(&fixture.store, &layout, &claim(&committed, 5, 1), &batch(&[(1, "a")])).await.unwrap();
-    let order =
+    let to =
         Move { partition: 0, fence: committed.fence, from: 5, to: 90, last: Some(70), records: 12 };
-    for stale in
-        [Move { fence: committed.fence - 1, ..order.clone() }, Move { from: 4, ..order.clone() }]
+    for stale in [Move { fence: committed.fence - 1, ..to.clone() }, Move { from: 4, ..to.clone() }]
     {
         assert!(!fixture.store.accept(&position_key(), &stale, "stale").await.unwrap());
     }
     assert_eq!(fixture.store.accepted_losses("shop", "warehouse").await.unwrap(), []);
-    assert!(fixture.store.accept(&position_key(), &order, "disk full").await.unwrap());
+    assert!(fixture.store.accept(&position_key(), &to, "disk full").await.unwrap());
     let moved = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     assert_eq!(
         (moved.next, moved.progress.last, moved.progress.counters.read),
@@ -138,17 +137,18 @@ async fn a_new_owner_waits_for_the_open_transaction_of_its_predecessor() {
     let predecessor = Database::connect(&fixture.url).unwrap();
     predecessor.execute("BEGIN; UPDATE weir.positions SET next_offset = 5").unwrap();
     let store = fixture.store.clone();
-    let taking = tokio::spawn(async move { store.acquire(&position_key(), &[0]).await });
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let acquiring = tokio::spawn(async move { store.acquire(&position_key(), &[0]).await });
+    let waits = "SELECT count(*) FROM pg_stat_activity \
+                 WHERE wait_event_type = 'Lock' AND datname = current_database()";
     weir_testkit::wait_until("the new owner waits", Duration::from_secs(10), || {
         (fixture.number(waits) == 1).then_some(())
     });
     predecessor.execute("COMMIT").unwrap();
-    assert_eq!(taking.await.unwrap().unwrap()[0].next, Some(5));
+    assert_eq!(acquiring.await.unwrap().unwrap()[0].next, Some(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_predecessor_that_hangs_in_its_transaction_is_cut_off() {
+async fn the_connection_of_a_predecessor_that_hangs_in_its_transaction_is_terminated() {
     let fixture = Fixture::prepared().await;
     fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     let hanging = Database::connect(&fixture.url).unwrap();
@@ -177,16 +177,16 @@ async fn positions_of_another_kafka_cluster_are_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_there_is_the_environment() {
-    let nobody = weir_model::secret::Secret::new("postgres://weir:hush@127.0.0.1:1/weir");
-    let error = Store::new(&nobody, "test", 4).unwrap().ping().await.unwrap_err();
+async fn an_unreachable_server_is_an_error_of_the_environment() {
+    let unreachable = weir_model::secret::Secret::new("postgres://weir:hush@127.0.0.1:1/weir");
+    let error = Store::new(&unreachable, "test", 4).unwrap().ping().await.unwrap_err();
     assert_eq!(error.class(), Class::Environment);
     assert!(error.to_string().starts_with("postgres at 127.0.0.1:1/weir: "), "{error}");
     assert!(!format!("{error} {error:?}").contains("hush"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_predecessor_that_stopped_in_the_middle_of_its_copy_is_cut_off() {
+async fn the_connection_of_a_predecessor_that_stopped_during_its_copy_is_terminated() {
     let fixture = Fixture::prepared().await;
     fixture.layout(&append(), &schema()).await;
     fixture.store.acquire(&position_key(), &[0]).await.unwrap();

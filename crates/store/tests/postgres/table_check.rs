@@ -1,4 +1,4 @@
-//! The table that a sink fills: made, grown, or refused with a list.
+//! The table that a sink fills is created or extended; other differences are listed.
 
 use crate::fixture::{Fixture, append, batch, claim, position_key, schema, upsert, write};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -13,21 +13,23 @@ fn with(schema: &SchemaRef, field: Field) -> SchemaRef {
 }
 
 async fn mistakes(fixture: &Fixture, target: &Postgres, schema: &SchemaRef) -> Vec<String> {
-    let fit = fixture.store.check("warehouse", target, schema).await.unwrap();
-    assert!(fit.layout.is_none() || fit.mistakes.is_empty());
-    fit.mistakes.into_iter().map(|m| format!("{}: {}", m.key, m.what)).collect()
+    let check = fixture.store.check("warehouse", target, schema).await.unwrap();
+    assert!(check.layout.is_none() || check.mistakes.is_empty());
+    check.mistakes.into_iter().map(|m| format!("{}: {}", m.key, m.what)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_table_is_made_with_the_asked_types() {
+async fn a_missing_table_is_created_with_the_specified_types() {
     let fixture = Fixture::prepared().await;
     fixture.layout(&append(), &schema()).await;
     let columns = fixture.rows(
-        "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END, ', ' \
-         ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'shop.sale'::regclass AND attnum > 0",
+        "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) \
+         || CASE WHEN attnotnull THEN ' not null' ELSE '' END, ', ' ORDER BY attnum) \
+         FROM pg_attribute WHERE attrelid = 'shop.sale'::regclass AND attnum > 0",
     );
-    let wanted = "id integer not null, name character varying(10), amount numeric(10,2), sold timestamp without time zone, \
-                  weir_topic text not null, weir_partition integer not null, weir_offset bigint not null";
+    let wanted = "id integer not null, name character varying(10), amount numeric(10,2), \
+                  sold timestamp without time zone, weir_topic text not null, \
+                  weir_partition integer not null, weir_offset bigint not null";
     assert_eq!(columns, [[Some(wanted.to_owned())]]);
     let again = fixture.store.check("warehouse", &append(), &schema()).await.unwrap();
     assert_eq!(again.statements, Vec::<String>::new());
@@ -35,10 +37,10 @@ async fn a_missing_table_is_made_with_the_asked_types() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn looking_changes_nothing() {
+async fn a_check_changes_nothing() {
     let fixture = Fixture::new();
-    let fit = fixture.store.check("warehouse", &append(), &schema()).await.unwrap();
-    assert_eq!(fit.statements.len(), 2);
+    let check = fixture.store.check("warehouse", &target(Mode::Append), &schema()).await.unwrap();
+    assert_eq!(check.statements.len(), 2);
     assert_eq!(
         fixture.number("SELECT count(*) FROM pg_namespace WHERE nspname IN ('shop', 'weir')"),
         0
@@ -46,20 +48,19 @@ async fn looking_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sinks_that_start_together_make_one_table() {
+async fn sinks_that_start_together_create_one_table() {
     const ROUNDS: usize = 60;
     let fixture = Fixture::prepared().await;
     for round in 0..ROUNDS {
         let start = |(store, target): (weir_store::postgres::Store, Postgres)| async move {
-            // looks again until the table is there, so that some looks fall into the moment of its
-            // making
+            // Checks until the table exists, so that some checks happen while it is being created.
             loop {
-                let fit = store.check("warehouse", &target, &schema()).await.unwrap();
-                assert_eq!(fit.mistakes, [], "a sink met what another was making");
-                if fit.statements.is_empty() {
+                let check = store.check("warehouse", &target, &schema()).await.unwrap();
+                assert_eq!(check.mistakes, [], "a check while another sink creates the table");
+                if check.statements.is_empty() {
                     return;
                 }
-                store.apply(&fit).await.unwrap();
+                store.apply(&check).await.unwrap();
             }
         };
         let target = Postgres {
@@ -72,21 +73,21 @@ async fn sinks_that_start_together_make_one_table() {
             start.await.unwrap();
         }
     }
-    let made =
+    let created =
         "SELECT count(*) FROM pg_tables WHERE schemaname LIKE 'shop%' AND tablename = 'sale'";
-    assert_eq!(fixture.number(made), i64::try_from(ROUNDS).unwrap());
+    assert_eq!(fixture.number(created), i64::try_from(ROUNDS).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_the_schema_gained_becomes_a_column() {
+async fn a_new_field_of_the_schema_becomes_a_column() {
     let fixture = Fixture::prepared().await;
     let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     write(&fixture.store, &layout, &claim(&committed[0], 1, 1), &batch(&[(1, "old")]))
         .await
         .unwrap();
-    let grown = with(&schema(), Field::new("country", DataType::Utf8, false));
-    fixture.layout(&append(), &grown).await;
+    let extended = with(&schema(), Field::new("country", DataType::Utf8, false));
+    fixture.layout(&target(Mode::Append), &extended).await;
     assert_eq!(
         fixture.rows("SELECT name, country FROM shop.sale"),
         [[Some("old".to_owned()), None]]
@@ -94,23 +95,30 @@ async fn a_field_that_the_schema_gained_becomes_a_column() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_that_does_not_fit_is_listed_at_once() {
+async fn all_differences_are_listed_at_once() {
     let fixture = Fixture::prepared().await;
     fixture
         .database
         .execute(
-            "CREATE SCHEMA shop; CREATE TABLE shop.sale (id smallint, name varchar(20) NOT NULL, amount numeric(10,1), sold date, \
-             branch text NOT NULL, weir_topic text, weir_partition int, weir_offset bigint)",
+            "CREATE SCHEMA shop; CREATE TABLE shop.sale (id smallint, name varchar(20) NOT NULL, \
+             amount numeric(10,1), sold date, branch text NOT NULL, weir_topic text, \
+             weir_partition int, weir_offset bigint)",
         )
         .unwrap();
     let found = mistakes(&fixture, &upsert(&["id"]), &schema()).await;
     let wanted = [
-        "sink.warehouse.table: field id is int in the output schema and smallint in the table: values may be too large for it",
-        "sink.warehouse.columns.name: character varying(10) is asked for, but the table's column is character varying(20)",
-        "sink.warehouse.table: field amount is decimal(10,2) in the output schema and numeric(10,1) in the table: PostgreSQL would round it to the column's scale",
-        "sink.warehouse.columns.sold: timestamp without time zone is asked for, but the table's column is date",
-        "sink.warehouse.table: column branch is NOT NULL without a default, and the output schema has no such field",
-        "sink.warehouse.table: mode upsert needs a unique index on exactly (id), and there is none",
+        "sink.warehouse.table: field id is int in the output schema and smallint in the table: \
+         values may be out of range",
+        "sink.warehouse.columns.name: the pipeline file specifies character varying(10), but the \
+         table's column is character varying(20)",
+        "sink.warehouse.table: field amount is decimal(10,2) in the output schema and \
+         numeric(10,1) in the table: PostgreSQL would round it to the column's scale",
+        "sink.warehouse.columns.sold: the pipeline file specifies timestamp without time zone, but \
+         the table's column is date",
+        "sink.warehouse.table: column branch is NOT NULL without a default, and the output schema \
+         has no such field",
+        "sink.warehouse.table: mode upsert requires a unique index on exactly (id), and there is \
+         none",
     ];
     assert_eq!(found, wanted);
 }
@@ -118,17 +126,17 @@ async fn everything_that_does_not_fit_is_listed_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_unique_index_is_named_with_its_remedy() {
     let fixture = Fixture::prepared().await;
-    fixture.layout(&append(), &schema()).await;
-    let upsert = upsert(&["id"]);
-    let fit = fixture.store.check("warehouse", &upsert, &schema()).await.unwrap();
-    let hint = fit.mistakes[0].hint.clone().unwrap();
+    fixture.layout(&target(Mode::Append), &schema()).await;
+    let upsert = target(Mode::Upsert { key: vec!["id".into()] });
+    let check = fixture.store.check("warehouse", &upsert, &schema()).await.unwrap();
+    let hint = check.mistakes[0].hint.clone().unwrap();
     assert_eq!(hint, "CREATE UNIQUE INDEX ON \"shop\".\"sale\" (\"id\");");
     fixture.database.execute(&hint).unwrap();
     assert_eq!(mistakes(&fixture, &upsert, &schema()).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_file_asks_for_is_checked() {
+async fn the_columns_of_the_pipeline_file_are_checked() {
     let fixture = Fixture::prepared().await;
     let mut wrong = upsert(&["name", "sku"]);
     wrong.columns.insert("price".into(), "numeric".into());
@@ -143,10 +151,11 @@ async fn what_the_file_asks_for_is_checked() {
     );
     let found = mistakes(&fixture, &wrong, &schema).await;
     let wanted = [
-        "sink.warehouse.columns.id: PostgreSQL knows no type `integer); DROP TABLE x; --`",
+        "sink.warehouse.columns.id: PostgreSQL has no type `integer); DROP TABLE x; --`",
         "sink.warehouse.columns.price: the output schema has no such field",
-        "sink.warehouse.table: field tags is a map, which has no column type that keeps it",
-        "sink.warehouse.key: field name may be null, and null equals no other key: such rows would pile up",
+        "sink.warehouse.table: field tags is a map, and PostgreSQL has no column type for it",
+        "sink.warehouse.key: field name is nullable, and null never equals another key: such rows \
+         would be inserted again and again",
         "sink.warehouse.key: the output schema has no field sku",
     ];
     assert_eq!(found, wanted);
@@ -166,24 +175,29 @@ async fn missing_privileges_are_named() {
     let (_, address) = fixture.url.split_once('@').unwrap();
     let url = weir_model::secret::Secret::new(format!("postgres://{role}:guest@{address}"));
     let guest = weir_store::postgres::Store::new(&url, "test", 4).unwrap();
-    let fit = guest
-        .check("warehouse", &append(), &with(&schema(), Field::new("extra", DataType::Utf8, true)))
+    let check = guest
+        .check(
+            "warehouse",
+            &target(Mode::Append),
+            &with(&schema(), Field::new("extra", DataType::Utf8, true)),
+        )
         .await
         .unwrap();
-    let found: Vec<String> = fit.mistakes.iter().map(|m| m.what.replace(&role, "guest")).collect();
+    let found: Vec<String> =
+        check.mistakes.iter().map(|m| m.what.replace(&role, "guest")).collect();
     let wanted = [
-        "role guest may not use weir.positions and weir.dead_letters",
-        "role guest may not use schema shop",
-        "role guest may not insert into shop.sale",
-        "column extra is missing, and role guest does not own the table, so it cannot add it",
+        "role guest lacks privileges on weir.positions and weir.dead_letters",
+        "role guest lacks USAGE on schema shop",
+        "role guest lacks INSERT on shop.sale",
+        "column extra is missing, and role guest cannot add it because it does not own the table",
     ];
     assert_eq!(found, wanted);
     let elsewhere =
-        Postgres { table: TableName { schema: "public".into(), table: "new".into() }, ..append() };
-    let fit = guest.check("warehouse", &elsewhere, &schema()).await.unwrap();
+        Postgres { schema: "public".into(), table: "new".into(), ..target(Mode::Append) };
+    let check = guest.check("warehouse", &elsewhere, &schema()).await.unwrap();
     assert!(
-        fit.mistakes.iter().any(|m| m.what.contains("may not create one in schema public")),
+        check.mistakes.iter().any(|m| m.what.contains("lacks CREATE on schema public")),
         "{:?}",
-        fit.mistakes
+        check.mistakes
     );
 }

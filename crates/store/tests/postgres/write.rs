@@ -1,4 +1,4 @@
-//! What lands: rows, dead letters, counters, all or nothing.
+//! Rows, dead letters and counters are committed together or not at all.
 
 use crate::fixture::{Fixture, append, batch, claim, position_key, schema, upsert, write};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, TimestampMicrosecondArray};
@@ -7,7 +7,7 @@ use weir_model::fault::Class;
 use weir_model::protocol::Outcome;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_arrive_as_they_were() {
+async fn values_are_stored_unchanged() {
     let fixture = Fixture::prepared().await;
     let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[1]).await.unwrap();
@@ -20,7 +20,10 @@ async fn values_arrive_as_they_were() {
     .await
     .unwrap();
     assert_eq!(written.outcome, Outcome::Committed);
-    let rows = fixture.rows("SELECT id, name, amount, sold, weir_topic, weir_partition, weir_offset FROM shop.sale ORDER BY id");
+    let rows = fixture.rows(
+        "SELECT id, name, amount, sold, weir_topic, weir_partition, weir_offset \
+         FROM shop.sale ORDER BY id",
+    );
     let text = |row: [&str; 7]| row.map(|s| Some(s.to_owned())).to_vec();
     assert_eq!(
         rows,
@@ -32,7 +35,7 @@ async fn values_arrive_as_they_were() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_value_costs_its_own_row_and_no_other() {
+async fn a_refused_value_affects_its_own_row_only() {
     let fixture = Fixture::prepared().await;
     let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
@@ -63,7 +66,8 @@ async fn a_refused_value_costs_its_own_row_and_no_other() {
     assert_eq!(fixture.number("SELECT written FROM weir.positions"), 9_997);
     assert_eq!(fixture.number("SELECT dead FROM weir.positions"), 3);
     let dead_letters = fixture.rows(
-        "SELECT \"offset\", source_offset, encode(value, 'escape'), stage, reason, detail, column_name, sqlstate, schema_id, headers \
+        "SELECT \"offset\", source_offset, encode(value, 'escape'), stage, reason, detail, \
+         column_name, sqlstate, schema_id, headers \
          FROM weir.dead_letters WHERE sqlstate = '22021'",
     );
     let wanted = ["5000", "10000", "record 5000\\000", "sink", "character_not_storable"];
@@ -76,7 +80,7 @@ async fn a_refused_value_costs_its_own_row_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn constraints_of_the_table_single_out_rows_too() {
+async fn rows_that_violate_constraints_are_isolated() {
     let fixture = Fixture::prepared().await;
     let layout = fixture.layout(&append(), &schema()).await;
     fixture
@@ -99,7 +103,7 @@ async fn constraints_of_the_table_single_out_rows_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn times_beyond_postgres_are_dead_letters_not_infinities() {
+async fn times_out_of_range_are_dead_letters_and_not_infinity() {
     let fixture = Fixture::prepared().await;
     let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
@@ -142,7 +146,7 @@ async fn an_upsert_keeps_the_last_row_of_each_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_changed_its_types_halts_and_buries_nothing() {
+async fn a_changed_column_type_halts_without_dead_letters() {
     let fixture = Fixture::prepared().await;
     let layout = fixture.layout(&append(), &schema()).await;
     fixture.database.execute("ALTER TABLE shop.sale ALTER COLUMN id TYPE bigint").unwrap();
@@ -161,17 +165,17 @@ async fn a_table_that_changed_its_types_halts_and_buries_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_ended_midway_changes_nothing() {
+async fn a_connection_that_breaks_midway_changes_nothing() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&append(), &schema()).await;
-    // The backend ends itself on the way: the moment is certain, unlike that of a signal from
-    // outside.
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    // The backend terminates itself midway: unlike with a signal, the moment is certain.
     fixture
         .database
         .execute(
             "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-             IF NEW.id = 5 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NEW; END $$; \
-             CREATE TRIGGER cut BEFORE INSERT ON shop.sale FOR EACH ROW EXECUTE FUNCTION cut()",
+             IF NEW.id = 5 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; \
+             RETURN NEW; END $$; CREATE TRIGGER cut BEFORE INSERT ON shop.sale \
+             FOR EACH ROW EXECUTE FUNCTION cut()",
         )
         .unwrap();
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
@@ -186,20 +190,23 @@ async fn a_connection_that_is_ended_midway_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_to_commit_is_settled_by_the_position_row() {
+async fn the_position_row_resolves_a_lost_answer_to_commit() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&append(), &schema()).await;
-    // A deferred trigger on the positions runs during COMMIT; ending the backend there loses the
-    // answer.
+    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    // A deferred trigger on the positions runs during COMMIT; terminating the backend there loses
+    // the answer.
     fixture
         .database
         .execute(
             "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$; \
-             CREATE CONSTRAINT TRIGGER cut AFTER UPDATE ON weir.positions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
+             CREATE CONSTRAINT TRIGGER cut AFTER UPDATE ON weir.positions \
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
              WHEN (NEW.next_offset = 1) EXECUTE FUNCTION cut(); \
-             CREATE FUNCTION defer() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN SET CONSTRAINTS ALL DEFERRED; RETURN NEW; END $$; \
-             CREATE TRIGGER defer BEFORE UPDATE ON weir.positions FOR EACH ROW EXECUTE FUNCTION defer()",
+             CREATE FUNCTION defer() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             SET CONSTRAINTS ALL DEFERRED; RETURN NEW; END $$; \
+             CREATE TRIGGER defer BEFORE UPDATE ON weir.positions \
+             FOR EACH ROW EXECUTE FUNCTION defer()",
         )
         .unwrap();
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
@@ -207,8 +214,8 @@ async fn a_lost_answer_to_commit_is_settled_by_the_position_row() {
         .await
         .unwrap();
     assert_eq!(written.outcome, Outcome::Unknown);
-    let truth = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
-    assert_eq!((truth[0].fence, truth[0].next), (2, None));
+    let acquired = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
+    assert_eq!((acquired[0].fence, acquired[0].next), (2, None));
     assert_eq!(fixture.number("SELECT count(*) FROM shop.sale"), 0, "rows and position agree");
 }
 

@@ -1,4 +1,4 @@
-//! Dead letters read back: what lies in `weir.dead_letters`.
+//! Reads `weir.dead_letters` back.
 
 use crate::postgres::positions::prepared;
 use crate::postgres::{Error, Store};
@@ -10,10 +10,10 @@ use weir_model::dead_letter::Header;
 use weir_model::fault::{Fault, Stage};
 
 impl Store {
-    /// A sink's dead letters, oldest first; none when weir was never prepared in this database.
+    /// A sink's dead letters, oldest first; none if weir's tables do not exist.
     ///
     /// # Errors
-    /// When the server cannot be reached or the role may not read.
+    /// The server cannot be reached, or the role lacks SELECT.
     pub async fn dead_letters(
         &self,
         pipeline: &str,
@@ -28,10 +28,10 @@ impl Store {
         rows.iter().map(stored).collect::<Result<_, _>>().map_err(|e| self.error(e))
     }
 
-    /// Value and headers of the dead letter `id`; `None` when it is not there any more.
+    /// Value and headers of the dead letter `id`; `None` if it does not exist any more.
     ///
     /// # Errors
-    /// When the server cannot be reached or the role may not read.
+    /// The server cannot be reached, or the role lacks SELECT.
     pub async fn dead_letter_content(&self, id: i64) -> Result<Option<DeadLetterContent>, Error> {
         let client = self.client().await?;
         let row = client
@@ -47,8 +47,9 @@ impl Store {
     }
 }
 
-const DEAD_LETTERS: &str = "SELECT id, topic, partition, \"offset\", source_offset, key, record_timestamp, schema_id, stage, reason, detail, \
-     column_name, sqlstate FROM weir.dead_letters WHERE pipeline = $1 AND sink = $2 ORDER BY id";
+const DEAD_LETTERS: &str = "SELECT id, topic, partition, \"offset\", source_offset, key, \
+     record_timestamp, schema_id, stage, reason, detail, column_name, sqlstate \
+     FROM weir.dead_letters WHERE pipeline = $1 AND sink = $2 ORDER BY id";
 
 fn stored(row: &Row) -> Result<StoredDeadLetter, tokio_postgres::Error> {
     let since = |time: SystemTime| {
@@ -75,7 +76,7 @@ fn stored(row: &Row) -> Result<StoredDeadLetter, tokio_postgres::Error> {
     })
 }
 
-/// The way back from the form in which headers are stored.
+/// The headers from the form in which they are stored.
 pub(super) fn parse(headers: &serde_json::Value) -> Vec<Header> {
     let one = |header: &serde_json::Value| {
         let text = header["text"].as_str().map(|text| text.as_bytes().to_vec());

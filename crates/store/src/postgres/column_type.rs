@@ -1,22 +1,22 @@
-//! Which Arrow type goes into which PostgreSQL column, and in which form. Only ways that lose
-//! nothing are open; the others belong into the pipeline's SQL, where somebody decides them.
+//! Which Arrow type fits which PostgreSQL column, and in which binary form. Only lossless
+//! conversions are allowed; all others belong in the pipeline's SQL, where they are explicit.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-/// A column's type as the catalog tells it.
+/// The type of a column, from the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PgType {
-    /// As people write it: `character varying(50)`.
+    /// As in SQL: `character varying(50)`.
     pub(crate) shown: String,
     /// `typname` of the type, or of the base type of a domain: `varchar`, `int4`, `_text`.
     pub(crate) name: String,
-    /// A user-defined enum: takes its labels.
+    /// A user-defined enum, whose values are its labels.
     pub(crate) is_enum: bool,
     /// Scale of `numeric(p,s)`.
     pub(crate) scale: Option<i32>,
 }
 
-/// The form in which a column travels.
+/// The form in which the values of a column are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wire {
     /// The Arrow type that has the column's binary format.
@@ -25,8 +25,7 @@ pub(crate) struct Wire {
     pub(crate) jsonb: bool,
 }
 
-/// The PostgreSQL type that a column gets when weir creates it; `None` when there is none that
-/// keeps everything.
+/// The PostgreSQL type that a column has when weir creates it; `None` when no type is lossless.
 pub(crate) fn natural(arrow: &DataType) -> Option<String> {
     Some(match arrow {
         DataType::Boolean => "boolean".into(),
@@ -51,7 +50,7 @@ pub(crate) fn natural(arrow: &DataType) -> Option<String> {
     })
 }
 
-/// Element types of arrays: those whose array has a fixed number that the binary format carries.
+/// Element types of arrays: those whose type id, which the binary format contains, is fixed.
 fn element(arrow: &DataType) -> Option<&'static str> {
     Some(match arrow {
         DataType::Boolean => "boolean",
@@ -67,14 +66,17 @@ fn element(arrow: &DataType) -> Option<&'static str> {
     })
 }
 
-/// How values of `arrow` enter a column of type `column`; `Err` says why they cannot.
+/// How values of type `arrow` are sent to a column of type `column`.
+///
+/// # Errors
+/// The reason why they cannot be.
 pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static str> {
     use DataType as A;
     let plain = |arrow: DataType| Ok(Wire { arrow, jsonb: false });
     let text = matches!(arrow, A::Utf8 | A::LargeUtf8 | A::Utf8View)
         || matches!(arrow, A::Dictionary(_, value) if matches!(**value, A::Utf8 | A::LargeUtf8));
     if column.is_enum {
-        return if text { plain(A::Utf8) } else { Err("an enum takes text only") };
+        return if text { plain(A::Utf8) } else { Err("an enum accepts text only") };
     }
     match (column.name.as_str(), arrow) {
         ("bool", A::Boolean) => plain(A::Boolean),
@@ -100,23 +102,23 @@ pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static s
             plain(A::Time64(TimeUnit::Microsecond))
         }
         ("timestamptz", A::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, None)) => {
-            Err("a local time has no place on the time line without a zone")
+            Err("a local time is no instant without a time zone")
         }
         (
             "timestamp" | "timestamptz",
             A::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, zone),
         ) => plain(A::Timestamp(TimeUnit::Microsecond, zone.clone())),
         ("timestamp" | "timestamptz", A::Timestamp(TimeUnit::Nanosecond, _)) => {
-            Err("PostgreSQL keeps microseconds, not nanoseconds")
+            Err("PostgreSQL stores microseconds, not nanoseconds")
         }
-        ("int2" | "int4", A::Int32 | A::Int64) => Err("values may be too large for it"),
+        ("int2" | "int4", A::Int32 | A::Int64) => Err("values may be out of range"),
         ("float4", A::Float64) | ("float4" | "float8", A::Int32 | A::Int64) => {
-            Err("it would lose digits")
+            Err("precision would be lost")
         }
         (array, A::List(item)) if Some(array) == element(item.data_type()).and_then(array_name) => {
             plain(arrow.clone())
         }
-        _ => Err("the two have no common form"),
+        _ => Err("the types are not compatible"),
     }
 }
 
@@ -135,7 +137,7 @@ fn array_name(element: &str) -> Option<&'static str> {
     })
 }
 
-/// The type as an author of an Avro schema knows it.
+/// The type as it is called in Avro schemas.
 pub(crate) fn shown(arrow: &DataType) -> String {
     match arrow {
         DataType::Boolean => "boolean".into(),

@@ -1,0 +1,142 @@
+//! The columns that a sink fills, before they are compared with a table.
+
+use super::comparison::Comparison;
+use crate::postgres::column_type::{self, PgType};
+use crate::postgres::layout::{LINEAGE, Source};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use std::collections::BTreeMap;
+use weir_model::pipeline::Mode;
+
+/// PostgreSQL's limit for names.
+const MAX_NAME_BYTES: usize = 63;
+
+/// A column that the sink fills.
+#[derive(Debug)]
+pub(super) struct TargetColumn {
+    pub(super) name: String,
+    pub(super) source: Source,
+    pub(super) arrow: DataType,
+    pub(super) nullable: bool,
+    /// The type that the pipeline file specifies.
+    pub(super) specified: Option<PgType>,
+    /// The type that the column has when weir creates it: the specified one, or the one that
+    /// follows from the output schema. `None`: PostgreSQL has none, or was not asked.
+    pub(super) pg_type: Option<PgType>,
+}
+
+impl TargetColumn {
+    /// Field `index` of the output schema.
+    pub(super) fn field(index: usize, field: &Field) -> TargetColumn {
+        TargetColumn {
+            name: field.name().clone(),
+            source: Source::Field(index),
+            arrow: field.data_type().clone(),
+            nullable: field.is_nullable(),
+            specified: None,
+            pg_type: None,
+        }
+    }
+
+    /// A lineage column.
+    pub(super) fn lineage(name: &str, source: Source) -> TargetColumn {
+        let arrow = match source {
+            Source::Partition => DataType::Int32,
+            Source::Offset => DataType::Int64,
+            Source::Topic | Source::Field(_) => DataType::Utf8,
+        };
+        TargetColumn {
+            name: name.into(),
+            source,
+            arrow,
+            nullable: false,
+            specified: None,
+            pg_type: None,
+        }
+    }
+}
+
+impl Comparison<'_> {
+    /// The columns to fill: those of the schema and, if configured, those of the lineage. `named`
+    /// are the types that the pipeline file specifies; `None` where PostgreSQL does not have them.
+    pub(super) fn target_columns(
+        &mut self,
+        schema: &SchemaRef,
+        named: &BTreeMap<String, Option<PgType>>,
+    ) -> Vec<TargetColumn> {
+        let fields = schema.fields().iter().enumerate();
+        let mut columns: Vec<TargetColumn> =
+            fields.map(|(index, field)| TargetColumn::field(index, field)).collect();
+        if self.target.lineage {
+            self.add_lineage(&mut columns);
+        }
+        for (name, pg_type) in named {
+            self.specify(&mut columns, name, pg_type.as_ref());
+        }
+        for column in &columns {
+            self.check_column(column);
+        }
+        columns
+    }
+
+    fn add_lineage(&mut self, columns: &mut Vec<TargetColumn>) {
+        for (name, source) in LINEAGE {
+            if columns.iter().any(|column| column.name == name) {
+                let what = format!("the output schema already has a field {name}");
+                self.mistake("lineage", what);
+            } else {
+                columns.push(TargetColumn::lineage(name, source));
+            }
+        }
+    }
+
+    /// Sets the type that the pipeline file specifies for the column `name`.
+    fn specify(&mut self, columns: &mut [TargetColumn], name: &str, pg_type: Option<&PgType>) {
+        let key = format!("columns.{name}");
+        match (columns.iter_mut().find(|column| column.name == name), pg_type) {
+            (None, _) => self.mistake(&key, "the output schema has no such field".into()),
+            (Some(_), None) => {
+                let text = self.target.columns.get(name).map(String::as_str).unwrap_or_default();
+                self.mistake(&key, format!("PostgreSQL has no type `{text}`"));
+            }
+            (Some(column), Some(pg_type)) => column.specified = Some(pg_type.clone()),
+        }
+    }
+
+    fn check_column(&mut self, column: &TargetColumn) {
+        if column.name.len() > MAX_NAME_BYTES {
+            let what = format!(
+                "the name of field {} is longer than the {MAX_NAME_BYTES} bytes that PostgreSQL \
+                 allows for a column",
+                column.name
+            );
+            self.mistake("table", what);
+        }
+        if column.specified.is_none() && column_type::natural(&column.arrow).is_none() {
+            let what = format!(
+                "field {} is a {}, and PostgreSQL has no column type for it",
+                column.name,
+                column_type::shown(&column.arrow)
+            );
+            let hint = "select its parts as separate columns in transform.sql".into();
+            self.mistake_with_hint("table", what, hint);
+        }
+    }
+
+    /// The key of an upsert.
+    pub(super) fn check_key(&mut self, schema: &SchemaRef) {
+        let Mode::Upsert { key } = &self.target.mode else { return };
+        for column in key {
+            match schema.field_with_name(column) {
+                Err(_) => self.mistake("key", format!("the output schema has no field {column}")),
+                Ok(field) if field.is_nullable() => self.mistake(
+                    "key",
+                    format!(
+                        "field {column} is nullable, and null never equals another key: such rows \
+                         would be inserted again and again"
+                    ),
+                ),
+                Ok(_) => {}
+            }
+        }
+    }
+}
