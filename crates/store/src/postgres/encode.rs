@@ -336,7 +336,7 @@ fn remaining_rows(num_rows: usize, refused: &[Refusal]) -> Option<Vec<u32>> {
 mod tests {
     use super::*;
     use crate::postgres::column_type::Wire;
-    use weir_model::pipeline::Mode;
+    use weir_model::pipeline::TableName;
 
     fn layout(input: &RecordBatch) -> Layout {
         let fields = input.schema();

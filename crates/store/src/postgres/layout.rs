@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn an_upsert_of_keys_alone_updates_nothing() {
-        let upsert = Upsert::new("shop", "seen", &["sku"], &["sku".to_owned()]);
+        let upsert = Upsert::new(&table(), &["sku"], &["sku".to_owned()]);
         assert!(upsert.merge.ends_with("DO NOTHING"));
     }
 }

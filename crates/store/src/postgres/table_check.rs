@@ -59,7 +59,8 @@ impl Store {
         target: &Postgres,
         schema: &SchemaRef,
     ) -> Result<TableCheck, Error> {
-        let (privileges, table) = self.table_and_privileges(&target.schema, &target.table).await?;
+        let (privileges, table) =
+            self.table_and_privileges(&target.table.schema, &target.table.table).await?;
         let mut named = BTreeMap::new();
         for (column, text) in &target.columns {
             named.insert(column.clone(), self.named_type(text).await?);

@@ -1,6 +1,6 @@
 //! Fences and positions.
 
-use crate::fixture::{Fixture, append, batch, claim, position_key, schema, upsert, write};
+use crate::fixture::{Fixture, append, batch, claim, position_key, schema, write};
 use std::time::Duration;
 use weir_model::accepted_loss::Skip;
 use weir_model::fault::Class;

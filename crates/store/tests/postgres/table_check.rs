@@ -39,7 +39,7 @@ async fn a_missing_table_is_created_with_the_specified_types() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_changes_nothing() {
     let fixture = Fixture::new();
-    let check = fixture.store.check("warehouse", &target(Mode::Append), &schema()).await.unwrap();
+    let check = fixture.store.check("warehouse", &append(), &schema()).await.unwrap();
     assert_eq!(check.statements.len(), 2);
     assert_eq!(
         fixture.number("SELECT count(*) FROM pg_namespace WHERE nspname IN ('shop', 'weir')"),
@@ -87,7 +87,7 @@ async fn a_new_field_of_the_schema_becomes_a_column() {
         .await
         .unwrap();
     let extended = with(&schema(), Field::new("country", DataType::Utf8, false));
-    fixture.layout(&target(Mode::Append), &extended).await;
+    fixture.layout(&append(), &extended).await;
     assert_eq!(
         fixture.rows("SELECT name, country FROM shop.sale"),
         [[Some("old".to_owned()), None]]
@@ -126,8 +126,8 @@ async fn all_differences_are_listed_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_unique_index_is_named_with_its_remedy() {
     let fixture = Fixture::prepared().await;
-    fixture.layout(&target(Mode::Append), &schema()).await;
-    let upsert = target(Mode::Upsert { key: vec!["id".into()] });
+    fixture.layout(&append(), &schema()).await;
+    let upsert = upsert(&["id"]);
     let check = fixture.store.check("warehouse", &upsert, &schema()).await.unwrap();
     let hint = check.mistakes[0].hint.clone().unwrap();
     assert_eq!(hint, "CREATE UNIQUE INDEX ON \"shop\".\"sale\" (\"id\");");
@@ -176,11 +176,7 @@ async fn missing_privileges_are_named() {
     let url = weir_model::secret::Secret::new(format!("postgres://{role}:guest@{address}"));
     let guest = weir_store::postgres::Store::new(&url, "test", 4).unwrap();
     let check = guest
-        .check(
-            "warehouse",
-            &target(Mode::Append),
-            &with(&schema(), Field::new("extra", DataType::Utf8, true)),
-        )
+        .check("warehouse", &append(), &with(&schema(), Field::new("extra", DataType::Utf8, true)))
         .await
         .unwrap();
     let found: Vec<String> =
@@ -193,7 +189,7 @@ async fn missing_privileges_are_named() {
     ];
     assert_eq!(found, wanted);
     let elsewhere =
-        Postgres { schema: "public".into(), table: "new".into(), ..target(Mode::Append) };
+        Postgres { table: TableName { schema: "public".into(), table: "new".into() }, ..append() };
     let check = guest.check("warehouse", &elsewhere, &schema()).await.unwrap();
     assert!(
         check.mistakes.iter().any(|m| m.what.contains("lacks CREATE on schema public")),

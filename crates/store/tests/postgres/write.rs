@@ -167,7 +167,7 @@ async fn a_changed_column_type_halts_without_dead_letters() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_midway_changes_nothing() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     // The backend terminates itself midway: unlike with a signal, the moment is certain.
     fixture
         .database
@@ -192,7 +192,7 @@ async fn a_connection_that_breaks_midway_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_position_row_resolves_a_lost_answer_to_commit() {
     let fixture = Fixture::prepared().await;
-    let layout = fixture.layout(&target(Mode::Append), &schema()).await;
+    let layout = fixture.layout(&append(), &schema()).await;
     // A deferred trigger on the positions runs during COMMIT; terminating the backend there loses
     // the answer.
     fixture

@@ -5,7 +5,6 @@ use crate::postgres::column_type::{self, PgType};
 use crate::postgres::layout::{LINEAGE, Source};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use std::collections::BTreeMap;
-use weir_model::pipeline::Mode;
 
 /// PostgreSQL's limit for names.
 const MAX_NAME_BYTES: usize = 63;
@@ -124,7 +123,7 @@ impl Comparison<'_> {
 
     /// The key of an upsert.
     pub(super) fn check_key(&mut self, schema: &SchemaRef) {
-        let Mode::Upsert { key } = &self.target.mode else { return };
+        let Some(key) = self.target.upsert_key() else { return };
         for column in key {
             match schema.field_with_name(column) {
                 Err(_) => self.mistake("key", format!("the output schema has no field {column}")),

@@ -6,7 +6,7 @@ use crate::postgres::column_type::{self, PgType};
 use crate::postgres::layout::Column;
 use crate::postgres::sql::{ident, idents, qualified};
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{Mode, Postgres};
+use weir_model::pipeline::Postgres;
 
 /// A comparison in progress.
 pub(super) struct Comparison<'a> {
@@ -22,11 +22,11 @@ impl<'a> Comparison<'a> {
     }
 
     fn table(&self) -> String {
-        format!("{}.{}", self.target.schema, self.target.table)
+        self.target.table.to_string()
     }
 
     fn qualified(&self) -> String {
-        qualified(&self.target.schema, &self.target.table)
+        qualified(&self.target.table.schema, &self.target.table.table)
     }
 
     /// A mistake in `key` of the sink that has no single remedy.
@@ -82,12 +82,12 @@ impl<'a> Comparison<'a> {
             definitions.push(format!("    {} {}{not_null}", ident(&column.name), pg_type.shown));
             columns.extend(self.column(column, pg_type));
         }
-        if let Mode::Upsert { key } = &self.target.mode {
+        if let Some(key) = self.target.upsert_key() {
             let key = idents(key.iter().map(String::as_str));
             definitions.push(format!("    PRIMARY KEY ({key})"));
         }
         if !privileges.schema_exists {
-            let schema = ident(&self.target.schema);
+            let schema = ident(&self.target.table.schema);
             self.statements.push(format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
         }
         self.statements.push(format!(
@@ -99,11 +99,11 @@ impl<'a> Comparison<'a> {
     }
 
     fn check_create(&mut self, privileges: &Privileges) {
-        let (role, schema) = (ident(&privileges.role), ident(&self.target.schema));
+        let (role, schema) = (ident(&privileges.role), ident(&self.target.table.schema));
         if !privileges.schema_exists && !privileges.create_schema {
             let what = format!(
                 "schema {} does not exist, and role {} lacks the privilege to create it",
-                self.target.schema, privileges.role
+                self.target.table.schema, privileges.role
             );
             let hint = format!("CREATE SCHEMA {schema} AUTHORIZATION {role};");
             self.mistake_with_hint("table", what, hint);
@@ -112,7 +112,7 @@ impl<'a> Comparison<'a> {
                 "table {} does not exist, and role {} lacks CREATE on schema {}",
                 self.table(),
                 privileges.role,
-                self.target.schema
+                self.target.table.schema
             );
             let hint = format!("GRANT CREATE, USAGE ON SCHEMA {schema} TO {role};");
             self.mistake_with_hint("table", what, hint);
@@ -164,12 +164,12 @@ impl<'a> Comparison<'a> {
             _ => self.mistake("table", format!("{name} is not an ordinary table")),
         }
         if !privileges.use_schema {
-            let schema = &self.target.schema;
+            let schema = &self.target.table.schema;
             let what = format!("role {} lacks USAGE on schema {schema}", privileges.role);
             let hint = format!("GRANT USAGE ON SCHEMA {} TO {role};", ident(schema));
             self.mistake_with_hint("table", what, hint);
         }
-        let upsert = self.target.mode != Mode::Append;
+        let upsert = self.target.upsert_key().is_some();
         if !table.insert || (upsert && !table.update) {
             let needed = if upsert { "SELECT, INSERT, UPDATE" } else { "INSERT" };
             let what = format!("role {} lacks {needed} on {name}", privileges.role);
@@ -257,8 +257,8 @@ impl<'a> Comparison<'a> {
     }
 
     fn check_unique_index(&mut self, table: &Table) {
-        let Mode::Upsert { key } = &self.target.mode else { return };
-        let mut sorted = key.clone();
+        let Some(key) = self.target.upsert_key() else { return };
+        let mut sorted = key.to_vec();
         sorted.sort();
         if !table.unique.contains(&sorted) {
             let what = format!(
