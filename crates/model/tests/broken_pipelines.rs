@@ -422,13 +422,13 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
             "8 kafka.properties.isolation.level is set by weir: records of aborted transactions must stay unseen",
         ],
     ),
-    ("no sink", "", "", &["- sink is missing; at least one table [[sink]] is wanted"]),
+    ("no sink", "", "", &["- sink is missing; there must be at least one table [[sink]]"]),
     (
         "no input",
         "[input]",
         "[inptu]",
         &[
-            "- input is missing; a table [input] is wanted",
+            "- input is missing; it must be a table [input]",
             "21 inptu unknown key; did you mean `input`?",
         ],
     ),
