@@ -2,25 +2,26 @@
 //!
 //! The promise: every record of the input topic is exactly once in the output topic, in the dead
 //! letters with its original bytes, or in the count of those that the pipeline's SQL filtered.
-//! Records, dead letters, offsets and books are one Kafka transaction; a record that cannot be
+//! Records, dead letters, offsets and counters are one Kafka transaction; a record that cannot be
 //! decoded or is refused takes none of its neighbours with it; and when the registry or the broker
 //! is away, the enricher waits (`tests/enricher/`). What is emitted from one partition forms an
 //! unbroken chain of lineage headers.
 //!
-//! [`pipeline`] is the path of a batch on one screen.
+//! `pipeline.rs` is the path of a batch on one screen.
 
 pub use weir_model::breaker;
+mod batch;
 pub mod config;
 mod enrich;
 pub mod error;
 mod lineage;
 pub mod metrics;
-pub mod pipeline;
-mod run;
-mod sent;
+mod partition_control;
+mod pipeline;
+mod service;
 mod status;
 mod worker;
 
 pub use config::{Options, check};
 pub use error::Error;
-pub use run::run;
+pub use service::run;

@@ -1,4 +1,4 @@
-//! The books of a transaction, and the chain of lineage through it.
+//! The counters of a transaction, and the lineage through it.
 
 use crate::enrich::Fate;
 use std::collections::BTreeMap;
@@ -6,26 +6,26 @@ use weir_model::lineage::Lineage;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
 
-/// What a transaction adds to the books, part by part.
+/// What a transaction adds to the counters, part by part.
 #[derive(Debug, Default)]
-pub(crate) struct Books {
-    links: Vec<Link>,
+pub(crate) struct RecordCounts {
+    partitions: Vec<PartitionCounts>,
 }
 
 /// One partition's share.
 #[derive(Debug)]
-struct Link {
+struct PartitionCounts {
     partition: Partition,
-    /// The end of the chain so far.
+    /// The end of the lineage so far.
     last: Option<Offset>,
     filtered: u64,
     delta: Progress,
 }
 
-impl Books {
-    /// Enters records in order; `before` gives the end of each partition's chain before the
+impl RecordCounts {
+    /// Adds records in order; `before` gives the end of each partition's lineage before the
     /// transaction. Returns a lineage per record; that of a filtered or stale one means nothing.
-    pub(crate) fn enter<'a>(
+    pub(crate) fn add<'a>(
         &mut self,
         records: impl ExactSizeIterator<Item = (Partition, Offset)>,
         fates: &[Fate],
@@ -37,39 +37,42 @@ impl Books {
                 lineages.push(Lineage { source: offset, previous: -1, filtered: 0 });
                 continue;
             }
-            let at = self.links.iter().position(|link| link.partition == partition).unwrap_or_else(
-                || {
-                    self.links.push(Link::begin(partition, before(partition)));
-                    self.links.len() - 1
-                },
-            );
-            lineages.push(self.links[at].add(offset, fate));
+            let at = self
+                .partitions
+                .iter()
+                .position(|counts| counts.partition == partition)
+                .unwrap_or_else(|| {
+                    self.partitions.push(PartitionCounts::begin(partition, before(partition)));
+                    self.partitions.len() - 1
+                });
+            lineages.push(self.partitions[at].add(offset, fate));
         }
         lineages
     }
 
-    /// True when nothing was entered.
+    /// True when nothing was added.
     pub(crate) fn is_empty(&self) -> bool {
-        self.links.is_empty()
+        self.partitions.is_empty()
     }
 
     /// What is added, per partition.
     pub(crate) fn deltas(&self) -> BTreeMap<Partition, Progress> {
-        self.links.iter().map(|link| (link.partition, link.delta)).collect()
+        self.partitions.iter().map(|counts| (counts.partition, counts.delta)).collect()
     }
 
     /// What is added in all.
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        self.links.iter().for_each(|link| sum += link.delta.counters);
+        self.partitions.iter().for_each(|counts| sum += counts.delta.counters);
         sum
     }
 }
 
-impl Link {
-    fn begin(partition: Partition, books: Option<&Progress>) -> Link {
-        let (last, filtered) = books.map_or((None, 0), |books| (books.last, books.filtered_since));
-        Link { partition, last, filtered, delta: Progress::default() }
+impl PartitionCounts {
+    fn begin(partition: Partition, counts: Option<&Progress>) -> PartitionCounts {
+        let (last, filtered) =
+            counts.map_or((None, 0), |counts| (counts.last, counts.filtered_since));
+        PartitionCounts { partition, last, filtered, delta: Progress::default() }
     }
 
     fn add(&mut self, offset: Offset, fate: &Fate) -> Lineage {
@@ -111,10 +114,10 @@ mod tests {
     }
 
     proptest! {
-        /// However a log is cut into transactions and these into parts, the chain is the same,
+        /// However a log is cut into transactions and these into parts, the lineage is the same,
         /// unbroken, and accounts for every record.
         #[test]
-        fn the_chain_does_not_depend_on_how_the_log_is_cut(log in proptest::collection::vec((0..3i32, 1..4i64, 0..5u8), 1..200), cut in 1..20usize, parts in 1..4usize) {
+        fn the_lineage_does_not_depend_on_how_the_log_is_cut(log in proptest::collection::vec((0..3i32, 1..4i64, 0..5u8), 1..200), cut in 1..20usize, parts in 1..4usize) {
             let mut next = [0i64; 3];
             let log: Vec<_> = log.into_iter().map(|(p, gap, f)| {
                 next[p as usize] += gap;
@@ -122,23 +125,23 @@ mod tests {
             }).collect();
             // Parts of a transaction and transactions of a log are cut alike.
             let run = |part: usize, parts: usize| {
-                let mut books: BTreeMap<Partition, Progress> = BTreeMap::new();
+                let mut counts: BTreeMap<Partition, Progress> = BTreeMap::new();
                 let mut lineages = Vec::new();
                 for transaction in log.chunks(part * parts) {
-                    let mut added = Books::default();
+                    let mut added = RecordCounts::default();
                     for part in transaction.chunks(part) {
                         let (records, fates): (Vec<_>, Vec<_>) = part.iter().copied().unzip();
-                        lineages.extend(added.enter(records.into_iter(), &fates, |p| books.get(&p)));
+                        lineages.extend(added.add(records.into_iter(), &fates, |p| counts.get(&p)));
                     }
                     for (partition, delta) in added.deltas() {
-                        let after = books.get(&partition).copied().unwrap_or_default().then(&delta);
-                        books.insert(partition, after);
+                        let after = counts.get(&partition).copied().unwrap_or_default().then(&delta);
+                        counts.insert(partition, after);
                     }
                 }
-                (lineages, books)
+                (lineages, counts)
             };
-            let (lineages, books) = run(cut, parts);
-            prop_assert_eq!((&lineages, &books), (&run(log.len(), 1).0, &run(log.len(), 1).1));
+            let (lineages, counts) = run(cut, parts);
+            prop_assert_eq!((&lineages, &counts), (&run(log.len(), 1).0, &run(log.len(), 1).1));
 
             let mut ends: BTreeMap<Partition, (i64, u64)> = BTreeMap::new();
             for (((partition, offset), fate), lineage) in log.iter().zip(&lineages) {
@@ -150,9 +153,9 @@ mod tests {
                     *end = (*offset, 0);
                 }
             }
-            prop_assert!(books.values().all(|b| b.counters.unaccounted() == 0));
+            prop_assert!(counts.values().all(|b| b.counters.unaccounted() == 0));
             let fresh = log.iter().filter(|(_, fate)| *fate != Fate::Stale).count();
-            prop_assert_eq!(books.values().map(|b| b.counters.read).sum::<u64>(), fresh as u64);
+            prop_assert_eq!(counts.values().map(|b| b.counters.read).sum::<u64>(), fresh as u64);
         }
     }
 }

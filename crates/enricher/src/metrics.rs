@@ -1,6 +1,6 @@
 //! What an enricher counts. Records are counted after their transaction was committed.
 
-use crate::sent::Sent;
+use crate::batch::Batch;
 use std::time::{Duration, SystemTime};
 use weir_service::Metrics;
 use weir_service::metrics::{
@@ -62,17 +62,17 @@ impl Meters {
     }
 
     /// A transaction is durable, `took` after it began.
-    pub(crate) fn landed(&self, sent: &Sent, took: Duration) {
-        let counters = sent.books.counters();
+    pub(crate) fn committed(&self, batch: &Batch, took: Duration) {
+        let counters = batch.counts.counters();
         self.read.inc_by(counters.read);
         self.written.inc_by(counters.written);
         self.filtered.inc_by(counters.filtered);
-        sent.reasons.iter().for_each(|(reason, records)| self.dead.add(reason, *records));
-        self.bytes_read.inc_by(sent.bytes_read as u64);
-        self.bytes_written.inc_by(sent.bytes_written as u64);
+        batch.reasons.iter().for_each(|(reason, records)| self.dead.add(reason, *records));
+        self.bytes_read.inc_by(batch.bytes_read as u64);
+        self.bytes_written.inc_by(batch.bytes_written as u64);
         self.unaccounted.add(i64::try_from(counters.unaccounted()).unwrap_or(i64::MAX));
         self.batch.observe(counters.read as f64);
         self.transaction.observe(took.as_secs_f64());
-        observe_ages(&self.latency, SystemTime::now(), sent.timestamps_ms.iter().copied());
+        observe_ages(&self.latency, SystemTime::now(), batch.timestamps_ms.iter().copied());
     }
 }

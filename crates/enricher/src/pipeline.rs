@@ -1,126 +1,126 @@
-//! The path of the records, top to bottom. A transaction is filled part by part, so that the client
-//! sends one part while the next is decoded, and memory does not grow with the transaction.
+//! The path of a batch, top to bottom: records → Arrow → rules, lookups and SQL → Avro → one Kafka
+//! transaction with the offsets. A transaction is filled part by part, so that the client sends one
+//! part while the next is decoded, and memory does not grow with the transaction.
 
+use crate::batch::{Batch, SentBatch};
 use crate::enrich::{Enriched, Fate};
 use crate::error::Error;
-use crate::sent::{Sent, Written};
-use crate::worker::{POLL_TIMEOUT, Worker, now_micros};
-use std::time::{Duration, Instant};
+use crate::worker::{POLL_TIMEOUT, Worker};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_kafka::dead_letter::Origin;
 use weir_kafka::{Outgoing, OutgoingDeadLetter};
 use weir_model::fault::Class;
 use weir_model::lineage::{self, Lineage};
-use weir_model::pipeline::Batch;
-use weir_model::protocol::{self, Claim, Event, Outcome, PartitionState, Term};
+use weir_model::pipeline;
+use weir_model::protocol::{self, Claim, Outcome, PartitionState, Term};
 use weir_service::{CancellationToken, Failure};
 
-/// Records that go through Arrow at once: their columns stay in the processor's cache.
-const PART: usize = 8192;
+/// Records that are enriched at once: their columns stay in the processor's cache.
+const PART_RECORDS: usize = 8192;
 
 impl Worker {
-    /// Takes what there is, enriches it, and commits output, dead letters, offsets and books in one
-    /// transaction.
-    pub(crate) fn batch(&mut self, term: Term, stop: &CancellationToken) -> Result<(), Error> {
-        let mut sent = Sent::default();
+    /// Reads what there is, enriches it, and commits output, dead letters, offsets and counters in
+    /// one transaction.
+    pub(crate) fn write_batch(
+        &mut self,
+        term: Term,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let mut batch = Batch::default();
         let mut sound = true;
         let mut started = Instant::now();
-        while sound && self.collect(term, &sent)? {
-            if sent.books.is_empty() {
+        while sound && self.read_part(term, &batch)? {
+            if batch.counts.is_empty() {
                 started = Instant::now();
             }
-            let Some(enriched) = self.enrich(term, &sent, stop)? else { break };
-            sound = self.write(enriched, &mut sent);
+            let Some(enriched) = self.enrich(term, &batch, stop)? else { break };
+            sound = self.add_part(enriched, &mut batch);
         }
-        if sent.books.is_empty() {
+        if batch.counts.is_empty() {
             return Ok(());
         }
-        self.hear();
-        let claims = match self.machine.claim(term, &sent.books.deltas()) {
+        self.poll_events();
+        let claims = match self.partitions.claim(term, &batch.counts.deltas()) {
             Ok(claims) => claims,
-            Err(protocol::Error::Stale) => return self.give_up(),
+            Err(protocol::Error::Stale) => return self.drop_batch(),
             Err(error) => return Err(error.into()),
         };
-        // A broker that is away holds the commit up until the transaction's timeout; people should
-        // know before.
-        self.broker.asking();
-        let outcome = if sound {
-            self.producer.commit(Some((&self.consumer, &claims)))
-        } else {
-            Outcome::Refused
+        // An unavailable broker delays the commit until the transaction's timeout; `/ready` says so
+        // before.
+        self.dependencies.kafka.asking();
+        let outcome = match sound {
+            true => self.partitions.commit(&mut self.producer, &claims),
+            false => Outcome::Refused,
         };
-        self.machine.handle(Event::WriteFinished(outcome));
-        self.settle(outcome, Written { sent, claims, took: started.elapsed() });
+        self.partitions.write_finished(outcome);
+        self.finish_write(outcome, SentBatch { batch, claims, took: started.elapsed() });
         Ok(())
     }
 
     /// Topic → the next part of the transaction in `self.records`; false when the transaction is
-    /// full or the topic has no more to give.
-    fn collect(&mut self, term: Term, sent: &Sent) -> Result<bool, Error> {
+    /// full or the topic has nothing more to give.
+    fn read_part(&mut self, term: Term, batch: &Batch) -> Result<bool, Error> {
         if self.kept.take() == Some(term) {
             return Ok(true);
         }
-        let first = sent.records == 0;
-        if let Some(error) = self.trouble.take_if(|_| first) {
-            self.bear(error)?;
+        let first = batch.num_records == 0;
+        if let Some(error) = self.read_error.take_if(|_| first) {
+            self.report_error(error)?;
             return Ok(false);
         }
-        let Some(limits) = self.limits(sent) else { return Ok(false) };
-        match self.consumer.collect(
-            &mut self.records,
-            &limits,
-            if first { POLL_TIMEOUT } else { Duration::ZERO },
-        ) {
-            Ok(()) if first && self.records.is_empty() && self.broker.away_for().is_some() => {
-                self.ask_broker()
+        let Some(limits) = self.limits(batch) else { return Ok(false) };
+        let wait = if first { POLL_TIMEOUT } else { Duration::ZERO };
+        match self.partitions.read(&mut self.records, &limits, wait) {
+            Ok(()) => {
+                let unavailable = self.dependencies.kafka.away_for().is_some();
+                if first && self.records.is_empty() && unavailable {
+                    self.ping_kafka();
+                }
             }
-            Ok(()) => {}
             Err(error) => {
                 self.records.clear();
-                self.trouble = Some(error);
+                self.read_error = Some(error);
             }
         }
         Ok(!self.records.is_empty())
     }
 
-    /// What the next part may hold. Only after a full part is there more to expect at once; a first
-    /// part waits for company.
-    fn limits(&self, sent: &Sent) -> Option<Batch> {
-        let batch = &self.shared.job.pipeline.batch;
-        let records = batch.records.saturating_sub(sent.records).min(PART);
-        let bytes = batch.bytes.saturating_sub(sent.bytes_read);
-        let first = sent.records == 0;
-        let goes_on = first || (records > 0 && bytes > 0 && self.records.len() == PART);
-        goes_on.then_some(Batch {
-            records,
-            bytes,
-            linger: if first { batch.linger } else { Duration::ZERO },
-        })
+    /// What the next part may hold. After a full part the topic has more at once; only a first part
+    /// waits for more.
+    fn limits(&self, batch: &Batch) -> Option<pipeline::Batch> {
+        let limits = &self.shared.job.pipeline.batch;
+        let records = limits.records.saturating_sub(batch.num_records).min(PART_RECORDS);
+        let bytes = limits.bytes.saturating_sub(batch.bytes_read);
+        let first = batch.num_records == 0;
+        let more = first || (records > 0 && bytes > 0 && self.records.len() == PART_RECORDS);
+        let linger = if first { limits.linger } else { Duration::ZERO };
+        more.then_some(pipeline::Batch { records, bytes, linger })
     }
 
-    /// Records → what becomes of each. `None` when they are not for now: the registry is away, and
-    /// either there is a transaction to commit first, or the records went to somebody else while we
-    /// waited.
+    /// Records → the fate of each. `None` when they have to wait: the registry is unavailable, and
+    /// either there is a transaction to commit first, or the partitions were reassigned in the
+    /// meantime.
     fn enrich(
         &mut self,
         term: Term,
-        sent: &Sent,
+        batch: &Batch,
         stop: &CancellationToken,
     ) -> Result<Option<Enriched>, Error> {
         loop {
             match self.enricher.enrich(&self.records, now_micros()) {
                 Ok(enriched) => {
-                    self.registry.answered();
+                    self.dependencies.registry.answered();
                     return Ok(Some(enriched));
                 }
                 Err(error) if error.class() == Class::Environment => {
-                    let pause = self.registry.failed(&error);
-                    if !sent.books.is_empty() {
+                    let pause = self.dependencies.registry.failed(&error);
+                    if !batch.counts.is_empty() {
                         self.kept = Some(term);
                         return Ok(None);
                     }
-                    self.consumer.idle(pause);
-                    self.hear();
-                    if self.machine.term() != Some(term) || stop.is_cancelled() {
+                    self.partitions.idle(pause);
+                    self.poll_events();
+                    if self.partitions.term() != Some(term) || stop.is_cancelled() {
                         return Ok(None);
                     }
                 }
@@ -129,35 +129,33 @@ impl Worker {
         }
     }
 
-    /// Enters a part into the books and sends it; false when the transaction cannot be committed
-    /// any more.
-    fn write(&mut self, mut enriched: Enriched, sent: &mut Sent) -> bool {
+    /// Counts a part and sends it; false when the transaction cannot be committed any more.
+    fn add_part(&mut self, mut enriched: Enriched, batch: &mut Batch) -> bool {
         for (record, fate) in self.records.iter().zip(&mut enriched.fates) {
-            if !self.machine.accept_record(record.partition(), record.offset()) {
+            if !self.partitions.accept_record(record.partition(), record.offset()) {
                 *fate = Fate::Stale;
             }
         }
+        let open = !batch.counts.is_empty();
         let records = self.records.iter().map(|record| (record.partition(), record.offset()));
-        let begun = !sent.books.is_empty();
-        let lineages = sent
-            .books
-            .enter(records, &enriched.fates, |partition| self.machine.progress(partition));
-        sent.note(&self.records, &enriched);
-        if sent.books.is_empty() {
+        let before = |partition| self.partitions.progress(partition);
+        let lineages = batch.counts.add(records, &enriched.fates, before);
+        batch.add(&self.records, &enriched);
+        if batch.counts.is_empty() {
             return true;
         }
-        let begin = if begun { Ok(()) } else { self.producer.begin() };
-        match begin.and_then(|()| self.send(&enriched, &lineages)) {
+        let begun = if open { Ok(()) } else { self.producer.begin() };
+        match begun.and_then(|()| self.send(&enriched, &lineages)) {
             Ok(()) => true,
             Err(error) => {
-                tracing::info!(%error, "transaction given up");
+                tracing::info!(%error, "transaction aborted");
                 self.producer.abort();
                 false
             }
         }
     }
 
-    /// Output and dead letters go to the partition of their input, each with its link of the chain.
+    /// Output and dead letters go to the partition of their input, each with its lineage.
     fn send(&mut self, enriched: &Enriched, lineages: &[Lineage]) -> weir_kafka::Result<()> {
         let pipeline = &self.shared.job.pipeline;
         for ((record, fate), lineage) in self.records.iter().zip(&enriched.fates).zip(lineages) {
@@ -192,59 +190,64 @@ impl Worker {
         Ok(())
     }
 
-    /// The partitions went away while the transaction was filled.
-    fn give_up(&mut self) -> Result<(), Error> {
+    /// The partitions were reassigned while the transaction was filled.
+    fn drop_batch(&mut self) -> Result<(), Error> {
         self.kept = None;
         self.producer.abort();
         Ok(())
     }
 
-    /// Only a definite success counts. After anything else the machine asks for a new producer and
-    /// for the position store, and what was not committed is read again.
-    fn settle(&mut self, outcome: Outcome, written: Written) {
+    /// Only a definite success counts. After anything else the state machine asks for a new
+    /// producer and for the positions, and what was not committed is read again.
+    fn finish_write(&mut self, outcome: Outcome, sent: SentBatch) {
         match outcome {
-            Outcome::Committed => return self.landed(&written),
+            Outcome::Committed => return self.count_committed(&sent),
             Outcome::Refused => {}
-            Outcome::Unknown => self.doubt = Some(written),
+            Outcome::Unknown => self.unconfirmed = Some(sent),
         }
         let reason =
-            self.producer.fault().map_or_else(|| "given up".into(), |error| error.to_string());
+            self.producer.fault().map_or_else(|| "aborted".into(), |error| error.to_string());
         tracing::info!(?outcome, reason, "transaction not committed");
-        self.consumer.idle(self.setbacks.next_wait());
+        self.partitions.idle(self.backoff.next_wait());
     }
 
-    /// A transaction whose outcome was unknown counts if the position store shows any of its
+    /// A transaction whose outcome was unknown was committed if the positions show any of its
     /// claims: it holds all of them or none.
-    pub(crate) fn resolve(&mut self, found: &[PartitionState]) {
-        let Some(written) = self.doubt.take() else { return };
-        let shown = |claim: &Claim| {
-            found.iter().any(|f| {
-                f.committed.partition == claim.partition && f.committed.next == Some(claim.next)
+    pub(crate) fn resolve_unconfirmed(&mut self, found: &[PartitionState]) {
+        let Some(sent) = self.unconfirmed.take() else { return };
+        let is_committed = |claim: &Claim| {
+            found.iter().any(|state| {
+                let committed = &state.committed;
+                committed.partition == claim.partition && committed.next == Some(claim.next)
             })
         };
-        let landed = written.claims.iter().any(shown);
-        tracing::info!(landed, "the position store told the outcome of a transaction");
-        if landed {
-            self.landed(&written);
+        let committed = sent.claims.iter().any(is_committed);
+        tracing::info!(committed, "the positions show the outcome of a transaction");
+        if committed {
+            self.count_committed(&sent);
         }
     }
 
-    /// Counts what is now durable.
-    fn landed(&mut self, Written { sent, took, .. }: &Written) {
-        self.broker.answered();
-        self.setbacks.reset();
-        let (shared, counters) = (&self.shared, sent.books.counters());
-        shared.meters.landed(sent, *took);
-        let last = sent.timestamps_ms.last().copied().filter(|last| *last >= 0);
-        shared
-            .meters
-            .lag_seconds
-            .set(last.map_or(0.0, |last| (now_micros() / 1000 - last).max(0) as f64 / 1000.0));
-        shared.status.landed(counters.read);
-        sent.faults
-            .iter()
-            .for_each(|(partition, offset, fault)| shared.status.fault(*partition, *offset, fault));
+    /// Counts what is durable now.
+    fn count_committed(&mut self, SentBatch { batch, took, .. }: &SentBatch) {
+        self.dependencies.kafka.answered();
+        self.backoff.reset();
+        let (shared, counters) = (&self.shared, batch.counts.counters());
+        shared.meters.committed(batch, *took);
+        let last = batch.timestamps_ms.last().copied().filter(|last| *last >= 0);
+        let age_ms = last.map_or(0, |last| (now_micros() / 1000 - last).max(0));
+        shared.meters.lag_seconds.set(age_ms as f64 / 1000.0);
+        shared.status.add_read(counters.read);
+        for (partition, offset, fault) in &batch.faults {
+            shared.status.add_fault(*partition, *offset, fault);
+        }
         shared.breaker().note(counters.read, counters.dead, Instant::now());
-        self.show();
+        self.publish_status();
     }
+}
+
+/// Microseconds since 1970.
+fn now_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -42,15 +42,15 @@ impl Status {
         self.inner().workers.insert(worker, snapshot);
     }
 
-    pub(crate) fn landed(&self, read: u64) {
+    pub(crate) fn add_read(&self, read: u64) {
         self.inner().read += read;
     }
 
-    pub(crate) fn fault(&self, partition: Partition, offset: Offset, fault: &Fault) {
+    pub(crate) fn add_fault(&self, partition: Partition, offset: Offset, fault: &Fault) {
         let mut inner = self.inner();
         inner.faults.truncate(FAULTS - 1);
-        let place = json!({ "partition": partition, "offset": offset });
-        inner.faults.push_front(json!({ "at": place, "stage": fault.stage.as_str(), "reason": fault.reason, "detail": fault.detail }));
+        let at = json!({ "partition": partition, "offset": offset });
+        inner.faults.push_front(json!({ "at": at, "stage": fault.stage.as_str(), "reason": fault.reason, "detail": fault.detail }));
     }
 
     /// The page; `about` is what does not change.
@@ -117,7 +117,7 @@ mod tests {
             },
         );
         for offset in 0..20 {
-            status.fault(
+            status.add_fault(
                 2,
                 offset,
                 &Fault { stage: Stage::Rule, reason: "r".into(), detail: "d".into() },

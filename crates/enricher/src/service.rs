@@ -6,7 +6,7 @@ use crate::enrich::Enricher;
 use crate::error::Error;
 use crate::metrics::Meters;
 use crate::status::Status;
-use crate::worker::{Shared, Views, Worker};
+use crate::worker::{DependencyHealth, Shared, Worker};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -53,10 +53,11 @@ async fn enrich(
         job,
     });
     // Before the pages are, so that the instance is not ready before each of its workers is.
-    let views: Vec<Views> =
-        (0..pipeline.workers.enricher).map(|_| Views::new(&shared.health)).collect();
+    let dependencies: Vec<DependencyHealth> =
+        (0..pipeline.workers.enricher).map(|_| DependencyHealth::new(&shared.health)).collect();
     let surface = surface(&shared, &options);
-    host(&options.settings, surface, &shutdown, |stop| work(&shared, &options, views, stop)).await
+    host(&options.settings, surface, &shutdown, |stop| work(&shared, &options, dependencies, stop))
+        .await
 }
 
 fn kafka(kafka: &Kafka, stable: bool) -> Kafka {
@@ -87,7 +88,7 @@ fn surface(shared: &Shared, options: &Options) -> Surface {
 async fn work(
     shared: &Arc<Shared>,
     options: &Options,
-    views: Vec<Views>,
+    dependencies: Vec<DependencyHealth>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let pipeline = &shared.job.pipeline;
@@ -95,9 +96,10 @@ async fn work(
     let Some(()) = ensure_topics(shared, &stop).await? else { return Ok(()) };
     let Some(schema_id) = register(shared, &registry, &stop).await? else { return Ok(()) };
     let mut workers = Workers::new(&shared.health, &stop);
-    for (number, views) in views.into_iter().enumerate() {
+    for (number, dependencies) in dependencies.into_iter().enumerate() {
         let name = format!("{}-{number}", options.settings.instance);
-        let id = format!("weir.{}.enricher.{}.{number}", pipeline.name, options.settings.instance);
+        let transactional_id =
+            format!("weir.{}.enricher.{}.{number}", pipeline.name, options.settings.instance);
         let limit = transactional_producer::record_limit(&shared.kafka);
         let enricher = Enricher::new(
             shared.job.clone(),
@@ -108,7 +110,8 @@ async fn work(
         )?;
         let (shared, stop, member) = (shared.clone(), stop.clone(), name.clone());
         let work = move |heartbeat| {
-            Worker::join(number, shared, enricher, views, &member, &id)?.run(&heartbeat, &stop)
+            Worker::join(number, shared, enricher, dependencies, &member, &transactional_id)?
+                .run(&heartbeat, &stop)
         };
         workers.spawn(&name, work)?;
     }
@@ -118,8 +121,8 @@ async fn work(
 /// Creates the topics that are missing, however long that takes; `None` when told to stop before.
 async fn ensure_topics(shared: &Shared, stop: &CancellationToken) -> Result<Option<()>, Error> {
     let pipeline = &shared.job.pipeline;
-    let mut waiting = RetryState::new(shared.health.dependency("kafka"));
-    let ensured = waiting.until(stop, || {
+    let mut state = RetryState::new(shared.health.dependency("kafka"));
+    let ensured = state.until(stop, || {
         let (kafka, topics) = (shared.kafka.clone(), admin::topics(pipeline));
         async {
             Ok::<_, Error>(
@@ -141,7 +144,7 @@ async fn register(
     stop: &CancellationToken,
 ) -> Result<Option<u32>, Error> {
     let (job, pipeline) = (&shared.job, &shared.job.pipeline);
-    let mut waiting = RetryState::new(shared.health.dependency("registry"));
+    let mut state = RetryState::new(shared.health.dependency("registry"));
     let (input, output) = (&pipeline.input_subject(), &pipeline.output_subject());
     let refused = |key, subject: &str, error: registry::Error| match error.class() {
         Class::Environment => Error::from(error),
@@ -161,7 +164,7 @@ async fn register(
             .await
             .map_err(|error| refused("output.schema", output, error))
     };
-    waiting.until(stop, register).await
+    state.until(stop, register).await
 }
 
 /// Whoever writes the input registers what it writes; only a subject that nobody has begun gets the

@@ -1,7 +1,7 @@
 //! What the open transaction holds so far.
 
 use crate::enrich::{Enriched, Fate};
-use crate::lineage::Books;
+use crate::lineage::RecordCounts;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use weir_kafka::Records;
@@ -9,14 +9,14 @@ use weir_model::fault::Fault;
 use weir_model::protocol::{Claim, Offset, Partition};
 
 /// So many faults of a transaction are shown.
-const FAULTS: usize = 3;
+const MAX_FAULTS: usize = 3;
 
-/// See the module; kept until the outcome is known, to be counted then.
+/// See the module; kept until the outcome is known, and counted then.
 #[derive(Debug, Default)]
-pub(crate) struct Sent {
-    pub(crate) books: Books,
+pub(crate) struct Batch {
+    pub(crate) counts: RecordCounts,
     /// Of all records that were read, stale ones included.
-    pub(crate) records: usize,
+    pub(crate) num_records: usize,
     pub(crate) bytes_read: usize,
     pub(crate) bytes_written: usize,
     pub(crate) timestamps_ms: Vec<i64>,
@@ -27,39 +27,38 @@ pub(crate) struct Sent {
 }
 
 /// A transaction that was sent.
-pub(crate) struct Written {
-    pub(crate) sent: Sent,
+pub(crate) struct SentBatch {
+    pub(crate) batch: Batch,
     pub(crate) claims: Vec<Claim>,
     /// From its first record to the outcome.
     pub(crate) took: Duration,
 }
 
-impl Sent {
-    /// Takes note of a part.
-    pub(crate) fn note(&mut self, records: &Records, enriched: &Enriched) {
-        self.records += records.len();
+impl Batch {
+    /// Adds a part to the figures.
+    pub(crate) fn add(&mut self, records: &Records, enriched: &Enriched) {
+        self.num_records += records.len();
         self.bytes_read += records.bytes();
         for (record, fate) in records.iter().zip(&enriched.fates) {
             match *fate {
                 Fate::Stale => continue,
                 Fate::Filtered => {}
                 Fate::Emitted(row) => self.bytes_written += enriched.rows.get(row as usize).len(),
-                Fate::Dead(fault) => self.refused(
-                    record.partition(),
-                    record.offset(),
-                    &enriched.faults[fault as usize],
-                ),
+                Fate::Dead(fault) => {
+                    let fault = &enriched.faults[fault as usize];
+                    self.add_dead(record.partition(), record.offset(), fault);
+                }
             }
             self.timestamps_ms.push(record.timestamp_ms());
         }
     }
 
-    fn refused(&mut self, partition: Partition, offset: Offset, fault: &Fault) {
+    fn add_dead(&mut self, partition: Partition, offset: Offset, fault: &Fault) {
         match self.reasons.get_mut(&fault.reason) {
-            Some(dead_letters) => *dead_letters += 1,
+            Some(num_dead) => *num_dead += 1,
             None => drop(self.reasons.insert(fault.reason.clone(), 1)),
         }
-        if self.faults.len() < FAULTS {
+        if self.faults.len() < MAX_FAULTS {
             self.faults.push((partition, offset, fault.clone()));
         }
     }

@@ -1,0 +1,225 @@
+//! The partitions of a worker: what the consumer group assigned, what the protocol decides about
+//! them, and where reading goes on.
+
+use crate::config::Job;
+use crate::metrics::Meters;
+use crate::status::Snapshot;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use weir_kafka::{Consumer, Rebalance, Records, TransactionalProducer, admin};
+use weir_model::pipeline::{Batch, Kafka};
+use weir_model::progress::Progress;
+use weir_model::protocol::{
+    self, Claim, Command, Event, Fencing, Halt, Offset, Outcome, Partition, PartitionState,
+    StateMachine, Term,
+};
+use weir_service::Health;
+
+/// Owns the state machine and the consumer, which have to agree with one another.
+pub(crate) struct PartitionControl {
+    /// The number of the worker, for the log.
+    worker: usize,
+    machine: StateMachine,
+    consumer: Consumer,
+    kafka: Kafka,
+    job: Arc<Job>,
+    health: Health,
+    meters: Meters,
+    /// Partitions that `/ready` shows as halted.
+    halted: BTreeSet<Partition>,
+}
+
+impl PartitionControl {
+    /// Joins the consumer group as `member`.
+    pub(crate) fn join(
+        worker: usize,
+        (kafka, job): (&Kafka, &Arc<Job>),
+        (health, meters): (&Health, &Meters),
+        member: &str,
+    ) -> weir_kafka::Result<PartitionControl> {
+        let (group, topic) = (job.pipeline.enricher_group(), &job.pipeline.input.topic);
+        Ok(PartitionControl {
+            worker,
+            machine: StateMachine::new(Fencing::PerWorker),
+            consumer: Consumer::join(kafka, &group, topic, member)?,
+            kafka: kafka.clone(),
+            job: job.clone(),
+            health: health.clone(),
+            meters: meters.clone(),
+            halted: BTreeSet::new(),
+        })
+    }
+
+    /// Tells the state machine what the consumer group decided; returns whether it decided
+    /// anything.
+    pub(crate) fn poll_events(&mut self) -> bool {
+        let rebalances = self.consumer.rebalances();
+        let changed = !rebalances.is_empty();
+        for rebalance in rebalances {
+            self.meters.rebalances.inc();
+            for partition in std::mem::take(&mut self.halted) {
+                self.health.resume(&self.name(partition));
+            }
+            let event = match rebalance {
+                Rebalance::Assigned(partitions) => {
+                    tracing::info!(worker = self.worker, ?partitions, "partitions assigned");
+                    Event::Assigned(partitions)
+                }
+                Rebalance::Revoked(partitions) | Rebalance::Lost(partitions) => {
+                    tracing::info!(worker = self.worker, ?partitions, "partitions revoked");
+                    Event::Revoked(partitions)
+                }
+            };
+            self.machine.handle(event);
+        }
+        changed
+    }
+
+    pub(crate) fn next_command(&mut self) -> Option<Command> {
+        self.machine.next_command()
+    }
+
+    pub(crate) fn term(&self) -> Option<Term> {
+        self.machine.term()
+    }
+
+    /// The producer was rebuilt.
+    pub(crate) fn reinitialized(&mut self) {
+        self.machine.handle(Event::Reinitialized);
+    }
+
+    /// What the group has committed, once no transaction is open any more, and what the log still
+    /// holds.
+    pub(crate) fn find(&self, partitions: &[Partition]) -> weir_kafka::Result<Vec<PartitionState>> {
+        let committed = self.consumer.stable(partitions)?;
+        let unset = committed.iter().filter(|c| c.next.is_none()).map(|c| c.partition).collect();
+        let with_output = self.with_output(unset)?;
+        let mut found = Vec::with_capacity(committed.len());
+        for committed in committed {
+            let (low, high) = self.consumer.watermarks(committed.partition)?;
+            let has_output = with_output.contains(&committed.partition);
+            found.push(PartitionState { committed, low, high, has_output });
+        }
+        Ok(found)
+    }
+
+    /// Those partitions without a position from which this pipeline has emitted something all the
+    /// same.
+    fn with_output(&self, unset: Vec<Partition>) -> weir_kafka::Result<BTreeSet<Partition>> {
+        let pipeline = &self.job.pipeline;
+        let mut with_output = BTreeSet::new();
+        if !unset.is_empty() {
+            for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
+                with_output.extend(admin::traces(&self.kafka, topic, &unset)?);
+            }
+        }
+        Ok(with_output)
+    }
+
+    pub(crate) fn acquired(&mut self, term: Term, found: Vec<PartitionState>) {
+        self.machine.handle(Event::Acquired { term, found });
+    }
+
+    /// Reads from the positions that were acquired.
+    pub(crate) fn start(
+        &mut self,
+        term: Term,
+        positions: &[(Partition, Offset)],
+    ) -> weir_kafka::Result<()> {
+        self.consumer.start(positions)?;
+        tracing::info!(worker = self.worker, ?positions, "reading");
+        self.machine.handle(Event::Started { term });
+        Ok(())
+    }
+
+    /// Holds the partitions and reads none of them.
+    pub(crate) fn stop_reading(&mut self) -> weir_kafka::Result<()> {
+        self.consumer.start(&[])
+    }
+
+    pub(crate) fn halt(&mut self, partition: Partition, halt: Halt) {
+        let reason = format!("{halt}; {}", halt.remedy());
+        tracing::error!(partition, reason, "partition halted");
+        self.health.halt(&self.name(partition), &reason);
+        self.halted.insert(partition);
+    }
+
+    /// The log does not hold what comes next.
+    pub(crate) fn out_of_range(&mut self) {
+        self.machine.handle(Event::OutOfRange);
+    }
+
+    /// Reads the next records of the partitions held, within `limits`.
+    pub(crate) fn read(
+        &mut self,
+        records: &mut Records,
+        limits: &Batch,
+        wait: Duration,
+    ) -> weir_kafka::Result<()> {
+        self.consumer.collect(records, limits, wait)
+    }
+
+    /// Whether a record belongs into the transaction: see [`StateMachine::accept_record`].
+    pub(crate) fn accept_record(&mut self, partition: Partition, offset: Offset) -> bool {
+        self.machine.accept_record(partition, offset)
+    }
+
+    /// The counters of a partition up to the last claim.
+    pub(crate) fn progress(&self, partition: Partition) -> Option<&Progress> {
+        self.machine.progress(partition)
+    }
+
+    /// Claims what was accepted since the last claim.
+    pub(crate) fn claim(
+        &mut self,
+        term: Term,
+        deltas: &BTreeMap<Partition, Progress>,
+    ) -> Result<Vec<Claim>, protocol::Error> {
+        self.machine.claim(term, deltas)
+    }
+
+    /// Commits the open transaction of `producer` with the claims.
+    pub(crate) fn commit(&self, producer: &mut TransactionalProducer, claims: &[Claim]) -> Outcome {
+        producer.commit(Some((&self.consumer, claims)))
+    }
+
+    pub(crate) fn write_finished(&mut self, outcome: Outcome) {
+        self.machine.handle(Event::WriteFinished(outcome));
+    }
+
+    /// Waits without reading, as a member of the group.
+    pub(crate) fn idle(&mut self, duration: Duration) {
+        self.consumer.idle(duration);
+    }
+
+    /// Asks the broker for an answer.
+    pub(crate) fn ping(&self) -> weir_kafka::Result<()> {
+        self.consumer.ping(Duration::from_secs(1))
+    }
+
+    /// Asks for the ends of the log. Transaction markers at the very end count as records here.
+    pub(crate) fn measure_lag(&self) {
+        for (partition, next, _) in self.machine.committed() {
+            if let Ok((low, high)) = self.consumer.watermarks(partition) {
+                let lag = high - next.unwrap_or(low);
+                self.meters.lag_records.with_label_values(&[&partition.to_string()]).set(lag);
+            }
+        }
+    }
+
+    /// Positions and halts, for `/status`.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let committed = self.machine.committed();
+        let halted = self.machine.halted();
+        Snapshot {
+            partitions: committed.map(|(partition, next, p)| (partition, next, *p)).collect(),
+            halted: halted.map(|(partition, halt)| (partition, halt.to_string())).collect(),
+        }
+    }
+
+    /// The name of the partition for people: `calls[2]`.
+    fn name(&self, partition: Partition) -> String {
+        format!("{}[{partition}]", self.job.pipeline.input.topic)
+    }
+}
