@@ -2,77 +2,40 @@
 //! `info,weir_kafka=debug`); default `info`.
 //!
 //! An event's message is its `event`; `service` and `pipeline` come from the span that the service
-//! runs in. Lines go to standard error through a bounded queue: when the reader of the log stalls,
-//! lines are dropped and counted, the data goes on.
+//! runs in. `tracing-appender` writes the lines to standard error through a bounded queue: when the
+//! reader of the log stalls, lines are dropped and counted, and the data goes on. The lines
+//! themselves are formatted here, because the JSON of `tracing-subscriber` nests the fields of
+//! spans, has no fixed order, and its human form passes control characters to the terminal.
 
 mod line;
 
 use line::{Form, Line};
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::{Event, Subscriber, span};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-const QUEUE: usize = 4096;
+/// Lines that wait to be written.
+const MAX_WAITING_LINES: usize = 4096;
 
-/// Keeps the log going; dropping it writes what is still in the queue.
+/// Keeps the log going; dropping it writes what is still in the queue, for at most about a second.
 pub struct Logs {
-    queue: Option<SyncSender<String>>,
-    written: Option<Receiver<()>>,
+    _guard: Option<WorkerGuard>,
 }
 
-impl Drop for Logs {
-    fn drop(&mut self) {
-        // The subscriber lives as long as the process and keeps a sender, so the end of the queue
-        // is asked for by an empty line.
-        let (Some(queue), Some(written)) = (self.queue.take(), self.written.take()) else { return };
-        if queue.try_send(String::new()).is_ok() {
-            // A stalled reader must not keep the process alive.
-            written.recv_timeout(Duration::from_secs(1)).ok();
-        }
-    }
-}
-
-/// Installs the log for the whole process. A second call does nothing: whoever installed one before
-/// (a test, an embedding program) keeps it.
+/// Installs the log for the whole process. A second call does nothing: the log that was installed
+/// first (by a test, an embedding program) stays.
 pub fn install() -> Logs {
-    let (queue_tx, queue_rx) = sync_channel(QUEUE);
-    let dropped = Arc::new(AtomicU64::new(0));
+    let (queue, guard) = Queue::new(std::io::stderr(), MAX_WAITING_LINES);
     let form = if std::io::stderr().is_terminal() { Form::Human } else { Form::Json };
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let layer = Lines { form, to: Queue { tx: queue_tx.clone(), dropped: dropped.clone() } };
-    if tracing_subscriber::registry().with(filter).with(layer).try_init().is_err() {
-        return Logs { queue: None, written: None };
-    }
-    let (done_tx, done_rx) = sync_channel(1);
-    let writer = std::thread::Builder::new()
-        .name("log".into())
-        .spawn(move || write(&queue_rx, &done_tx, &dropped));
-    Logs { queue: Some(queue_tx), written: writer.ok().map(|_| done_rx) }
-}
-
-fn write(queue: &Receiver<String>, done: &SyncSender<()>, dropped: &AtomicU64) {
-    let mut out = std::io::stderr();
-    while let Ok(mut line) = queue.recv() {
-        if line.is_empty() {
-            done.try_send(()).ok();
-            continue;
-        }
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            line.push_str(&format!(
-                "({lost} log lines were dropped before this one: nobody read the log)\n"
-            ));
-        }
-        // There is nobody to tell when the log itself cannot be written.
-        out.write_all(line.as_bytes()).ok();
-    }
+    let layer = Lines { form, to: queue };
+    let installed = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    Logs { _guard: installed.is_ok().then_some(guard) }
 }
 
 /// Where finished lines go.
@@ -81,15 +44,32 @@ trait Sink: 'static {
 }
 
 struct Queue {
-    tx: SyncSender<String>,
-    dropped: Arc<AtomicU64>,
+    writer: NonBlocking,
+    /// Dropped lines that a later line has reported.
+    reported: AtomicUsize,
+}
+
+impl Queue {
+    fn new(out: impl Write + Send + 'static, max_waiting: usize) -> (Queue, WorkerGuard) {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(max_waiting)
+            .thread_name("log")
+            .finish(out);
+        (Queue { writer, reported: AtomicUsize::new(0) }, guard)
+    }
 }
 
 impl Sink for Queue {
-    fn put(&self, line: String) {
-        if self.tx.try_send(line).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+    fn put(&self, mut line: String) {
+        let dropped = self.writer.error_counter().dropped_lines();
+        let reported = self.reported.swap(dropped, Ordering::Relaxed);
+        if dropped > reported {
+            let lost = dropped - reported;
+            line.push_str(&format!("({lost} log lines were dropped: the log was not read)\n"));
         }
+        // A full queue is counted by the writer.
+        self.writer.clone().write_all(line.as_bytes()).ok();
     }
 }
 
@@ -141,13 +121,13 @@ pub(crate) fn capture(work: impl FnOnce()) -> Vec<String> {
 
 #[cfg(test)]
 fn capture_as(form: Form, work: impl FnOnce()) -> Vec<String> {
-    struct Collected(Arc<std::sync::Mutex<Vec<String>>>);
+    struct Collected(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
     impl Sink for Collected {
         fn put(&self, line: String) {
             self.0.lock().unwrap().push(line);
         }
     }
-    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let subscriber =
         tracing_subscriber::registry().with(Lines { form, to: Collected(lines.clone()) });
     tracing::subscriber::with_default(subscriber, work);
@@ -192,9 +172,24 @@ mod tests {
 
     #[test]
     fn a_stalled_reader_costs_lines_and_never_blocks() {
-        let (tx, _rx) = sync_channel(1);
-        let queue = Queue { tx, dropped: Arc::default() };
+        struct Stalled(std::sync::mpsc::Receiver<()>);
+        impl Write for Stalled {
+            fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+                // Until the other end is dropped.
+                self.0.recv().ok();
+                Ok(line.len())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (go_on, stalled) = std::sync::mpsc::sync_channel(1);
+        let (queue, guard) = Queue::new(Stalled(stalled), 1);
         (0..10).for_each(|n| queue.put(format!("{n}\n")));
-        assert_eq!(queue.dropped.load(Ordering::Relaxed), 9);
+        let dropped = queue.writer.error_counter().dropped_lines();
+        assert!((8..=9).contains(&dropped), "{dropped}: one is written and one waits at most");
+        drop(go_on);
+        drop(guard);
     }
 }

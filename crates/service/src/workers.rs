@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Workers<E> {
     health: Health,
     stop: CancellationToken,
-    ended_tx: mpsc::UnboundedSender<(String, Ended<E>)>,
-    ended_rx: mpsc::UnboundedReceiver<(String, Ended<E>)>,
+    ended_tx: mpsc::Sender<(String, Ended<E>)>,
+    ended_rx: mpsc::Receiver<(String, Ended<E>)>,
     running: usize,
 }
 
@@ -27,7 +27,7 @@ enum Ended<E> {
 impl<E: From<Error> + Send + 'static> Workers<E> {
     /// No workers yet; `stop` is cancelled when one of them fails.
     pub fn new(health: &Health, stop: &CancellationToken) -> Workers<E> {
-        let (ended_tx, ended_rx) = mpsc::unbounded_channel();
+        let (ended_tx, ended_rx) = mpsc::channel(1);
         Workers { health: health.clone(), stop: stop.clone(), ended_tx, ended_rx, running: 0 }
     }
 
@@ -56,7 +56,7 @@ impl<E: From<Error> + Send + 'static> Workers<E> {
                 };
             seen.end(!matches!(ended, Ended::Well));
             // The receiver is gone only when the whole service is.
-            ended_tx.send((worker, ended)).ok();
+            ended_tx.blocking_send((worker, ended)).ok();
         };
         std::thread::Builder::new()
             .name(name.into())
