@@ -1,6 +1,6 @@
 //! A chunk of the source → keys and values of Kafka records.
 
-use crate::source::Chunk;
+use crate::source::{Chunk, Reader};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -17,15 +17,17 @@ pub(crate) struct Encoding {
 /// The records of one chunk.
 pub(crate) struct Payloads {
     encoded: Encoded,
-    spoiled: Vec<(usize, Vec<u8>)>,
+    /// Rows with other bytes than the encoder made; ascending.
+    replaced: Vec<(usize, Vec<u8>)>,
     keys: Keys,
 }
 
-/// The keys of one chunk: borrowed from a text column, or written as text.
+/// The keys of one chunk: a text column, or bytes that were made from another one or came with the
+/// records.
 enum Keys {
     None,
     Column(arrow::array::StringArray),
-    Text(Vec<Option<Vec<u8>>>),
+    Bytes(Vec<Option<Vec<u8>>>),
 }
 
 impl Encoding {
@@ -35,23 +37,33 @@ impl Encoding {
         Ok(Encoding { encoder: Encoder::new(schema, id)?, key })
     }
 
-    pub(crate) fn encode(&mut self, chunk: &Chunk) -> Result<Payloads, Error> {
+    /// Encodes the chunk that `reader` returned last.
+    pub(crate) fn encode(
+        &mut self,
+        chunk: &Chunk,
+        reader: Option<&dyn Reader>,
+    ) -> Result<Payloads, Error> {
         let encoded = self.encoder.encode(&chunk.batch)?;
-        let spoil = |(row, spoil): &(usize, crate::source::Spoil)| {
-            let mut bytes = encoded.get(*row).to_vec();
-            spoil(&mut bytes);
-            (*row, bytes)
+        let mut replaced = Vec::new();
+        if let Some(reader) = reader {
+            for row in 0..encoded.len() {
+                let other = reader.replacement(row, encoded.get(row));
+                replaced.extend(other.map(|bytes| (row, bytes)));
+            }
+        }
+        let keys = match (chunk.keys.is_empty(), self.key) {
+            (false, _) => Keys::Bytes(chunk.keys.clone()),
+            (true, Some(column)) => keys(chunk.batch.column(column)),
+            (true, None) => Keys::None,
         };
-        let spoiled = chunk.spoiled.iter().map(spoil).collect();
-        let keys = self.key.map_or(Keys::None, |column| keys(chunk.batch.column(column)));
-        Ok(Payloads { encoded, spoiled, keys })
+        Ok(Payloads { encoded, replaced, keys })
     }
 }
 
 fn keys(column: &dyn Array) -> Keys {
     match column.data_type() {
         DataType::Utf8 => Keys::Column(column.as_string::<i32>().clone()),
-        _ => Keys::Text(texts(column)),
+        _ => Keys::Bytes(texts(column)),
     }
 }
 
@@ -68,15 +80,19 @@ fn texts(column: &dyn Array) -> Vec<Option<Vec<u8>>> {
 }
 
 impl Payloads {
-    /// Key and value of each record, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Option<&[u8]>, &[u8])> {
-        let mut spoiled = self.spoiled.iter().peekable();
-        (0..self.encoded.len()).map(move |row| {
-            let value = spoiled
-                .next_if(|(at, _)| *at == row)
-                .map_or_else(|| self.encoded.get(row), |(_, bytes)| bytes.as_slice());
-            (self.keys.get(row), value)
-        })
+    pub(crate) fn len(&self) -> usize {
+        self.encoded.len()
+    }
+
+    pub(crate) fn key(&self, row: usize) -> Option<&[u8]> {
+        self.keys.get(row)
+    }
+
+    pub(crate) fn value(&self, row: usize) -> &[u8] {
+        match self.replaced.binary_search_by_key(&row, |(replaced, _)| *replaced) {
+            Ok(index) => &self.replaced[index].1,
+            Err(_) => self.encoded.get(row),
+        }
     }
 }
 
@@ -85,7 +101,68 @@ impl Keys {
         match self {
             Keys::None => None,
             Keys::Column(column) => column.is_valid(row).then(|| column.value(row).as_bytes()),
-            Keys::Text(texts) => texts[row].as_deref(),
+            Keys::Bytes(keys) => keys.get(row)?.as_deref(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{self, Limit};
+    use arrow::array::{Int32Array, RecordBatch, StringArray};
+    use serde_json::Value;
+    use std::sync::Arc;
+
+    /// Replaces the bytes of row 1.
+    struct Replacing;
+
+    impl Reader for Replacing {
+        fn read(&mut self, _: Limit) -> Result<Chunk, source::Error> {
+            Err(source::Error::Lost("never read".into()))
+        }
+
+        fn replacement(&self, row: usize, value: &[u8]) -> Option<Vec<u8>> {
+            (row == 1).then(|| value[..2].to_vec())
+        }
+    }
+
+    fn chunk() -> Chunk {
+        let columns: [(&str, arrow::array::ArrayRef); 2] = [
+            ("id", Arc::new(Int32Array::from(vec![1, 2, 3]))),
+            ("name", Arc::new(StringArray::from(vec!["a", "b", "c"]))),
+        ];
+        let schema = schema().arrow();
+        let columns = columns.into_iter().map(|(_, column)| column).collect();
+        Chunk::new(RecordBatch::try_new(schema, columns).unwrap(), Value::Null, false)
+    }
+
+    fn schema() -> Schema {
+        let text = r#"{"type": "record", "name": "R", "fields": [
+            {"name": "id", "type": "int"}, {"name": "name", "type": "string"}]}"#;
+        Schema::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_reader_may_replace_the_bytes_of_its_records() {
+        let mut encoding = Encoding::new(&schema(), 7, None).unwrap();
+        let plain = encoding.encode(&chunk(), None).unwrap();
+        let replaced = encoding.encode(&chunk(), Some(&Replacing)).unwrap();
+        assert_eq!((replaced.value(0), replaced.value(2)), (plain.value(0), plain.value(2)));
+        assert_eq!(replaced.value(1), &plain.value(1)[..2]);
+    }
+
+    #[test]
+    fn the_key_comes_with_the_record_or_from_its_field() {
+        let keys = |payloads: &Payloads| -> Vec<Option<Vec<u8>>> {
+            (0..payloads.len()).map(|row| payloads.key(row).map(<[u8]>::to_vec)).collect()
+        };
+        let text = |text: &str| Some(text.as_bytes().to_vec());
+        let mut encoding = Encoding::new(&schema(), 7, Some("id")).unwrap();
+        let own = encoding.encode(&chunk(), None).unwrap();
+        assert_eq!(keys(&own), [text("1"), text("2"), text("3")]);
+        let given = Chunk { keys: vec![text("x"), None, text("z")], ..chunk() };
+        let given = encoding.encode(&given, None).unwrap();
+        assert_eq!(keys(&given), [text("x"), None, text("z")]);
     }
 }

@@ -24,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Source(#[from] source::Error),
     /// A claim that does not add up: a fault in weir. Nothing was written.
-    #[error("the books do not balance, so nothing was written: {0}")]
+    #[error("the counts do not add up, so nothing was written: {0}")]
     Protocol(#[from] weir_model::protocol::Error),
     /// The instance itself: its pages, its threads, its drain.
     #[error(transparent)]

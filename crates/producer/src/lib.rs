@@ -6,7 +6,7 @@
 //! producer of its own, which fences the one before it; and only a definite success counts
 //! (`tests/exactly_once.rs`).
 //!
-//! [`pipeline`] is the path of a batch on one screen, [`source`] the place for new kinds of
+//! `pipeline.rs` is the path of a batch on one screen, [`source`] the place for new kinds of
 //! sources.
 
 pub mod config;
@@ -15,12 +15,14 @@ pub mod error;
 mod membership;
 pub mod metrics;
 mod pace;
-mod part;
-pub mod pipeline;
+mod pipeline;
+mod service;
 pub mod source;
+mod source_partition;
 mod status;
+mod worker;
 
 pub use config::{Options, check};
 pub use error::Error;
-pub use pipeline::run;
+pub use service::run;
 pub use source::synthetic;

@@ -32,8 +32,8 @@ pub struct Meters {
     pub(crate) done: IntGauge,
 }
 
-/// What one transaction held.
-pub(crate) struct Landed<'a> {
+/// A committed transaction.
+pub(crate) struct BatchMetrics<'a> {
     pub(crate) counters: Counters,
     pub(crate) dead: &'a [&'a str],
     pub(crate) bytes: u64,
@@ -64,13 +64,13 @@ impl Meters {
         }
     }
 
-    pub(crate) fn landed(&self, landed: &Landed<'_>) {
-        self.read.inc_by(landed.counters.read);
-        self.written.inc_by(landed.counters.written);
-        landed.dead.iter().for_each(|reason| self.dead.add(reason, 1));
-        self.bytes.inc_by(landed.bytes);
-        self.unaccounted.add(i64::try_from(landed.counters.unaccounted()).unwrap_or(i64::MAX));
-        self.batch.observe(landed.counters.read as f64);
-        self.transaction.observe(landed.took.as_secs_f64());
+    pub(crate) fn committed(&self, batch: &BatchMetrics<'_>) {
+        self.read.inc_by(batch.counters.read);
+        self.written.inc_by(batch.counters.written);
+        batch.dead.iter().for_each(|reason| self.dead.add(reason, 1));
+        self.bytes.inc_by(batch.bytes);
+        self.unaccounted.add(i64::try_from(batch.counters.unaccounted()).unwrap_or(i64::MAX));
+        self.batch.observe(batch.counters.read as f64);
+        self.transaction.observe(batch.took.as_secs_f64());
     }
 }

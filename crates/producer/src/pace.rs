@@ -42,8 +42,8 @@ impl Pace {
         }
     }
 
-    /// So many went.
-    pub(crate) fn went(&mut self, records: usize) {
+    /// So many records were sent.
+    pub(crate) fn sent(&mut self, records: usize) {
         if self.rate > 0.0 {
             self.tokens -= records as f64;
         }
@@ -61,7 +61,7 @@ mod tests {
         while now < start + Duration::from_secs(seconds) {
             match pace.due(now, limit) {
                 Ok(records) => {
-                    pace.went(records);
+                    pace.sent(records);
                     steps.push(records);
                 }
                 Err(wait) => now += wait,

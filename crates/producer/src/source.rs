@@ -1,5 +1,5 @@
-//! Where records come from. A new kind of source is one file below this one that implements two
-//! traits.
+//! Where records come from. A new kind of source is a folder below this file that implements
+//! [`Source`] and [`Reader`], and a line in [`build`].
 
 pub mod file;
 pub mod synthetic;
@@ -7,24 +7,30 @@ pub mod synthetic;
 use arrow::record_batch::RecordBatch;
 use serde_json::Value;
 use weir_codec::Schema;
+use weir_kafka::Header;
+use weir_model::dead_letter;
 use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{self, Pipeline};
 
-/// Something that holds records in independent partitions, each readable again from any position it
-/// ever named.
+/// Something that holds records in independent partitions, each readable again from any position
+/// that a reader of it returned.
 ///
-/// A position is the source's own affair (a sequence number, a file and a line, a page's cursor).
-/// It is committed in the transaction of the records before it, so after a crash reading goes on
-/// exactly there: the source must give the same records again from it.
+/// The form of a position is the source's decision (a sequence number, a file and a line, the cursor
+/// of a page). It is committed in the transaction of the records before it, so that reading
+/// continues exactly there after a crash: the source must return the same records again from it.
+///
+/// A source that is pushed to (an HTTP endpoint) fits as well: its reader waits for requests in
+/// [`Reader::read`], and answers them at the next call, which means that they were committed.
 pub trait Source: Send + Sync {
-    /// How many partitions; fixed for the life of the pipeline.
+    /// How many partitions there are. The number may grow while the source is read: the producer
+    /// asks again and opens those that appear. It never shrinks.
     fn partitions(&self) -> u32;
 
-    /// Opens a partition at a position that a reader of it named, or at its beginning.
+    /// Opens a partition at a position that a reader of it returned, or at its beginning.
     ///
     /// # Errors
-    /// [`Error::Away`] when trying again may help; anything else stops the partition.
+    /// [`Error::Away`] when a later attempt may succeed; anything else halts the partition.
     fn open(&self, partition: u32, position: Option<&Value>) -> Result<Box<dyn Reader>, Error>;
 }
 
@@ -33,10 +39,19 @@ pub trait Reader: Send {
     /// The next records and the malformed items between them, within `limit`. An empty chunk that
     /// is not the end means that there is nothing at the moment.
     ///
+    /// Each call means that the chunk before it was committed: after a failed transaction the reader
+    /// is dropped, and the partition is opened again at the last committed position.
+    ///
     /// # Errors
-    /// As [`Source::open`]; after one, the reader is dropped and the partition opened again at the
-    /// last committed position.
+    /// As [`Source::open`]; after an error the reader is dropped as well.
     fn read(&mut self, limit: Limit) -> Result<Chunk, Error>;
+
+    /// Other bytes for row `row` of the last chunk, which was encoded as `value`: for sources that
+    /// have to send what no encoder would. By default the encoded bytes are sent.
+    fn replacement(&self, row: usize, value: &[u8]) -> Option<Vec<u8>> {
+        let (_, _) = (row, value);
+        None
+    }
 }
 
 /// How much to read at once.
@@ -48,24 +63,49 @@ pub struct Limit {
     pub bytes: usize,
 }
 
-/// What a reader found.
+/// The next part of a source.
 pub struct Chunk {
     /// Records, in exactly the columns of the input schema.
     pub batch: RecordBatch,
-    /// Rows of `batch` whose bytes are spoiled on purpose once they are encoded; ascending.
-    pub spoiled: Vec<(usize, Spoil)>,
-    /// Per row of `batch` the place in the source, as in [`Malformed::place`]; empty where rows
-    /// have none of their own.
-    pub places: Vec<i64>,
+    /// Per row of `batch` its position in the source, as in [`Malformed::position`]; empty where
+    /// rows have none of their own.
+    pub positions: Vec<i64>,
+    /// Per row of `batch` the record's key; empty where `input.key` decides.
+    pub keys: Vec<Option<Vec<u8>>>,
+    /// Per row of `batch` the record's headers; empty where no record has any.
+    pub headers: Vec<Vec<dead_letter::Header>>,
+    /// Per row of `batch` the record's timestamp, milliseconds since 1970; empty where the time of
+    /// sending is the timestamp.
+    pub timestamps_ms: Vec<i64>,
     /// What could not become a record.
     pub malformed: Vec<Malformed>,
-    /// Where to go on after all of it.
+    /// Where to continue after all of it.
     pub position: Value,
-    /// Whether there is nothing after it, now and for ever.
+    /// Whether nothing will ever follow.
     pub end: bool,
 }
 
 impl Chunk {
+    /// Records without malformed items, keys, headers and timestamps of their own.
+    pub fn new(batch: RecordBatch, position: Value, end: bool) -> Chunk {
+        Chunk {
+            batch,
+            positions: Vec::new(),
+            keys: Vec::new(),
+            headers: Vec::new(),
+            timestamps_ms: Vec::new(),
+            malformed: Vec::new(),
+            position,
+            end,
+        }
+    }
+
+    /// The headers of row `row`.
+    pub(crate) fn headers(&self, row: usize) -> Vec<Header<'_>> {
+        let headers = self.headers.get(row).into_iter().flatten();
+        headers.map(|(name, value)| (name.as_str(), value.as_deref())).collect()
+    }
+
     /// Records and malformed items.
     pub fn len(&self) -> usize {
         self.batch.num_rows() + self.malformed.len()
@@ -77,9 +117,6 @@ impl Chunk {
     }
 }
 
-/// Changes the bytes of an encoded record: the way of a test source to send what no encoder would.
-pub type Spoil = Box<dyn Fn(&mut Vec<u8>) + Send>;
-
 /// An item of the source that is no record: it goes to the dead letters with its original bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
@@ -88,13 +125,13 @@ pub struct Malformed {
     /// Why; its detail says where, in words.
     pub fault: Fault,
     /// Where, as a number that the source understands: the line in the file.
-    pub place: i64,
+    pub position: i64,
 }
 
 /// Why a source cannot be read on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not at the moment.
+    /// It cannot be read at the moment.
     #[error("{doing}: {reason}")]
     Away {
         /// What was tried, on what.
@@ -111,7 +148,8 @@ pub enum Error {
     Unfit(String),
 }
 
-/// The source of a pipeline, and all that is wrong with it.
+/// The source of a pipeline. Called within the instance's async runtime: a kind that uses async
+/// clients keeps [`tokio::runtime::Handle::current`], and its readers block on it.
 ///
 /// # Errors
 /// Every mistake that can be found without reading records.

@@ -8,14 +8,14 @@ use weir_model::progress::Progress;
 /// Shared between the workers and the admin pages.
 #[derive(Clone, Default)]
 pub(crate) struct Status {
-    parts: Arc<Mutex<BTreeMap<u32, Part>>>,
+    partitions: Arc<Mutex<BTreeMap<u32, PartitionStatus>>>,
     /// Partitions that were seen at their end, here.
     ended: Arc<Mutex<BTreeSet<u32>>>,
 }
 
 /// One partition of the source that this instance owns.
 #[derive(Clone)]
-pub(crate) struct Part {
+pub(crate) struct PartitionStatus {
     pub(crate) state: &'static str,
     pub(crate) position: Option<Value>,
     pub(crate) progress: Progress,
@@ -23,21 +23,24 @@ pub(crate) struct Part {
 }
 
 impl Status {
-    pub(crate) fn set(&self, number: u32, part: Part) {
-        if part.state == "done" {
+    pub(crate) fn set(&self, number: u32, partition: PartitionStatus) {
+        if partition.state == "done" {
             self.ended().insert(number);
         }
-        self.parts().insert(number, part);
+        self.partitions().insert(number, partition);
     }
 
     pub(crate) fn remove(&self, number: u32) {
-        self.parts().remove(&number);
+        self.partitions().remove(&number);
     }
 
     /// Owned partitions, and how many of them are at their end.
     pub(crate) fn count(&self) -> (usize, usize) {
-        let parts = self.parts();
-        (parts.len(), parts.values().filter(|part| part.state == "done").count())
+        let partitions = self.partitions();
+        (
+            partitions.len(),
+            partitions.values().filter(|partition| partition.state == "done").count(),
+        )
     }
 
     /// How many partitions this instance has seen at their end, whoever owns them now.
@@ -47,11 +50,13 @@ impl Status {
 
     /// The page; `about` is what does not change.
     pub(crate) fn page(&self, about: &Value) -> Value {
-        let parts = self.parts();
-        let list: Vec<_> = parts.iter().map(|(number, part)| part.page(*number)).collect();
-        let done = !parts.is_empty() && parts.values().all(|part| part.state == "done");
+        let partitions = self.partitions();
+        let list: Vec<_> =
+            partitions.iter().map(|(number, partition)| partition.page(*number)).collect();
+        let done = !partitions.is_empty()
+            && partitions.values().all(|partition| partition.state == "done");
         let mut page = about.clone();
-        page["state"] = json!(match (parts.is_empty(), done) {
+        page["state"] = json!(match (partitions.is_empty(), done) {
             (true, _) => "standby",
             (false, true) => "done",
             (false, false) => "running",
@@ -64,12 +69,12 @@ impl Status {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn parts(&self) -> MutexGuard<'_, BTreeMap<u32, Part>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn partitions(&self) -> MutexGuard<'_, BTreeMap<u32, PartitionStatus>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Part {
+impl PartitionStatus {
     fn page(&self, number: u32) -> Value {
         let counters = &self.progress.counters;
         let mut page = json!({

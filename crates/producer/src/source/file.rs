@@ -1,7 +1,7 @@
 //! Files: Parquet, CSV and newline-delimited JSON.
 //!
 //! Files are read in the order of their names and dealt to the partitions of the source in that
-//! order. A position names the file, its place in the list, and the place in the file (a byte and
+//! order. A position names the file, its position in the list, and the position in the file (a byte and
 //! line, or a row), so that reading goes on in the middle of a file after a crash, and new files
 //! may be added behind the old ones. A file that is put in between, or taken away, is noticed and
 //! refused: the list would no longer be the one that the positions speak of.
@@ -97,7 +97,7 @@ trait OpenFile: Send {
 /// What was found in a file.
 struct Found {
     batch: RecordBatch,
-    places: Vec<i64>,
+    positions: Vec<i64>,
     malformed: Vec<Malformed>,
     /// Where to go on in this file.
     within: Value,
@@ -121,26 +121,12 @@ impl Reader for Walk {
             }
             let last = found.end && self.list.get(next).is_none();
             if last || found.batch.num_rows() + found.malformed.len() > 0 {
-                let Found { batch, places, malformed, .. } = found;
-                return Ok(Chunk {
-                    batch,
-                    spoiled: Vec::new(),
-                    places,
-                    malformed,
-                    position,
-                    end: last,
-                });
+                let Found { batch, positions, malformed, .. } = found;
+                return Ok(Chunk { positions, malformed, ..Chunk::new(batch, position, last) });
             }
         }
         let batch = RecordBatch::new_empty(self.shared.layout.schema());
-        Ok(Chunk {
-            batch,
-            spoiled: Vec::new(),
-            places: Vec::new(),
-            malformed: Vec::new(),
-            position: Value::Null,
-            end: true,
-        })
+        Ok(Chunk::new(batch, Value::Null, true))
     }
 }
 

@@ -18,7 +18,7 @@ pub use oracle::{Expected, Oracle};
 
 use crate::source::{Chunk, Error, Limit, Reader, Source};
 use columns::Columns;
-use invalid::Invalid;
+use invalid::{Corruption, Invalid};
 use serde_json::{Value, json};
 use weir_codec::Schema;
 use weir_model::mistake::Mistake;
@@ -97,6 +97,7 @@ impl Source for Synthetic {
             next,
             step,
             end,
+            corrupted: Vec::new(),
         }))
     }
 }
@@ -113,6 +114,8 @@ struct Sequence {
     next: u64,
     step: u64,
     end: u64,
+    /// Rows of the last chunk whose bytes are corrupted on purpose; ascending.
+    corrupted: Vec<(usize, Corruption)>,
 }
 
 impl Reader for Sequence {
@@ -120,26 +123,25 @@ impl Reader for Sequence {
         let left = self.end.saturating_sub(self.next).div_ceil(self.step);
         let rows = left.min(limit.records as u64) as usize;
         let mut building = self.columns.build(rows);
-        let mut spoiled = Vec::new();
+        self.corrupted.clear();
         for row in 0..rows {
             let (call, kind) = self.generator.call(self.next);
             building.push(&call);
-            if let Some(spoil) = kind.and_then(|kind| kind.spoil(&call)) {
-                spoiled.push((row, spoil));
-            }
+            let corruption = kind.and_then(|kind| kind.corruption(&call));
+            self.corrupted.extend(corruption.map(|corruption| (row, corruption)));
             self.next += self.step;
         }
         let batch =
             building.finish().map_err(|e| Error::Unfit(format!("generating call records: {e}")))?;
         let position = json!({ "sequence": self.next });
-        Ok(Chunk {
-            batch,
-            spoiled,
-            places: Vec::new(),
-            malformed: Vec::new(),
-            position,
-            end: self.next >= self.end,
-        })
+        Ok(Chunk::new(batch, position, self.next >= self.end))
+    }
+
+    fn replacement(&self, row: usize, value: &[u8]) -> Option<Vec<u8>> {
+        let index = self.corrupted.binary_search_by_key(&row, |(row, _)| *row).ok()?;
+        let mut bytes = value.to_vec();
+        (self.corrupted[index].1)(&mut bytes);
+        Some(bytes)
     }
 }
 

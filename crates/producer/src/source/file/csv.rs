@@ -17,7 +17,7 @@ pub(super) struct Csv {
     file: String,
     columns: Vec<String>,
     /// Per field the column that holds it.
-    places: Vec<Option<usize>>,
+    positions: Vec<Option<usize>>,
     nulls: Vec<String>,
     raw: Vec<u8>,
 }
@@ -52,9 +52,9 @@ impl Csv {
             Line::End => return Err(unfit("it is empty, without a header line".into())),
         };
         let columns: Vec<_> = columns.into_iter().map(|column| column.text.into_owned()).collect();
-        let places = layout.match_columns(&file, &columns).map_err(Error::Unfit)?;
+        let positions = layout.match_columns(&file, &columns).map_err(Error::Unfit)?;
         input.resume(within)?;
-        Ok(Csv { input, file, columns, places, nulls: nulls.to_vec(), raw })
+        Ok(Csv { input, file, columns, positions, nulls: nulls.to_vec(), raw })
     }
 
     /// The cells of a record, or what is wrong with it.
@@ -77,8 +77,8 @@ impl Csv {
             return Err(fault(MALFORMED_LINE, what));
         }
         let mut values: Vec<_> = values.into_iter().map(Some).collect();
-        let mut cells = Vec::with_capacity(self.places.len());
-        for (field, place) in layout.fields.iter().zip(&self.places) {
+        let mut cells = Vec::with_capacity(self.positions.len());
+        for (field, place) in layout.fields.iter().zip(&self.positions) {
             let value = place.and_then(|column| values[column].take());
             let column = || place.map_or("", |column| self.columns[column].as_str());
             cells.push(match value.filter(|value| !self.is_null(value)) {
@@ -130,7 +130,7 @@ impl Csv {
 impl OpenFile for Csv {
     fn read(&mut self, limit: Limit, layout: &Layout) -> Result<Found, Error> {
         let mut rows = layout.rows();
-        let (mut places, mut malformed) = (Vec::new(), Vec::new());
+        let (mut positions, mut malformed) = (Vec::new(), Vec::new());
         let (start, mut end) = (self.input.byte, false);
         while rows.len() + malformed.len() < limit.records
             && (self.input.byte - start) < limit.bytes as u64
@@ -145,18 +145,18 @@ impl OpenFile for Csv {
             }
             if !strip(&raw).is_empty() {
                 match self.add(&raw, line, kind, &mut rows, layout) {
-                    None => places.push(line as i64),
+                    None => positions.push(line as i64),
                     Some(fault) => malformed.push(Malformed {
                         bytes: strip(&raw).to_vec(),
                         fault,
-                        place: line as i64,
+                        position: line as i64,
                     }),
                 }
             }
             self.raw = raw;
         }
         let batch = rows.finish().map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))?;
-        Ok(Found { batch, places, malformed, within: self.input.place(), end })
+        Ok(Found { batch, positions, malformed, within: self.input.place(), end })
     }
 }
 

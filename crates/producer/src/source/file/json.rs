@@ -98,7 +98,7 @@ fn read<'a>(value: &'a RawValue, kind: &DataType) -> Result<Cell<'a>, String> {
 impl OpenFile for Json {
     fn read(&mut self, limit: Limit, layout: &Layout) -> Result<Found, Error> {
         let mut rows = layout.rows();
-        let (mut places, mut malformed) = (Vec::new(), Vec::new());
+        let (mut positions, mut malformed) = (Vec::new(), Vec::new());
         let (start, mut end) = (self.input.byte, false);
         while rows.len() + malformed.len() < limit.records
             && (self.input.byte - start) < limit.bytes as u64
@@ -116,18 +116,18 @@ impl OpenFile for Json {
                 match self.cells(&raw, line, kind, layout) {
                     Ok(cells) => {
                         rows.push(&cells);
-                        places.push(line as i64);
+                        positions.push(line as i64);
                     }
                     Err(fault) => malformed.push(Malformed {
                         bytes: strip(&raw).to_vec(),
                         fault,
-                        place: line as i64,
+                        position: line as i64,
                     }),
                 }
             }
             self.raw = raw;
         }
         let batch = rows.finish().map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))?;
-        Ok(Found { batch, places, malformed, within: self.input.place(), end })
+        Ok(Found { batch, positions, malformed, within: self.input.place(), end })
     }
 }

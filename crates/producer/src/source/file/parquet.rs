@@ -25,7 +25,7 @@ pub(super) struct Parquet {
     reader: ParquetRecordBatchReader,
     file: String,
     /// Per field the column that holds it, among those that are read.
-    places: Vec<Option<usize>>,
+    positions: Vec<Option<usize>>,
     /// Decoded, not yet handed out.
     ahead: VecDeque<RecordBatch>,
     /// The next row to hand out.
@@ -42,18 +42,18 @@ impl Parquet {
         let name = short(path);
         let row = match within {
             Value::Null => 0,
-            place => place["row"]
+            position => position["row"]
                 .as_u64()
-                .ok_or_else(|| Error::Lost(format!("{place} is no place in {name}")))?,
+                .ok_or_else(|| Error::Lost(format!("{position} is no position in {name}")))?,
         };
         let builder =
             ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(&name, &e))?;
         let columns: Vec<_> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
-        let places = layout.match_columns(&name, &columns).map_err(Error::Unfit)?;
+        let positions = layout.match_columns(&name, &columns).map_err(Error::Unfit)?;
         for (field, column) in layout
             .fields
             .iter()
-            .zip(&places)
+            .zip(&positions)
             .filter_map(|(f, p)| p.map(|p| (f, builder.schema().field(p))))
         {
             if !can_cast_types(column.data_type(), &field.kind) {
@@ -74,7 +74,7 @@ impl Parquet {
             )));
         }
         let (groups, skip) = groups(&builder, row);
-        let mut wanted: Vec<_> = places.iter().flatten().copied().collect();
+        let mut wanted: Vec<_> = positions.iter().flatten().copied().collect();
         wanted.sort_unstable();
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
         let reader = builder
@@ -84,14 +84,14 @@ impl Parquet {
             .with_batch_size(STEP)
             .build();
         // Reading keeps the order of the file, so the n-th wanted column is the n-th that comes.
-        let places = places
+        let positions = positions
             .into_iter()
             .map(|place| place.and_then(|p| wanted.binary_search(&p).ok()))
             .collect();
         Ok(Parquet {
             reader: reader.map_err(|e| broken(&name, &e))?,
             file: name,
-            places,
+            positions,
             ahead: VecDeque::new(),
             row,
         })
@@ -132,9 +132,9 @@ impl Parquet {
     fn fields(&self, rows: &RecordBatch, layout: &Layout) -> Result<RecordBatch, Error> {
         let mut fields = Vec::with_capacity(layout.fields.len());
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(layout.fields.len());
-        for (field, place) in layout.fields.iter().zip(&self.places) {
-            let column = match place {
-                Some(place) => rows.column(*place).clone(),
+        for (field, column) in layout.fields.iter().zip(&self.positions) {
+            let column = match column {
+                Some(column) => rows.column(*column).clone(),
                 None => field
                     .repeat_default(rows.num_rows())
                     .unwrap_or_else(|| new_null_array(&field.kind, rows.num_rows())),
@@ -153,7 +153,7 @@ impl OpenFile for Parquet {
             let batch = RecordBatch::new_empty(layout.schema());
             return Ok(Found {
                 batch,
-                places: Vec::new(),
+                positions: Vec::new(),
                 malformed: Vec::new(),
                 within: json!({ "row": self.row }),
                 end: true,
@@ -163,19 +163,19 @@ impl OpenFile for Parquet {
             weir_codec::cast(&self.fields(&rows, layout)?, &layout.codec);
         // People count rows from 1.
         let number = |row: u32| self.row as i64 + i64::from(row) + 1;
-        let places = kept.into_iter().map(number).collect();
+        let positions = kept.into_iter().map(number).collect();
         let malformed = faults.into_iter().map(|(row, found)| {
             let detail = format!("{} row {}: {}", self.file, number(row), found.detail);
             let reason = if found.reason.is_empty() { BAD_VALUE } else { &found.reason };
             Malformed {
                 bytes: as_json(&rows.slice(row as usize, 1)),
                 fault: fault(reason, detail),
-                place: number(row),
+                position: number(row),
             }
         });
         let malformed = malformed.collect();
         self.row += rows.num_rows() as u64;
-        Ok(Found { batch, places, malformed, within: json!({ "row": self.row }), end: false })
+        Ok(Found { batch, positions, malformed, within: json!({ "row": self.row }), end: false })
     }
 }
 

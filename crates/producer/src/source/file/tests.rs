@@ -67,13 +67,13 @@ fn read(
     loop {
         let chunk = reader.read(limit(step)).unwrap();
         assert!(chunk.len() <= step);
-        assert_eq!(chunk.places.len(), chunk.batch.num_rows());
+        assert_eq!(chunk.positions.len(), chunk.batch.num_rows());
         rows.extend(lines(&chunk));
         faults.extend(
             chunk
                 .malformed
                 .iter()
-                .map(|m| format!("{} {} {}", m.fault.reason, m.place, m.fault.detail)),
+                .map(|m| format!("{} {} {}", m.fault.reason, m.position, m.fault.detail)),
         );
         if chunk.end {
             return (rows, faults);
@@ -138,7 +138,7 @@ fn csv_is_read_by_its_header_and_malformed_lines_are_named() {
 fn a_malformed_line_keeps_its_bytes() {
     let folder = Folder::with(&[("a.csv", b"airport,cost_total\nA,1\nB,\xff2\r\nC,3\n")]);
     let chunk = folder.source("a.csv").open(0, None).unwrap().read(limit(10)).unwrap();
-    assert_eq!((chunk.batch.num_rows(), chunk.places), (2, vec![2, 4]));
+    assert_eq!((chunk.batch.num_rows(), chunk.positions), (2, vec![2, 4]));
     assert_eq!(chunk.malformed[0].bytes, b"B,\xff2");
     assert_eq!(chunk.malformed[0].fault.detail, "a.csv line 3: the line is not UTF-8 at byte 2");
 }
@@ -184,7 +184,7 @@ fn reading_goes_on_in_the_middle_of_any_file() {
                 chunk
                     .malformed
                     .iter()
-                    .map(|m| format!("{} {} {}", m.fault.reason, m.place, m.fault.detail)),
+                    .map(|m| format!("{} {} {}", m.fault.reason, m.position, m.fault.detail)),
             );
             if chunk.end {
                 break;
@@ -247,9 +247,9 @@ fn parquet_rows_become_records_of_the_schema() {
         chunk.batch.column(4).as_primitive::<TimestampMicrosecondType>().value(row),
         200_000_000
     );
-    assert_eq!(chunk.places[row], 201);
-    let places: Vec<_> = chunk.malformed.iter().map(|m| m.place).collect();
-    assert_eq!(places, [51, 151]);
+    assert_eq!(chunk.positions[row], 201);
+    let positions: Vec<_> = chunk.malformed.iter().map(|m| m.position).collect();
+    assert_eq!(positions, [51, 151]);
     let shown: Value = serde_json::from_slice(&chunk.malformed[1].bytes).unwrap();
     assert_eq!(shown["cost total"], i64::MAX);
     assert!(

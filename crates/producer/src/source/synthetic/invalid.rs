@@ -2,7 +2,6 @@
 
 use super::call::{Call, Name};
 use super::draw::{Draw, Purpose, scale};
-use crate::source::Spoil;
 use weir_model::fault::Stage;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::Synthetic;
@@ -110,7 +109,7 @@ impl Kind {
     }
 
     /// What is done to the encoded bytes; nothing for kinds that concern the values.
-    pub(super) fn spoil(self, call: &Call) -> Option<Spoil> {
+    pub(super) fn corruption(self, call: &Call) -> Option<Corruption> {
         // Where the cut or the added bytes fall follows from the call, so that the bytes too are a
         // function of seed and sequence.
         let some = (call.start / 1000) as u32;
@@ -142,6 +141,9 @@ impl Kind {
         }
     }
 }
+
+/// Changes the bytes of an encoded record.
+pub(super) type Corruption = Box<dyn Fn(&mut Vec<u8>) + Send>;
 
 /// Which sequence numbers are invalid, and how.
 #[derive(Clone)]

@@ -24,7 +24,7 @@ pub struct Expected {
     /// The partition of the source that sends it.
     pub source_partition: u32,
     /// Its values, wrong ones included; for kinds that concern the bytes, the values before they
-    /// were spoiled.
+    /// were corrupted.
     pub record: Record,
     /// In which way it is invalid; `None`: it must be in the table.
     pub kind: Option<Kind>,
@@ -61,8 +61,8 @@ impl Oracle {
         let (call, kind) = self.generator.call(sequence);
         let record = Record::new(&call);
         let mut payload = self.encode(&record);
-        if let Some(spoil) = kind.and_then(|kind| kind.spoil(&call)) {
-            spoil(&mut payload);
+        if let Some(corruption) = kind.and_then(|kind| kind.corruption(&call)) {
+            corruption(&mut payload);
         }
         let source_partition = (sequence % u64::from(self.partitions)) as u32;
         Expected { sequence, source_partition, record, kind, fate: kind.map(Kind::fate), payload }

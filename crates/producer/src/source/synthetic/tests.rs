@@ -44,7 +44,9 @@ fn payloads(
         let chunk = reader.read(Limit { records: step, bytes: usize::MAX }).unwrap();
         let encoded = encoder.encode(&chunk.batch).unwrap();
         let mut rows: Vec<_> = (0..encoded.len()).map(|row| encoded.get(row).to_vec()).collect();
-        chunk.spoiled.iter().for_each(|(row, spoil)| spoil(&mut rows[*row]));
+        for (row, bytes) in rows.iter_mut().enumerate() {
+            *bytes = reader.replacement(row, bytes).unwrap_or_else(|| bytes.clone());
+        }
         all.extend(rows);
         if chunk.end {
             return all;
@@ -170,9 +172,9 @@ fn each_kind_breaks_exactly_its_own_rule_first() {
 }
 
 #[test]
-fn spoiled_bytes_are_spoiled_in_their_way() {
+fn corrupted_bytes_are_corrupted_in_their_way() {
     let valid = Oracle::new(&config(1, 0, 0.0, &[]), &schema(), SCHEMA_ID).unwrap();
-    let spoiled = |kind, sequence| {
+    let corrupted = |kind, sequence| {
         Oracle::new(&config(1, 0, 1.0, &[kind]), &schema(), SCHEMA_ID)
             .unwrap()
             .expect(sequence)
@@ -180,14 +182,14 @@ fn spoiled_bytes_are_spoiled_in_their_way() {
     };
     for sequence in 0..500 {
         let whole = valid.expect(sequence).payload;
-        let cut = spoiled(Kind::Truncated, sequence);
+        let cut = corrupted(Kind::Truncated, sequence);
         assert!(cut.len() >= 5 && cut.len() < whole.len() && whole.starts_with(&cut));
-        let longer = spoiled(Kind::TrailingBytes, sequence);
+        let longer = corrupted(Kind::TrailingBytes, sequence);
         assert!(longer.len() > whole.len() && longer.starts_with(&whole));
-        assert!(spoiled(Kind::EmptyPayload, sequence).is_empty());
-        assert_eq!(spoiled(Kind::WrongMagic, sequence)[1..], whole[1..]);
-        assert_eq!(spoiled(Kind::UnknownSchema, sequence)[5..], whole[5..]);
-        let text = spoiled(Kind::InvalidUtf8, sequence);
+        assert!(corrupted(Kind::EmptyPayload, sequence).is_empty());
+        assert_eq!(corrupted(Kind::WrongMagic, sequence)[1..], whole[1..]);
+        assert_eq!(corrupted(Kind::UnknownSchema, sequence)[5..], whole[5..]);
+        let text = corrupted(Kind::InvalidUtf8, sequence);
         assert_eq!(text.iter().zip(&whole).filter(|(a, b)| a != b).count(), 1);
         assert!(text.contains(&0xff));
     }
