@@ -1,4 +1,4 @@
-//! What an operator asks of a pipeline, as data: is every record accounted for ([`verdict`],
+//! What an operator asks of a pipeline, as data: is every record accounted for ([`verdict()`],
 //! [`deep`]), which positions lie outside their log ([`skip`]), which records are dead letters and
 //! how they come back ([`dead`]), how far the readers are ([`topics`]).
 //!

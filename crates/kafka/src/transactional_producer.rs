@@ -403,7 +403,7 @@ impl TransactionalProducer {
 /// milliseconds, so of a wait of one it makes a loop that keeps a core busy.
 fn serve_a_while(producer: &BaseProducer<Context>) {
     producer.poll(Duration::ZERO);
-    std::thread::sleep(Duration::from_micros(300));
+    std::thread::park_timeout(Duration::from_micros(300));
 }
 
 fn native<'a>(record: &Outgoing<'a>) -> BaseRecord<'a, [u8], [u8]> {

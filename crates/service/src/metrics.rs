@@ -1,6 +1,8 @@
 //! One registry of metrics per service instance, and the metrics that services share by name. A
 //! service's own `metrics.rs` declares which of them it keeps.
 
+#![allow(clippy::disallowed_methods)] // the one place where metrics are built
+
 pub use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 
 use prometheus::core::Collector;

@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// # fn example(health: &weir_service::Health) {
 /// let mut waiting = weir_service::RetryState::new(health.dependency("postgres"));
 /// while let Err(error) = connect() {
-///     std::thread::sleep(waiting.failed(&error));
+///     std::thread::park_timeout(waiting.failed(&error));
 /// }
 /// waiting.answered();
 /// # }

@@ -5,6 +5,8 @@
 //! target/debug/examples/drain_bench [records] [rate] [batch]`; with a rate it shows latency
 //! instead.
 
+#![allow(clippy::disallowed_methods)] // it paces itself on a thread of its own
+
 use anyhow::{Context, Result};
 use arrow::array::{
     ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,

@@ -364,7 +364,7 @@ mod tests {
         let number: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(2), None, Some(4)]));
         let batch = RecordBatch::try_from_iter([("text", text), ("number", number)]).unwrap();
         let layout = layout(&batch);
-        let whole = encode(&layout, &[batch.clone()]).finish();
+        let whole = encode(&layout, std::slice::from_ref(&batch)).finish();
         let boundaries = whole.boundaries();
         for (start, end) in [(0, 4), (0, 1), (1, 3), (3, 4), (2, 2)] {
             let part = whole.part(&boundaries, start..end).concat();

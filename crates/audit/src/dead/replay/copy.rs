@@ -192,6 +192,8 @@ impl<'a> Copier<'a> {
         self.report.already += put.already.len() as u64;
         put.refused.into_iter().for_each(|(record, why)| self.leave(record, why));
         if let Out::Replayer(_) = self.out {
+            // The replay runs on a thread that may block.
+            #[allow(clippy::disallowed_methods)]
             std::thread::sleep(self.pace.after(put.replayed));
         }
         Ok(())
