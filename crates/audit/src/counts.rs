@@ -128,8 +128,8 @@ impl RecordCounts {
         self.producer.map(|producer| producer.written + self.replay.written)
     }
 
-    /// Positions outside their log. Where the record_counts miss nothing, only markers of transactions were
-    /// removed, and that is worth a note.
+    /// Positions outside their log. Where the counts miss nothing, only markers of
+    /// transactions were removed, and that is worth a note.
     fn outside(&self, [input, output]: [&Log; 2], verdict: &mut Verdict) {
         let sinks = self.sinks.iter().map(|(name, positions)| (name.as_str(), output, positions));
         for (hop, log, positions) in std::iter::once((ENRICHER, input, &self.enricher)).chain(sinks)

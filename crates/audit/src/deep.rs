@@ -37,12 +37,12 @@ pub async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<Vec<Stri
     Ok(findings)
 }
 
-fn compare(findings: &mut Vec<String>, what: &str, found: u64, booked: u64) {
-    if found != booked {
+fn compare(findings: &mut Vec<String>, what: &str, found: u64, counted: u64) {
+    if found != counted {
         findings.push(format!(
             "{what} holds {} rows, the counts say {}",
             grouped(found),
-            grouped(booked)
+            grouped(counted)
         ));
     }
 }
@@ -50,13 +50,13 @@ fn compare(findings: &mut Vec<String>, what: &str, found: u64, booked: u64) {
 /// Each record that came back from the dead letters left a mark.
 fn replays(pipeline: &Pipeline, verdict: &Verdict, findings: &mut Vec<String>) -> Result<()> {
     let marks = replay::marks(pipeline)?.len() as u64;
-    let booked =
+    let counted =
         verdict.hops.iter().find(|hop| hop.name == REPLAY).map_or(0, |hop| hop.counters.written);
-    if marks != booked {
+    if marks != counted {
         findings.push(format!(
             "{} dead letters are marked as replayed, the counts say {}",
             grouped(marks),
-            grouped(booked)
+            grouped(counted)
         ));
     }
     Ok(())
@@ -100,13 +100,13 @@ fn follow(partition: Partition, chain: &Chain, counts: &Progress, findings: &mut
         ("dead", chain.count(Place::Letters), counts.counters.dead),
         ("filtered", walk.filtered + counts.filtered_since, counts.counters.filtered),
     ];
-    for (what, found, booked) in counted {
+    for (what, found, counted) in counted {
         // What retention took cannot be counted again.
-        if found > booked || (found < booked && !chain.headless) {
+        if found > counted || (found < counted && !chain.headless) {
             findings.push(format!(
                 "partition {partition}: {} records {what} in the topics, the counts say {}",
                 grouped(found),
-                grouped(booked)
+                grouped(counted)
             ));
         }
     }

@@ -3,8 +3,8 @@
 //! how they come back ([`dead`]), how far the readers are ([`topics`]).
 //!
 //! Nothing here prints: `weir` does. The promise: an answer is computed from what Kafka and the
-//! targets hold, never from what a service remembers, and nothing is changed but by [`skip::accept`]
-//! and [`dead::replay`], each on record in the transaction that makes the change
+//! targets hold, never from what a service remembers, and nothing is changed but by
+//! [`skip::accept`] and [`dead::replay`], each on record in the transaction that makes the change
 //! (`crates/cli/tests`).
 
 pub mod counts;

@@ -32,7 +32,7 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
     links: Vec<Link>,
-    /// What had been emitted when input offsets began anew, oldest first.
+    /// What had been emitted when input offsets started over, oldest first.
     restarts: Vec<Emitted>,
     /// Whether records of the output or of the dead letters are gone, as they are after their
     /// retention.
@@ -51,7 +51,7 @@ pub(crate) struct Walk {
     pub(crate) end: Option<Offset>,
 }
 
-/// Reads the chains of all partitions; `accepted` tells where offsets began anew.
+/// Reads the chains of all partitions; `accepted` tells where offsets started over.
 pub(crate) fn read(
     pipeline: &Pipeline,
     accepted: &[AcceptedLoss],
@@ -61,7 +61,7 @@ pub(crate) fn read(
         for skip in accepted_loss.skips.iter().filter(|skip| skip.restarts()) {
             let chain = chains.entry(skip.partition).or_default();
             chain.restarts.extend(skip.emitted);
-            // An output that a sink found truncated or created anew has lost records.
+            // An output that a sink found truncated or recreated has lost records.
             chain.headless |= accepted_loss.topic == pipeline.output.topic;
         }
     }
@@ -103,7 +103,7 @@ impl Chain {
         Chain { links, ..Chain::default() }
     }
 
-    /// How many links lie in a place.
+    /// How many links are in a place.
     pub(crate) fn count(&self, place: Place) -> u64 {
         self.links.iter().filter(|link| link.place == place).count() as u64
     }

@@ -1,8 +1,8 @@
 //! Positions that lie outside their log, and the recorded act of going on behind such a gap.
 //!
 //! A partition whose position lies outside its log is halted until an operator decides: records are
-//! gone, and no program should skip them on its own. What the decision can be follows from one rule,
-//! lose nothing that is left and double nothing that was read:
+//! gone, and no program should skip them on its own. What the decision can be follows from one
+//! rule, lose nothing that is left and double nothing that was read:
 //!
 //! * **expired** (the log begins after the position): continue at its first record;
 //! * **truncated** (the log ends before the position) or recreated: continue after the last record

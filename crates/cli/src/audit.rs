@@ -29,7 +29,7 @@ pub(crate) struct Args {
 /// Prints the verdict; the exit code is 0 only if every record is accounted for.
 ///
 /// # Errors
-/// When the broker or a database is away, or the file has mistakes.
+/// When the broker or a database is unavailable, or the file has mistakes.
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let mut verdict = weir_audit::verdict(&pipeline).await?;

@@ -13,7 +13,7 @@ use weir_model::pipeline::Pipeline;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir check deploy/pipelines/telecom.toml\n  weir check deploy/pipelines/telecom.toml --offline --verbose\n\n\
-    Exit code: 0 all is well, 78 mistakes in the file or in what it names, 1 something that had to be asked is away."
+    Exit code: 0 all is well, 78 mistakes in the file or in what it names, 1 something that had to be asked is unavailable."
 )]
 pub(crate) struct Args {
     /// The pipeline file.
@@ -36,7 +36,8 @@ enum State {
     Good(String),
     /// The mistakes are in the report.
     Mistaken,
-    /// It could not be made, and why: whoever had to be asked is away, or an earlier check failed.
+    /// It could not be made, and why: whoever had to be asked is unavailable, or an earlier check
+    /// failed.
     Open(String),
 }
 

@@ -1,6 +1,6 @@
 //! `weir dead`: what became of records that could not be processed, and their way back.
 //!
-//! Dead letters lie in two places: those of producer and enricher in the dead-letter topic, those
+//! Dead letters are in two places: those of producer and enricher in the dead-letter topic, those
 //! of a sink in `weir.dead_letters` beside its table. Here they are one list.
 
 mod filter;

@@ -56,7 +56,7 @@ struct Finding {
 /// Carries out one of the verbs.
 ///
 /// # Errors
-/// When the registry is away or refuses, or the file has mistakes.
+/// When the registry is unavailable or refuses, or the file has mistakes.
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let common = match &args.verb {
         Verb::Register { common, .. } | Verb::Compatibility(common) | Verb::Diff(common) => common,

@@ -34,7 +34,7 @@ pub(crate) struct Args {
 /// Shows what is lost, or accepts it.
 ///
 /// # Errors
-/// When the broker or a database is away, the file has mistakes, or accepting is refused.
+/// When the broker or a database is unavailable, the file has mistakes, or accepting is refused.
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let hops = hops(&pipeline, args.hop.as_deref())?;

@@ -1,5 +1,5 @@
 //! `weir check` tells mistakes from absence: 78 with everything that is wrong, 1 when somebody who
-//! has to be asked is away.
+//! has to be asked is unavailable.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;

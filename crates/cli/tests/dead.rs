@@ -64,7 +64,7 @@ fn contains(text: &str, parts: &[&str]) {
     parts.iter().for_each(|part| assert!(text.contains(part), "`{part}` is not in\n{text}"));
 }
 
-/// The books and, independently of them, topics and table.
+/// The counts and, independently of them, topics and table.
 fn all_is_accounted_for(flow: &Flow, replayed: u64) {
     let audit = json(flow, &["audit", "--deep"]);
     assert_eq!(audit["clean"], true, "{audit}");
@@ -77,7 +77,7 @@ fn all_is_accounted_for(flow: &Flow, replayed: u64) {
 }
 
 /// Takes the rules out of the pipeline file.
-fn mend(flow: &Flow) {
+fn fix_rules(flow: &Flow) {
     let mut file: toml::Table = std::fs::read_to_string(flow.file()).unwrap().parse().unwrap();
     file.remove("reject").unwrap();
     std::fs::write(flow.file(), file.to_string()).unwrap();
@@ -106,7 +106,7 @@ fn rejected_records_come_back_once_when_the_rules_are_mended_also_if_two_replay_
         &weir(&flow, &["dead", "replay", "--dry-run"]).unwrap(),
         &[&format!(" {dead}    of these would be dead-lettered again: negative_duration")],
     );
-    mend(&flow);
+    fix_rules(&flow);
     let outlook = json(&flow, &["dead", "replay", "--dry-run", "--reason", "negative_duration"]);
     assert_eq!(
         (outlook["replayed"].as_u64(), outlook["forecast"]["pass"].as_u64()),
@@ -164,7 +164,7 @@ fn a_record_that_dies_again_stays_dead_until_it_is_asked_for() {
             &format!("\n {dead}  stay dead: came back before"),
         ],
     );
-    mend(&flow);
+    fix_rules(&flow);
     weir(&flow, &["dead", "replay", "--rate", "0", "--max-replays", "2"]).unwrap();
     run(&flow);
     assert_eq!((rows(&flow), dead_letters(&flow)), (RECORDS, 2 * dead));

@@ -1,5 +1,5 @@
-//! Records that are gone from a log stop the partition and the audit until somebody accepts it, by
-//! name and on record; then everything goes on and adds up.
+//! Records that are gone from a log stop the partition and the audit until an operator accepts it,
+//! by name and on record; then everything goes on and adds up.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -128,7 +128,7 @@ fn lost_before_the_enricher(flow: &Flow) -> Loss {
     let (cut, records, unread) = lose(flow, topic, 1, next);
     let enricher = start(flow, "weir-enricher");
     wait_until("the other partitions", SOON, || {
-        (flow.enricher_books().ok()?.read == 6_000 - unread as u64).then_some(())
+        (flow.enricher_counts().ok()?.read == 6_000 - unread as u64).then_some(())
     });
     let loss = is_shown_and_accepted(
         flow,
@@ -139,7 +139,7 @@ fn lost_before_the_enricher(flow: &Flow) -> Loss {
     );
     let enricher = start(flow, "weir-enricher");
     wait_until("what is left of it", SOON, || {
-        (flow.enricher_books().ok()?.read == 6_000 - records as u64).then_some(())
+        (flow.enricher_counts().ok()?.read == 6_000 - records as u64).then_some(())
     });
     assert!(enricher.stop().unwrap().success());
     loss
@@ -154,14 +154,14 @@ fn lost_before_the_sink(flow: &Flow) -> Loss {
         .unwrap();
     let (cut, records, unread) = lose(flow, topic, 2, next);
     let sink = start(flow, "weir-sink");
-    let others = flow.enricher_books().unwrap().written - unread as u64;
+    let others = flow.enricher_counts().unwrap().written - unread as u64;
     wait_until("the other partitions", SOON, || {
-        (flow.sink_books().ok()?.read == others).then_some(())
+        (flow.sink_counts().ok()?.read == others).then_some(())
     });
     is_shown_and_accepted(flow, sink, &format!("warehouse {topic}[2]"), (next, cut), records)
 }
 
-/// Halt, audit and command name the same range, and the command how many records the books miss.
+/// Halt, audit and command name the same range, and the command how many records the counts miss.
 fn is_shown_and_accepted(
     flow: &Flow,
     service: Service,
@@ -186,7 +186,7 @@ fn is_shown_and_accepted(
 }
 
 /// Kafka forgets the group's position together with the topic, so it has to be found again first.
-/// Many invalid records, so that some partition begins anew with dead letters that the sink does
+/// Many invalid records, so that some partition starts over with dead letters that the sink does
 /// not see.
 #[test]
 fn an_input_topic_created_anew_is_read_from_its_beginning_and_a_forgotten_group_is_found_again() {
@@ -205,7 +205,7 @@ fn an_input_topic_created_anew_is_read_from_its_beginning_and_a_forgotten_group_
     contains(&run(&flow, 4_000), &["everything is accounted for"]);
     adds_up(&flow, 0);
 
-    // And the same once more, with the topic as it is: the books are found again in the lineage,
+    // And the same once more, with the topic as it is: the counts are found again in the lineage,
     // and nothing is given up.
     flow.topics.delete_group(&flow.pipeline.enricher_group()).unwrap();
     contains(&weir(&flow, "skip", &[]).unwrap_err(), &["nothing is given up"]);
@@ -221,10 +221,10 @@ fn an_output_topic_created_anew_is_read_from_its_beginning() {
     flow.topics.create(topic, 3).unwrap();
     produce(&flow, 4_000, 4_000);
     let enricher = start(&flow, "weir-enricher");
-    wait_until("the enricher", SOON, || (flow.enricher_books().ok()?.read == 4_000).then_some(()));
+    wait_until("the enricher", SOON, || (flow.enricher_counts().ok()?.read == 4_000).then_some(()));
     assert!(enricher.stop().unwrap().success());
     let sink = start(&flow, "weir-sink");
-    halts(&sink, "truncated or created anew");
+    halts(&sink, "truncated or recreated");
     contains(
         &weir(&flow, "skip", &[]).unwrap_err(),
         &["go on at 0", "no record is unaccounted for"],

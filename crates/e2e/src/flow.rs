@@ -115,7 +115,7 @@ impl Flow {
                 .topics
                 .ends(input)
                 .map_or(0, |ends| ends.iter().map(|end| end.unsigned_abs()).sum()),
-            "weir-enricher" => self.enricher_books().map_or(0, |books| books.read),
+            "weir-enricher" => self.enricher_counts().map_or(0, |counts| counts.read),
             _ => self
                 .fresh_database()
                 .and_then(|database| database.number(sink))
@@ -124,7 +124,7 @@ impl Flow {
     }
 
     /// What the enricher's committed offsets say, over all partitions.
-    pub fn enricher_books(&self) -> Result<Counters> {
+    pub fn enricher_counts(&self) -> Result<Counters> {
         let committed =
             self.topics.committed(&self.pipeline.enricher_group(), &self.pipeline.input.topic)?;
         let mut sum = Counters::default();
@@ -135,7 +135,7 @@ impl Flow {
     }
 
     /// What the sink's position rows say, over all partitions.
-    pub fn sink_books(&self) -> Result<Counters> {
+    pub fn sink_counts(&self) -> Result<Counters> {
         let sql = "SELECT sum(read), sum(written), sum(filtered), sum(dead) FROM weir.positions";
         let rows = self.fresh_database()?.texts(sql)?;
         let number = |column: usize| -> Result<u64> {
@@ -159,14 +159,14 @@ impl Flow {
     pub fn wait_done(&self, limit: Duration) -> Result<()> {
         let records = self.source()?.records;
         let done = wait::try_wait_until(limit, || {
-            let (enricher, sink) = (self.enricher_books().ok()?, self.sink_books().ok()?);
+            let (enricher, sink) = (self.enricher_counts().ok()?, self.sink_counts().ok()?);
             (enricher.read >= records && sink.read >= enricher.written).then_some(())
         });
         done.with_context(|| {
             format!(
                 "not done after {limit:?}: enricher {:?}, sink {:?}",
-                self.enricher_books(),
-                self.sink_books()
+                self.enricher_counts(),
+                self.sink_counts()
             )
         })
     }

@@ -60,7 +60,8 @@ impl Enricher {
     /// Decodes, applies rules and SQL, encodes. `now_micros` is `now()` in the SQL.
     ///
     /// # Errors
-    /// Environment when the registry is away; the batch is as it was, and the call may be repeated.
+    /// Environment when the registry is unavailable; the batch is as it was, and the call may be
+    /// repeated.
     pub(crate) fn enrich(&mut self, records: &Records, now_micros: i64) -> Result<Enriched, Error> {
         let values: Vec<_> = records.values().collect();
         let decoded = self.decoder.decode(&values)?;

@@ -4,8 +4,8 @@
 //! letters with its original bytes, or in the count of those that the pipeline's SQL filtered.
 //! Records, dead letters, offsets and counters are one Kafka transaction; a record that cannot be
 //! decoded or is refused takes none of its neighbours with it; and when the registry or the broker
-//! is away, the enricher waits (`tests/enricher/`). What is emitted from one partition forms an
-//! unbroken chain of lineage headers.
+//! is unavailable, the enricher waits (`tests/enricher/`). What is emitted from one partition forms
+//! an unbroken chain of lineage headers.
 //!
 //! `pipeline.rs` is the path of a batch on one screen.
 

@@ -256,7 +256,7 @@ impl Consumer {
             }
             // A rebalance follows and says what it means.
             Some(Code::PollExceeded) => None,
-            // One connection of several; librdkafka mends it, and says so if it was the last one.
+            // One connection of several; librdkafka repairs it, and says so if it was the last one.
             Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
                 tracing::debug!(%error, "a connection to a broker failed");
                 None
@@ -337,7 +337,7 @@ fn committed(
             progress: Default::default(),
         });
     };
-    // Sinks hint without books; theirs are in the target.
+    // Sinks hint without counts; theirs are in the target.
     let progress = if metadata.is_empty() { Ok(Default::default()) } else { metadata.parse() };
     match progress {
         Ok(progress) => Ok(CommittedPosition { partition, fence: 0, next: Some(next), progress }),

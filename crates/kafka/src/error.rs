@@ -105,7 +105,7 @@ impl fmt::Display for LostRange {
                 f,
                 "{topic} [{partition}]: the next offset is {position}, but the log holds {first} to {end} only; "
             )?;
-            f.write_str("it was truncated, or the topic was created anew")
+            f.write_str("it was truncated, or the topic was recreated")
         }
     }
 }
@@ -116,7 +116,7 @@ impl Error {
         match self {
             Error::Setting { .. } | Error::Foreign { .. } => Class::Configuration,
             Error::Call { class, .. } => *class,
-            // Those who work in shifts start anew.
+            // Those who work in shifts start over.
             Error::Fenced { .. } => Class::Environment,
             Error::Loss(_) => Class::Loss,
             Error::TooLarge { .. } => Class::Record,

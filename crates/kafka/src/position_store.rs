@@ -41,8 +41,8 @@ pub fn read(kafka: &Kafka, pipeline: &str, sources: &[(&str, &[u32])]) -> Result
 }
 
 /// Whether the record at `offset` of the output topic is the first that was emitted after an
-/// operator let the enricher begin anew in that partition, in an input log that was truncated or
-/// created anew.
+/// operator let the enricher start over in that partition, in an input log that was truncated or
+/// recreated.
 pub fn begins_anew(pipeline: &Pipeline, partition: Partition, offset: Offset) -> Result<bool> {
     let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
     let skips = read(kafka, &pipeline.name, &[])?

@@ -13,7 +13,7 @@ use weir_model::protocol::Partition;
 
 /// The topic.
 pub const TOPIC: &str = "weir.positions";
-/// Its number of partitions, for ever: source partition sp is kept in partition sp mod 16.
+/// Its number of partitions, without end: source partition sp is kept in partition sp mod 16.
 pub const PARTITIONS: i32 = 16;
 
 /// Where a source partition stands.
@@ -21,7 +21,7 @@ pub const PARTITIONS: i32 = 16;
 pub struct Position {
     /// Where to go on; its form is the source's own affair.
     pub position: serde_json::Value,
-    /// The books up to there.
+    /// The counts up to there.
     pub progress: Progress,
 }
 
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn source_partitions_spread_over_the_ledger() {
+    fn source_partitions_spread_over_the_position_store() {
         assert_eq!((partition(0), partition(15), partition(16), partition(33)), (0, 15, 0, 1));
         assert_eq!(key("telecom", "synthetic", 3), "telecom/synthetic/3");
     }

@@ -42,8 +42,8 @@ const STEP: Duration = Duration::from_millis(20);
 ///
 /// The end of a span is the real one: records of a transaction that is open now are waited for,
 /// because they may have been written by somebody who is already gone. Errors: environment when the
-/// broker is away or a transaction stays open for half a minute; [`Error::Loss`] when `from` lies
-/// before the log.
+/// broker is unavailable or a transaction stays open for half a minute; [`Error::Loss`] when `from`
+/// lies before the log.
 pub fn scan(
     kafka: &Kafka,
     topic: &str,

@@ -2,7 +2,7 @@
 //! of them, a mark for each and the running counts, so a record comes back once, however often it
 //! is asked for and wherever the asking was interrupted.
 //!
-//! Marks and counts lie in the compacted topic `weir.positions`, beside the producers' positions:
+//! Marks and counts are in the compacted topic `weir.positions`, beside the producers' positions:
 //! the mark of a record under `pipeline/replay/topic/partition@offset/timestamp`, the count of a
 //! partition as the position of a source named `replay`.
 
@@ -20,11 +20,11 @@ use weir_model::protocol::{Offset, Outcome, Partition};
 pub const TIMES: &str = "weir-replay";
 /// `weir-replay-of`: where it was before, `topic[partition]@offset`.
 pub const OF: &str = "weir-replay-of";
-/// The name under which the counts lie in the position store.
+/// The name under which the counts are in the position store.
 pub const SOURCE: &str = "replay";
 
 /// What names a record of the input topic. The timestamp keeps it apart from the one that takes its
-/// place in a topic created anew.
+/// place in a topic recreated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mark {
     /// Its partition.
@@ -90,7 +90,7 @@ pub fn marks(pipeline: &Pipeline) -> Result<Marks> {
 pub struct Put {
     /// Records that came back.
     pub replayed: u64,
-    /// Records that somebody else had brought back meanwhile.
+    /// Records that another process had brought back meanwhile.
     pub already: Vec<Mark>,
     /// Records that the broker does not take, with its reason; they are not marked.
     pub refused: Vec<(Mark, String)>,

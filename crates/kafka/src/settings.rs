@@ -153,7 +153,7 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// librdkafka's client-wide errors: lost connections mostly, which it mends by itself.
+/// librdkafka's client-wide errors: lost connections mostly, which it repairs by itself.
 pub(crate) fn error(error: &KafkaError, reason: &str) {
     tracing::debug!(%error, reason, "librdkafka reports a client error");
 }

@@ -3,7 +3,7 @@
 //!
 //! librdkafka cannot tell a transaction from a late request of the one before it (it has no
 //! KIP-890). Hence the rule: after anything that was not a definite success the producer is dropped
-//! and built anew with the same transactional id; `init_transactions` then fences everything that
+//! and rebuilt with the same transactional id; `init_transactions` then fences everything that
 //! may still be under way, and only then does the position store tell the truth.
 
 use crate::consumer::Consumer;
@@ -134,7 +134,7 @@ impl TransactionalProducer {
         &self.id
     }
 
-    /// How often it was built anew.
+    /// How often it was rebuilt.
     pub fn reinitializations(&self) -> u64 {
         self.reinitializations
     }
@@ -149,7 +149,7 @@ impl TransactionalProducer {
         matches!(self.state, State::Spoiled | State::Starting(_))
     }
 
-    /// Builds the producer anew under the same id. An open transaction is aborted by the broker,
+    /// Rebuilds the producer under the same id. An open transaction is aborted by the broker,
     /// and whatever the old producer still has under way is refused from now on.
     ///
     /// Errors: environment while the coordinator does not answer; a second call goes on where the
@@ -242,7 +242,7 @@ impl TransactionalProducer {
         }
     }
 
-    /// Ends the transaction for good; with `offsets`, the claims' positions and books become the
+    /// Ends the transaction for good; with `offsets`, the claims' positions and counts become the
     /// group's in the same instant. Afterwards the producer is between transactions if the outcome
     /// is [`Outcome::Committed`], and has to be reinitialized if not.
     pub fn commit(&mut self, offsets: Option<(&Consumer, &[Claim])>) -> Outcome {
@@ -272,8 +272,8 @@ impl TransactionalProducer {
         };
         let started = Instant::now();
         producer.purge(PurgeConfig::default().queue());
-        // librdkafka's abort waits for what was purged to be reported, and would wait for ever for
-        // somebody to listen.
+        // librdkafka's abort waits for what was purged to be reported, and would wait without end
+        // for somebody to listen.
         let aborted = match self.drain(&producer, started + ABORT_PATIENCE) {
             Err(_) if producer.in_flight_count() > 0 => return,
             _ => producer.abort_transaction(ABORT_PATIENCE),
@@ -333,8 +333,8 @@ impl TransactionalProducer {
         for (element, claim) in list.elements().iter_mut().zip(claims) {
             element.set_metadata(claim.progress.to_string());
         }
-        // Without a limit librdkafka would try for as long as the broker is away, and the worker
-        // could not say that it waits.
+        // Without a limit librdkafka would try for as long as the broker is unavailable, and the
+        // worker could not say that it waits.
         let deadline = deadline.min(Instant::now() + OFFSETS_PATIENCE);
         self.persist(Step::Offsets, deadline, || match consumer.membership() {
             Some(membership) => {

@@ -48,7 +48,7 @@ pub struct Emitted {
 }
 
 impl Skip {
-    /// Whether offsets begin anew: the log was truncated or created anew, and reading goes on below
+    /// Whether offsets start over: the log was truncated or recreated, and reading goes on below
     /// where it stood.
     pub fn restarts(&self) -> bool {
         self.from.is_some_and(|from| self.to < from)

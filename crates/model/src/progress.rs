@@ -20,7 +20,7 @@ pub struct Counters {
 
 impl Counters {
     /// Records that are in none of the three places; anything but 0 is a bug in weir or a hand in
-    /// its books.
+    /// its counts.
     pub fn unaccounted(&self) -> i128 {
         i128::from(self.read)
             - i128::from(self.written)
@@ -38,7 +38,7 @@ impl std::ops::AddAssign for Counters {
     }
 }
 
-/// The books of one partition at one hop, committed atomically with its position.
+/// The counts of one partition at one hop, committed atomically with its position.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Running counters.
@@ -51,7 +51,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The books after a batch that adds `delta`: its counters, and its end of the chain if it
+    /// The counts after a batch that adds `delta`: its counters, and its end of the chain if it
     /// emitted anything.
     pub fn then(&self, delta: &Progress) -> Progress {
         let mut counters = self.counters;
@@ -109,7 +109,7 @@ impl std::str::FromStr for Progress {
     }
 }
 
-/// The metadata of a committed offset is not weir's: somebody else committed it.
+/// The metadata of a committed offset is not weir's: another process committed it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a progress record of weir: another program committed this offset")]
 pub struct NotProgress(String);

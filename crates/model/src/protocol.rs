@@ -19,7 +19,7 @@
 //! 2. **The position store is the only truth.** Where nothing was ever committed, reading starts at
 //!    the log's first record; what a client remembers, or left behind as a hint for lag tools, is
 //!    no position. (`HintTrusted`, `FirstStartAtTheEnd`)
-//! 3. **A transaction holds everything or nothing**: records, dead letters, position and books.
+//! 3. **A transaction holds everything or nothing**: records, dead letters, position and counts.
 //!    (`DeadLettersOutsideTheTransaction`, `PositionOutsideTheTransaction`)
 //! 4. **A claim covers exactly what was accepted**: from the offset the position store still has to
 //!    name, to the last accepted record + 1. The machine counts, so a record that a service forgot
@@ -111,7 +111,7 @@ enum Phase {
 enum Slot {
     /// To be fenced and read.
     Unacquired {
-        /// The position store was found empty, the output not. Somebody else may have committed
+        /// The position store was found empty, the output not. Another process may have committed
         /// between the two looks (this worker may have lost the partition without knowing), so the
         /// position store is asked once more: what was in the output before must be in it now.
         doubtful: bool,
@@ -220,7 +220,7 @@ impl StateMachine {
 
     /// Turns a batch into claims, ascending by partition, and the machine waits for
     /// [`Event::WriteFinished`]. `term` is the one the batch was collected in; `deltas` says per
-    /// partition what the batch adds to the books (see [`Progress::then`]). A claim covers
+    /// partition what the batch adds to the counts (see [`Progress::then`]). A claim covers
     /// everything that was accepted of its partitions, so the next batch is collected after this
     /// call. No deltas: no claims, nothing to write, no landing.
     ///
@@ -285,15 +285,15 @@ impl StateMachine {
         self.pending.is_some()
     }
 
-    /// The books of a partition up to the last claim, landed or in pending: what the next batch adds
-    /// to. `None` when it is not held.
+    /// The counts of a partition up to the last claim, finished or pending: what the next batch
+    /// adds to. `None` when it is not held.
     pub fn progress(&self, partition: Partition) -> Option<&Progress> {
         let Some(Slot::Held(at)) = self.slots.get(&partition) else { return None };
         let pending = self.pending.iter().flatten().find(|claim| claim.partition == partition);
         Some(pending.map_or(&at.progress, |claim| &claim.progress))
     }
 
-    /// What is durable: partition, next offset (`None`: nothing was ever committed) and books of
+    /// What is durable: partition, next offset (`None`: nothing was ever committed) and counts of
     /// each partition held.
     pub fn committed(&self) -> impl Iterator<Item = (Partition, Option<Offset>, &Progress)> {
         self.positions().map(|(partition, at)| (partition, at.committed, &at.progress))

@@ -94,7 +94,7 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "topic = \"orders\"\n",
         "tpoic = \"orders\"\n",
         &[
-            "21 input.topic is missing; a text is wanted",
+            "21 input.topic is missing; it must be a text",
             "22 input.tpoic unknown key; did you mean `topic`?",
         ],
     ),
@@ -111,7 +111,7 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "path = \"x.csv\"",
         &["16 source.path belongs to type = \"file\""],
     ),
-    ("no name", "name = \"orders\"\n", "", &["- name is missing; a text is wanted"]),
+    ("no name", "name = \"orders\"\n", "", &["- name is missing; it must be a text"]),
     (
         "a name with capitals",
         "\"orders\"\ndesc",
@@ -138,49 +138,49 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "a text where a number belongs",
         "rate = 1000",
         "rate = \"1000\"",
-        &["16 source.rate is a text; a whole number is wanted"],
+        &["16 source.rate is a text; it must be a whole number"],
     ),
     (
         "a number where a text belongs",
         "key = \"order_id\"",
         "key = 7",
-        &["24 input.key is a whole number; a text is wanted"],
+        &["24 input.key is a whole number; it must be a text"],
     ),
     (
         "a number where a flag belongs",
         "lineage = false",
         "lineage = 0",
-        &["62 sink[0].lineage is a whole number; true or false is wanted"],
+        &["62 sink[0].lineage is a whole number; it must be true or false"],
     ),
     (
         "a table where a list belongs",
         "[[sink]]",
         "[sink]",
-        &["56 sink is a table; a list of tables is wanted: [[sink]]"],
+        &["56 sink is a table; it must be a list of tables: [[sink]]"],
     ),
     (
         "a negative rate",
         "rate = 1000",
         "rate = -1",
-        &["16 source.rate is -1; 0 to 1000000000 is wanted"],
+        &["16 source.rate is -1; it must be 0 to 1000000000"],
     ),
     (
         "no partitions",
         "key = \"order_id\"\npartitions = 3",
         "key = \"order_id\"\npartitions = 0",
-        &["25 input.partitions is 0; 1 to 100000 is wanted"],
+        &["25 input.partitions is 0; it must be 1 to 100000"],
     ),
     (
         "a share in per cent",
         "invalid_share = 0.02",
         "invalid_share = 2",
-        &["19 source.invalid_share is 2; 0.0 to 1.0 is wanted"],
+        &["19 source.invalid_share is 2; it must be 0.0 to 1.0"],
     ),
     (
         "a share that is no number",
         "halt_share = 0.5",
         "halt_share = nan",
-        &["53 dead_letters.halt_share is NaN; 0.0 to 1.0 is wanted"],
+        &["53 dead_letters.halt_share is NaN; it must be 0.0 to 1.0"],
     ),
     (
         "a duration without a unit",
@@ -189,16 +189,32 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         &["7 kafka.session_timeout `10` is not a duration such as \"250ms\", \"5s\" or \"2m\""],
     ),
     (
+        "one of several registries that is no address",
+        "url = \"http://localhost:8081\"",
+        "url = [\"http://localhost:8081\", \"hush:8081\"]",
+        &["11 registry.url the value is not an address such as http://host:8081"],
+    ),
+    (
+        "a registry with a missing file, an empty token and a header that is no text",
+        "url = \"http://localhost:8081\"",
+        "ca_file = \"none.pem\"\nbearer_token = \"\"\nheaders = { tenant = [1] }",
+        &[
+            "11 registry.ca_file cannot read `none.pem`: no such file",
+            "12 registry.bearer_token the value is empty",
+            "13 registry.headers.tenant is a list; it must be a text, a number or true or false",
+        ],
+    ),
+    (
         "a duration as a number",
         "\"10s\"",
         "10",
-        &["7 kafka.session_timeout is a whole number; a duration such as \"5s\" is wanted"],
+        &["7 kafka.session_timeout is a whole number; it must be a duration such as \"5s\""],
     ),
     (
         "a duration out of range",
         "transaction_timeout = \"30s\"",
         "transaction_timeout = \"2h\"",
-        &["8 kafka.transaction_timeout `2h` is out of range; 1s to 15m is wanted"],
+        &["8 kafka.transaction_timeout `2h` is out of range; it must be 1s to 15m"],
     ),
     (
         "a size in an unknown unit",
@@ -210,14 +226,14 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "a batch that is too small",
         "\"16MiB\"",
         "1",
-        &["69 batch.bytes 1 is out of range; 1KiB to 1GiB is wanted"],
+        &["69 batch.bytes 1 is out of range; it must be 1KiB to 1GiB"],
     ),
     (
         "a linger that outlasts the session",
         "linger = \"10ms\"",
         "linger = \"8s\"",
         &[
-            "70 batch.linger is 8s; less than half of kafka.session_timeout, which is 10s, is wanted",
+            "70 batch.linger is 8s; it must be less than half of kafka.session_timeout, which is 10s",
         ],
     ),
     (
@@ -225,8 +241,8 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "linger = \"10ms\"\n",
         "linger = \"20s\"\n",
         &[
-            "70 batch.linger is 20s; less than half of kafka.session_timeout, which is 10s, is wanted",
-            "70 batch.linger is 20s; less than half of kafka.transaction_timeout, which is 30s, is wanted",
+            "70 batch.linger is 20s; it must be less than half of kafka.session_timeout, which is 10s",
+            "70 batch.linger is 20s; it must be less than half of kafka.transaction_timeout, which is 30s",
         ],
     ),
     (
@@ -293,7 +309,7 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "a lookup without a key",
         "key = \"product\"\n",
         "key = []\n",
-        &["30 lookup[0].key is empty; at least one text is wanted"],
+        &["30 lookup[0].key is empty; it must be at least one text"],
     ),
     (
         "a lookup that hides the records",
@@ -319,7 +335,7 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "\"orders-enriched\"",
         "\"orders\"",
         &[
-            "48 output.topic `orders` is the input topic: the enricher would read its own output for ever",
+            "48 output.topic `orders` is the input topic: the enricher would read its own output without end",
         ],
     ),
     (
@@ -347,11 +363,11 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         ],
     ),
     (
-        "a table in the books' schema",
+        "a table in weir's own schema",
         "\"shop.orders\"",
         "\"weir.positions\"",
         &[
-            "60 sink[0].table `weir.positions` is in the schema `weir`, where weir keeps its books; choose another schema",
+            "60 sink[0].table `weir.positions` is in the schema `weir`, where weir keeps positions; choose another schema",
         ],
     ),
     (
@@ -549,7 +565,7 @@ fn several_mistakes_are_all_reported_in_the_order_of_lines() {
     let shown = mistakes.to_string();
     assert!(shown.contains("orders.toml: 5 mistakes"), "{shown}");
     assert!(
-        shown.contains("  line 16  source.rate   is a text; a whole number is wanted\n"),
+        shown.contains("  line 16  source.rate   is a text; it must be a whole number\n"),
         "{shown}"
     );
 }

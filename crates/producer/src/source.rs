@@ -16,8 +16,8 @@ use weir_model::pipeline::{self, Pipeline};
 /// Something that holds records in independent partitions, each readable again from any position
 /// that a reader of it returned.
 ///
-/// The form of a position is the source's decision (a sequence number, a file and a line, the cursor
-/// of a page). It is committed in the transaction of the records before it, so that reading
+/// The form of a position is the source's decision (a sequence number, a file and a line, the
+/// cursor of a page). It is committed in the transaction of the records before it, so that reading
 /// continues exactly there after a crash: the source must return the same records again from it.
 ///
 /// A source that is pushed to (an HTTP endpoint) fits as well: its reader waits for requests in
@@ -39,8 +39,8 @@ pub trait Reader: Send {
     /// The next records and the malformed items between them, within `limit`. An empty chunk that
     /// is not the end means that there is nothing at the moment.
     ///
-    /// Each call means that the chunk before it was committed: after a failed transaction the reader
-    /// is dropped, and the partition is opened again at the last committed position.
+    /// Each call means that the chunk before it was committed: after a failed transaction the
+    /// reader is dropped, and the partition is opened again at the last committed position.
     ///
     /// # Errors
     /// As [`Source::open`]; after an error the reader is dropped as well.

@@ -159,7 +159,7 @@ impl SourcePartition {
         Ok(())
     }
 
-    /// First the fence, then the position store: after it, nobody else can add to what is read
+    /// First the fence, then the position store: after it, no other process can add to what is read
     /// here.
     fn acquire(&mut self, shared: &Shared) -> Result<PartitionState, Error> {
         self.reader = None;

@@ -1,5 +1,5 @@
-//! A worker: one thread, one member of the producers' group, and the loop over the source partitions
-//! that it owns.
+//! A worker: one thread, one member of the producers' group, and the loop over the source
+//! partitions that it owns.
 
 use crate::encode::Encoding;
 use crate::error::Error;

@@ -125,8 +125,8 @@ fn assert_exact(pipeline: &Pipeline) {
     assert!(found == expected, "the records differ from the oracle's");
 }
 
-/// The books of all source partitions.
-fn books(pipeline: &Pipeline) -> BTreeMap<u32, Position> {
+/// The counts of all source partitions.
+fn counts(pipeline: &Pipeline) -> BTreeMap<u32, Position> {
     let source = pipeline.source.as_ref().unwrap();
     let all: Vec<_> = (0..source.partitions()).collect();
     positions::read(&pipeline.kafka, &pipeline.name, source.kind(), &all).unwrap()
@@ -137,13 +137,13 @@ fn every_record_arrives_once_and_the_books_say_so() {
     let pipeline = calls(60_000, 3, 0);
     Running::start(&pipeline, true).end().unwrap();
     assert_exact(&pipeline);
-    let books = books(&pipeline);
-    assert_eq!(books.len(), 3);
+    let counts = counts(&pipeline);
+    assert_eq!(counts.len(), 3);
     assert!(
-        books
+        counts
             .values()
             .all(|b| b.progress.counters.read == 20_000 && b.progress.counters.written == 20_000),
-        "{books:?}"
+        "{counts:?}"
     );
 }
 
@@ -250,7 +250,7 @@ fn malformed_lines_are_dead_letters_in_the_same_transaction() {
         dead_letters[0].0.detail,
         "a.csv line 3, column `Miles (stat.)`: `twelve` is not a whole number"
     );
-    let counters = books(&pipeline)[&0].progress.counters;
+    let counters = counts(&pipeline)[&0].progress.counters;
     assert_eq!((counters.read, counters.written, counters.dead), (4, 2, 2));
 }
 

@@ -1,5 +1,5 @@
-//! What is away costs time and no record. These tests stop things, so they have a stack of their
-//! own.
+//! What is unavailable costs time and no record. These tests stop things, so they have a stack of
+//! their own.
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 

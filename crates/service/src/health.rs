@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A dependency that was asked something and has not answered for so long is away.
+/// A dependency that was asked something and has not answered for so long is unavailable.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Health of one service instance; clones share it.
@@ -62,7 +62,7 @@ pub struct Readiness {
     pub ready: bool,
     /// Dependency → `ok`, or what is wrong and for how long.
     pub dependencies: BTreeMap<String, String>,
-    /// What stands still until somebody acts (`pipeline`, `telecom-data[2]`) → why.
+    /// What stands still until an operator acts (`pipeline`, `telecom-data[2]`) → why.
     pub halted: BTreeMap<String, String>,
 }
 
@@ -100,12 +100,16 @@ impl Health {
         dependency
     }
 
-    /// Says that `what` (`pipeline`, `telecom-data[2]`) stands still until somebody acts; the
+    /// Says that `what` (`pipeline`, `telecom-data[2]`) stands still until an operator acts; the
     /// instance is not ready from now on.
     pub fn halt(&self, what: &str, reason: &str) {
         let news = self.board().halts.insert(what.into(), reason.into()).as_deref() != Some(reason);
         if news {
-            tracing::error!(what, reason, "halted: nothing is passed over; somebody has to act");
+            tracing::error!(
+                what,
+                reason,
+                "halted: no records are skipped; operator action required"
+            );
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The accept loop is our own because `axum::serve` installs no timer, which leaves hyper's header
 //! timeout without effect (<https://github.com/tokio-rs/axum/issues/2741>): a client that sends its
-//! request a byte a minute would hold its connection for ever.
+//! request a byte a minute would hold its connection without end.
 
 use crate::health::Health;
 use crate::metrics::Metrics;

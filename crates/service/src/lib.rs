@@ -1,10 +1,10 @@
 //! The chassis under every service of weir: settings from the environment, logs, one metric
 //! registry per service instance, health, the admin pages, worker threads that cannot die unseen,
-//! signals, and waiting for what is away.
+//! signals, and waiting for what is unavailable.
 //!
-//! The promise: an outage never looks like health. A dependency that is away makes `/ready` false
-//! with its name and since when, while `/live` stays true; a worker thread that died or hangs makes
-//! `/live` false and ends the process with an error (`tests/surface.rs`, `workers::tests`).
+//! The promise: an outage never looks like health. A dependency that is unavailable makes `/ready`
+//! false with its name and since when, while `/live` stays true; a worker thread that died or hangs
+//! makes `/live` false and ends the process with an error (`tests/surface.rs`, `workers::tests`).
 
 pub mod backoff;
 pub mod duration;

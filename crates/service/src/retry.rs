@@ -1,4 +1,5 @@
-//! RetryState for something that is away: says so, once in a while, and says when it is over.
+//! Waiting for a dependency that is unavailable: reports it at intervals, and reports when it is
+//! over.
 
 use crate::backoff::Backoff;
 use crate::duration::format_duration;

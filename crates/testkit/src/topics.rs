@@ -262,8 +262,8 @@ impl Topics {
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        // Brokers that are away are the business of these tests; what matters comes as the error of
-        // a call.
+        // Brokers that are unavailable are the business of these tests; what matters comes as the
+        // error of a call.
         config
             .set("bootstrap.servers", &self.brokers)
             .set("reconnect.backoff.max.ms", "500")

@@ -42,7 +42,7 @@ pub(crate) async fn each(
 /// Every dead letter of the topic, with the record that it is.
 ///
 /// # Errors
-/// The broker is away.
+/// The broker is unavailable.
 pub(crate) fn in_topic(
     pipeline: &Pipeline,
     mut visit: impl FnMut(DeadLetter, Record<'_>),

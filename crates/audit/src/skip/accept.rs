@@ -1,4 +1,4 @@
-//! Moves positions and puts that on record, in one transaction, while nobody else reads.
+//! Moves positions and puts that on record, in one transaction, while no other process reads.
 
 use super::gaps::{Gap, Hop, Lost, find, outside};
 use crate::error::refuse;
@@ -21,7 +21,7 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When others are at work, when it cannot be told where to go on or how much is given up, or when
-/// a server is away.
+/// a server is unavailable.
 pub async fn accept(
     pipeline: &Pipeline,
     hop: Hop<'_>,
@@ -78,9 +78,9 @@ fn moves(gap: &Gap, hop: Hop<'_>, partition: Option<Partition>) -> Result<Vec<Sk
     chosen(gap, partition).map(skip).collect()
 }
 
-/// The group is joined, so that nobody else can; the position moves with the proof of membership,
-/// in the transaction that holds the record of the act. A member that comes in between makes the
-/// broker refuse it.
+/// The group is joined, so that no other process can; the position moves with the proof of
+/// membership, in the transaction that holds the record of the act. A member that comes in between
+/// makes the broker refuse it.
 async fn enricher(
     pipeline: &Pipeline,
     partition: Option<Partition>,

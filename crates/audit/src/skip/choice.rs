@@ -24,7 +24,7 @@ pub(crate) const UNDECIDED: &str = "what is left of the output does not tell whi
 /// that some of it is gone.
 ///
 /// A log that was truncated still holds, at its beginning, records that were read; a log that was
-/// created anew holds none. So it is after the last record that was demonstrably read. Between it
+/// recreated holds none. So it is after the last record that was demonstrably read. Between it
 /// and the next one there can only be records that the pipeline's SQL filtered, and would filter
 /// again.
 pub(crate) fn after_what_was_read(
@@ -55,8 +55,8 @@ pub(crate) fn after_what_was_read(
 }
 
 /// Where a sink goes on in a log that ends before its position; `last` is the input offset that the
-/// record it read last came from. `restarted`: input offsets began anew once, so a smaller one may
-/// be the later.
+/// record it read last came from. `restarted`: input offsets started over once, so a smaller one
+/// may be the later.
 pub(crate) fn after_what_was_taken(
     (first, end): (Offset, Offset),
     last: Option<Offset>,

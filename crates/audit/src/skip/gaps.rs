@@ -66,7 +66,7 @@ pub fn hops(pipeline: &Pipeline) -> Vec<Hop<'_>> {
 /// The partitions of a hop whose positions lie outside their log, without counting anything.
 ///
 /// # Errors
-/// When the broker or a database is away.
+/// When the broker or a database is unavailable.
 pub(crate) async fn outside(pipeline: &Pipeline, hop: Hop<'_>) -> Result<Vec<Partition>> {
     let counts = counts::read(pipeline).await?;
     let found = tokio::task::block_in_place(|| hop.halted(pipeline, &counts))?;
@@ -76,7 +76,7 @@ pub(crate) async fn outside(pipeline: &Pipeline, hop: Hop<'_>) -> Result<Vec<Par
 /// Looks at one hop.
 ///
 /// # Errors
-/// When the broker or a database is away.
+/// When the broker or a database is unavailable.
 pub async fn find(pipeline: &Pipeline, hop: Hop<'_>) -> Result<Gap> {
     let started = Instant::now();
     loop {

@@ -1,5 +1,5 @@
-//! What brokers, registry and databases have to say. One that is away leaves its checks open; it is
-//! never a mistake.
+//! What brokers, registry and databases have to say. One that is unavailable leaves its checks
+//! open; it is never a mistake.
 
 use super::offline::Schemas;
 use super::{Report, State};

@@ -61,7 +61,7 @@ impl<'a> Line<'a> {
 /// Prints counts or dead letters.
 ///
 /// # Errors
-/// When the broker or a database is away, or the file has mistakes.
+/// When the broker or a database is unavailable, or the file has mistakes.
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let filter = args.filter.into_filter();

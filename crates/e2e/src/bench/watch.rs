@@ -57,7 +57,7 @@ struct Sample {
 impl Watched {
     /// Starts `program` with the pipeline `file`; its log goes to that file's folder.
     pub(crate) fn start(program: &str, file: &Path) -> Result<Watched> {
-        let folder = file.parent().context("a pipeline file lies in a folder")?;
+        let folder = file.parent().context("a pipeline file is in a folder")?;
         let env = BTreeMap::from([("WEIR_INSTANCE".into(), "bench-0".into())]);
         let service = Program::new(program, &[&file.to_string_lossy()], &env, folder).start()?;
         Ok(Watched { service, samples: Vec::new(), started: Instant::now() })

@@ -19,7 +19,7 @@ const SETTINGS: Settings = Settings {
     workers: 1,
     registry: None,
 };
-/// For a service to say that something is away.
+/// For a service to say that something is unavailable.
 const NOTICED_WITHIN: Duration = Duration::from_secs(45);
 /// From the return of a component to the next committed record.
 const RESUMED_WITHIN: Duration = Duration::from_secs(20);
@@ -116,8 +116,11 @@ fn reach(flow: &Flow, records: u64) {
 /// The service names what it waits for, is not ready, and lives.
 fn waits_for(service: &Service, dependency: &str) {
     let up = format!("dependency=\"{dependency}\"");
-    let what =
-        format!("{} says that {dependency} is away; {:?}", service.name(), service.get("/ready"));
+    let what = format!(
+        "{} says that {dependency} is unavailable; {:?}",
+        service.name(),
+        service.get("/ready")
+    );
     wait_until(&what, NOTICED_WITHIN, || {
         (!service.is_ready() && service.metric("weir_dependency_up", &up).is_ok_and(|up| up == 0.0))
             .then_some(())

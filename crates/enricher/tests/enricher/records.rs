@@ -96,7 +96,7 @@ fn key_and_time_of_a_record_stay_and_filtered_ones_are_counted() {
         );
         assert_eq!(output.headers.len(), 1);
     }
-    assert_eq!(pipeline.books().values().map(|b| b.counters.filtered).sum::<u64>(), 2);
+    assert_eq!(pipeline.counts().values().map(|b| b.counters.filtered).sum::<u64>(), 2);
     assert_eq!(enricher.metric("weir_records_filtered_total", "").unwrap(), 2.0);
     let status = enricher.status().unwrap();
     assert_eq!(status["partitions"].as_array().map(Vec::len), Some(3));

@@ -127,8 +127,8 @@ impl Pipeline {
         });
     }
 
-    /// The books that were committed, summed up after a check of each.
-    pub(crate) fn books(&self) -> BTreeMap<i32, Progress> {
+    /// The counts that were committed, summed up after a check of each.
+    pub(crate) fn counts(&self) -> BTreeMap<i32, Progress> {
         let committed = self.topics.committed(&self.group(), &self.input).unwrap();
         (0..)
             .zip(committed)
@@ -137,15 +137,15 @@ impl Pipeline {
     }
 
     /// Follows the chain of every partition through output and dead letters, holds it against the
-    /// books, and returns the ids of the output.
+    /// counts, and returns the ids of the output.
     pub(crate) fn audit(&self) -> Vec<i64> {
         let emitted: Vec<Record> = [
             self.topics.read(&self.output).unwrap(),
             self.topics.read(&self.dead_letters()).unwrap(),
         ]
         .concat();
-        for (partition, books) in self.books() {
-            assert_eq!(books.counters.unaccounted(), 0);
+        for (partition, counts) in self.counts() {
+            assert_eq!(counts.counters.unaccounted(), 0);
             let mut chain: Vec<Lineage> =
                 emitted.iter().filter(|r| r.partition == partition).map(lineage).collect();
             chain.sort_by_key(|link| link.source);
@@ -159,9 +159,9 @@ impl Pipeline {
                 end = link.source;
                 filtered += link.filtered;
             }
-            assert_eq!(books.last, (end >= 0).then_some(end));
-            assert_eq!(books.counters.written + books.counters.dead, chain.len() as u64);
-            assert_eq!(books.counters.filtered, filtered + books.filtered_since);
+            assert_eq!(counts.last, (end >= 0).then_some(end));
+            assert_eq!(counts.counters.written + counts.counters.dead, chain.len() as u64);
+            assert_eq!(counts.counters.filtered, filtered + counts.filtered_since);
         }
         let mut ids: Vec<_> = self
             .topics

@@ -12,14 +12,14 @@ fn books_and_chain_survive_a_restart() {
     let first = pipeline.start("e-0");
     pipeline.wait_done();
     assert!(first.stop().unwrap().success());
-    let before = pipeline.books();
+    let before = pipeline.counts();
     assert_eq!(before.values().map(|b| b.counters.read).sum::<u64>(), 500);
 
     pipeline.write_items(500..1000);
     let second = pipeline.start("e-0");
     pipeline.wait_done();
     assert_eq!(pipeline.audit(), expected(0..1000));
-    assert_eq!(pipeline.books().values().map(|b| b.counters.read).sum::<u64>(), 1000);
+    assert_eq!(pipeline.counts().values().map(|b| b.counters.read).sum::<u64>(), 1000);
     // The running totals of a process begin with the process.
     assert_eq!(second.metric("weir_records_read_total", "").unwrap(), 500.0);
 }

@@ -117,7 +117,7 @@ pub(super) fn owned_property(name: &str) -> Option<&'static str> {
         ("enable.idempotence", "it is what keeps records from doubling"),
         ("acks", "a record counts when all replicas have it"),
         ("partition.assignment.strategy", "partitions are handed over all at once"),
-        ("partitioner", "the same key must go to the same partition for ever"),
+        ("partitioner", "the same key must always go to the same partition"),
         ("enable.partition.eof", "weir reads the log's end itself"),
     ];
     OWNED.iter().find(|(owned, _)| *owned == name).map(|(_, instead)| *instead)

@@ -104,7 +104,7 @@ pub(super) fn table(text: &str) -> Result<(), String> {
     verdict(!system, "is in a schema that belongs to PostgreSQL itself")?;
     verdict(
         schema != "weir",
-        "is in the schema `weir`, where weir keeps its books; choose another schema",
+        "is in the schema `weir`, where weir keeps positions; choose another schema",
     )
 }
 
@@ -123,7 +123,7 @@ pub(super) fn column_type(text: &str) -> Result<(), String> {
                 return Err("is not a type: the bracket is not closed".into());
             };
             let whole = sizes.split(',').all(|n| n.trim().parse::<u32>().is_ok());
-            verdict(whole, "is not a type: whole numbers are wanted in the brackets")?;
+            verdict(whole, "is not a type: the brackets must hold whole numbers")?;
             format!("{before}{after}")
         }
     };
@@ -135,7 +135,7 @@ pub(super) fn column_type(text: &str) -> Result<(), String> {
     verdict(good, "is not a type such as varchar(50) or numeric(10, 2)")
 }
 
-/// A topic that Kafka accepts and nobody else claims.
+/// A topic that Kafka accepts and no other process claims.
 pub(super) fn topic(text: &str) -> Result<(), String> {
     let good = !text.is_empty()
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))

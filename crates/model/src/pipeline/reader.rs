@@ -113,7 +113,7 @@ impl<'a> Table<'a> {
         let entries = self.value(name).and_then(|v| match v.get_ref() {
             DeValue::Table(entries) => Some(entries),
             other => {
-                self.report(name, format!("is {}; a table is wanted: [{name}]", article(other)));
+                self.report(name, format!("is {}; it must be a table: [{name}]", article(other)));
                 None
             }
         });
@@ -138,7 +138,7 @@ impl<'a> Table<'a> {
                 self.report(
                     name,
                     format!(
-                        "is {}; a list of tables is wanted: [[{name}]]",
+                        "is {}; it must be a list of tables: [[{name}]]",
                         article(value.get_ref())
                     ),
                 );

@@ -48,7 +48,7 @@ fn topics(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
         report(
             "output.topic",
             format!(
-                "`{output}` is the input topic: the enricher would read its own output for ever"
+                "`{output}` is the input topic: the enricher would read its own output without end"
             ),
         );
     }
@@ -74,7 +74,7 @@ fn times(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
             let (linger, limit) = (units::show_duration(linger), units::show_duration(limit));
             report(
                 "batch.linger",
-                format!("is {linger}; less than half of kafka.{key}, which is {limit}, is wanted"),
+                format!("is {linger}; it must be less than half of kafka.{key}, which is {limit}"),
             );
         }
     }

@@ -90,8 +90,8 @@ section! {
     pub struct Reject = list("reject"), with [] {
         /// The reason in the dead letter.
         name: String = Text(names::rule), Refused, "";
-        /// Boolean SQL over what `FROM` of `transform.sql` offers. The first rule that is true sends
-        /// the record to the dead letters; null is not true.
+        /// Boolean SQL over what `FROM` of `transform.sql` offers. The first rule that is true
+        /// sends the record to the dead letters; null is not true.
         when: String = Text(names::filled), Refused, "";
     }
 }

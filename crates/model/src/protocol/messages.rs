@@ -19,7 +19,7 @@ pub struct CommittedPosition {
     pub fence: i64,
     /// The next offset to read; `None` when nothing was ever committed.
     pub next: Option<Offset>,
-    /// The books up to `next`.
+    /// The counts up to `next`.
     pub progress: Progress,
 }
 
@@ -35,7 +35,7 @@ pub struct Claim {
     pub expected: Option<Offset>,
     /// What the position store says afterwards: last processed + 1.
     pub next: Offset,
-    /// The books up to `next`.
+    /// The counts up to `next`.
     pub progress: Progress,
 }
 
@@ -73,7 +73,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// What keeps a predecessor from writing after its partition went to somebody else.
+/// What keeps a predecessor from writing after its partition went to another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fencing {
     /// One transactional producer per worker, and a position store that checks the group's
@@ -154,7 +154,7 @@ pub enum Event {
 /// [`StateMachine::next_command`](super::StateMachine::next_command) until their event is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Drop the transactional producer and build it anew with the same transactional id
+    /// Drop the transactional producer and rebuild it with the same transactional id
     /// (`init_transactions`); then [`Event::Reinitialized`].
     Reinitialize,
     /// Fence each partition, *then* read its standing (stable offsets; waits for open
@@ -193,7 +193,7 @@ pub enum Halt {
         /// The first offset that is there.
         to: Offset,
     },
-    /// The log ends before the position: it was truncated, or the topic was created anew.
+    /// The log ends before the position: it was truncated, or the topic was recreated.
     Truncated {
         /// The offset after the log's last.
         end: Offset,
@@ -224,7 +224,7 @@ impl fmt::Display for Halt {
         match self {
             Halt::Expired { from, to } => write!(f, "offsets {from} to {} are gone from the log and were never read", to - 1),
             Halt::Truncated { end, next } => {
-                write!(f, "the log ends at offset {end}, but reading stood at {next}: it was truncated or created anew")
+                write!(f, "the log ends at offset {end}, but reading stood at {next}: it was truncated or recreated")
             }
             Halt::PositionMissing => {
                 f.write_str("no position is stored, yet the output holds data of this pipeline: the position was lost, not unset")
@@ -245,8 +245,8 @@ pub enum Error {
     /// The transaction before this one has not landed: a mistake of the caller.
     #[error("a transaction is still in pending: a claim has to wait for its outcome")]
     Busy,
-    /// The batch does not cover what was accepted, or its books do not balance: going on would lose
-    /// records. A bug; nothing was written.
+    /// The batch does not cover what was accepted, or its counters do not add up: going on would
+    /// lose records. A bug; nothing was written.
     #[error(
         "partition {partition}: {accepted} records were accepted, but the batch accounts for {} read, {} written, {} filtered, {} dead",
         delta.counters.read, delta.counters.written, delta.counters.filtered, delta.counters.dead

@@ -143,12 +143,12 @@ fn a_record_that_is_not_in_the_books_stops_the_claim() {
         worker.claim(term, &deltas(&[(0, 2)])),
         Err(Error::Unbalanced { partition: 0, accepted: 3, delta: delta(2) })
     );
-    let mut books = delta(3);
-    books.counters.written = 2;
-    let unbalanced = BTreeMap::from([(0, books)]);
+    let mut counts = delta(3);
+    counts.counters.written = 2;
+    let unbalanced = BTreeMap::from([(0, counts)]);
     assert_eq!(
         worker.claim(term, &unbalanced),
-        Err(Error::Unbalanced { partition: 0, accepted: 3, delta: books })
+        Err(Error::Unbalanced { partition: 0, accepted: 3, delta: counts })
     );
     assert!(worker.claim(term, &deltas(&[(0, 3)])).is_ok());
 }
@@ -216,7 +216,7 @@ fn producer_is_reinitialized_after_everything_but_a_definite_success() {
 }
 
 #[test]
-fn rebalance_during_a_write_waits_for_its_outcome_and_then_asks_the_ledger() {
+fn rebalance_during_a_write_waits_for_its_outcome_and_then_asks_the_position_store() {
     for outcome in [Outcome::Committed, Outcome::Refused, Outcome::Unknown] {
         let mut worker = running();
         let term = collect(&mut worker, 0, &[10]);
@@ -310,7 +310,7 @@ fn loss_of_the_ledger_is_no_first_start() {
 }
 
 #[test]
-fn data_of_a_successor_is_not_taken_for_a_lost_ledger() {
+fn data_of_a_successor_is_not_taken_for_a_lost_position_store() {
     let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
     acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, None) }]);

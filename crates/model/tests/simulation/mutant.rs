@@ -23,7 +23,7 @@ pub(crate) enum Mutant {
     PositionWithoutPlusOne,
     /// 4: a record is lost between reading and claiming.
     RecordForgotten,
-    /// 4: rows that the target refuses stay "written" in the books.
+    /// 4: rows that the target refuses stay "written" in the counts.
     RefusedRowsNotInTheBooks,
     /// 5: the position row is overwritten whatever it says.
     CompareAndSetSkipped,
@@ -43,8 +43,8 @@ pub(crate) enum Mutant {
     HiddenRetryTrusted,
     /// 8: a batch collected before a rebalance is written after it.
     BatchKeptAfterARebalance,
-    /// 8: a batch collected while its predecessor was in pending is written although the predecessor
-    /// failed.
+    /// 8: a batch collected while its predecessor was in pending is written although the
+    /// predecessor failed.
     BatchKeptAfterAFailure,
     /// 9: records below the position are written again.
     StaleRecordsAdmitted,

@@ -1,4 +1,4 @@
-//! What a batch becomes: books, chain and records; and the requests of its transaction, in order.
+//! What a batch becomes: counts, chain and records; and the requests of its transaction, in order.
 
 use crate::actor::{Actor, Batch, Kind};
 use crate::broker::{DEAD_LETTERS, INPUT, OUTPUT, POSITIONS};
@@ -25,7 +25,7 @@ impl Actor {
         let mut made = Made::default();
         for item in &batch.items {
             let partition = item.partition as Partition;
-            let books = self.worker.progress(partition).copied().unwrap_or_default();
+            let counts = self.worker.progress(partition).copied().unwrap_or_default();
             let mut delta = made.deltas.get(&partition).copied().unwrap_or_default();
             let mut record = item.record;
             let fate = match self.kind {
@@ -36,7 +36,7 @@ impl Actor {
             match self.kind {
                 Kind::Producer => {}
                 Kind::Enricher => {
-                    let end = books.then(&delta);
+                    let end = counts.then(&delta);
                     record.lineage = Some(Lineage {
                         source: item.offset,
                         previous: end.last.unwrap_or(-1),

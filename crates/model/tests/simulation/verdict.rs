@@ -19,7 +19,7 @@ pub(crate) fn judge(world: &mut World) -> Result<(), String> {
 }
 
 /// Each source record is in the input topic once, in its partition, in order; and the producer's
-/// books say so.
+/// counts say so.
 fn judge_input(world: &mut World) -> Result<(), String> {
     let size = world.size;
     for partition in 0..size.partitions {
@@ -57,7 +57,7 @@ fn judge_loss(world: &World) -> Result<(), String> {
 }
 
 /// Output and dead letters hold each input record once, with an unbroken chain, or it was filtered;
-/// and the books say so.
+/// and the counts say so.
 fn judge_enricher(world: &mut World, partition: usize) -> Result<(), String> {
     let mut progress = Progress::default();
     let (mut output, mut dead_letters) = (Vec::new(), Vec::new());
@@ -100,11 +100,12 @@ fn judge_enricher(world: &mut World, partition: usize) -> Result<(), String> {
         &records(all(world, DEAD_LETTERS + partition)),
         &dead_letters,
     )?;
-    let books = world.broker.committed[partition].map(|(_, progress)| progress).unwrap_or_default();
-    same(&format!("enricher's books of partition {partition}"), &[books], &[progress])
+    let counts =
+        world.broker.committed[partition].map(|(_, progress)| progress).unwrap_or_default();
+    same(&format!("counters of the enricher of partition {partition}"), &[counts], &[progress])
 }
 
-/// Table and dead letters hold each output record once, and the books say so.
+/// Table and dead letters hold each output record once, and the counts say so.
 fn judge_sink(world: &mut World, partition: usize) -> Result<(), String> {
     let output = all(world, OUTPUT + partition);
     let (dead_letters, rows): (PartitionState, PartitionState) =
@@ -125,10 +126,10 @@ fn judge_sink(world: &mut World, partition: usize) -> Result<(), String> {
         dead: dead_letters.len() as u64,
     };
     let last = output.last().and_then(|(_, record)| record.lineage).map(|lineage| lineage.source);
-    let books = world.database.positions[partition].progress;
+    let counts = world.database.positions[partition].progress;
     same(
-        &format!("sink's books of partition {partition}"),
-        &[books],
+        &format!("counters of the sink of partition {partition}"),
+        &[counts],
         &[Progress { counters, last, filtered_since: 0 }],
     )
 }

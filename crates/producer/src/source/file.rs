@@ -1,10 +1,10 @@
 //! Files: Parquet, CSV and newline-delimited JSON.
 //!
 //! Files are read in the order of their names and dealt to the partitions of the source in that
-//! order. A position names the file, its position in the list, and the position in the file (a byte and
-//! line, or a row), so that reading goes on in the middle of a file after a crash, and new files
-//! may be added behind the old ones. A file that is put in between, or taken away, is noticed and
-//! refused: the list would no longer be the one that the positions speak of.
+//! order. A position names the file, its position in the list, and the position in the file (a byte
+//! and line, or a row), so that reading goes on in the middle of a file after a crash, and new
+//! files may be added behind the old ones. A file that is put in between, or taken away, is noticed
+//! and refused: the list would no longer be the one that the positions speak of.
 
 mod csv;
 mod input;

@@ -61,7 +61,7 @@ async fn instances_come_and_go_without_a_trace_in_the_table() {
         fed += 2000;
         // The next change comes while this round is under way.
         wait_until("the round begins", REQUEST_TIMEOUT, || {
-            (world.booked() > i64::from(fed) - 2000).then_some(())
+            (world.counted() > i64::from(fed) - 2000).then_some(())
         });
         match round % 2 {
             0 => sinks.push(world.start()),
@@ -86,7 +86,7 @@ async fn cut_connections_cost_nothing() {
     for round in 0..10 {
         world.feed((round * 2000..(round + 1) * 2000).map(|id| (id, "row")));
         wait_until("the round begins", REQUEST_TIMEOUT, || {
-            (world.booked() > i64::from(round) * 2000).then_some(())
+            (world.counted() > i64::from(round) * 2000).then_some(())
         });
         cuts += cutter.number(cut).unwrap();
     }

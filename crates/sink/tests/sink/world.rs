@@ -149,15 +149,15 @@ lineage = true
         self.database.number(sql).unwrap()
     }
 
-    /// Waits until so many records are in the books.
+    /// Waits until so many records are in the counts.
     pub(crate) fn wait_for(&self, read: i64) {
-        weir_testkit::wait_until(&format!("{read} records in the books"), REQUEST_TIMEOUT, || {
-            (self.booked() == read).then_some(())
+        weir_testkit::wait_until(&format!("{read} records in the counts"), REQUEST_TIMEOUT, || {
+            (self.counted() == read).then_some(())
         });
     }
 
     /// Records read according to the position rows; 0 before there are any.
-    pub(crate) fn booked(&self) -> i64 {
+    pub(crate) fn counted(&self) -> i64 {
         self.database.number("SELECT coalesce(sum(read), 0) FROM weir.positions").unwrap_or(0)
     }
 }

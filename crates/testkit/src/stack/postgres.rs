@@ -35,7 +35,7 @@ impl Server {
         if let Some((user, group)) = user {
             std::fs::set_permissions(stack, Permissions::from_mode(0o711))?;
             chown(&server.folder, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
-            // The cache is below root's home, where nobody else may go.
+            // The cache is below root's home, where no other process may go.
             let copy = stack.join("postgres-programs");
             let status = Command::new("cp")
                 .arg("-r")

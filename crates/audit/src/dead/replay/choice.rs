@@ -109,7 +109,7 @@ pub(crate) struct Choice {
     pub(crate) inputs: BTreeMap<At, Known>,
 }
 
-/// Enough to notice that a topic created anew holds another record at the same place.
+/// Enough to notice that a topic recreated holds another record at the same place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     /// The key, where the dead letter has it.

@@ -30,7 +30,7 @@ impl Repair {
     /// schema.
     ///
     /// # Errors
-    /// [`Mistakes`] in the SQL; the registry is away.
+    /// [`Mistakes`] in the SQL; the registry is unavailable.
     pub(crate) async fn new(pipeline: &Pipeline, sql: &str) -> Result<Repair> {
         let input = Schema::load(&pipeline.input.schema)?;
         let plan = compile(pipeline, &input, sql)?;
@@ -43,7 +43,7 @@ impl Repair {
     /// Repairs a batch.
     ///
     /// # Errors
-    /// The registry is away.
+    /// The registry is unavailable.
     pub(crate) fn apply(&mut self, batch: &Records) -> Result<Repaired> {
         let values: Vec<_> = batch.values().collect();
         let decoded = self.decoder.decode(&values)?;
@@ -116,7 +116,7 @@ impl Forecast {
     /// Adds what would become of a batch.
     ///
     /// # Errors
-    /// The registry is away.
+    /// The registry is unavailable.
     pub(crate) fn add(&mut self, batch: &Records, outlook: &mut Outlook) -> Result<()> {
         let values: Vec<_> = batch.values().collect();
         let decoded = self.decoder.decode(&values)?;

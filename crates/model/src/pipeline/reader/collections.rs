@@ -24,7 +24,7 @@ impl<'a> Table<'a> {
             _ => vec![value],
         };
         if elements.is_empty() && matches!(key.absent, Absent::Refused) {
-            self.report(key.name, "is empty; at least one text is wanted");
+            self.report(key.name, "is empty; it must be at least one text");
         }
         let mut texts: Vec<String> = Vec::new();
         for raw in elements.into_iter().filter_map(|e| self.string(&path, e, &wanted(key.kind))) {
@@ -89,7 +89,7 @@ impl<'a> Table<'a> {
                     self.report(
                         key.get_ref(),
                         format!(
-                            "is {}; a text, a number or true or false is wanted",
+                            "is {}; it must be a text, a number or true or false",
                             article(other)
                         ),
                     );

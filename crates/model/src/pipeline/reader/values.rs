@@ -64,7 +64,7 @@ impl<'a> Table<'a> {
     pub(super) fn missing(&self, key: &Key, absent: Absent) {
         // a whole section that is missing is one mistake, made by whoever asks for the section
         if matches!(absent, Absent::Refused) && self.present() {
-            self.report(key.name, format!("is missing; {} is wanted", wanted(key.kind)));
+            self.report(key.name, format!("is missing; it must be {}", wanted(key.kind)));
         }
     }
 
@@ -73,7 +73,7 @@ impl<'a> Table<'a> {
         if text.is_none() {
             self.reader.report(Mistake::new(
                 path,
-                format!("is {}; {wanted} is wanted", article(value.get_ref())),
+                format!("is {}; it must be {wanted}", article(value.get_ref())),
             ));
         }
         text.map(str::to_owned)
@@ -110,9 +110,9 @@ impl<'a> Table<'a> {
         let Some(number) = number else { return low };
         if !(low..=high).contains(&number) {
             let bounds = if high == i64::MAX {
-                format!("at least {low} is wanted")
+                format!("it must be at least {low}")
             } else {
-                format!("{low} to {high} is wanted")
+                format!("it must be {low} to {high}")
             };
             self.report(key.name, format!("is {number}; {bounds}"));
         }
@@ -123,7 +123,7 @@ impl<'a> Table<'a> {
         let DeValue::Integer(number) = value.get_ref() else {
             self.report(
                 key.name,
-                format!("is {}; {} is wanted", article(value.get_ref()), wanted(key.kind)),
+                format!("is {}; it must be {}", article(value.get_ref()), wanted(key.kind)),
             );
             return None;
         };
@@ -138,7 +138,7 @@ impl<'a> Table<'a> {
             (Some(other), _) => {
                 self.report(
                     key.name,
-                    format!("is {}; {} is wanted", article(other), wanted(key.kind)),
+                    format!("is {}; it must be {}", article(other), wanted(key.kind)),
                 );
                 return 0.0;
             }
@@ -147,7 +147,7 @@ impl<'a> Table<'a> {
         };
         let number = number.unwrap_or(f64::NAN);
         if !(0.0..=1.0).contains(&number) {
-            self.report(key.name, format!("is {number}; 0.0 to 1.0 is wanted"));
+            self.report(key.name, format!("is {number}; it must be 0.0 to 1.0"));
         }
         number
     }
@@ -158,7 +158,7 @@ impl<'a> Table<'a> {
             (Some(other), _) => {
                 self.report(
                     key.name,
-                    format!("is {}; {} is wanted", article(other), wanted(key.kind)),
+                    format!("is {}; it must be {}", article(other), wanted(key.kind)),
                 );
                 false
             }
@@ -174,7 +174,7 @@ impl<'a> Table<'a> {
             Some(value) if (low..=high).contains(&value) => return value,
             Some(_) => {
                 let bounds = format!(
-                    "{} to {} is wanted",
+                    "it must be {} to {}",
                     units::show_duration(low),
                     units::show_duration(high)
                 );
@@ -206,7 +206,7 @@ impl<'a> Table<'a> {
             }
             Some(_) => {
                 let bounds =
-                    format!("{} to {} is wanted", units::show_size(low), units::show_size(high));
+                    format!("it must be {} to {}", units::show_size(low), units::show_size(high));
                 self.report(key.name, format!("{} is out of range; {bounds}", written.quote));
             }
             None => self.report(
@@ -230,7 +230,7 @@ fn choice(text: &str, choices: &[&str]) -> Result<(), String> {
     ))
 }
 
-/// What a kind of value is called after "… is wanted".
+/// What a kind of value is called after "it must be …".
 pub(super) fn wanted(kind: Kind) -> String {
     match kind {
         Kind::Text(_) | Kind::Secret(_) => "a text".into(),

@@ -11,7 +11,7 @@ const EPOCH: i64 = 1_735_689_600_000_000;
 /// that.
 const STEP: i64 = 250_000;
 const JITTER_MILLIS: u32 = 600_000;
-/// After so many calls the calendar begins anew (34 years), so that no sequence leaves the range of
+/// After so many calls the calendar starts over (34 years), so that no sequence leaves the range of
 /// a date.
 const CALENDAR: u64 = 1 << 32;
 /// Calls to another country cost so much more.
