@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::counts::REPLAY;
 use crate::format::grouped;
-use crate::lineage::{self, Chain, Link, Place};
+use crate::lineage::{self, EmittedRecord, EmittedTo, PartitionLineage};
 use crate::verdict::Verdict;
 use weir_kafka::{admin, replay};
 use weir_model::accepted_loss::AcceptedLoss;
@@ -15,7 +15,7 @@ use weir_model::protocol::{Offset, Partition};
 /// Everything that contradicts the counts, of which `verdict` is made; empty when all agrees.
 pub async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<Vec<String>> {
     let mut findings = tokio::task::block_in_place(|| -> Result<_> {
-        let mut findings = chains(pipeline, &verdict.accepted)?;
+        let mut findings = lineages(pipeline, &verdict.accepted)?;
         replays(pipeline, verdict, &mut findings)?;
         Ok(findings)
     })?;
@@ -63,8 +63,8 @@ fn replays(pipeline: &Pipeline, verdict: &Verdict, findings: &mut Vec<String>) -
 }
 
 /// Follows the lineage through output ∪ dead letters of every partition.
-fn chains(pipeline: &Pipeline, accepted: &[AcceptedLoss]) -> Result<Vec<String>> {
-    let mut chains = lineage::read(pipeline, accepted)?;
+fn lineages(pipeline: &Pipeline, accepted: &[AcceptedLoss]) -> Result<Vec<String>> {
+    let mut lineages = lineage::read(pipeline, accepted)?;
     let committed_positions = admin::committed_positions(
         &pipeline.kafka,
         &pipeline.enricher_group(),
@@ -73,36 +73,45 @@ fn chains(pipeline: &Pipeline, accepted: &[AcceptedLoss]) -> Result<Vec<String>>
     .unwrap_or_default();
     let mut findings = Vec::new();
     for committed in committed_positions {
-        let chain = chains.remove(&committed.partition).unwrap_or_default();
-        follow(committed.partition, &chain, &committed.progress, &mut findings);
+        let emitted = lineages.remove(&committed.partition).unwrap_or_default();
+        follow(committed.partition, &emitted, &committed.progress, &mut findings);
     }
     Ok(findings)
 }
 
-/// How many broken links are told one by one.
+/// How many records out of order are reported one by one.
 const TOLD: usize = 5;
 
-/// Checks one partition's chain and what it adds up to against the counts that the enricher
+/// Checks one partition's lineage and what it adds up to against the counts that the enricher
 /// committed.
-fn follow(partition: Partition, chain: &Chain, counts: &Progress, findings: &mut Vec<String>) {
-    let walk = chain.walk();
+fn follow(
+    partition: Partition,
+    emitted: &PartitionLineage,
+    counts: &Progress,
+    findings: &mut Vec<String>,
+) {
+    let continuity = emitted.check();
     findings.extend(
-        walk.broken.iter().take(TOLD).map(|(link, previous)| broken(partition, link, *previous)),
+        continuity
+            .broken
+            .iter()
+            .take(TOLD)
+            .map(|(record, previous)| broken(partition, record, *previous)),
     );
-    if walk.broken.len() > TOLD {
+    if continuity.broken.len() > TOLD {
         findings.push(format!(
-            "partition {partition}: {} more broken links",
-            grouped((walk.broken.len() - TOLD) as u64)
+            "partition {partition}: {} more records out of order",
+            grouped((continuity.broken.len() - TOLD) as u64)
         ));
     }
     let counted = [
-        ("written", chain.count(Place::Output), counts.counters.written),
-        ("dead", chain.count(Place::Letters), counts.counters.dead),
-        ("filtered", walk.filtered + counts.filtered_since, counts.counters.filtered),
+        ("written", emitted.count(EmittedTo::Output), counts.counters.written),
+        ("dead", emitted.count(EmittedTo::DeadLetters), counts.counters.dead),
+        ("filtered", continuity.filtered + counts.filtered_since, counts.counters.filtered),
     ];
     for (what, found, counted) in counted {
         // What retention took cannot be counted again.
-        if found > counted || (found < counted && !chain.headless) {
+        if found > counted || (found < counted && !emitted.incomplete) {
             findings.push(format!(
                 "partition {partition}: {} records {what} in the topics, the counts say {}",
                 grouped(found),
@@ -110,23 +119,24 @@ fn follow(partition: Partition, chain: &Chain, counts: &Progress, findings: &mut
             ));
         }
     }
-    if let Some(end) = walk.end.filter(|end| *end != counts.last.unwrap_or(-1)) {
+    if let Some(end) = continuity.end.filter(|end| *end != counts.last.unwrap_or(-1)) {
         findings.push(format!(
-            "partition {partition}: the chain ends at input record {end}, the counts say {:?}",
+            "partition {partition}: the lineage ends at input record {end}, the counts say {:?}",
             counts.last
         ));
     }
 }
 
-fn broken(partition: Partition, link: &Link, previous: Offset) -> String {
-    let Lineage { source, previous: named, .. } = link.lineage;
-    let place = format!("{:?}[{partition}]@{}", link.place, link.offset).to_lowercase();
+fn broken(partition: Partition, record: &EmittedRecord, previous: Offset) -> String {
+    let Lineage { source, previous: named, .. } = record.lineage;
+    let written_to =
+        format!("{:?}[{partition}]@{}", record.emitted_to, record.offset).to_lowercase();
     match source == previous {
         true => format!(
-            "partition {partition}: input record {source} was emitted twice, again as {place}"
+            "partition {partition}: input record {source} was emitted twice, again as {written_to}"
         ),
         false => format!(
-            "partition {partition}: {place} names input record {named} as its predecessor, the one found is {previous}"
+            "partition {partition}: {written_to} names input record {named} as its predecessor, the one found is {previous}"
         ),
     }
 }
@@ -136,10 +146,10 @@ mod tests {
     use super::*;
     use weir_model::progress::Counters;
 
-    fn link(source: i64, previous: i64, filtered: u64) -> Link {
-        Link {
+    fn record(source: i64, previous: i64, filtered: u64) -> EmittedRecord {
+        EmittedRecord {
             lineage: Lineage { source, previous, filtered },
-            place: Place::Output,
+            emitted_to: EmittedTo::Output,
             offset: source,
         }
     }
@@ -153,23 +163,23 @@ mod tests {
         }
     }
 
-    fn found(links: Vec<Link>, counts: Progress) -> Vec<String> {
+    fn found(records: Vec<EmittedRecord>, counts: Progress) -> Vec<String> {
         let mut findings = Vec::new();
-        follow(0, &Chain::of(links), &counts, &mut findings);
+        follow(0, &PartitionLineage::of(records), &counts, &mut findings);
         findings
     }
 
     #[test]
     fn an_unbroken_chain_with_gaps_in_the_offsets_is_clean() {
         assert_eq!(
-            found(vec![link(0, -1, 0), link(4, 0, 0), link(9, 4, 1)], counts(3, 1, 9)),
+            found(vec![record(0, -1, 0), record(4, 0, 0), record(9, 4, 1)], counts(3, 1, 9)),
             Vec::<String>::new()
         );
     }
 
     #[test]
     fn a_missing_link_is_found_even_when_the_books_agree() {
-        let findings = found(vec![link(0, -1, 0), link(9, 4, 0)], counts(2, 0, 9));
+        let findings = found(vec![record(0, -1, 0), record(9, 4, 0)], counts(2, 0, 9));
         assert!(
             findings[0].contains("names input record 4 as its predecessor, the one found is 0"),
             "{findings:?}"
@@ -178,12 +188,13 @@ mod tests {
 
     #[test]
     fn a_record_emitted_twice_is_found() {
-        let findings = found(vec![link(0, -1, 0), link(1, 0, 0), link(1, 0, 0)], counts(3, 0, 1));
+        let findings =
+            found(vec![record(0, -1, 0), record(1, 0, 0), record(1, 0, 0)], counts(3, 0, 1));
         assert!(findings[0].contains("emitted twice"), "{findings:?}");
     }
 
     #[test]
     fn books_that_claim_more_than_the_topics_hold_are_found() {
-        assert!(found(vec![link(0, -1, 0)], counts(2, 0, 0))[0].contains("the counts say 2"));
+        assert!(found(vec![record(0, -1, 0)], counts(2, 0, 0))[0].contains("the counts say 2"));
     }
 }

@@ -45,6 +45,8 @@ pub struct Consumer {
     topic: String,
     /// Next offset to hand out, of each partition that was started.
     positions: BTreeMap<Partition, Offset>,
+    /// Whether it was started since partitions were last taken away.
+    started: bool,
     /// Partitions whose loss was reported since the last start.
     lost: Vec<Partition>,
     /// Records that came while something else was asked for; the next batch begins with them.
@@ -68,6 +70,7 @@ impl Consumer {
             client,
             topic: topic.into(),
             positions: BTreeMap::new(),
+            started: false,
             lost: Vec::new(),
             ahead: RefCell::default(),
             trouble: None,
@@ -85,6 +88,7 @@ impl Consumer {
         let reports = std::mem::take(&mut *self.client.context().reports());
         if reports.iter().any(|r| !matches!(r, Rebalance::Assigned(_))) {
             self.positions.clear();
+            self.started = false;
             self.ahead.get_mut().clear();
         }
         reports
@@ -98,6 +102,7 @@ impl Consumer {
         let list = self.list(positions).map_err(|e| Error::call(doing(), &e))?;
         self.client.assign(&list).map_err(|e| Error::call(doing(), &e))?;
         self.positions = positions.iter().copied().collect();
+        self.started = true;
         self.lost.clear();
         self.ahead.get_mut().clear();
         Ok(())
@@ -207,9 +212,13 @@ impl Consumer {
     /// the metadata afresh, then make sure that the membership was not lost before. (librdkafka
     /// gives up its generation and marks the assignment lost in one step of the thread that answers
     /// both.)
+    ///
+    /// After a revocation the group may have settled again already, and the metadata would be that
+    /// of the new generation: what was read before is nobody's to commit then. So a member that was
+    /// not started since has no membership to commit with.
     pub(crate) fn membership(&self) -> Option<ConsumerGroupMetadata> {
         self.poll_aside(Duration::ZERO);
-        if self.client.context().reported() {
+        if !self.started || self.client.context().reported() {
             return None;
         }
         let metadata = self.client.group_metadata()?;

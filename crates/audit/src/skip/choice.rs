@@ -8,7 +8,7 @@ use weir_model::protocol::Offset;
 /// What tells a record of the input topic from another one at the same offset of another log: the
 /// enricher hands both on unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sighting {
+pub(crate) struct RecordEvidence {
     /// Milliseconds since 1970.
     pub(crate) timestamp_ms: i64,
     /// Hash of the key, when it has one.
@@ -20,7 +20,7 @@ pub(crate) const UNDECIDED: &str = "what is left of the output does not tell whi
      already, so going on might lose or double some; put the position to where reading may go on by hand";
 
 /// Where the enricher goes on in a log that ends before its position. `left` are the records from
-/// `first` on, `emitted` what the output and the dead letters hold by input offset; `headless` says
+/// `first` on, `emitted` what the output and the dead letters hold by input offset; `incomplete` says
 /// that some of it is gone.
 ///
 /// A log that was truncated still holds, at its beginning, records that were read; a log that was
@@ -29,9 +29,9 @@ pub(crate) const UNDECIDED: &str = "what is left of the output does not tell whi
 /// again.
 pub(crate) fn after_what_was_read(
     first: Offset,
-    left: impl IntoIterator<Item = (Offset, Sighting)>,
-    emitted: &BTreeMap<Offset, Sighting>,
-    headless: bool,
+    left: impl IntoIterator<Item = (Offset, RecordEvidence)>,
+    emitted: &BTreeMap<Offset, RecordEvidence>,
+    incomplete: bool,
 ) -> Result<Offset, &'static str> {
     let (mut read, mut others, mut same_key, mut any) = (None, 0, 0, false);
     for (offset, here) in left {
@@ -47,7 +47,7 @@ pub(crate) fn after_what_was_read(
     }
     match read {
         Some(read) => Ok(read + 1),
-        None if others == 0 && any && headless => Err(UNDECIDED),
+        None if others == 0 && any && incomplete => Err(UNDECIDED),
         // The same keys at other times: the broker sets the timestamps, and so they prove nothing.
         None if others > 0 && same_key == others => Err(UNDECIDED),
         None => Ok(first),
@@ -102,15 +102,18 @@ pub(crate) fn given_up(missing: i128, skips: &[Skip]) -> u64 {
 mod tests {
     use super::*;
 
-    fn seen(n: i64) -> Sighting {
-        Sighting { timestamp_ms: 1_000 + n, key: Some(n.unsigned_abs()) }
+    fn seen(n: i64) -> RecordEvidence {
+        RecordEvidence { timestamp_ms: 1_000 + n, key: Some(n.unsigned_abs()) }
     }
 
-    fn log(range: std::ops::Range<i64>, content: impl Fn(i64) -> i64) -> Vec<(Offset, Sighting)> {
+    fn log(
+        range: std::ops::Range<i64>,
+        content: impl Fn(i64) -> i64,
+    ) -> Vec<(Offset, RecordEvidence)> {
         range.map(|offset| (offset, seen(content(offset)))).collect()
     }
 
-    fn emitted(range: std::ops::Range<i64>) -> BTreeMap<Offset, Sighting> {
+    fn emitted(range: std::ops::Range<i64>) -> BTreeMap<Offset, RecordEvidence> {
         log(range, |n| n).into_iter().collect()
     }
 
@@ -133,8 +136,9 @@ mod tests {
     #[test]
     fn without_evidence_nobody_chooses() {
         assert!(after_what_was_read(0, log(0..300, |n| n), &emitted(400..500), true).is_err());
-        let restamped =
-            log(0..300, |n| n).into_iter().map(|(n, s)| (n, Sighting { timestamp_ms: 0, ..s }));
+        let restamped = log(0..300, |n| n)
+            .into_iter()
+            .map(|(n, s)| (n, RecordEvidence { timestamp_ms: 0, ..s }));
         assert!(after_what_was_read(0, restamped, &emitted(0..500), false).is_err());
     }
 
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn where_input_offsets_began_anew_only_the_chain_counts() {
+    fn where_input_offsets_started_over_only_the_lineage_counts() {
         let log = [link(0, 0, 70), link(1, 1, 0)];
         assert_eq!(after_what_was_taken((0, 3), Some(70), log, true), Ok(0));
         assert!(after_what_was_taken((0, 3), Some(60), log, true).is_err());

@@ -1,9 +1,9 @@
 //! Which positions lie outside their log, where reading would go on, and what that would give up.
 //! Changes nothing.
 
-use super::choice::{Sighting, after_what_was_read, after_what_was_taken, given_up};
+use super::choice::{RecordEvidence, after_what_was_read, after_what_was_taken, given_up};
 use crate::counts::{self, ENRICHER, Positions, RecordCounts};
-use crate::lineage::{self, Chain};
+use crate::lineage::{self, PartitionLineage};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -172,7 +172,7 @@ impl Hop<'_> {
 
     fn lost(&self, pipeline: &Pipeline, counts: &RecordCounts) -> Result<Vec<Lost>> {
         let halted = self.halted(pipeline, counts)?;
-        let chains = match self {
+        let lineages = match self {
             Hop::Enricher
                 if halted.iter().any(|(_, halt)| !matches!(halt, Halt::Expired { .. })) =>
             {
@@ -182,7 +182,7 @@ impl Hop<'_> {
         };
         let lost = halted.into_iter().map(|(mut found, halt)| {
             let way = match self {
-                Hop::Enricher => enricher_way(pipeline, &mut found, halt, &chains)?,
+                Hop::Enricher => enricher_way(pipeline, &mut found, halt, &lineages)?,
                 Hop::Sink(_) => sink_way(pipeline, &found, halt, counts)?,
             };
             Ok(Lost { partition: found.committed.partition, from: found.committed.next, halt, way })
@@ -263,7 +263,7 @@ fn mark_traces(pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> 
 /// The position to continue at with its counters, or why it cannot be told.
 pub type Way = std::result::Result<(Offset, Progress), &'static str>;
 
-const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold all that was emitted, or not as one chain, so the counts cannot be \
+const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold all that was emitted, or not as one lineage, so the counts cannot be \
      found again; put the group's offsets back, with the metadata they had";
 
 /// A position that was forgotten is found again first; it may lie outside the log all the same,
@@ -272,17 +272,17 @@ fn enricher_way(
     pipeline: &Pipeline,
     found: &mut PartitionState,
     halt: Halt,
-    chains: &BTreeMap<Partition, Chain>,
+    lineages: &BTreeMap<Partition, PartitionLineage>,
 ) -> Result<Way> {
-    let chain = chains.get(&found.committed.partition);
+    let lineage = lineages.get(&found.committed.partition);
     match halt {
         Halt::Expired { to, .. } => Ok(Ok((to, found.committed.progress))),
         Halt::Truncated { .. } => {
-            let to = resume(pipeline, found, chain.is_some_and(|chain| chain.headless))?;
+            let to = resume(pipeline, found, lineage.is_some_and(|lineage| lineage.incomplete))?;
             Ok(to.map(|to| (to, found.committed.progress)))
         }
         Halt::PositionMissing => {
-            let Some(counts) = chain.and_then(Chain::counts) else {
+            let Some(counts) = lineage.and_then(PartitionLineage::counts) else {
                 return Ok(Err(INCOMPLETE_LINEAGE));
             };
             let next = counts.last.map_or(found.low, |last| last + 1);
@@ -295,7 +295,7 @@ fn enricher_way(
                 ..*found
             };
             let Some(halt) = again.halt() else { return Ok(Ok((next, counts))) };
-            let way = enricher_way(pipeline, &mut again, halt, chains);
+            let way = enricher_way(pipeline, &mut again, halt, lineages);
             *found = again;
             way
         }
@@ -306,7 +306,7 @@ fn enricher_way(
 fn resume(
     pipeline: &Pipeline,
     found: &PartitionState,
-    headless: bool,
+    incomplete: bool,
 ) -> Result<std::result::Result<Offset, &'static str>> {
     let emitted = emitted(pipeline, found)?;
     let mut left = Vec::new();
@@ -316,21 +316,24 @@ fn resume(
         until: Some(found.high),
     };
     scan(&pipeline.kafka, &pipeline.input.topic, &[span], |record| {
-        left.push((record.offset(), sighting(&record)));
+        left.push((record.offset(), evidence(&record)));
         ControlFlow::Continue(())
     })?;
-    Ok(after_what_was_read(found.low, left, &emitted, headless))
+    Ok(after_what_was_read(found.low, left, &emitted, incomplete))
 }
 
 /// What was emitted from the offsets that the log holds now.
-fn emitted(pipeline: &Pipeline, found: &PartitionState) -> Result<BTreeMap<Offset, Sighting>> {
+fn emitted(
+    pipeline: &Pipeline,
+    found: &PartitionState,
+) -> Result<BTreeMap<Offset, RecordEvidence>> {
     let mut emitted = BTreeMap::new();
     for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
         scan(&pipeline.kafka, topic, &[Span::all(found.committed.partition)], |record| {
             if let Some(lineage) =
                 record.lineage().filter(|l| (found.low..found.high).contains(&l.source))
             {
-                emitted.insert(lineage.source, sighting(&record));
+                emitted.insert(lineage.source, evidence(&record));
             }
             ControlFlow::Continue(())
         })?;
@@ -338,16 +341,16 @@ fn emitted(pipeline: &Pipeline, found: &PartitionState) -> Result<BTreeMap<Offse
     Ok(emitted)
 }
 
-fn sighting(record: &Record<'_>) -> Sighting {
+fn evidence(record: &Record<'_>) -> RecordEvidence {
     let hash = |key: &[u8]| {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         hasher.finish()
     };
-    Sighting { timestamp_ms: record.timestamp_ms(), key: record.key().map(hash) }
+    RecordEvidence { timestamp_ms: record.timestamp_ms(), key: record.key().map(hash) }
 }
 
-/// Reading goes on at a record whose predecessor in the chain may be gone, so the end of the chain
+/// Reading goes on at a record whose predecessor in the lineage may be gone, so the end of the lineage
 /// becomes what that record names.
 fn sink_way(
     pipeline: &Pipeline,

@@ -119,15 +119,33 @@ fn whoever_lost_its_membership_cannot_commit() {
     // The second member's arrival takes everything away from the first one, which has not looked
     // yet.
     let mut second = Consumer::join(&kafka(), &group, &input, "second").unwrap();
+    let mut reports = Vec::new();
     wait_until("the revocation", SOON, || {
         second.idle(Duration::from_millis(20));
         first.idle(Duration::from_millis(20));
-        first.rebalances().iter().any(|r| matches!(r, Rebalance::Revoked(_))).then_some(())
+        reports.extend(first.rebalances());
+        reports.iter().any(|r| matches!(r, Rebalance::Revoked(_))).then_some(())
+    });
+    assert_eq!(producer.commit(Some((&first, &[claim(0, 1, 1)]))), Outcome::Refused);
+    producer.reinitialize().unwrap();
+    assert_eq!(values(&output), [""; 0]);
+    // Nor with what it read before, once the group has settled and it is a member again.
+    producer.begin().unwrap();
+    producer.send(&record(&output, 0, b"later")).unwrap();
+    wait_until("the next assignment", SOON, || {
+        second.idle(Duration::from_millis(20));
+        first.idle(Duration::from_millis(20));
+        reports.extend(first.rebalances());
+        matches!(reports.last(), Some(Rebalance::Assigned(_))).then_some(())
     });
     assert_eq!(producer.commit(Some((&first, &[claim(0, 1, 1)]))), Outcome::Refused);
     producer.reinitialize().unwrap();
     assert_eq!(values(&output), [""; 0]);
     let mut shares = [Vec::new(), Vec::new()];
+    if let Some(Rebalance::Assigned(partitions)) = reports.pop() {
+        first.start(&partitions.iter().map(|p| (*p, 0)).collect::<Vec<_>>()).unwrap();
+        shares[0] = partitions;
+    }
     wait_until("a share for each", SOON, || {
         for (member, share) in [&mut first, &mut second].into_iter().zip(&mut shares) {
             member.idle(Duration::from_millis(20));
