@@ -4,7 +4,8 @@
 //! letters with its original bytes, whatever dies in between. The position in the source is written
 //! in the transaction of the records before it; each partition of the source has a transactional
 //! producer of its own, which fences the one before it; and only a definite success counts
-//! (`tests/exactly_once.rs`).
+//! (`tests/exactly_once.rs`). Every kind of source keeps the promises of `tests/sources.rs`;
+//! `tests/custom_source.rs` shows what a source may do beyond the built-in kinds.
 //!
 //! `pipeline.rs` is the path of a batch on one screen, [`source`] the place for new kinds of
 //! sources.
@@ -24,5 +25,5 @@ mod worker;
 
 pub use config::{Options, check};
 pub use error::Error;
-pub use service::run;
+pub use service::{run, run_source};
 pub use source::synthetic;

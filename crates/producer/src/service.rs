@@ -4,7 +4,7 @@ use crate::config::{self, Options};
 use crate::encode::Encoding;
 use crate::error::Error;
 use crate::metrics::Meters;
-use crate::source;
+use crate::source::{self, Source};
 use crate::source_partition::Shared;
 use crate::status::Status;
 use crate::worker::Worker;
@@ -29,15 +29,6 @@ pub async fn run(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let span = tracing::info_span!("service", service = "producer", pipeline = pipeline.name);
-    produce(pipeline, options, shutdown).instrument(span).await
-}
-
-async fn produce(
-    pipeline: Arc<Pipeline>,
-    options: Options,
-    shutdown: CancellationToken,
-) -> Result<(), Error> {
     let mistakes = config::check(&pipeline);
     if !mistakes.is_empty() {
         return Err(pipeline.mistakes(mistakes).into());
@@ -45,17 +36,30 @@ async fn produce(
     let schema = Schema::load(&pipeline.input.schema)?;
     let source =
         source::build(&pipeline, &schema).map_err(|mistakes| pipeline.mistakes(mistakes))?;
+    run_source(pipeline, source, options, shutdown).await
+}
+
+/// As [`run`], over a source that the caller implements; `[source]` of the pipeline file only
+/// names the kind that positions and dead letters carry.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_source(
+    pipeline: Arc<Pipeline>,
+    source: Box<dyn Source>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let schema = Schema::load(&pipeline.input.schema)?;
+    let span = tracing::info_span!("service", service = "producer", pipeline = pipeline.name);
     let health = Health::new(&options.metrics);
     let status = Status::default();
     let surface = surface(&pipeline, &options, &health, &status);
-    let shared = Arc::new(Shared {
-        pipeline,
-        source: source.into(),
-        meters: Meters::new(&options.metrics),
-        status,
-        health,
-    });
-    host(&options.settings, surface, &shutdown, |stop| work(shared, schema, &options, stop)).await
+    let meters = Meters::new(&options.metrics);
+    let shared = Arc::new(Shared { pipeline, source: source.into(), meters, status, health });
+    host(&options.settings, surface, &shutdown, |stop| work(shared, schema, &options, stop))
+        .instrument(span)
+        .await
 }
 
 fn surface(pipeline: &Pipeline, options: &Options, health: &Health, status: &Status) -> Surface {

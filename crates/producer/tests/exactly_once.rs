@@ -3,25 +3,24 @@
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
+#[path = "support/running.rs"]
+mod running;
 #[path = "support/pipeline.rs"]
 mod support;
 
+use running::{LONG, Rows, Running, rows};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 use weir_codec::{Registry, Schema};
 use weir_kafka::positions::{self, Position};
 use weir_kafka::reader::Span;
 use weir_kafka::{DeadLetter, Outgoing, TransactionalProducer, admin, scan};
 use weir_model::pipeline::{Pipeline, Source};
 use weir_model::protocol::Outcome;
+use weir_producer::Error;
 use weir_producer::synthetic::Oracle;
-use weir_producer::{Error, Options, run};
-use weir_service::{CancellationToken, Metrics, Settings};
-use weir_testkit::{Stack, random_name, wait_until};
-
-const LONG: Duration = Duration::from_secs(60);
+use weir_testkit::{Stack, wait_until};
 
 /// A pipeline of its own in the shared stack.
 fn pipeline(source: &str, input: &str) -> Arc<Pipeline> {
@@ -33,72 +32,6 @@ fn calls(records: u64, partitions: u32, rate: u64) -> Arc<Pipeline> {
         "type = \"synthetic\"\ngenerator = \"call_records\"\nseed = 7\nrecords = {records}\npartitions = {partitions}\nrate = {rate}\ninvalid_share = 0.05"
     );
     pipeline(&source, "schema = \"call.avsc\"\nkey = \"caller_id\"\npartitions = 3")
-}
-
-fn options(pipeline: &Pipeline, exit_when_done: bool) -> Options {
-    let settings = Settings {
-        listen: ([127, 0, 0, 1], 0).into(),
-        instance: random_name("producer"),
-        stable: false,
-    };
-    Options { settings, metrics: Metrics::new("producer", &pipeline.name), exit_when_done }
-}
-
-/// A producer on a runtime of its own.
-struct Running {
-    stop: CancellationToken,
-    metrics: Metrics,
-    thread: std::thread::JoinHandle<Result<(), Error>>,
-}
-
-impl Running {
-    fn start(pipeline: &Arc<Pipeline>, exit_when_done: bool) -> Running {
-        let (stop, options, pipeline) =
-            (CancellationToken::new(), options(pipeline, exit_when_done), pipeline.clone());
-        let (token, metrics) = (stop.clone(), options.metrics.clone());
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(run(pipeline, options, token))
-        });
-        Running { stop, metrics, thread }
-    }
-
-    fn metric(&self, name: &str) -> f64 {
-        let page = String::from_utf8(self.metrics.render().unwrap()).unwrap();
-        page.lines()
-            .filter(|l| l.starts_with(&format!("{name}{{")))
-            .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
-    }
-
-    fn written(&self) -> u64 {
-        self.metric("weir_records_written_total") as u64
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.thread.join().unwrap()
-    }
-
-    fn stop(self) {
-        self.stop.cancel();
-        self.end().unwrap();
-    }
-}
-
-type Rows = Vec<(Option<Vec<u8>>, Vec<u8>)>;
-
-/// Key and value of every committed record, sorted.
-fn rows(pipeline: &Pipeline, topic: &str) -> Rows {
-    let mut rows = Rows::new();
-    let spans: Vec<_> = (0..pipeline.input.partitions).map(Span::all).collect();
-    scan(&pipeline.kafka, topic, &spans, |record| {
-        rows.push((record.key().map(Into::into), record.value().unwrap().to_vec()));
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    rows.sort();
-    rows
 }
 
 /// What must be in the topic: the oracle's records.

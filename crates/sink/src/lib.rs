@@ -22,4 +22,4 @@ mod worker;
 
 pub use config::{Options, check};
 pub use error::Error;
-pub use service::run;
+pub use service::{OpenTarget, run, run_targets};

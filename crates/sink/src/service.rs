@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::metrics::Meters;
 use crate::status::Status;
 use crate::worker::{Shared, Worker};
+use arrow::datatypes::SchemaRef;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
@@ -27,26 +28,39 @@ pub async fn run(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let span = tracing::info_span!("service", service = "sink", pipeline = pipeline.name);
-    sink(pipeline, options, shutdown).instrument(span).await
-}
-
-async fn sink(
-    pipeline: Arc<Pipeline>,
-    options: Options,
-    shutdown: CancellationToken,
-) -> Result<(), Error> {
     let mistakes = config::check(&pipeline, options.only.as_deref());
     if !mistakes.is_empty() {
         return Err(pipeline.mistakes(mistakes).into());
     }
+    run_targets(pipeline, options, Box::new(weir_store::target::open), shutdown).await
+}
+
+/// Opens the target of a sink: as [`weir_store::target::open`].
+pub type OpenTarget = Box<
+    dyn Fn(&Pipeline, &Sink, SchemaRef, &str) -> Result<Arc<dyn Target>, weir_store::Error>
+        + Send
+        + Sync,
+>;
+
+/// As [`run`], with targets that `open` makes: for a kind that the caller implements.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_targets(
+    pipeline: Arc<Pipeline>,
+    options: Options,
+    open: OpenTarget,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let schema = Schema::load(&pipeline.output.schema)?;
+    let span = tracing::info_span!("service", service = "sink", pipeline = pipeline.name);
     let (health, status) = (Health::new(&options.metrics), Status::default());
     let surface = surface(&pipeline, &options, &health, &status);
     let settings = options.settings.clone();
     host(&settings, surface, &shutdown, |stop| {
-        Instance { pipeline, options, schema, health, status, stop }.work()
+        Instance { pipeline, options, open, schema, health, status, stop }.work()
     })
+    .instrument(span)
     .await
 }
 
@@ -65,6 +79,7 @@ fn surface(pipeline: &Pipeline, options: &Options, health: &Health, status: &Sta
 struct Instance {
     pipeline: Arc<Pipeline>,
     options: Options,
+    open: OpenTarget,
     schema: Schema,
     health: Health,
     status: Status,
@@ -83,8 +98,7 @@ impl Instance {
         let mut mistakes = Vec::new();
         let mut targets = Vec::new();
         for sink in &sinks {
-            let target =
-                weir_store::target::open(&self.pipeline, sink, self.schema.arrow(), &cluster)?;
+            let target = (self.open)(&self.pipeline, sink, self.schema.arrow(), &cluster)?;
             let Some(found) = self.prepare(&*target).await? else { return Ok(()) };
             mistakes.extend(found);
             targets.push((sink, target));

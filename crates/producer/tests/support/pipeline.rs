@@ -7,15 +7,20 @@ use weir_testkit::{Stack, random_name};
 
 /// A pipeline under a name of its own, with these keys of `[source]` and `[input]`.
 pub(crate) fn pipeline(stack: &Stack, source: &str, input: &str) -> Arc<Pipeline> {
+    at(stack.kafka(), stack.registry(), source, input)
+}
+
+/// The same with a Kafka and a registry that a test may never ask.
+pub(crate) fn at(kafka: &str, registry: &str, source: &str, input: &str) -> Arc<Pipeline> {
     let name = random_name("produce");
     let text = format!(
         r#"
         name = "{name}"
         [kafka]
-        brokers = "{}"
+        brokers = "{kafka}"
         session_timeout = "6s"
         [registry]
-        url = "{}"
+        url = "{registry}"
         [source]
         {source}
         [input]
@@ -31,9 +36,7 @@ pub(crate) fn pipeline(stack: &Stack, source: &str, input: &str) -> Arc<Pipeline
         type = "postgres"
         url = "postgres://nobody@localhost/none"
         table = "none"
-        "#,
-        stack.kafka(),
-        stack.registry()
+        "#
     );
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom/test.toml");
     Arc::new(

@@ -1,6 +1,7 @@
-//! What every kind of target promises. A new kind implements [`TestTarget`] and gets a module at
-//! the end.
+//! What every kind of target promises. A new kind implements [`TestTarget`] and gets a line in
+//! `suite!` at the end.
 
+use crate::memory::Memory;
 use crate::world::World;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use std::sync::{Arc, LazyLock};
@@ -8,6 +9,7 @@ use tokio::runtime::Runtime;
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::{Fault, Stage};
+use weir_model::pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Claim, CommittedPosition, Offset, Outcome, Partition};
 use weir_store::target::{Room, open};
@@ -18,6 +20,11 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// A target and a way to look at what it holds.
 trait TestTarget {
+    /// `type` in the pipeline file.
+    const KIND: &'static str;
+    /// A name that the target refuses.
+    const REFUSED: &'static str;
+
     /// An empty target, prepared.
     fn open() -> Self;
     fn target(&self) -> &dyn Target;
@@ -25,8 +32,6 @@ trait TestTarget {
     fn rows(&self) -> Vec<i32>;
     /// Offsets of all dead letters, ascending.
     fn dead_letters(&self) -> Vec<i64>;
-    /// A name that the target refuses.
-    const REFUSED: &'static str;
 }
 
 /// Rows of partition 0 from offset `from` on, with their offsets as ids.
@@ -193,19 +198,13 @@ fn a_transaction_says_when_it_is_full<P: TestTarget>() {
     assert!(num_records > 0);
 }
 
-/// Runs every promise for a target.
-macro_rules! promises {
-    ($place:ty: $($promise:ident),* $(,)?) => {
-        $(#[test] fn $promise() { super::$promise::<$place>(); })*
-    };
-}
-
 struct Table {
     world: World,
     target: Arc<dyn Target>,
 }
 
 impl TestTarget for Table {
+    const KIND: &'static str = "postgres";
     const REFUSED: &'static str = "longer than a name may be";
 
     fn open() -> Table {
@@ -236,14 +235,56 @@ impl Table {
     }
 }
 
-mod postgres {
-    promises!(super::Table:
-        what_is_committed_is_there_and_the_position_with_it,
-        a_writer_that_was_replaced_writes_nothing,
-        the_same_claim_is_not_honoured_twice,
-        a_refused_row_is_a_dead_letter_and_its_neighbours_are_rows,
-        dead_letters_of_a_part_are_committed_with_it,
-        parts_are_one_transaction_and_each_refused_row_is_its_own,
-        a_transaction_says_when_it_is_full,
-    );
+impl TestTarget for Memory {
+    const KIND: &'static str = "memory";
+    const REFUSED: &'static str = "longer than a name may be";
+
+    fn open() -> Memory {
+        Memory::default()
+    }
+
+    fn target(&self) -> &dyn Target {
+        self
+    }
+
+    fn rows(&self) -> Vec<i32> {
+        self.ids()
+    }
+
+    fn dead_letters(&self) -> Vec<i64> {
+        self.dead_letter_offsets()
+    }
+}
+
+/// Runs every promise for every target, and knows which kinds there are.
+macro_rules! suite {
+    ($($name:ident: $target:ident),+ $(,)?) => {
+        $(mod $name {
+            suite!(promises $target:
+                what_is_committed_is_there_and_the_position_with_it,
+                a_writer_that_was_replaced_writes_nothing,
+                the_same_claim_is_not_honoured_twice,
+                a_refused_row_is_a_dead_letter_and_its_neighbours_are_rows,
+                dead_letters_of_a_part_are_committed_with_it,
+                parts_are_one_transaction_and_each_refused_row_is_its_own,
+                a_transaction_says_when_it_is_full,
+            );
+        })+
+
+        #[test]
+        fn every_kind_of_target_is_in_the_suite() {
+            let tested = [$(<$target>::KIND),+];
+            let missing: Vec<_> =
+                pipeline::Target::KINDS.iter().filter(|kind| !tested.contains(kind)).collect();
+            assert!(missing.is_empty(), "no promises are tested for {missing:?}");
+        }
+    };
+    (promises $target:ident: $($promise:ident,)+) => {
+        $(#[test] fn $promise() { super::$promise::<super::$target>(); })+
+    };
+}
+
+suite! {
+    postgres: Table,
+    memory: Memory,
 }

@@ -14,7 +14,7 @@ use weir_model::lineage::{HEADER, Lineage};
 use weir_model::pipeline::Pipeline;
 use weir_model::protocol::Outcome;
 use weir_service::{CancellationToken, Metrics, Settings};
-use weir_sink::{Error, Options, run};
+use weir_sink::{Error, OpenTarget, Options, run_targets};
 use weir_testkit::{Database, Stack, random_name};
 
 pub(crate) const SCHEMA: &str = r#"{"type": "record", "name": "Sale", "fields": [
@@ -172,12 +172,17 @@ pub(crate) struct Instance {
 
 impl Instance {
     fn start(pipeline: Arc<Pipeline>) -> Instance {
+        Instance::start_with(pipeline, Box::new(weir_store::target::open))
+    }
+
+    /// With targets that `open` makes.
+    pub(crate) fn start_with(pipeline: Arc<Pipeline>, open: OpenTarget) -> Instance {
         let (metrics, stop) = (Metrics::new("sink", &pipeline.name), CancellationToken::new());
         // Free a moment ago; the sink does not tell which one it would take itself.
         let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let settings = Settings { listen, instance: random_name("sink"), stable: false };
         let options = Options { settings, metrics: metrics.clone(), only: None };
-        let task = tokio::spawn(run(pipeline, options, stop.clone()));
+        let task = tokio::spawn(run_targets(pipeline, options, open, stop.clone()));
         Instance { metrics, listen, stop, task }
     }
 
