@@ -2,7 +2,7 @@
 //! `WEIR_WRITE_REFERENCE=1 cargo test -p weir-model --test reference`.
 
 use std::path::{Path, PathBuf};
-use weir_model::pipeline::reference;
+use weir_model::pipeline::{Source, Target, reference};
 
 const BEGIN: &str = "<!-- begin of the generated reference -->\n";
 const END: &str = "<!-- end of the generated reference -->\n";
@@ -28,5 +28,28 @@ fn the_reference_page_is_that_of_this_code() {
             "deploy/pipelines/README.md differs from the code; run \
              WEIR_WRITE_REFERENCE=1 cargo test -p weir-model --test reference"
         );
+    }
+}
+
+#[test]
+fn every_kind_has_a_section_and_every_key_a_text() {
+    let page = reference();
+    let kinds = Source::KINDS.iter().map(|kind| format!("**`[source]`**, `type = \"{kind}\"`: "));
+    let sinks = Target::KINDS.iter().map(|kind| format!("**`[[sink]]`**, `type = \"{kind}\"`: "));
+    for heading in kinds.chain(sinks) {
+        let section = page.split(&heading).nth(1);
+        let section = section.unwrap_or_else(|| panic!("no section begins with {heading}"));
+        let keys: Vec<_> = section
+            .split("\n**`[")
+            .next()
+            .into_iter()
+            .flat_map(str::lines)
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        assert!(keys.len() > 1, "{heading} has no keys of its own");
+        for key in keys {
+            let text = key.trim_end_matches('|').rsplit(" | ").next().unwrap();
+            assert!(text.trim().len() > 10, "no text in {key}");
+        }
     }
 }
