@@ -3,25 +3,14 @@
 use std::time::Duration;
 use weir_model::progress::Counters;
 use weir_service::Metrics;
-use weir_service::metrics::{Dead, Histogram, IntCounter, IntGauge};
+use weir_service::metrics::{IntCounter, IntGauge, TransactionMetrics};
 
 /// The producer's metrics; clones count together.
 #[derive(Clone)]
 pub struct Meters {
-    /// `weir_records_read_total`
-    read: IntCounter,
-    /// `weir_records_written_total`
-    written: IntCounter,
-    /// `weir_records_dead_total{reason}`
-    dead: Dead,
+    transactions: TransactionMetrics,
     /// `weir_bytes_written_total`
     bytes: IntCounter,
-    /// `weir_unaccounted_records`
-    unaccounted: IntGauge,
-    /// `weir_batch_records`
-    batch: Histogram,
-    /// `weir_transaction_seconds`
-    transaction: Histogram,
     /// `weir_producer_reinitializations_total`
     pub(crate) reinitializations: IntCounter,
     /// `weir_rebalances_total`
@@ -44,13 +33,8 @@ impl Meters {
     /// Declares them in `metrics`.
     pub fn new(metrics: &Metrics) -> Meters {
         Meters {
-            read: metrics.records_read(),
-            written: metrics.records_written(),
-            dead: metrics.records_dead(),
+            transactions: TransactionMetrics::new(metrics),
             bytes: metrics.bytes_written(),
-            unaccounted: metrics.unaccounted(),
-            batch: metrics.batch_records(),
-            transaction: metrics.transaction_seconds(),
             reinitializations: metrics.producer_reinitializations(),
             rebalances: metrics.rebalances(),
             owned: metrics.gauge(
@@ -65,12 +49,8 @@ impl Meters {
     }
 
     pub(crate) fn committed(&self, batch: &BatchMetrics<'_>) {
-        self.read.inc_by(batch.counters.read);
-        self.written.inc_by(batch.counters.written);
-        batch.dead.iter().for_each(|reason| self.dead.add(reason, 1));
+        let dead = batch.dead.iter().map(|reason| (*reason, 1));
+        self.transactions.committed(&batch.counters, dead, batch.took);
         self.bytes.inc_by(batch.bytes);
-        self.unaccounted.add(i64::try_from(batch.counters.unaccounted()).unwrap_or(i64::MAX));
-        self.batch.observe(batch.counters.read as f64);
-        self.transaction.observe(batch.took.as_secs_f64());
     }
 }

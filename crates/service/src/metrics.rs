@@ -3,6 +3,10 @@
 
 #![allow(clippy::disallowed_methods)] // the one place where metrics are built
 
+mod transaction;
+
+pub use transaction::TransactionMetrics;
+
 pub use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 
 use prometheus::core::Collector;

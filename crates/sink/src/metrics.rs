@@ -7,32 +7,21 @@ use weir_model::progress::Counters;
 use weir_model::protocol::Partition;
 use weir_service::Metrics;
 use weir_service::metrics::{
-    Dead, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, observe_ages,
+    Gauge, Histogram, IntCounter, IntGaugeVec, TransactionMetrics, observe_ages,
 };
 
 /// The sink's metrics; clones count together.
 #[derive(Clone)]
 pub struct Meters {
-    /// `weir_records_read_total`
-    read: IntCounter,
-    /// `weir_records_written_total`
-    written: IntCounter,
-    /// `weir_records_dead_total{reason}`
-    dead: Dead,
+    transactions: TransactionMetrics,
     /// `weir_bytes_read_total`
     bytes_read: IntCounter,
     /// `weir_bytes_written_total`
     bytes_written: IntCounter,
-    /// `weir_unaccounted_records`
-    unaccounted: IntGauge,
     /// `weir_lag_records{partition}`
     lag_records: IntGaugeVec,
     /// `weir_lag_seconds`
     age: Gauge,
-    /// `weir_batch_records`
-    batch: Histogram,
-    /// `weir_transaction_seconds`
-    transaction: Histogram,
     /// `weir_latency_seconds`
     latency: Histogram,
     /// `weir_rebalances_total`
@@ -58,16 +47,11 @@ impl Meters {
     /// Declares them in `metrics`.
     pub fn new(metrics: &Metrics) -> Meters {
         Meters {
-            read: metrics.records_read(),
-            written: metrics.records_written(),
-            dead: metrics.records_dead(),
+            transactions: TransactionMetrics::new(metrics),
             bytes_read: metrics.bytes_read(),
             bytes_written: metrics.bytes_written(),
-            unaccounted: metrics.unaccounted(),
             lag_records: metrics.lag_records(),
             age: metrics.lag_seconds(),
-            batch: metrics.batch_records(),
-            transaction: metrics.transaction_seconds(),
             latency: metrics.latency_seconds(),
             rebalances: metrics.rebalances(),
             fence_losses: metrics.fence_losses(),
@@ -75,14 +59,10 @@ impl Meters {
     }
 
     pub(crate) fn committed<'a>(&self, batch: BatchMetrics<'a, impl Iterator<Item = &'a String>>) {
-        self.read.inc_by(batch.counters.read);
-        self.written.inc_by(batch.counters.written);
-        batch.dead.for_each(|reason| self.dead.add(reason, 1));
+        let dead = batch.dead.map(|reason| (reason.as_str(), 1));
+        self.transactions.committed(&batch.counters, dead, batch.took);
         self.bytes_read.inc_by(batch.contents.num_bytes as u64);
         self.bytes_written.inc_by(batch.bytes as u64);
-        self.unaccounted.add(i64::try_from(batch.counters.unaccounted()).unwrap_or(i64::MAX));
-        self.batch.observe(batch.counters.read as f64);
-        self.transaction.observe(batch.took.as_secs_f64());
         let timestamps = batch.contents.timestamps.iter();
         let each = timestamps.flat_map(|(stamp, times)| std::iter::repeat_n(*stamp, *times));
         observe_ages(&self.latency, batch.at, each);
