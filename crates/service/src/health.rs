@@ -62,7 +62,7 @@ pub struct Readiness {
     pub ready: bool,
     /// Dependency → `ok`, or what is wrong and for how long.
     pub dependencies: BTreeMap<String, String>,
-    /// What stands still until an operator acts (`pipeline`, `telecom-data[2]`) → why.
+    /// What is halted until an operator acts (`pipeline`, `telecom-data[2]`) → why.
     pub halted: BTreeMap<String, String>,
 }
 
@@ -81,9 +81,9 @@ impl Health {
         Health { inner: Arc::new(Inner { board: Mutex::default(), up: metrics.dependency_up() }) }
     }
 
-    /// A handle on the dependency `name` (`kafka`, `registry`, `postgres`), which counts as away,
-    /// "not asked yet", until the handle says otherwise. Several handles of one name (one per
-    /// worker) are ok when all of them are.
+    /// A handle on the dependency `name` (`kafka`, `registry`, `postgres`), which counts as
+    /// unavailable, "not asked yet", until the handle reports otherwise. Several handles of one
+    /// name (one per worker) are ok when all of them are.
     pub fn dependency(&self, name: &str) -> Dependency {
         let mut board = self.board();
         board.handles += 1;
@@ -100,7 +100,7 @@ impl Health {
         dependency
     }
 
-    /// Says that `what` (`pipeline`, `telecom-data[2]`) stands still until an operator acts; the
+    /// Reports that `what` (`pipeline`, `telecom-data[2]`) is halted until an operator acts; the
     /// instance is not ready from now on.
     pub fn halt(&self, what: &str, reason: &str) {
         let news = self.board().halts.insert(what.into(), reason.into()).as_deref() != Some(reason);
@@ -113,7 +113,7 @@ impl Health {
         }
     }
 
-    /// Takes a halt back, for instance because the partition went to another worker.
+    /// Clears a halt, for instance because the partition went to another worker.
     pub fn resume(&self, what: &str) {
         self.board().halts.remove(what);
     }
@@ -195,19 +195,19 @@ impl Health {
         self.inner.up.with_label_values(&[&dependency.name]).set(i64::from(up));
     }
 
-    /// A panic while holding the lock leaves plain values behind, never half-made ones; so poison
-    /// is no reason to go silent.
+    /// A panic while holding the lock leaves plain values behind, never half-made ones; so a
+    /// poisoned lock can still be used.
     fn board(&self) -> MutexGuard<'_, Board> {
         self.inner.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The oldest trouble among the handles of one dependency.
+/// The oldest failure among the handles of one dependency.
 fn worst(handles: &Handles) -> Option<Trouble> {
     handles.values().filter_map(View::trouble).min_by_key(|t| t.since)
 }
 
-/// One user's view of a dependency; gone from `/ready` when dropped.
+/// One user's handle on a dependency; removed from `/ready` when dropped.
 pub struct Dependency {
     health: Health,
     name: String,

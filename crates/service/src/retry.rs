@@ -14,7 +14,7 @@ use weir_model::fault::Class;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// One user's wait for one dependency: keeps `/ready` and the log in step with what happens, and
-/// says how long to pause.
+/// returns how long to pause.
 ///
 /// ```no_run
 /// # fn connect() -> Result<(), String> { Ok(()) }
@@ -46,15 +46,15 @@ impl RetryState {
         }
     }
 
-    /// It is asked something now that may take long; silence of three seconds counts as away, until
-    /// [`RetryState::answered`] or [`RetryState::failed`].
+    /// It is asked something now that may take long; silence of three seconds counts as
+    /// unavailable, until [`RetryState::answered`] or [`RetryState::failed`].
     pub fn asking(&mut self) {
         self.known = false;
         self.dependency.asking();
     }
 
-    /// It failed for `reason`: `/ready` says so from now on. Returns how long to pause before the
-    /// next attempt.
+    /// It failed for `reason`: `/ready` reports it from now on. Returns how long to pause before
+    /// the next attempt.
     pub fn failed(&mut self, reason: &dyn Display) -> Duration {
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
@@ -116,7 +116,7 @@ impl RetryState {
         }
     }
 
-    /// For how long it has been away; `None` when it is not.
+    /// For how long it has been unavailable; `None` when it is not.
     pub fn away_for(&self) -> Option<Duration> {
         self.since.map(|since| since.elapsed())
     }

@@ -1,4 +1,4 @@
-//! The frame of a service's `main`: runtime, logs, signals, and what the exit code says.
+//! The frame of a service's `main`: runtime, logs, signals, and the exit code.
 
 use crate::error::Error;
 use crate::http::{Surface, serve};

@@ -266,7 +266,7 @@ fn answers_of_an_earlier_term_are_ignored() {
     assert_eq!(worker.term(), None);
     assert_eq!(start(&mut worker), [(0, 2)]);
     worker.handle(Event::WriteFinished(Outcome::Refused));
-    assert!(worker.term().is_some(), "no transaction was in pending");
+    assert!(worker.term().is_some(), "no transaction was pending");
 }
 
 #[test]
