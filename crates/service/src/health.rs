@@ -221,8 +221,8 @@ impl Dependency {
     }
 
     /// It is asked something now that may take long: unless [`Dependency::ok`] or
-    /// [`Dependency::away`] follows within three seconds, it counts as away, for as long as the
-    /// call takes.
+    /// [`Dependency::unavailable`] follows within three seconds, it counts as unavailable, for as
+    /// long as the call takes.
     pub fn asking(&self) {
         self.health.asking(self);
     }
@@ -233,7 +233,7 @@ impl Dependency {
     }
 
     /// It does not, for `reason`; the first of several reports in a row says since when.
-    pub fn away(&self, reason: impl Into<String>) {
+    pub fn unavailable(&self, reason: impl Into<String>) {
         self.health.set(self, Some(reason.into()));
     }
 }
@@ -269,7 +269,7 @@ mod tests {
         let health = health();
         let (a, b) = (health.dependency("postgres"), health.dependency("postgres"));
         a.ok();
-        b.away("connection refused");
+        b.unavailable("connection refused");
         let readiness = health.readiness();
         assert!(!readiness.ready);
         assert!(
@@ -292,14 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_counted_from_its_first_report() {
+    fn a_failure_is_counted_from_its_first_report() {
         let health = health();
         let kafka = health.dependency("kafka");
         kafka.ok();
-        kafka.away("refused");
+        kafka.unavailable("refused");
         let since = |health: &Health| worst(&health.board().dependencies["kafka"]).map(|t| t.since);
         let first = since(&health);
-        kafka.away("timed out");
+        kafka.unavailable("timed out");
         assert_eq!(since(&health), first);
         assert!(health.readiness().dependencies["kafka"].starts_with("timed out"));
     }

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_reasons_do_not_swell_the_page() {
+    fn unbounded_reasons_do_not_grow_the_page() {
         let metrics = Metrics::new("enricher", "telecom");
         let dead = metrics.records_dead();
         (0..1000).for_each(|n| dead.add(&format!("reason {n}"), 1));

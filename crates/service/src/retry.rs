@@ -58,7 +58,7 @@ impl RetryState {
     pub fn failed(&mut self, reason: &dyn Display) -> Duration {
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
-        self.dependency.away(reason.to_string());
+        self.dependency.unavailable(reason.to_string());
         self.known = false;
         if self.said.is_none_or(|said| now - said >= EVERY) {
             self.said = Some(now);
@@ -117,7 +117,7 @@ impl RetryState {
     }
 
     /// For how long it has been unavailable; `None` when it is not.
-    pub fn away_for(&self) -> Option<Duration> {
+    pub fn unavailable_for(&self) -> Option<Duration> {
         self.since.map(|since| since.elapsed())
     }
 }
@@ -134,10 +134,10 @@ mod tests {
         let first = waiting.failed(&"connection refused");
         assert!(first > Duration::ZERO && first <= Duration::from_millis(100));
         assert!(health.readiness().dependencies["postgres"].starts_with("connection refused for"));
-        assert!(waiting.away_for().is_some());
+        assert!(waiting.unavailable_for().is_some());
         waiting.answered();
         assert!(health.readiness().ready);
-        assert_eq!(waiting.away_for(), None);
+        assert_eq!(waiting.unavailable_for(), None);
     }
 
     #[test]

@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn causes_are_told_once() {
-        let cause = || std::io::Error::other("disk away");
-        assert_eq!(chain(&Outer(cause())), "cannot open orders.csv: disk away");
-        assert_eq!(chain(&Wordy(cause())), "cannot open orders.csv: disk away");
+        let cause = || std::io::Error::other("disk unavailable");
+        assert_eq!(chain(&Outer(cause())), "cannot open orders.csv: disk unavailable");
+        assert_eq!(chain(&Wordy(cause())), "cannot open orders.csv: disk unavailable");
     }
 }

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_that_took_as_long_as_a_hidden_retry_is_suspicious() {
+    fn a_success_that_took_as_long_as_a_hidden_retry_may_be_a_repeated_request() {
         assert_eq!(CallTiming::of(RETRY_BACKOFF / 2), CallTiming::NotRepeated);
         assert_eq!(CallTiming::of(RETRY_BACKOFF), CallTiming::MayBeRepeated);
     }

@@ -71,7 +71,7 @@ fn keys_values_times_and_headers_arrive_as_they_were() {
 }
 
 #[test]
-fn offsets_and_books_are_committed_with_the_records_or_not_at_all() {
+fn offsets_and_counts_are_committed_with_the_records_or_not_at_all() {
     let (input, output, group) = (topic(1), topic(1), random_name("group"));
     write(&input, &["a", "b", "c"]);
     let mut consumer = join(&group, &input, 1);

@@ -97,7 +97,7 @@ pub(super) fn table(text: &str) -> Result<(), String> {
     let (schema, table) = split_table(text);
     for part in [schema, table] {
         identifier(part).and_then(|()| unreserved(part)).map_err(|what| {
-            if part == text { what } else { format!("will not do: `{part}` {what}") }
+            if part == text { what } else { format!("is invalid: `{part}` {what}") }
         })?;
     }
     let system = schema.starts_with("pg_") || schema == "information_schema";

@@ -223,7 +223,7 @@ impl fmt::Display for Halt {
         match self {
             Halt::Expired { from, to } => write!(f, "offsets {from} to {} are gone from the log and were never read", to - 1),
             Halt::Truncated { end, next } => {
-                write!(f, "the log ends at offset {end}, but reading stood at {next}: it was truncated or recreated")
+                write!(f, "the log ends at offset {end}, but the next offset to read is {next}: it was truncated or recreated")
             }
             Halt::PositionMissing => {
                 f.write_str("no position is stored, yet the output holds data of this pipeline: the position was lost, not unset")
