@@ -5,7 +5,7 @@ use crate::Result;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{DeadLetter, admin};
+use weir_kafka::{ReceivedDeadLetter, admin};
 use weir_model::accepted_loss::{AcceptedLoss, Emitted};
 use weir_model::fault::Stage;
 use weir_model::lineage::Lineage;
@@ -82,7 +82,7 @@ pub(crate) fn read(
             // The producer's dead letters never were in the input topic and have no part in the
             // lineage.
             let source = emitted_to == EmittedTo::DeadLetters
-                && DeadLetter::read(record)
+                && ReceivedDeadLetter::read(record)
                     .is_some_and(|dead_letter| dead_letter.stage == Stage::Source);
             if let Some(lineage) = record.lineage().filter(|_| !source) {
                 lineages.entry(record.partition()).or_default().records.push(EmittedRecord {

@@ -72,7 +72,7 @@ impl Worker {
         let wait = if first { POLL_TIMEOUT } else { Duration::ZERO };
         match self.partitions.read(&mut self.records, &limits, wait) {
             Ok(()) => {
-                let unavailable = self.dependencies.kafka.away_for().is_some();
+                let unavailable = self.dependencies.kafka.unavailable_for().is_some();
                 if first && self.records.is_empty() && unavailable {
                     self.ping_kafka();
                 }

@@ -210,7 +210,7 @@ impl Worker {
     }
 
     fn wait_for_partitions(&mut self) {
-        if self.dependencies.kafka.away_for().is_some() {
+        if self.dependencies.kafka.unavailable_for().is_some() {
             self.ping_kafka();
         }
         self.partitions.idle(POLL_TIMEOUT);
@@ -229,7 +229,7 @@ impl Worker {
 
     fn measure_lag(&mut self) {
         let due = self.checked.elapsed() >= CHECK_INTERVAL;
-        if due && self.dependencies.kafka.away_for().is_none() {
+        if due && self.dependencies.kafka.unavailable_for().is_none() {
             self.checked = Instant::now();
             self.partitions.measure_lag();
         }

@@ -1,4 +1,4 @@
-//! Losses that an operator accepted, on record in the compacted topic `weir.positions` under
+//! Losses that an operator accepted, recorded in the compacted topic `weir.positions` under
 //! `pipeline/skipped/hop/partition@time`, written in the transaction that moves the group's
 //! offsets.
 
@@ -41,14 +41,14 @@ pub fn write(
 
 /// The accepted losses of one pipeline, while the topic is read; in the order of their keys: by
 /// hop, partition and time.
-pub(crate) struct Sought {
+pub(crate) struct AcceptedLossQuery {
     prefix: String,
     found: BTreeMap<String, AcceptedLoss>,
 }
 
-impl Sought {
-    pub(crate) fn new(pipeline: &str) -> Sought {
-        Sought { prefix: prefix(pipeline), found: BTreeMap::new() }
+impl AcceptedLossQuery {
+    pub(crate) fn new(pipeline: &str) -> AcceptedLossQuery {
+        AcceptedLossQuery { prefix: prefix(pipeline), found: BTreeMap::new() }
     }
 
     pub(crate) fn take(&mut self, key: &str, value: Option<&[u8]>) -> serde_json::Result<()> {
@@ -72,8 +72,8 @@ mod tests {
     use weir_model::accepted_loss::Skip;
 
     #[test]
-    fn each_act_has_a_key_of_its_own_that_no_other_kind_of_record_has() {
-        let act = |at: &str| AcceptedLoss {
+    fn each_accepted_loss_has_its_own_key() {
+        let loss = |at: &str| AcceptedLoss {
             hop: "enricher".into(),
             topic: "calls".into(),
             skips: vec![Skip { partition: 2, from: Some(10), to: 500, emitted: None }],
@@ -82,10 +82,10 @@ mod tests {
             at: at.into(),
         };
         assert_eq!(
-            key("telecom", &act("2026-01-31T12:00:00.5Z")),
+            key("telecom", &loss("2026-01-31T12:00:00.5Z")),
             "telecom/skipped/enricher/2@2026-01-31T12:00:00.5Z"
         );
-        assert_ne!(key("telecom", &act("1")), key("telecom", &act("2")));
+        assert_ne!(key("telecom", &loss("1")), key("telecom", &loss("2")));
         assert!(!crate::positions::key("telecom", "synthetic", 2).starts_with(&prefix("telecom")));
     }
 }

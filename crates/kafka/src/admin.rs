@@ -1,4 +1,4 @@
-//! Topics and the cluster: what has to be there, what is there, and how far it reaches.
+//! Topics and the cluster: which topics are required, which exist, and their offsets.
 
 use crate::consumer;
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A topic that has to be there.
+/// A required topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
     /// The key of the pipeline file that names it.
@@ -30,18 +30,18 @@ pub struct Topic {
     pub name: String,
     /// Its number of partitions.
     pub partitions: i32,
-    /// What it is kept for.
+    /// How long it keeps records.
     pub keep: CleanupPolicy,
 }
 
 /// How long a topic keeps its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CleanupPolicy {
-    /// As the broker is set up.
+    /// The broker's default.
     Default,
-    /// Until somebody deals with them: dead letters.
+    /// Forever: dead letters.
     Forever,
-    /// The last of each key: positions.
+    /// The last record of each key: positions.
     Latest,
 }
 
@@ -78,8 +78,8 @@ pub fn topics(pipeline: &Pipeline) -> Vec<Topic> {
     ]
 }
 
-/// Creates the topics that are missing, and says what is wrong with those that are there. Safe to
-/// call by many at once.
+/// Creates the topics that are missing, and returns what is wrong with those that exist. Several
+/// processes may call it at the same time.
 pub fn ensure(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
     let mistakes = inspect(kafka, topics)?;
     if !mistakes.is_empty() {
@@ -101,7 +101,7 @@ pub fn ensure(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
     }
 }
 
-/// Says what is wrong with those topics that are there; a missing one is no mistake, because
+/// Returns what is wrong with the topics that exist; a missing one is not a mistake, because
 /// [`ensure`] would create it.
 pub fn inspect(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
     let mut mistakes = Vec::new();
@@ -134,7 +134,7 @@ fn remedy(topic: &Topic, found: i32) -> String {
 
 /// First offset and end of each partition; `None` when the topic does not exist.
 pub fn describe(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Watermarks>>> {
-    let client = asker(kafka, "weir.reader")?;
+    let client = metadata_client(kafka, "weir.reader")?;
     let Some(partitions) = consumer::partitions(&client, topic)? else { return Ok(None) };
     let watermarks = |partition| {
         let (first, end) = consumer::watermarks(&client, topic, partition)?;
@@ -145,7 +145,7 @@ pub fn describe(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Watermarks>>> {
 
 /// The partitions of a topic, ascending; `None` when it does not exist.
 pub fn partitions(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Partition>>> {
-    consumer::partitions(&asker(kafka, "weir.reader")?, topic)
+    consumer::partitions(&metadata_client(kafka, "weir.reader")?, topic)
 }
 
 /// The cluster's id: part of the sink's position store, so that positions of one cluster are never
@@ -158,22 +158,22 @@ pub fn cluster_id(kafka: &Kafka) -> Result<String> {
         .ok_or_else(|| Error::waiting("asking for the cluster id", "no broker answers"))
 }
 
-/// What a group has committed in each partition of a topic, asked from outside of it; `None` when
-/// there is no such topic.
+/// What a group has committed in each partition of a topic, without joining it; `None` when the
+/// topic does not exist.
 pub fn committed_positions(
     kafka: &Kafka,
     group: &str,
     topic: &str,
 ) -> Result<Option<Vec<CommittedPosition>>> {
-    let client = asker(kafka, group)?;
+    let client = metadata_client(kafka, group)?;
     let Some(partitions) = consumer::partitions(&client, topic)? else { return Ok(None) };
     consumer::stable(&client, topic, &partitions).map(Some)
 }
 
-/// The client ids of a group's members that are alive, or were a session timeout ago; none when
-/// there is no such group.
+/// The client ids of a group's members that are alive, or were within the session timeout; empty
+/// when the group does not exist.
 pub fn members(kafka: &Kafka, group: &str) -> Result<Vec<String>> {
-    let listed = asker(kafka, group)?.fetch_group_list(Some(group), REQUEST_TIMEOUT);
+    let listed = metadata_client(kafka, group)?.fetch_group_list(Some(group), REQUEST_TIMEOUT);
     let listed =
         listed.map_err(|e| Error::call(format!("asking for the members of group {group}"), &e))?;
     let members = listed
@@ -184,8 +184,8 @@ pub fn members(kafka: &Kafka, group: &str) -> Result<Vec<String>> {
     Ok(members.map(|member| member.client_id().to_owned()).collect())
 }
 
-/// Those of `partitions` in which `topic` holds a record with weir's lineage: there an enricher has
-/// been at work.
+/// Those of `partitions` in which `topic` contains a record with weir's lineage, so an enricher
+/// wrote to them.
 pub fn traces(kafka: &Kafka, topic: &str, partitions: &[Partition]) -> Result<Vec<Partition>> {
     let Some(watermarks) = describe(kafka, topic)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
@@ -258,8 +258,8 @@ fn admin(kafka: &Kafka) -> Result<AdminClient<LoggingContext>> {
     settings::create(&settings::admin(kafka), LoggingContext, "creating an administration client")
 }
 
-fn asker(kafka: &Kafka, group: &str) -> Result<BaseConsumer<LoggingContext>> {
-    settings::create(&settings::asker(kafka, group), LoggingContext, "creating a client")
+fn metadata_client(kafka: &Kafka, group: &str) -> Result<BaseConsumer<LoggingContext>> {
+    settings::create(&settings::group_offsets(kafka, group), LoggingContext, "creating a client")
 }
 
 /// The admin client answers by futures, from a thread of its own; this crate blocks.

@@ -1,9 +1,8 @@
-//! A member of a consumer group that reads one topic, always from positions that its worker
-//! decided.
+//! A member of a consumer group that reads one topic, always from positions that its worker set.
 //!
-//! A rebalance is only reported: the callback runs inside `poll`, where waiting for anything would
-//! be waiting for oneself. What was revoked is let go of at once; what was assigned stays untouched
-//! until the worker has fenced it, knows its stable position and calls [`Consumer::start`].
+//! A rebalance is only reported: the callback runs inside `poll`, where waiting would be a
+//! deadlock. Revoked partitions are released at once; assigned partitions are not read until the
+//! worker has fenced them, knows their stable positions and calls [`Consumer::start`].
 
 use crate::error::{Error, LostRange, Result};
 use crate::records::Records;
@@ -23,7 +22,7 @@ use std::time::{Duration, Instant};
 use weir_model::pipeline::{Batch, Kafka};
 use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
-/// How long a question to the broker may take before it counts as unanswered.
+/// Timeout of a request to the broker.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the group coordinator decided, in the order it came.
@@ -32,18 +31,17 @@ pub enum Rebalance {
     /// These are the member's partitions now, all of them; nothing is read until
     /// [`Consumer::start`].
     Assigned(Vec<Partition>),
-    /// These were taken away in good order; reading has stopped.
+    /// These were revoked in good order; reading has stopped.
     Revoked(Vec<Partition>),
-    /// These were taken away because the group gave the member up; others may already be at work on
-    /// them.
+    /// These were lost because the group removed the member; others may already be reading them.
     Lost(Vec<Partition>),
 }
 
-/// See the module. Lives on its worker's thread.
+/// A consumer; used only on its worker's thread.
 pub struct Consumer {
     client: BaseConsumer<Context>,
     topic: String,
-    /// Next offset to hand out, of each partition that was started.
+    /// Next offset to return, of each started partition.
     positions: BTreeMap<Partition, Offset>,
     /// Whether it was started since partitions were last taken away.
     started: bool,
@@ -52,7 +50,7 @@ pub struct Consumer {
     /// Records that came while something else was asked for; the next batch begins with them.
     ahead: RefCell<Records>,
     /// A failure that came when there were already records; the next call returns it.
-    trouble: Option<Error>,
+    deferred_error: Option<Error>,
 }
 
 impl Consumer {
@@ -73,7 +71,7 @@ impl Consumer {
             started: false,
             lost: Vec::new(),
             ahead: RefCell::default(),
-            trouble: None,
+            deferred_error: None,
         })
     }
 
@@ -95,8 +93,7 @@ impl Consumer {
     }
 
     /// Reads these partitions from these offsets from now on, and no others; whatever was fetched
-    /// before is dropped. Also the way to rewind. An empty list is the right answer to an empty
-    /// assignment.
+    /// before is dropped. Also used to rewind. An empty list is valid for an empty assignment.
     pub fn start(&mut self, positions: &[(Partition, Offset)]) -> Result<()> {
         let doing = || format!("reading {} from {positions:?}", self.topic);
         let list = self.list(positions).map_err(|e| Error::call(doing(), &e))?;
@@ -108,16 +105,16 @@ impl Consumer {
         Ok(())
     }
 
-    /// Fills `into` (cleared first) with what is there: waits at most `wait` for a first record and
-    /// `limits.linger` for more, and ends early when a limit is reached or a rebalance is reported.
-    /// Empty is not an error.
+    /// Fills `into` (cleared first) with available records: waits at most `wait` for a first record
+    /// and `limits.linger` for more, and ends early when a limit is reached or a rebalance is
+    /// reported. Empty is not an error.
     ///
-    /// Errors: [`Error::Loss`] once for each partition that cannot be read on; the other partitions
-    /// are not affected. Everything else passes by itself or is a matter of rights; calling again
-    /// is always right.
+    /// Errors: [`Error::Loss`] once for each partition that cannot be read any further; the other
+    /// partitions are not affected. Every other error is temporary or about missing rights; the
+    /// call can always be repeated.
     pub fn collect(&mut self, into: &mut Records, limits: &Batch, wait: Duration) -> Result<()> {
         into.clear();
-        if let Some(error) = self.trouble.take() {
+        if let Some(error) = self.deferred_error.take() {
             return Err(error);
         }
         std::mem::swap(into, self.ahead.get_mut());
@@ -136,10 +133,10 @@ impl Consumer {
                     into.push_message(&message);
                     pause = Duration::ZERO;
                 }
-                Some(Err(error)) => match self.judge(&error, into) {
+                Some(Err(error)) => match self.classify(&error, into) {
                     Some(error) if into.is_empty() => return Err(error),
                     Some(error) => {
-                        self.trouble = Some(error);
+                        self.deferred_error = Some(error);
                         break;
                     }
                     None => {}
@@ -177,7 +174,7 @@ impl Consumer {
     }
 
     /// The group's committed positions, after any transaction that still touches them has ended:
-    /// while one is open this fails with an environment error, and the worker asks again.
+    /// while one is open this fails with an environment error, and the worker retries.
     pub fn stable(&self, partitions: &[Partition]) -> Result<Vec<CommittedPosition>> {
         stable(&self.client, &self.topic, partitions)
     }
@@ -187,8 +184,8 @@ impl Consumer {
         watermarks(&self.client, &self.topic, partition)
     }
 
-    /// Tells lag tools where reading has got to. The answer is not waited for, and nothing depends
-    /// on it.
+    /// Commits the position as a hint for lag tools, without waiting for the answer. Nothing
+    /// depends on it.
     pub fn hint(&self, positions: &[(Partition, Offset)]) {
         let sent =
             self.list(positions).and_then(|list| self.client.commit(&list, CommitMode::Async));
@@ -197,7 +194,7 @@ impl Consumer {
         }
     }
 
-    /// Asks the broker for a sign of life.
+    /// Checks that the broker answers.
     pub fn ping(&self, patience: Duration) -> Result<()> {
         self.client
             .fetch_metadata(Some(&self.topic), patience)
@@ -208,14 +205,14 @@ impl Consumer {
     /// Proof of membership for one commit; `None` when the member may no longer own what it read.
     ///
     /// A commit without a generation would skip the broker's check, and after a lost membership
-    /// librdkafka's metadata has none. So: serve what the coordinator has already said, then read
-    /// the metadata afresh, then make sure that the membership was not lost before. (librdkafka
-    /// gives up its generation and marks the assignment lost in one step of the thread that answers
+    /// librdkafka's metadata has none. So: serve pending events of the coordinator, then read the
+    /// current metadata, then make sure that the membership was not lost before. (librdkafka gives
+    /// up its generation and marks the assignment lost in one step of the thread that answers
     /// both.)
     ///
     /// After a revocation the group may have settled again already, and the metadata would be that
-    /// of the new generation: what was read before is nobody's to commit then. So a member that was
-    /// not started since has no membership to commit with.
+    /// of the new generation: what was read before must not be committed then. So a member that was
+    /// not started since cannot commit.
     pub(crate) fn membership(&self) -> Option<ConsumerGroupMetadata> {
         self.poll_aside(Duration::ZERO);
         if !self.started || self.client.context().reported() {
@@ -236,7 +233,7 @@ impl Consumer {
         Ok(list)
     }
 
-    /// Serves events; a record that comes all the same is kept for the next batch.
+    /// Serves events; a record that still arrives is kept for the next batch.
     fn poll_aside(&self, wait: Duration) {
         match self.client.poll(wait) {
             Some(Ok(message)) => self.ahead.borrow_mut().push_message(&message),
@@ -254,7 +251,7 @@ impl Consumer {
     }
 
     /// `None` for what needs no attention.
-    fn judge(&mut self, error: &KafkaError, read: &Records) -> Option<Error> {
+    fn classify(&mut self, error: &KafkaError, read: &Records) -> Option<Error> {
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
                 self.advance(read);
@@ -419,7 +416,7 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    /// Replaces the default, which would assign on its own and read from offsets that nobody
+    /// Replaces the default, which would assign on its own and read from offsets that were not
     /// fenced.
     fn rebalance(
         &self,
@@ -436,10 +433,10 @@ impl ConsumerContext for Context {
             }
             Rebalance::Assigned(partitions)
         } else {
-            // Letting go clears the mark of a loss, so look first.
+            // Unassigning clears the mark of a loss, so check it first.
             let lost = client.assignment_lost();
             if let Err(error) = client.unassign() {
-                tracing::error!(%error, "revoked partitions could not be let go of");
+                tracing::error!(%error, "revoked partitions could not be released");
             }
             if lost { Rebalance::Lost(partitions) } else { Rebalance::Revoked(partitions) }
         };

@@ -1,5 +1,5 @@
-//! Dead letters as Kafka records: the original bytes, key and headers, followed by headers that say
-//! where they were and why they are here.
+//! Dead letters as Kafka records: the original bytes, key and headers, followed by headers with the
+//! original coordinates and the fault.
 
 use crate::error::{Error, Result};
 use crate::records::Record;
@@ -32,7 +32,7 @@ pub const TRUNCATED: &str = "weir-truncated";
 /// How much of the value stays in a dead letter that would be too large: enough to recognise it;
 /// the coordinates lead to the original.
 const KEPT_BYTES: usize = 16 * 1024;
-/// Details are for people; a hostile record must not make them long.
+/// Details are for people; a malicious record must not make them long.
 const DETAIL_BYTES: usize = 4 * 1024;
 
 /// A dead letter to write.
@@ -52,7 +52,7 @@ pub struct OutgoingDeadLetter<'a> {
     pub headers: &'a [Header<'a>],
     /// Why.
     pub fault: &'a Fault,
-    /// The chain of the enricher.
+    /// The enricher's lineage.
     pub lineage: Option<Lineage>,
 }
 
@@ -126,9 +126,11 @@ fn clip(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// What a dead letter says about itself.
+/// A record of a dead-letter topic, as its headers describe it. It is not
+/// [`weir_model::dead_letter::DeadLetter`], which also owns key, value and headers: here they stay
+/// in the batch of records that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
+pub struct ReceivedDeadLetter {
     /// The step that refused the record.
     pub stage: Stage,
     /// The fault's short name.
@@ -147,19 +149,19 @@ pub struct DeadLetter {
     pub schema_id: Option<u32>,
     /// Bytes of the original value when the dead letter was cut.
     pub truncated: Option<usize>,
-    /// The chain of the enricher.
+    /// The enricher's lineage.
     pub lineage: Option<Lineage>,
 }
 
-impl DeadLetter {
-    /// Reads a record of a dead-letter topic; `None` when it is not a dead letter of weir's.
-    pub fn read(record: Record<'_>) -> Option<DeadLetter> {
+impl ReceivedDeadLetter {
+    /// Reads a record of a dead-letter topic; `None` when weir did not write it.
+    pub fn read(record: Record<'_>) -> Option<ReceivedDeadLetter> {
         // Original headers come first, so of two with the same name the last one is ours.
         let text = |name: &str| {
             let value = record.headers().filter(|(n, _)| *n == name).last()?.1?;
             std::str::from_utf8(value).ok()
         };
-        Some(DeadLetter {
+        Some(ReceivedDeadLetter {
             stage: Stage::parse(text(STAGE)?)?,
             reason: text(REASON)?.into(),
             detail: text(DETAIL)?.into(),
@@ -229,7 +231,7 @@ mod tests {
         let fault = fault("call_duration is −5");
         let lineage = Some(Lineage { source: 42, previous: 41, filtered: 0 });
         let records = written(&dead_letter(&fault, &[("trace", Some(b"x"))], lineage));
-        let read = DeadLetter::read(records.get(0)).unwrap();
+        let read = ReceivedDeadLetter::read(records.get(0)).unwrap();
         assert_eq!(
             (read.stage, read.reason.as_str(), read.detail.as_str()),
             (Stage::Rule, "negative_duration", "call_duration is −5")
@@ -239,24 +241,27 @@ mod tests {
             ("calls", 1, 42, 1_700_000_000_000)
         );
         assert_eq!((read.schema_id, read.lineage), (Some(7), lineage));
-        assert_eq!(DeadLetter::original_headers(records.get(0)), [("trace", Some(&b"x"[..]))]);
+        assert_eq!(
+            ReceivedDeadLetter::original_headers(records.get(0)),
+            [("trace", Some(&b"x"[..]))]
+        );
     }
 
     #[test]
-    fn a_record_that_claims_to_be_a_dead_letter_does_not_speak_for_it() {
+    fn forged_headers_of_the_original_record_are_ignored() {
         let fault = fault("real");
         let forged: [Header<'_>; 2] =
             [(REASON, Some(b"forged")), (lineage::HEADER, Some(b"forged"))];
         let records = written(&dead_letter(&fault, &forged, None));
-        assert_eq!(DeadLetter::read(records.get(0)).unwrap().reason, "negative_duration");
-        assert_eq!(DeadLetter::original_headers(records.get(0)).len(), 2);
+        assert_eq!(ReceivedDeadLetter::read(records.get(0)).unwrap().reason, "negative_duration");
+        assert_eq!(ReceivedDeadLetter::original_headers(records.get(0)).len(), 2);
     }
 
     #[test]
     fn a_long_detail_is_cut_between_characters() {
         let fault = fault(&"ä".repeat(DETAIL_BYTES));
         let records = written(&dead_letter(&fault, &[], None));
-        assert_eq!(DeadLetter::read(records.get(0)).unwrap().detail.len(), DETAIL_BYTES);
+        assert_eq!(ReceivedDeadLetter::read(records.get(0)).unwrap().detail.len(), DETAIL_BYTES);
     }
 
     #[test]
@@ -264,6 +269,6 @@ mod tests {
         let mut records = Records::new();
         records.push_parts(0, 0, 0, None, None);
         records.push_header(STAGE, Some(b"decode"));
-        assert_eq!(DeadLetter::read(records.get(0)), None);
+        assert_eq!(ReceivedDeadLetter::read(records.get(0)), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with Kafka, and which class of disposition each of it gets.
+//! What can go wrong with Kafka, and the class of each error.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::fmt;
@@ -31,8 +31,8 @@ pub enum Error {
         /// The disposition.
         class: Class,
     },
-    /// A producer can do nothing any more: another one with its transactional id was started, or
-    /// the broker gave its transaction up.
+    /// A producer is unusable: another one with its transactional id was started, or the broker
+    /// aborted its transaction.
     #[error(
         "producer {id} is fenced: another one of this name has begun since, or its transaction took too long"
     )]
@@ -40,7 +40,7 @@ pub enum Error {
         /// The transactional id.
         id: String,
     },
-    /// The log no longer holds what comes next.
+    /// The log no longer contains the next record.
     #[error("{0}")]
     Loss(LostRange),
     /// A record exceeds what the broker takes.
@@ -67,7 +67,7 @@ pub enum Error {
     },
 }
 
-/// Records that were promised and are no longer, or not yet, in the log.
+/// Records that should be in the log but are not any more, or not yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostRange {
     /// Topic.
@@ -76,7 +76,7 @@ pub struct LostRange {
     pub partition: Partition,
     /// The offset to read next.
     pub position: Offset,
-    /// First offset that the log holds.
+    /// First offset of the log.
     pub first: Offset,
     /// End of the log: the offset that its next record will get.
     pub end: Offset,
@@ -84,7 +84,7 @@ pub struct LostRange {
 
 impl LostRange {
     /// The offsets that cannot be read any more, end exclusive; for a log that ends before the
-    /// position, those that it would have to regain.
+    /// position, those that are missing at its end.
     pub fn range(&self) -> std::ops::Range<Offset> {
         if self.position < self.first { self.position..self.first } else { self.end..self.position }
     }
@@ -116,7 +116,7 @@ impl Error {
         match self {
             Error::Setting { .. } | Error::Foreign { .. } => Class::Configuration,
             Error::Call { class, .. } => *class,
-            // Those who work in shifts start over.
+            // The worker rebuilds its producer and starts over.
             Error::Fenced { .. } => Class::Environment,
             Error::Loss(_) => Class::Loss,
             Error::TooLarge { .. } => Class::Record,
@@ -145,7 +145,7 @@ impl Error {
     }
 }
 
-/// What waiting cannot cure is configuration; all the rest may pass.
+/// Errors that waiting cannot fix are configuration; all others may be temporary.
 fn class(code: Code) -> Class {
     match code {
         Code::TopicAuthorizationFailed

@@ -2,10 +2,10 @@
 //! positions or not at all.
 //!
 //! The promise: a [`TransactionalProducer`] makes records, dead letters and offsets visible in one
-//! transaction, and a [`Consumer`] never reads from a position that nobody decided. What is not a
-//! definite success is never taken for one: the producer is reinitialized, which fences whatever is
-//! still under way, and the position store is asked. `tests/broker/` shows it against a real
-//! broker.
+//! transaction, and a [`Consumer`] never reads from a position that its worker did not set. What is
+//! not a definite success is never treated as one: the producer is reinitialized, which fences
+//! whatever is still under way, and the position store is read again. `tests/broker/` tests this
+//! against a real broker.
 //!
 //! Everything here blocks; a worker is one thread. Nothing here prints a client's settings, because
 //! they may hold passwords.
@@ -24,7 +24,7 @@ mod settings;
 pub mod transactional_producer;
 
 pub use consumer::{Consumer, Rebalance};
-pub use dead_letter::{DeadLetter, OutgoingDeadLetter};
+pub use dead_letter::{OutgoingDeadLetter, ReceivedDeadLetter};
 pub use error::{Error, LostRange, Result};
 pub use reader::scan;
 pub use records::{Record, Records};

@@ -1,4 +1,4 @@
-//! All that `weir.positions` says of a pipeline, in one reading.
+//! Everything that `weir.positions` contains for a pipeline, in one read.
 
 use crate::positions::Position;
 use crate::reader::{Span, scan};
@@ -9,33 +9,35 @@ use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::pipeline::{Kafka, Pipeline};
 use weir_model::protocol::{Offset, Partition};
 
-/// See the module.
+/// The positions and accepted losses of a pipeline.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct PositionStore {
-    /// Where the partitions of each source stand, in the order in which the sources were asked for.
+    /// The positions of each source's partitions, in the order in which the sources were given.
     pub positions: Vec<BTreeMap<u32, Position>>,
-    /// Losses that operators accepted in front of the enricher, by partition and time.
+    /// Losses that operators accepted in the enricher's input, by partition and time.
     pub accepted: Vec<AcceptedLoss>,
 }
 
 /// Reads the positions of `sources` (name and partitions) and the accepted losses, to the real end
 /// of the log; both empty when there is no such topic yet.
 pub fn read(kafka: &Kafka, pipeline: &str, sources: &[(&str, &[u32])]) -> Result<PositionStore> {
-    let mut sought: Vec<_> = sources
+    let mut queries: Vec<_> = sources
         .iter()
-        .map(|(source, partitions)| positions::Sought::new(pipeline, source, partitions))
+        .map(|(source, partitions)| positions::PositionQuery::new(pipeline, source, partitions))
         .collect();
-    let mut accepted = accepted_loss::Sought::new(pipeline);
+    let mut accepted = accepted_loss::AcceptedLossQuery::new(pipeline);
     if admin::partitions(kafka, positions::TOPIC)?.is_some() {
-        let kept =
-            sought.iter().flat_map(positions::Sought::partitions).chain([accepted_loss::PARTITION]);
+        let kept = queries
+            .iter()
+            .flat_map(positions::PositionQuery::partitions)
+            .chain([accepted_loss::PARTITION]);
         positions::each(kafka, kept.collect(), |key, value| {
-            sought.iter_mut().try_for_each(|sought| sought.take(key, value))?;
+            queries.iter_mut().try_for_each(|query| query.take(key, value))?;
             accepted.take(key, value)
         })?;
     }
     Ok(PositionStore {
-        positions: sought.into_iter().map(|sought| sought.found).collect(),
+        positions: queries.into_iter().map(|query| query.found).collect(),
         accepted: accepted.found(),
     })
 }
@@ -43,7 +45,11 @@ pub fn read(kafka: &Kafka, pipeline: &str, sources: &[(&str, &[u32])]) -> Result
 /// Whether the record at `offset` of the output topic is the first that was emitted after an
 /// operator let the enricher start over in that partition, in an input log that was truncated or
 /// recreated.
-pub fn begins_anew(pipeline: &Pipeline, partition: Partition, offset: Offset) -> Result<bool> {
+pub fn is_first_after_restart(
+    pipeline: &Pipeline,
+    partition: Partition,
+    offset: Offset,
+) -> Result<bool> {
     let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
     let skips = read(kafka, &pipeline.name, &[])?
         .accepted

@@ -1,5 +1,5 @@
 //! The producers' positions: the compacted topic `weir.positions`, written in the same transaction
-//! as the records it speaks of.
+//! as the records that they belong to.
 
 use crate::error::{Error, Result};
 use crate::reader::{Span, scan};
@@ -13,19 +13,19 @@ use weir_model::protocol::Partition;
 
 /// The topic.
 pub const TOPIC: &str = "weir.positions";
-/// Its number of partitions, without end: source partition sp is kept in partition sp mod 16.
+/// Its fixed number of partitions: source partition `sp` is stored in partition `sp mod 16`.
 pub const PARTITIONS: i32 = 16;
 
-/// Where a source partition stands.
+/// The position of a source partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Where to go on; its form is the source's own affair.
+    /// Where reading continues; its format depends on the source.
     pub position: serde_json::Value,
     /// The counts up to there.
     pub progress: Progress,
 }
 
-/// The partition of the position store that keeps a source partition.
+/// The partition of the topic that stores the position of a source partition.
 pub fn partition(source_partition: u32) -> Partition {
     (source_partition % PARTITIONS as u32) as Partition
 }
@@ -55,8 +55,8 @@ pub fn write(
     })
 }
 
-/// Reads where the given source partitions stand; those without an entry were never begun. To be
-/// called after the producer that writes them was opened, so that nothing can still arrive. Reads
+/// Reads the positions of the given source partitions; those without an entry were never started.
+/// Call it after the producer that writes them was opened, so that nothing can still arrive. Reads
 /// to the real end of the log, behind transactions of other pipelines that are open.
 pub fn read(
     kafka: &Kafka,
@@ -64,9 +64,9 @@ pub fn read(
     source: &str,
     source_partitions: &[u32],
 ) -> Result<BTreeMap<u32, Position>> {
-    let mut sought = Sought::new(pipeline, source, source_partitions);
-    each(kafka, sought.partitions(), |key, value| sought.take(key, value))?;
-    Ok(sought.found)
+    let mut query = PositionQuery::new(pipeline, source, source_partitions);
+    each(kafka, query.partitions(), |key, value| query.take(key, value))?;
+    Ok(query.found)
 }
 
 /// Shows key and value of every record in these partitions of the topic to `visit`. Whatever
@@ -98,24 +98,25 @@ pub(crate) fn each(
 }
 
 /// The positions of one source, while the topic is read.
-pub(crate) struct Sought {
-    wanted: BTreeMap<String, u32>,
+pub(crate) struct PositionQuery {
+    source_partitions: BTreeMap<String, u32>,
     pub(crate) found: BTreeMap<u32, Position>,
 }
 
-impl Sought {
-    pub(crate) fn new(pipeline: &str, source: &str, source_partitions: &[u32]) -> Sought {
-        let wanted = source_partitions.iter().map(|sp| (key(pipeline, source, *sp), *sp)).collect();
-        Sought { wanted, found: BTreeMap::new() }
+impl PositionQuery {
+    pub(crate) fn new(pipeline: &str, source: &str, source_partitions: &[u32]) -> PositionQuery {
+        let source_partitions =
+            source_partitions.iter().map(|sp| (key(pipeline, source, *sp), *sp)).collect();
+        PositionQuery { source_partitions, found: BTreeMap::new() }
     }
 
-    /// Where they are kept.
+    /// The partitions in which they are stored.
     pub(crate) fn partitions(&self) -> Vec<Partition> {
-        self.wanted.values().map(|sp| partition(*sp)).collect()
+        self.source_partitions.values().map(|sp| partition(*sp)).collect()
     }
 
     pub(crate) fn take(&mut self, key: &str, value: Option<&[u8]>) -> serde_json::Result<()> {
-        if let Some(source_partition) = self.wanted.get(key) {
+        if let Some(source_partition) = self.source_partitions.get(key) {
             match value {
                 Some(value) => {
                     drop(self.found.insert(*source_partition, serde_json::from_slice(value)?))

@@ -1,5 +1,5 @@
-//! Reading a stretch of a topic without belonging to a group: for ledgers, audits and tests. Only
-//! committed records are seen.
+//! Reading a range of a topic without joining a group: for positions, audits and tests. Only
+//! committed records are returned.
 
 use crate::consumer::{partitions, watermarks};
 use crate::error::{Error, Result};
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use weir_model::pipeline::Kafka;
 use weir_model::protocol::{Offset, Partition};
 
-/// A stretch of one partition.
+/// A range of offsets in one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// Which partition.
     pub partition: Partition,
-    /// First offset; `None` is where the log begins.
+    /// First offset; `None` is the beginning of the log.
     pub from: Option<Offset>,
     /// End, exclusive; `None` is the end of the log at the time of the call, records of
     /// transactions that are then still open included.
@@ -37,13 +37,13 @@ impl Span {
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(20);
 
-/// Shows every committed record of the spans to `visit`, in order within a partition, until it
-/// breaks.
+/// Passes every committed record of the spans to `visit`, in order within a partition, until
+/// `visit` breaks.
 ///
 /// The end of a span is the real one: records of a transaction that is open now are waited for,
-/// because they may have been written by somebody who is already gone. Errors: environment when the
-/// broker is unavailable or a transaction stays open for half a minute; [`Error::Loss`] when `from`
-/// lies before the log.
+/// because they may have been written by a process that is already gone. Errors: environment when
+/// the broker is unavailable or a transaction stays open for half a minute; [`Error::Loss`] when
+/// `from` is before the beginning of the log.
 pub fn scan(
     kafka: &Kafka,
     topic: &str,
@@ -55,11 +55,11 @@ pub fn scan(
         settings::create(&settings::reader(kafka, true), LoggingContext, &doing())?;
     let mut ends = resolve(kafka, &client, topic, spans)?;
     let mut batch = Records::new();
-    let mut heard = Instant::now();
+    let mut last_record_at = Instant::now();
     while !ends.is_empty() {
         match client.poll(STEP) {
             Some(Ok(message)) => {
-                heard = Instant::now();
+                last_record_at = Instant::now();
                 batch.clear();
                 batch.push_message(&message);
                 let record = batch.get(0);
@@ -71,15 +71,15 @@ pub fn scan(
                     ends.remove(&record.partition());
                 }
             }
-            // The end that was waited for lies behind: what is left of the span are markers of
+            // The end that was waited for is passed: what is left of the span are markers of
             // transactions.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 ends.remove(&partition);
             }
-            Some(Err(error)) if heard.elapsed() > REQUEST_TIMEOUT => {
+            Some(Err(error)) if last_record_at.elapsed() > REQUEST_TIMEOUT => {
                 return Err(Error::call(doing(), &error));
             }
-            None if heard.elapsed() > REQUEST_TIMEOUT => {
+            None if last_record_at.elapsed() > REQUEST_TIMEOUT => {
                 return Err(Error::waiting(doing(), "no record came for half a minute"));
             }
             Some(Err(_)) | None => {}
@@ -88,8 +88,8 @@ pub fn scan(
     Ok(())
 }
 
-/// Shows every committed record that the topic holds now; a topic that does not exist holds none.
-/// Errors as for [`scan`].
+/// Passes every committed record that the topic contains now to `visit`; a topic that does not
+/// exist contains none. Errors as for [`scan`].
 pub fn scan_all(
     kafka: &Kafka,
     topic: &str,
@@ -104,7 +104,7 @@ pub fn scan_all(
     scan(kafka, topic, &partitions.into_iter().map(Span::all).collect::<Vec<_>>(), visit)
 }
 
-/// Assigns the spans that hold anything, and returns where each of them ends.
+/// Assigns the spans that are not empty, and returns the end of each of them.
 fn resolve(
     kafka: &Kafka,
     client: &BaseConsumer<LoggingContext>,

@@ -1,6 +1,6 @@
-//! Records that come back from the dead letters to the input topic. One transaction holds a batch
-//! of them, a mark for each and the running counts, so a record comes back once, however often it
-//! is asked for and wherever the asking was interrupted.
+//! Replays records from the dead letters to the input topic. One transaction contains a batch of
+//! them, a mark for each and the running counts, so a record is replayed once, however often the
+//! replay is repeated and wherever it was interrupted.
 //!
 //! Marks and counts are in the compacted topic `weir.positions`, beside the producers' positions:
 //! the mark of a record under `pipeline/replay/topic/partition@offset/timestamp`, the count of a
@@ -16,15 +16,15 @@ use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Outcome, Partition};
 
-/// `weir-replay`: how often the record came back, as text.
+/// `weir-replay`: how often the record was replayed, as text.
 pub const TIMES: &str = "weir-replay";
 /// `weir-replay-of`: where it was before, `topic[partition]@offset`.
 pub const OF: &str = "weir-replay-of";
 /// The name under which the counts are in the position store.
 pub const SOURCE: &str = "replay";
 
-/// What names a record of the input topic. The timestamp keeps it apart from the one that takes its
-/// place in a topic recreated.
+/// The identity of a record of the input topic. The timestamp distinguishes it from the one with
+/// the same offset in a recreated topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mark {
     /// Its partition.
@@ -35,10 +35,10 @@ pub struct Mark {
     pub timestamp_ms: i64,
 }
 
-/// The records that came back already.
+/// The records that were replayed already.
 pub type Marks = HashSet<Mark>;
 
-/// How often a record with these headers came back; 0 for one that never was a dead letter.
+/// How often a record with these headers was replayed; 0 for one that never was a dead letter.
 pub fn times<'a>(headers: impl IntoIterator<Item = Header<'a>>) -> u32 {
     let said = headers.into_iter().filter(|(name, _)| *name == TIMES).last();
     said.and_then(|(_, value)| std::str::from_utf8(value?).ok()?.parse().ok()).unwrap_or(0)
@@ -85,18 +85,18 @@ pub fn marks(pipeline: &Pipeline) -> Result<Marks> {
     Ok(marks)
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Put {
-    /// Records that came back.
+    /// Records that were replayed.
     pub replayed: u64,
-    /// Records that another process had brought back meanwhile.
+    /// Records that another process replayed meanwhile.
     pub already: Vec<Mark>,
     /// Records that the broker does not take, with its reason; they are not marked.
     pub refused: Vec<(Mark, String)>,
 }
 
-/// The one who replays. There is one per pipeline: a second one fences the first.
+/// Replays records. There is one replayer per pipeline: a second one fences the first.
 pub struct Replayer {
     pipeline: Pipeline,
     producer: TransactionalProducer,
@@ -124,7 +124,7 @@ impl Replayer {
         Ok(replayer)
     }
 
-    /// What came back already.
+    /// The records that were replayed already.
     pub fn marks(&self) -> &Marks {
         &self.marks
     }
@@ -141,8 +141,8 @@ impl Replayer {
     ///
     /// # Errors
     /// [`Error::Fenced`] when another replayer has begun since; environment when the broker does
-    /// not answer. Nothing of the batch came back then, or all of it: the marks tell, and the next
-    /// replayer reads them.
+    /// not answer. Then either all of the batch was replayed or nothing: the next replayer reads it
+    /// from the marks.
     pub fn put(&mut self, batch: &Records) -> Result<Put> {
         let mut put = Put::default();
         let fresh = batch.iter().filter(|record| {
@@ -212,7 +212,7 @@ impl Replayer {
         })
     }
 
-    /// Ends the transaction; whether one of unknown outcome came about is told by its marks.
+    /// Ends the transaction; whether one of unknown outcome was committed is read from its marks.
     fn commit(&mut self, marks: &[Mark]) -> Result<()> {
         let outcome = self.producer.commit(None);
         let failed = |fault: Option<Error>| {

@@ -18,14 +18,14 @@ pub(crate) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
     config.create_with_context(context).map_err(|e| Error::call(doing, &e))
 }
 
-/// What every client has in common: comfort that the user may change, then the user's properties,
-/// then what they may not touch.
-fn base(kafka: &Kafka, comfort: &[(&str, &str)]) -> ClientConfig {
+/// What every client has in common: defaults that the user may change, then the user's properties,
+/// then settings that they must not change.
+fn base(kafka: &Kafka, defaults: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("socket.keepalive.enable", "true");
     config.set("reconnect.backoff.ms", "50");
     config.set("reconnect.backoff.max.ms", "2000");
-    for (key, value) in comfort {
+    for (key, value) in defaults {
         config.set(*key, *value);
     }
     for (key, value) in &kafka.properties {
@@ -62,7 +62,7 @@ pub(crate) fn member(kafka: &Kafka, group: &str, client: &str) -> ClientConfig {
     config
 }
 
-/// Reads without membership: audits, ledgers, tests.
+/// Reads without membership: audits, positions, tests.
 pub(crate) fn reader(kafka: &Kafka, committed: bool) -> ClientConfig {
     let mut config = reading(kafka);
     config.set("group.id", "weir.reader");
@@ -75,7 +75,7 @@ pub(crate) fn reader(kafka: &Kafka, committed: bool) -> ClientConfig {
 }
 
 /// Asks for a group's offsets without joining it.
-pub(crate) fn asker(kafka: &Kafka, group: &str) -> ClientConfig {
+pub(crate) fn group_offsets(kafka: &Kafka, group: &str) -> ClientConfig {
     let mut config = reading(kafka);
     config.set("group.id", group);
     config.set("enable.auto.commit", "false");
@@ -127,14 +127,15 @@ pub(crate) fn transactional_producer(kafka: &Kafka, transactional_id: &str) -> C
     config.set("transaction.timeout.ms", kafka.transaction_timeout.as_millis().to_string());
     // Java's hash, so that other programs find a key's partition where they expect it.
     config.set("partitioner", "murmur2_random");
-    // A request that was repeated shows in the time it took: see `producer::verdict::Tempo`.
+    // A repeated request is recognised by its duration: see
+    // `transactional_producer::verdict::CallTiming`.
     config.set("retry.backoff.ms", RETRY_BACKOFF.as_millis().to_string());
     // Only failures are of interest; a report for each record would cost as much as sending it.
     config.set("delivery.report.only.error", "true");
     config
 }
 
-/// Topics and cluster questions.
+/// Topics and cluster metadata.
 pub(crate) fn admin(kafka: &Kafka) -> ClientConfig {
     base(kafka, &[])
 }

@@ -3,8 +3,8 @@
 //!
 //! librdkafka cannot tell a transaction from a late request of the one before it (it has no
 //! KIP-890). Hence the rule: after anything that was not a definite success the producer is dropped
-//! and rebuilt with the same transactional id; `init_transactions` then fences everything that
-//! may still be under way, and only then does the position store tell the truth.
+//! and rebuilt with the same transactional id; `init_transactions` then fences everything that may
+//! still be under way, and only then is the position store up to date.
 
 use crate::consumer::Consumer;
 use crate::error::{Error, Result};
@@ -21,24 +21,23 @@ use weir_model::pipeline::Kafka;
 use weir_model::protocol::{Claim, Outcome};
 
 mod verdict;
-use verdict::{Step, Tempo, Verdict};
+use verdict::{CallTiming, Step, Verdict};
 
 /// Length fields of a header, at most.
 const HEADER_BYTES: usize = 10;
 /// How long `reinitialize` waits for the coordinator before it returns, so that the worker can poll
 /// its consumer and ask again.
-const INIT_PATIENCE: Duration = Duration::from_secs(5);
+const INIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the broker may take to add offsets to a transaction; to give up is safe, for
 /// reinitializing undoes it.
-const OFFSETS_PATIENCE: Duration = Duration::from_secs(5);
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an abort may take; reinitializing does the same, with more effort.
-const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Events of the client are served once in so many records.
 const SERVE_EVERY: u32 = 1000;
 
-/// Bytes that a producer takes in one record (see [`Outgoing::bytes`]): `message.max.bytes`, a
-/// million unless `[kafka] properties` sets it. The topic's own `max.message.bytes` must not be
-/// smaller.
+/// Most bytes of one record (see [`Outgoing::bytes`]): `message.max.bytes`, a million unless
+/// `[kafka] properties` sets it. The topic's own `max.message.bytes` must not be smaller.
 pub fn record_limit(kafka: &Kafka) -> usize {
     kafka
         .properties
@@ -80,7 +79,7 @@ impl Outgoing<'_> {
     }
 }
 
-/// See the module. Lives on its worker's thread.
+/// A transactional producer; used only on its worker's thread.
 pub struct TransactionalProducer {
     kafka: Kafka,
     limit: usize,
@@ -94,8 +93,8 @@ pub struct TransactionalProducer {
 type Failure = (Outcome, Error);
 
 enum State {
-    /// Nothing there, or what was there is not to be trusted.
-    Spoiled,
+    /// No client, or one that must not be used any more.
+    Unusable,
     /// `init_transactions` is under way.
     Starting(BaseProducer<Context>),
     /// Between transactions.
@@ -116,13 +115,13 @@ impl TransactionalProducer {
     }
 
     /// A producer that has not talked to the broker yet: [`TransactionalProducer::reinitialize`]
-    /// has to succeed before [`TransactionalProducer::begin`] can.
+    /// must succeed before [`TransactionalProducer::begin`] can.
     pub fn new(kafka: &Kafka, transactional_id: &str) -> TransactionalProducer {
         TransactionalProducer {
             kafka: kafka.clone(),
             limit: record_limit(kafka),
             id: transactional_id.into(),
-            state: State::Spoiled,
+            state: State::Unusable,
             fault: None,
             reinitializations: 0,
             unserved: 0,
@@ -139,14 +138,14 @@ impl TransactionalProducer {
         self.reinitializations
     }
 
-    /// Why the last commit was not a success; taken out by the call.
+    /// Why the last commit was not a success; the call removes it.
     pub fn fault(&mut self) -> Option<Error> {
         self.fault.take()
     }
 
-    /// True when the producer has to be reinitialized before it can be used.
-    pub fn spoiled(&self) -> bool {
-        matches!(self.state, State::Spoiled | State::Starting(_))
+    /// Whether the producer must be reinitialized before it can be used.
+    pub fn needs_reinitialization(&self) -> bool {
+        matches!(self.state, State::Unusable | State::Starting(_))
     }
 
     /// Rebuilds the producer under the same id. An open transaction is aborted by the broker,
@@ -155,7 +154,7 @@ impl TransactionalProducer {
     /// Errors: environment while the coordinator does not answer; a second call goes on where the
     /// first one gave up.
     pub fn reinitialize(&mut self) -> Result<()> {
-        let producer = match std::mem::replace(&mut self.state, State::Spoiled) {
+        let producer = match std::mem::replace(&mut self.state, State::Unusable) {
             State::Starting(producer) => producer,
             old => {
                 drop(old);
@@ -167,13 +166,13 @@ impl TransactionalProducer {
                 )?
             }
         };
-        match producer.init_transactions(INIT_PATIENCE) {
+        match producer.init_transactions(INIT_TIMEOUT) {
             Ok(()) => {
                 self.state = State::Idle(producer);
                 Ok(())
             }
             Err(error) => {
-                if verdict::judge(Step::Init, &error) == Verdict::Retry {
+                if verdict::classify(Step::Init, &error) == Verdict::Retry {
                     self.state = State::Starting(producer);
                 }
                 Err(Error::call(format!("starting transactions of {}", self.id), &error))
@@ -183,7 +182,7 @@ impl TransactionalProducer {
 
     /// Begins a transaction.
     pub fn begin(&mut self) -> Result<()> {
-        match std::mem::replace(&mut self.state, State::Spoiled) {
+        match std::mem::replace(&mut self.state, State::Unusable) {
             State::Idle(producer) => match producer.begin_transaction() {
                 Ok(()) => {
                     producer.context().forget();
@@ -198,7 +197,7 @@ impl TransactionalProducer {
                 self.state = State::Starting(producer);
                 Err(self.not_ready())
             }
-            State::Open(_) | State::Spoiled => Err(self.not_ready()),
+            State::Open(_) | State::Unusable => Err(self.not_ready()),
         }
     }
 
@@ -242,11 +241,11 @@ impl TransactionalProducer {
         }
     }
 
-    /// Ends the transaction for good; with `offsets`, the claims' positions and counts become the
-    /// group's in the same instant. Afterwards the producer is between transactions if the outcome
-    /// is [`Outcome::Committed`], and has to be reinitialized if not.
+    /// Commits the transaction, and with `offsets` the claims' positions and counts as the group's
+    /// offsets. Afterwards the producer is between transactions if the outcome is
+    /// [`Outcome::Committed`], and must be reinitialized if not.
     pub fn commit(&mut self, offsets: Option<(&Consumer, &[Claim])>) -> Outcome {
-        let State::Open(producer) = std::mem::replace(&mut self.state, State::Spoiled) else {
+        let State::Open(producer) = std::mem::replace(&mut self.state, State::Unusable) else {
             self.fault = Some(self.not_ready());
             return Outcome::Refused;
         };
@@ -264,27 +263,27 @@ impl TransactionalProducer {
         }
     }
 
-    /// Gives the transaction up. If even that has no definite success, the producer has to be
+    /// Aborts the transaction. If the abort is not a definite success, the producer must be
     /// reinitialized.
     pub fn abort(&mut self) {
-        let State::Open(producer) = std::mem::replace(&mut self.state, State::Spoiled) else {
+        let State::Open(producer) = std::mem::replace(&mut self.state, State::Unusable) else {
             return;
         };
         let started = Instant::now();
         producer.purge(PurgeConfig::default().queue());
         // librdkafka's abort waits for what was purged to be reported, and would wait without end
         // for somebody to listen.
-        let aborted = match self.drain(&producer, started + ABORT_PATIENCE) {
+        let aborted = match self.drain(&producer, started + ABORT_TIMEOUT) {
             Err(_) if producer.in_flight_count() > 0 => return,
-            _ => producer.abort_transaction(ABORT_PATIENCE),
+            _ => producer.abort_transaction(ABORT_TIMEOUT),
         };
         match aborted {
-            Ok(()) if Tempo::of(started.elapsed()) == Tempo::Prompt => {
+            Ok(()) if CallTiming::of(started.elapsed()) == CallTiming::NotRepeated => {
                 self.state = State::Idle(producer)
             }
             Ok(()) => {}
             Err(error) => {
-                tracing::debug!(id = self.id, %error, "transaction not aborted in good order")
+                tracing::debug!(id = self.id, %error, "transaction was not aborted cleanly")
             }
         }
     }
@@ -296,19 +295,20 @@ impl TransactionalProducer {
     ) -> Result<(), Failure> {
         let deadline = Instant::now() + self.kafka.transaction_timeout * 2;
         self.drain(producer, deadline)?;
-        let mut tempo = Tempo::Prompt;
+        let mut timing = CallTiming::NotRepeated;
         // After the records: the broker has then forgotten the transaction before, and takes
         // offsets without a detour.
         if let Some((consumer, claims)) = offsets {
-            tempo = tempo.max(self.send_offsets(producer, consumer, claims, deadline)?);
+            timing = timing.max(self.send_offsets(producer, consumer, claims, deadline)?);
         }
         // −1 is what librdkafka recommends: the rest of the transaction's own timeout.
-        tempo = tempo.max(
-            self.persist(Step::Commit, deadline, || producer.commit_transaction(Timeout::Never))?,
-        );
-        match tempo {
-            Tempo::Prompt => Ok(()),
-            Tempo::Suspicious => {
+        timing =
+            timing.max(self.retry_until(Step::Commit, deadline, || {
+                producer.commit_transaction(Timeout::Never)
+            })?);
+        match timing {
+            CallTiming::NotRepeated => Ok(()),
+            CallTiming::MayBeRepeated => {
                 let reason = "it succeeded so late that a repeated request may still be under way";
                 Err((
                     Outcome::Unknown,
@@ -324,7 +324,7 @@ impl TransactionalProducer {
         consumer: &Consumer,
         claims: &[Claim],
         deadline: Instant,
-    ) -> Result<Tempo, Failure> {
+    ) -> Result<CallTiming, Failure> {
         let positions: Vec<_> = claims.iter().map(|c| (c.partition, c.next)).collect();
         let refused = |error: KafkaError| {
             (Outcome::Refused, Error::call(format!("adding offsets to {}", self.id), &error))
@@ -335,10 +335,10 @@ impl TransactionalProducer {
         }
         // Without a limit librdkafka would try for as long as the broker is unavailable, and the
         // worker could not say that it waits.
-        let deadline = deadline.min(Instant::now() + OFFSETS_PATIENCE);
-        self.persist(Step::Offsets, deadline, || match consumer.membership() {
+        let deadline = deadline.min(Instant::now() + OFFSETS_TIMEOUT);
+        self.retry_until(Step::Offsets, deadline, || match consumer.membership() {
             Some(membership) => {
-                producer.send_offsets_to_transaction(&list, &membership, OFFSETS_PATIENCE)
+                producer.send_offsets_to_transaction(&list, &membership, OFFSETS_TIMEOUT)
             }
             None => Err(KafkaError::Rebalance(Code::RebalanceInProgress)),
         })
@@ -366,17 +366,17 @@ impl TransactionalProducer {
             .map_or(Ok(()), |error| Err((Outcome::Refused, Error::call(doing(), &error))))
     }
 
-    /// Repeats a call for as long as librdkafka says that this is the way to go on.
-    fn persist(
+    /// Repeats a call as long as librdkafka returns that it can be repeated.
+    fn retry_until(
         &self,
         step: Step,
         deadline: Instant,
         mut call: impl FnMut() -> Result<(), KafkaError>,
-    ) -> Result<Tempo, Failure> {
+    ) -> Result<CallTiming, Failure> {
         let started = Instant::now();
         loop {
-            let Err(error) = call() else { return Ok(Tempo::of(started.elapsed())) };
-            let outcome = match verdict::judge(step, &error) {
+            let Err(error) = call() else { return Ok(CallTiming::of(started.elapsed())) };
+            let outcome = match verdict::classify(step, &error) {
                 Verdict::Retry if Instant::now() < deadline => continue,
                 Verdict::Retry | Verdict::Unknown => Outcome::Unknown,
                 Verdict::Refused => Outcome::Refused,
@@ -385,7 +385,7 @@ impl TransactionalProducer {
         }
     }
 
-    /// What the error of a call often does not say: that the producer has a successor.
+    /// [`Error::Fenced`] when the producer has a successor; a call's own error often does not tell.
     fn fenced(&self, producer: &BaseProducer<Context>) -> Option<Error> {
         let (code, _) = producer.client().fatal_error()?;
         (code == Code::Fenced).then(|| Error::Fenced { id: self.id.clone() })

@@ -1,6 +1,6 @@
-//! What stays on record when an operator lets a hop go on behind a gap in its log: which offsets,
-//! how many records, why and when. Written in the same transaction as the new position, so that
-//! neither is ever there without the other; `weir audit` counts with it.
+//! What is recorded when an operator lets a hop continue after a gap in its log: which offsets, how
+//! many records, why and when. It is written in the same transaction as the new position, so that
+//! neither exists without the other. `weir audit` takes it into account.
 
 use crate::protocol::{Offset, Partition};
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,11 @@ pub struct AcceptedLoss {
     pub hop: String,
     /// The topic that the hop reads.
     pub topic: String,
-    /// What was passed over.
+    /// The partitions and offsets that were skipped.
     pub skips: Vec<Skip>,
-    /// Records given up in all of them together; `None` when nobody counts what enters the topic.
+    /// Records lost in all of them together; `None` when nothing counts what enters the topic.
     pub records: Option<u64>,
-    /// The operator's words.
+    /// The operator's reason.
     pub reason: String,
     /// RFC 3339, UTC.
     pub at: String,
@@ -28,7 +28,7 @@ pub struct AcceptedLoss {
 pub struct Skip {
     /// Which partition.
     pub partition: Partition,
-    /// The position before; `None` when it was forgotten.
+    /// The position before; `None` when it was lost.
     pub from: Option<Offset>,
     /// The position after.
     pub to: Offset,
@@ -37,19 +37,19 @@ pub struct Skip {
     pub emitted: Option<Emitted>,
 }
 
-/// The ends of a partition of the topics that the enricher writes: what lies behind them was
+/// The ends of a partition in the topics that the enricher writes; records at or after them were
 /// emitted after the skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Emitted {
     /// Of the output topic.
     pub output: Offset,
-    /// Of the dead letters.
+    /// Of the dead-letter topic.
     pub dead_letters: Offset,
 }
 
 impl Skip {
-    /// Whether offsets start over: the log was truncated or recreated, and reading goes on below
-    /// where it stood.
+    /// Whether offsets start over: the log was truncated or recreated, and reading continues at a
+    /// lower offset.
     pub fn restarts(&self) -> bool {
         self.from.is_some_and(|from| self.to < from)
     }

@@ -1,5 +1,5 @@
-//! The breaker: when too many records die for too long, the mistake is in a schema, a rule or a
-//! table, and the topic must not drain into the dead dead letters.
+//! The breaker: when too many records are refused for too long, the mistake is in a schema, a rule
+//! or a table, and the topic must not drain into the dead letters.
 
 use crate::pipeline::DeadLetters;
 use std::time::{Duration, Instant};
@@ -25,12 +25,12 @@ struct Streak {
 }
 
 impl Breaker {
-    /// Trips when more than `halt_share` of the records die during `halt_after` or longer.
+    /// Trips when more than `halt_share` of the records are refused for `halt_after` or longer.
     pub fn new(limits: &DeadLetters) -> Breaker {
         Breaker { share: limits.halt_share, after: limits.halt_after, streak: None, tripped: None }
     }
 
-    /// Takes note of a committed batch.
+    /// Records a committed batch.
     pub fn note(&mut self, read: u64, dead: u64, now: Instant) {
         let mut streak = self.streak.take().unwrap_or(Streak { since: now, read: 0, dead: 0 });
         streak.read += read;
@@ -49,7 +49,7 @@ impl Breaker {
         self.streak = Some(streak);
     }
 
-    /// Why everything stands still; `None` while it does not.
+    /// Why processing is halted; `None` while it is not.
     pub fn tripped(&self) -> Option<&str> {
         self.tripped.as_deref()
     }

@@ -3,18 +3,18 @@
 
 use std::fmt;
 
-/// The class of a failure decides its disposition; it is also the only error text that becomes a
+/// The class of a failure decides how it is handled; it is also the only error text that becomes a
 /// metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
-    /// The record's own fault: it goes to the dead letters, the pipeline goes on.
+    /// The record's own fault: it goes to the dead letters and the pipeline continues.
     Record,
-    /// Broker, registry, database or disk away: wait with backoff, nothing is skipped.
+    /// Broker, registry, database or disk unavailable: wait with backoff, nothing is skipped.
     Environment,
     /// The pipeline file, a schema or a privilege is wrong: refuse to start, or halt with the admin
     /// page alive.
     Configuration,
-    /// The log no longer holds what was promised: halt the partition and name the range.
+    /// The log no longer contains the next records: halt the partition and name the range.
     Loss,
 }
 

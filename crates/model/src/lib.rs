@@ -1,5 +1,5 @@
 //! What every crate of weir agrees on, without IO and without async: the pipeline file, the
-//! protocol that decides who may write what, and the small facts that travel beside the records
+//! protocol that decides who may write what, and the small values that accompany the records
 //! (lineage, counters, positions, fault classes).
 
 pub mod accepted_loss;

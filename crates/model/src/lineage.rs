@@ -1,6 +1,6 @@
 //! The header that makes exactly-once checkable: every record that the enricher emits, to the
 //! output topic or to the dead letters, names the input record it came from and the one emitted
-//! before it. Output ∪ dead letters then form one unbroken chain per partition. (Counting offsets
+//! before it. Output ∪ dead letters then form one unbroken lineage per partition. (Counting offsets
 //! proves nothing: transactional topics have gaps.)
 
 /// The Kafka header's name.

@@ -11,12 +11,12 @@ pub struct Mistake {
     pub line: Option<usize>,
     /// The key, as in `reject[1].when`; elements of a list of tables count from 0.
     pub key: String,
-    /// What is wrong, one sentence without a full stop; may hold a "did you mean". Names stand in
+    /// What is wrong, one sentence without a full stop; may contain a "did you mean". Names are in
     /// back quotes; the first one is what
-    /// [`Pipeline::mistakes`](crate::pipeline::Pipeline::mistakes) underlines when the key holds
+    /// [`Pipeline::mistakes`](crate::pipeline::Pipeline::mistakes) underlines when the value is
     /// SQL.
     pub what: String,
-    /// The line of the file that is wrong, when the key holds SQL.
+    /// The line of the file that is wrong, when the value is SQL.
     pub excerpt: Option<Excerpt>,
     /// What to do: text to paste, or a command.
     pub hint: Option<String>,
@@ -74,24 +74,30 @@ impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.list.len() == 1 { "mistake" } else { "mistakes" };
         writeln!(f, "{}: {} {plural}\n", self.file.display(), self.list.len())?;
-        let place = |m: &Mistake| m.line.map(|l| format!("line {l}")).unwrap_or_default();
-        let places = self.list.iter().map(|m| place(m).len()).max().unwrap_or(0);
+        let line = |m: &Mistake| m.line.map(|l| format!("line {l}")).unwrap_or_default();
+        let line_width = self.list.iter().map(|m| line(m).len()).max().unwrap_or(0);
         let keys = self.list.iter().map(|m| m.key.chars().count()).max().unwrap_or(0);
         for mistake in &self.list {
-            writeln!(f, "  {:places$}  {:keys$}  {}", place(mistake), mistake.key, mistake.what)?;
+            writeln!(
+                f,
+                "  {:line_width$}  {:keys$}  {}",
+                line(mistake),
+                mistake.key,
+                mistake.what
+            )?;
             if let Some(e) = &mistake.excerpt {
-                writeln!(f, "  {:places$}  │ {}", "", e.text)?;
+                writeln!(f, "  {:line_width$}  │ {}", "", e.text)?;
                 writeln!(
                     f,
-                    "  {:places$}  │ {:from$}{}",
+                    "  {:line_width$}  │ {:from$}{}",
                     "",
                     "",
                     "^".repeat(e.len),
                     from = e.from
                 )?;
             }
-            for line in mistake.hint.iter().flat_map(|h| h.lines()) {
-                writeln!(f, "  {:places$}  hint: {line}", "")?;
+            for hint_line in mistake.hint.iter().flat_map(|h| h.lines()) {
+                writeln!(f, "  {:line_width$}  hint: {hint_line}", "")?;
             }
         }
         Ok(())

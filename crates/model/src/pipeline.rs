@@ -1,16 +1,16 @@
-//! One pipeline: what a pipeline file says, parsed and validated. Services and `weir` read the same
-//! file.
+//! One pipeline: the content of a pipeline file, parsed and validated. Services and `weir` read the
+//! same file.
 
 mod assemble;
 mod expand;
 mod names;
-mod places;
 mod reader;
 mod reference;
 mod rules;
 mod section;
 mod sections;
 mod source;
+mod spans;
 mod target;
 mod units;
 
@@ -22,7 +22,7 @@ pub use source::{FileFormat, FileSource, Source, SourceConfig, Synthetic};
 pub use target::{Mode, Postgres, Sink, TableName, Target, TargetConfig};
 
 use crate::mistake::{Mistake, Mistakes};
-use places::Places;
+use spans::Spans;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
@@ -31,7 +31,7 @@ use toml::de::DeTable;
 pub struct Pipeline {
     /// The file it was read from, as the user named it.
     pub file: PathBuf,
-    /// `name`: part of group ids, transactional ids and keys in the ledgers:
+    /// `name`: part of group ids, transactional ids and the keys of positions:
     /// `[a-z][a-z0-9-]{0,62}`.
     pub name: String,
     /// `description`: for people.
@@ -60,15 +60,15 @@ pub struct Pipeline {
     pub batch: Batch,
     /// `[workers]`.
     pub workers: Workers,
-    places: Places,
+    spans: Spans,
 }
 
 impl Pipeline {
     /// Reads and validates a pipeline file, with the variables of this process's environment.
     ///
     /// # Errors
-    /// Everything that is wrong with it, at once. No message holds a secret, a variable's value or
-    /// the content of a file.
+    /// All mistakes at once. No message contains a secret, a variable's value or the content of a
+    /// file.
     pub fn load(path: &Path) -> Result<Pipeline, Mistakes> {
         let unreadable = |e| {
             Mistakes::new(
@@ -80,7 +80,7 @@ impl Pipeline {
         Pipeline::parse(&text, path, &|name| std::env::var(name).ok())
     }
 
-    /// The same from a text: `path` names it, and relative paths start in its folder.
+    /// Like [`Pipeline::load`], from a text; relative paths start in the folder of `path`.
     ///
     /// # Errors
     /// As [`Pipeline::load`].
@@ -93,10 +93,10 @@ impl Pipeline {
         if !errors.is_empty() {
             return Err(Mistakes::new(path, assemble::syntax(text, &errors)));
         }
-        let places = Places::of(text, document.get_ref());
+        let spans = Spans::of(text, document.get_ref());
         let folder = path.parent().unwrap_or(Path::new(""));
-        let reader = reader::Reader::new(expand::Surroundings { folder, env }, &places);
-        let pipeline = assemble::pipeline(path, &document, &reader, &places);
+        let reader = reader::Reader::new(expand::Surroundings { folder, env }, &spans);
+        let pipeline = assemble::pipeline(path, &document, &reader, &spans);
         rules::check(&pipeline, &reader);
         let mistakes = reader.into_mistakes();
         if mistakes.is_empty() { Ok(pipeline) } else { Err(Mistakes::new(path, mistakes)) }
@@ -105,16 +105,15 @@ impl Pipeline {
     /// The 1-based line of a key such as `transform.sql`, `reject[0].when` or
     /// `sink.warehouse.table`; of the table around it when the file does not have the key.
     pub fn locate(&self, key: &str) -> Option<usize> {
-        self.places.line(key)
+        self.spans.line(key)
     }
 
-    /// Mistakes that others found in this pipeline, given their lines, and in SQL the wrong word
-    /// underlined.
+    /// Adds the lines to mistakes that were found elsewhere in this pipeline; in SQL, underlines
+    /// the wrong word.
     pub fn mistakes(&self, list: Vec<Mistake>) -> Mistakes {
-        let place = |mut mistake: Mistake| {
+        let with_line = |mut mistake: Mistake| {
             let name = mistake.what.split('`').nth(1);
-            if let Some((line, excerpt)) =
-                name.and_then(|name| self.places.find(&mistake.key, name))
+            if let Some((line, excerpt)) = name.and_then(|name| self.spans.find(&mistake.key, name))
             {
                 mistake.line.get_or_insert(line);
                 mistake.excerpt = Some(excerpt);
@@ -122,7 +121,7 @@ impl Pipeline {
             let line = mistake.line.or_else(|| self.locate(&mistake.key));
             mistake.line(line)
         };
-        Mistakes::new(&self.file, list.into_iter().map(place).collect())
+        Mistakes::new(&self.file, list.into_iter().map(with_line).collect())
     }
 
     /// Consumer group of the enricher.

@@ -1,5 +1,5 @@
-//! Running counters and the end of the lineage chain: what each hop commits together with its
-//! position, so that the audit is free to read.
+//! Running counters and the end of the lineage: what each hop commits together with its position,
+//! so that an audit only has to read.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -10,7 +10,7 @@ use std::fmt;
 pub struct Counters {
     /// Records taken from the source, topic or file.
     pub read: u64,
-    /// Records handed on: to the next topic or the target.
+    /// Records written to the next topic or the target.
     pub written: u64,
     /// Records that the pipeline's own SQL filtered.
     pub filtered: u64,
@@ -19,8 +19,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Records that are in none of the three places; anything but 0 is a bug in weir or a hand in
-    /// its counts.
+    /// Records that are neither written nor filtered nor dead; anything but 0 is a bug in weir or a
+    /// manual change of the counts.
     pub fn unaccounted(&self) -> i128 {
         i128::from(self.read)
             - i128::from(self.written)
@@ -44,14 +44,14 @@ pub struct Progress {
     /// Running counters.
     pub counters: Counters,
     /// Input offset of the record emitted last (enricher), or carried by the record read last
-    /// (sink): the end of the lineage chain.
+    /// (sink): the end of the lineage.
     pub last: Option<i64>,
     /// Records filtered since `last`.
     pub filtered_since: u64,
 }
 
 impl Progress {
-    /// The counts after a batch that adds `delta`: its counters, and its end of the chain if it
+    /// The counts after a batch that adds `delta`: its counters, and its end of the lineage if it
     /// emitted anything.
     pub fn then(&self, delta: &Progress) -> Progress {
         let mut counters = self.counters;

@@ -1,30 +1,29 @@
 //! Who may write what: the delivery protocol as a state machine without IO.
 //!
-//! A [`StateMachine`] is told what happened ([`Event`]) and answers what to do next ([`Command`]).
-//! Producer, enricher and sink run this very machine, each with its own hands: what they call a
-//! *position store* is the place where positions are committed together with the data (the topic
-//! `weir.positions`, the consumer group's offsets, the table `weir.positions`). The simulator
-//! `tests/simulation` runs it too, against a log, a coordinator and a database that fail in every
-//! way we know of.
+//! A [`StateMachine`] receives what happened ([`Event`]) and returns what to do next ([`Command`]).
+//! Producer, enricher and sink run the same machine, each with its own I/O. A *position store* is
+//! where positions are committed together with the data (the topic `weir.positions`, the consumer
+//! group's offsets, the table `weir.positions`). The simulator `tests/simulation` runs it too,
+//! against a log, a coordinator and a database that fail in every way we know of.
 //!
 //! # The rules
 //!
-//! In parentheses the mutants of the simulator: services that break the rule, each of which is
-//! caught.
+//! The names in parentheses are mutants in the simulator: services that break the rule. The
+//! simulator catches each of them.
 //!
-//! 1. **Fence, then read, then start.** Partitions that were assigned are first fenced, then their
-//!    standing is read from the position store, and the reading waits for open transactions; then
-//!    the log is read from that explicit offset. In any other order a predecessor could commit
-//!    after it was asked. (`PositionReadBeforeTheFence`, `UnstablePositionRead`)
-//! 2. **The position store is the only truth.** Where nothing was ever committed, reading starts at
-//!    the log's first record; what a client remembers, or left behind as a hint for lag tools, is
-//!    no position. (`HintTrusted`, `FirstStartAtTheEnd`)
-//! 3. **A transaction holds everything or nothing**: records, dead letters, position and counts.
+//! 1. **Fence, then read, then start.** Assigned partitions are first fenced. Then their committed
+//!    position is read from the position store, after open transactions have ended. Then the log is
+//!    read from exactly that offset. In any other order a predecessor could commit after the
+//!    position was read. (`PositionReadBeforeTheFence`, `UnstablePositionRead`)
+//! 2. **Only the position store is authoritative.** Where nothing was ever committed, reading
+//!    starts at the log's first record. What a client remembers, or committed as a hint for lag
+//!    tools, is not a position. (`HintTrusted`, `FirstStartAtTheEnd`)
+//! 3. **A transaction contains everything or nothing**: records, dead letters, position and counts.
 //!    (`DeadLettersOutsideTheTransaction`, `PositionOutsideTheTransaction`)
-//! 4. **A claim covers exactly what was accepted**: from the offset the position store still has to
-//!    name, to the last accepted record + 1. The machine counts, so a record that a service forgot
-//!    between reading and claiming stops it instead of vanishing. (`PositionWithoutPlusOne`,
-//!    `RecordForgotten`, `RefusedRowsNotInTheBooks`)
+//! 4. **A claim covers exactly what was accepted**: from the offset that the position store must
+//!    still contain to the last accepted record + 1. The machine counts, so a record that a service
+//!    dropped between reading and claiming stops it instead of getting lost.
+//!    (`PositionWithoutPlusOne`, `RecordForgotten`, `RefusedRowsNotInTheCounts`)
 //! 5. **The position store refuses a claim whose fence or expected offset is not its own** (compare
 //!    and set; the group coordinator likewise refuses an old generation). (`CompareAndSetSkipped`,
 //!    `GenerationUnchecked`)
@@ -35,15 +34,15 @@
 //!    *later* transaction of the same producer epoch. So after anything but a definite success the
 //!    producer is rebuilt: a new epoch makes the late request harmless. (`ReinitializeRuleOff`,
 //!    `HiddenRetryTrusted`)
-//! 8. **A term ends with every rebalance and every failure, and with it all that was collected
-//!    under it.** Thus a batch that was read while its predecessor was still being written is
-//!    dropped when the predecessor fails. (`BatchKeptAfterARebalance`, `BatchKeptAfterAFailure`)
+//! 8. **A term ends with every rebalance and every failure; batches collected in it are dropped.**
+//!    So a batch that was read while its predecessor was still being written is dropped when the
+//!    predecessor fails. (`BatchKeptAfterARebalance`, `BatchKeptAfterAFailure`)
 //! 9. **Records below the position are stale and dropped; above it there may be gaps**, since
 //!    control records and compaction take offsets. (`StaleRecordsAdmitted`)
 //! 10. **Loss halts.** A position outside the log, or an empty position store although the output
-//!     already holds data, halts that partition and names the range; the others go on. An empty
-//!     position store is asked twice, since a successor may have written between the two looks.
-//!     (`LossJumpedOver`; unit tests `loss_*`)
+//!     already contains data, halts that partition and names the range; the others continue. An
+//!     empty position store is read twice, since a successor may have written between the two
+//!     reads. (`LossJumpedOver`; unit tests `loss_*`)
 //!
 //! # How a service runs it
 //!
@@ -53,14 +52,14 @@
 //!     while the background write has an outcome:  worker.handle(WriteFinished(outcome))
 //!     match worker.next_command() {
 //!         Some(Reinitialize)                    => rebuild the producer (init_transactions);      handle(Reinitialized)
-//!         Some(Acquire { term, partitions })   => fence each, read each standing and the log's ends; handle(Acquired { term, found })
+//!         Some(Acquire { term, partitions })   => fence each, read each position and the log's ends; handle(Acquired { term, found })
 //!         Some(Start { term, positions })  => assign exactly these, at exactly these offsets; handle(Started { term })
 //!         Some(Halt { partition, halt })   => log it, show it, /ready false
 //!         None => {
 //!             let Some(term) = worker.term() else { idle: keep polling; continue };
 //!             collect; keep a record only if worker.accept_record(partition, offset);
 //!             decode, transform, encode;
-//!             // with a write in pending: wait for it (polling all the while) and handle(WriteFinished) first
+//!             // with a pending write: wait for it (polling all the while) and handle(WriteFinished) first
 //!             match worker.claim(term, &deltas) {
 //!                 Ok(claims)        => write records, dead letters and claims in one transaction; handle(WriteFinished(outcome))
 //!                 Err(Error::Stale) => drop the batch
@@ -71,9 +70,9 @@
 //! }
 //! ```
 //!
-//! A command that failed (broker or database away) needs no event: back off while polling, handle
-//! rebalances, ask for the next command: it is the same one, unless a rebalance made it pointless.
-//! Commands and their answers carry the term, so that an answer that comes late is ignored.
+//! A command that failed (broker or database unavailable) needs no event: back off while polling,
+//! handle rebalances and ask for the next command. It is the same one, unless a rebalance made it
+//! obsolete. Commands and their events contain the term, so that a late event is ignored.
 
 mod messages;
 
@@ -112,8 +111,8 @@ enum Slot {
     /// To be fenced and read.
     Unacquired {
         /// The position store was found empty, the output not. Another process may have committed
-        /// between the two looks (this worker may have lost the partition without knowing), so the
-        /// position store is asked once more: what was in the output before must be in it now.
+        /// between the two reads (this worker may have lost the partition without knowing), so the
+        /// position store is read once more: what was in the output before must be in it now.
         doubtful: bool,
     },
     Held(Position),
@@ -127,10 +126,10 @@ impl Slot {
 #[derive(Debug)]
 struct Position {
     fence: i64,
-    /// What the position store says.
+    /// The committed position.
     committed: Option<Offset>,
     progress: Progress,
-    /// The next record to accept_record.
+    /// The next record to accept.
     read: Offset,
     /// Records accepted since the last claim.
     accepted: u64,
@@ -138,7 +137,7 @@ struct Position {
 
 impl StateMachine {
     /// A worker that owns nothing yet. With [`Fencing::PerWorker`] its first command is
-    /// `Reinitialize`: that ends what a predecessor of the same name left open, before anybody has
+    /// `Reinitialize`: that ends what a predecessor of the same name left open, before anything has
     /// to wait for it.
     pub fn new(fencing: Fencing) -> StateMachine {
         StateMachine {
@@ -152,7 +151,7 @@ impl StateMachine {
         }
     }
 
-    /// Takes note of what happened. Answers to commands of an earlier term are ignored.
+    /// Handles an event. Answers to commands of an earlier term are ignored.
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Assigned(partitions) => self.rebalance(|slots| {
@@ -172,8 +171,8 @@ impl StateMachine {
         }
     }
 
-    /// What to do now; `None`: go on reading, or wait for the transaction in pending, whose outcome
-    /// has to be known before anything is fenced.
+    /// What to do now; `None`: continue reading, or wait for the pending transaction, whose outcome
+    /// must be known before anything is fenced.
     pub fn next_command(&mut self) -> Option<Command> {
         if let Some((partition, halt)) = self.halts.pop_front() {
             return Some(Command::Halt { partition, halt });
@@ -219,10 +218,10 @@ impl StateMachine {
     }
 
     /// Turns a batch into claims, ascending by partition, and the machine waits for
-    /// [`Event::WriteFinished`]. `term` is the one the batch was collected in; `deltas` says per
-    /// partition what the batch adds to the counts (see [`Progress::then`]). A claim covers
-    /// everything that was accepted of its partitions, so the next batch is collected after this
-    /// call. No deltas: no claims, nothing to write, no landing.
+    /// [`Event::WriteFinished`]. `term` is the one the batch was collected in; `deltas` is what the
+    /// batch adds to the counts, per partition (see [`Progress::then`]). A claim covers everything
+    /// that was accepted of its partitions, so the next batch is collected after this call. Without
+    /// deltas there are no claims and no transaction.
     ///
     /// # Errors
     /// [`Error::Stale`] is ordinary: drop the batch. The others are mistakes of the caller; nothing
@@ -299,7 +298,7 @@ impl StateMachine {
         self.positions().map(|(partition, at)| (partition, at.committed, &at.progress))
     }
 
-    /// The partitions that stand still, and why.
+    /// The halted partitions, and why.
     pub fn halted(&self) -> impl Iterator<Item = (Partition, Halt)> {
         self.slots.iter().filter_map(|(&partition, slot)| match slot {
             Slot::Halted(halt) => Some((partition, *halt)),
@@ -335,7 +334,7 @@ impl StateMachine {
                 Slot::Halted(Halt::PositionMissing) if !doubtful => {
                     Slot::Unacquired { doubtful: true }
                 }
-                judged => judged,
+                state => state,
             };
             if let Slot::Halted(halt) = slot {
                 self.halts.push_back((partition, *halt));
@@ -397,7 +396,7 @@ impl StateMachine {
     }
 }
 
-/// Where reading goes on, or why it must not.
+/// Where reading continues, or why it must not.
 fn assess(found: PartitionState) -> Slot {
     if let Some(halt) = found.halt() {
         return Slot::Halted(halt);

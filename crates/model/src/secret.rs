@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A password, or a text that may hold one (a connection URL). It has no `Display`, no `Serialize`,
-/// and its `Debug` shows nothing.
+/// A password, or a text that may contain one (a connection URL). It has no `Display`, no
+/// `Serialize`, and its `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
@@ -13,7 +13,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text itself; every call is a place to look at in a review.
+    /// The text itself; review every call.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -375,7 +375,7 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "\"shop.orders\"",
         "\"shop.orders; DROP TABLE x\"",
         &[
-            "60 sink[0].table `shop.orders; DROP TABLE x` will not do: `orders; DROP TABLE x` is not an identifier: letters, digits and underscores, no digit first",
+            "60 sink[0].table `shop.orders; DROP TABLE x` is invalid: `orders; DROP TABLE x` is not an identifier: letters, digits and underscores, no digit first",
         ],
     ),
     (

@@ -1,8 +1,8 @@
-//! The page of the pipeline file's keys says what the code does. After a change of the keys:
+//! The reference of the pipeline file's keys matches the code. After a change of the keys:
 //! `WEIR_WRITE_REFERENCE=1 cargo test -p weir-model --test reference`.
 
 use std::path::{Path, PathBuf};
-use weir_model::pipeline::{Source, Target, reference};
+use weir_model::pipeline::{self, Source, Target};
 
 const BEGIN: &str = "<!-- begin of the generated reference -->\n";
 const END: &str = "<!-- end of the generated reference -->\n";
@@ -14,17 +14,17 @@ fn page() -> PathBuf {
 #[test]
 fn the_reference_page_is_that_of_this_code() {
     let text = std::fs::read_to_string(page()).unwrap();
-    let place = text
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| rest.split_once(END).map(|(held, after)| (before, held, after)));
-    let (before, held, after) =
-        place.expect("the page has the two markers of the generated reference");
-    let generated = format!("\n{}\n", reference());
+    let sections = text.split_once(BEGIN).and_then(|(before, rest)| {
+        rest.split_once(END).map(|(reference, after)| (before, reference, after))
+    });
+    let (before, reference, after) =
+        sections.expect("the page has the two markers of the generated reference");
+    let generated = format!("\n{}\n", pipeline::reference());
     if std::env::var_os("WEIR_WRITE_REFERENCE").is_some() {
         std::fs::write(page(), format!("{before}{BEGIN}{generated}{END}{after}")).unwrap();
     } else {
         assert!(
-            held == generated,
+            reference == generated,
             "deploy/pipelines/README.md differs from the code; run \
              WEIR_WRITE_REFERENCE=1 cargo test -p weir-model --test reference"
         );
@@ -33,7 +33,7 @@ fn the_reference_page_is_that_of_this_code() {
 
 #[test]
 fn every_kind_has_a_section_and_every_key_a_text() {
-    let page = reference();
+    let page = pipeline::reference();
     let kinds = Source::KINDS.iter().map(|kind| format!("**`[source]`**, `type = \"{kind}\"`: "));
     let sinks = Target::KINDS.iter().map(|kind| format!("**`[[sink]]`**, `type = \"{kind}\"`: "));
     for heading in kinds.chain(sinks) {

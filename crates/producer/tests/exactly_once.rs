@@ -15,7 +15,7 @@ use std::sync::Arc;
 use weir_codec::{Registry, Schema};
 use weir_kafka::positions::{self, Position};
 use weir_kafka::reader::Span;
-use weir_kafka::{DeadLetter, Outgoing, TransactionalProducer, admin, scan};
+use weir_kafka::{Outgoing, ReceivedDeadLetter, TransactionalProducer, admin, scan};
 use weir_model::pipeline::{Pipeline, Source};
 use weir_model::protocol::Outcome;
 use weir_producer::Error;
@@ -170,7 +170,8 @@ fn malformed_lines_are_dead_letters_in_the_same_transaction() {
     let mut dead_letters = Vec::new();
     let spans: Vec<_> = (0..3).map(Span::all).collect();
     scan(&pipeline.kafka, &pipeline.dead_letters.topic, &spans, |record| {
-        dead_letters.push((DeadLetter::read(record).unwrap(), record.value().unwrap().to_vec()));
+        dead_letters
+            .push((ReceivedDeadLetter::read(record).unwrap(), record.value().unwrap().to_vec()));
         ControlFlow::Continue(())
     })
     .unwrap();
@@ -201,7 +202,7 @@ fn a_record_that_is_too_large_for_the_broker_is_a_dead_letter_and_its_neighbours
     assert_eq!(rows(&pipeline, &pipeline.input.topic).len(), 2);
     let mut dead_letters = Vec::new();
     scan(&pipeline.kafka, &pipeline.dead_letters.topic, &[Span::all(0)], |record| {
-        dead_letters.push(DeadLetter::read(record).unwrap());
+        dead_letters.push(ReceivedDeadLetter::read(record).unwrap());
         ControlFlow::Continue(())
     })
     .unwrap();

@@ -62,7 +62,7 @@ pub struct Readiness {
     pub ready: bool,
     /// Dependency → `ok`, or what is wrong and for how long.
     pub dependencies: BTreeMap<String, String>,
-    /// What stands still until an operator acts (`pipeline`, `telecom-data[2]`) → why.
+    /// What is halted until an operator acts (`pipeline`, `telecom-data[2]`) → why.
     pub halted: BTreeMap<String, String>,
 }
 
@@ -81,9 +81,9 @@ impl Health {
         Health { inner: Arc::new(Inner { board: Mutex::default(), up: metrics.dependency_up() }) }
     }
 
-    /// A handle on the dependency `name` (`kafka`, `registry`, `postgres`), which counts as away,
-    /// "not asked yet", until the handle says otherwise. Several handles of one name (one per
-    /// worker) are ok when all of them are.
+    /// A handle on the dependency `name` (`kafka`, `registry`, `postgres`), which counts as
+    /// unavailable, "not asked yet", until the handle reports otherwise. Several handles of one
+    /// name (one per worker) are ok when all of them are.
     pub fn dependency(&self, name: &str) -> Dependency {
         let mut board = self.board();
         board.handles += 1;
@@ -100,7 +100,7 @@ impl Health {
         dependency
     }
 
-    /// Says that `what` (`pipeline`, `telecom-data[2]`) stands still until an operator acts; the
+    /// Reports that `what` (`pipeline`, `telecom-data[2]`) is halted until an operator acts; the
     /// instance is not ready from now on.
     pub fn halt(&self, what: &str, reason: &str) {
         let news = self.board().halts.insert(what.into(), reason.into()).as_deref() != Some(reason);
@@ -113,7 +113,7 @@ impl Health {
         }
     }
 
-    /// Takes a halt back, for instance because the partition went to another worker.
+    /// Clears a halt, for instance because the partition went to another worker.
     pub fn resume(&self, what: &str) {
         self.board().halts.remove(what);
     }
@@ -195,19 +195,19 @@ impl Health {
         self.inner.up.with_label_values(&[&dependency.name]).set(i64::from(up));
     }
 
-    /// A panic while holding the lock leaves plain values behind, never half-made ones; so poison
-    /// is no reason to go silent.
+    /// A panic while holding the lock leaves plain values behind, never half-made ones; so a
+    /// poisoned lock can still be used.
     fn board(&self) -> MutexGuard<'_, Board> {
         self.inner.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The oldest trouble among the handles of one dependency.
+/// The oldest failure among the handles of one dependency.
 fn worst(handles: &Handles) -> Option<Trouble> {
     handles.values().filter_map(View::trouble).min_by_key(|t| t.since)
 }
 
-/// One user's view of a dependency; gone from `/ready` when dropped.
+/// One user's handle on a dependency; removed from `/ready` when dropped.
 pub struct Dependency {
     health: Health,
     name: String,
@@ -221,8 +221,8 @@ impl Dependency {
     }
 
     /// It is asked something now that may take long: unless [`Dependency::ok`] or
-    /// [`Dependency::away`] follows within three seconds, it counts as away, for as long as the
-    /// call takes.
+    /// [`Dependency::unavailable`] follows within three seconds, it counts as unavailable, for as
+    /// long as the call takes.
     pub fn asking(&self) {
         self.health.asking(self);
     }
@@ -233,7 +233,7 @@ impl Dependency {
     }
 
     /// It does not, for `reason`; the first of several reports in a row says since when.
-    pub fn away(&self, reason: impl Into<String>) {
+    pub fn unavailable(&self, reason: impl Into<String>) {
         self.health.set(self, Some(reason.into()));
     }
 }
@@ -269,7 +269,7 @@ mod tests {
         let health = health();
         let (a, b) = (health.dependency("postgres"), health.dependency("postgres"));
         a.ok();
-        b.away("connection refused");
+        b.unavailable("connection refused");
         let readiness = health.readiness();
         assert!(!readiness.ready);
         assert!(
@@ -292,14 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_counted_from_its_first_report() {
+    fn a_failure_is_counted_from_its_first_report() {
         let health = health();
         let kafka = health.dependency("kafka");
         kafka.ok();
-        kafka.away("refused");
+        kafka.unavailable("refused");
         let since = |health: &Health| worst(&health.board().dependencies["kafka"]).map(|t| t.since);
         let first = since(&health);
-        kafka.away("timed out");
+        kafka.unavailable("timed out");
         assert_eq!(since(&health), first);
         assert!(health.readiness().dependencies["kafka"].starts_with("timed out"));
     }

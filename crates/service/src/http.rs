@@ -107,7 +107,7 @@ fn code(good: bool) -> StatusCode {
     if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// Serves the pages until `stop` is cancelled and the answers under way are given.
+/// Serves the pages until `stop` is cancelled and running requests are answered.
 pub async fn serve(listener: TcpListener, surface: Surface, stop: CancellationToken) {
     let routes = surface.routes();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));

@@ -1,8 +1,8 @@
-//! The chassis under every service of weir: settings from the environment, logs, one metric
-//! registry per service instance, health, the admin pages, worker threads that cannot die unseen,
-//! signals, and waiting for what is unavailable.
+//! The base of every service of weir: settings from the environment, logs, one metric registry per
+//! service instance, health, the admin pages, worker threads whose death is noticed, signals, and
+//! waiting for what is unavailable.
 //!
-//! The promise: an outage never looks like health. A dependency that is unavailable makes `/ready`
+//! The promise: an outage never looks healthy. A dependency that is unavailable makes `/ready`
 //! false with its name and since when, while `/live` stays true; a worker thread that died or hangs
 //! makes `/live` false and ends the process with an error (`tests/surface.rs`, `workers::tests`).
 

@@ -1,15 +1,15 @@
-//! The sign of life of a worker thread, given on one side and watched on the other.
+//! The heartbeat of a worker thread: sent by the worker, watched by `/live`.
 
 use crate::duration::format_duration;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A worker that has not come round its loop for so long hangs. Every wait of a worker is shorter:
-/// transactions and calls have timeouts.
+/// A worker that has not finished a round of its loop for this long hangs. Every wait of a worker
+/// is shorter: transactions and calls have timeouts.
 const STALLED: Duration = Duration::from_secs(300);
 
-/// A worker's sign of life.
+/// A worker's heartbeat.
 pub struct Heartbeat {
     liveness: Arc<WorkerLiveness>,
 }
@@ -25,7 +25,7 @@ impl Heartbeat {
     }
 }
 
-/// What is seen of a worker from outside.
+/// The watching side of a heartbeat.
 pub(crate) struct WorkerLiveness {
     pub(crate) name: String,
     beats: AtomicU64,
@@ -51,8 +51,8 @@ impl WorkerLiveness {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// `None` when all is well. Looks at the clock only here, when somebody asks, so that a beat
-    /// costs nothing.
+    /// `None` when all is well. Looks at the clock only here, when `/live` is requested, so that a
+    /// beat costs nothing.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble_after(STALLED)
     }

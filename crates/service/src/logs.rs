@@ -3,7 +3,7 @@
 //!
 //! An event's message is its `event`; `service` and `pipeline` come from the span that the service
 //! runs in. `tracing-appender` writes the lines to standard error through a bounded queue: when the
-//! reader of the log stalls, lines are dropped and counted, and the data goes on. The lines
+//! reader of the log stalls, lines are dropped and counted, and processing continues. The lines
 //! themselves are formatted here, because the JSON of `tracing-subscriber` nests the fields of
 //! spans, has no fixed order, and its human form passes control characters to the terminal.
 

@@ -1,7 +1,7 @@
 //! One registry of metrics per service instance, and the metrics that services share by name. A
 //! service's own `metrics.rs` declares which of them it keeps.
 
-#![allow(clippy::disallowed_methods)] // the one place where metrics are built
+#![allow(clippy::disallowed_methods)] // metrics are built only here
 
 mod transaction;
 
@@ -23,7 +23,7 @@ const SECONDS: &[f64] = &[
 const RECORDS: &[f64] =
     &[1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0, 100_000.0];
 /// So many different reasons of dead letters get a series of their own; the rest count as `other`,
-/// so that no input can swell the page.
+/// so that the input cannot make the page grow.
 const REASONS: usize = 64;
 
 /// A registry and the labels that every metric of it carries; clones share the registry.
@@ -59,12 +59,12 @@ impl Metrics {
         Ok(page)
     }
 
-    /// A counter of one's own.
+    /// A counter of the service's own.
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.keep(IntCounter::with_opts(self.opts(name, help)))
     }
 
-    /// A whole-number gauge of one's own.
+    /// A whole-number gauge of the service's own.
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.keep(IntGauge::with_opts(self.opts(name, help)))
     }
@@ -74,7 +74,7 @@ impl Metrics {
         self.keep(IntGaugeVec::new(self.opts(name, help), &[label]))
     }
 
-    /// A histogram of one's own.
+    /// A histogram of the service's own.
     pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
         let opts = HistogramOpts { common_opts: self.opts(name, help), buckets: buckets.into() };
         self.keep(Histogram::with_opts(opts))
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_reasons_do_not_swell_the_page() {
+    fn unbounded_reasons_do_not_grow_the_page() {
         let metrics = Metrics::new("enricher", "telecom");
         let dead = metrics.records_dead();
         (0..1000).for_each(|n| dead.add(&format!("reason {n}"), 1));

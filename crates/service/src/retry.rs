@@ -14,7 +14,7 @@ use weir_model::fault::Class;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// One user's wait for one dependency: keeps `/ready` and the log in step with what happens, and
-/// says how long to pause.
+/// returns how long to pause.
 ///
 /// ```no_run
 /// # fn connect() -> Result<(), String> { Ok(()) }
@@ -46,19 +46,19 @@ impl RetryState {
         }
     }
 
-    /// It is asked something now that may take long; silence of three seconds counts as away, until
-    /// [`RetryState::answered`] or [`RetryState::failed`].
+    /// It is asked something now that may take long; silence of three seconds counts as
+    /// unavailable, until [`RetryState::answered`] or [`RetryState::failed`].
     pub fn asking(&mut self) {
         self.known = false;
         self.dependency.asking();
     }
 
-    /// It failed for `reason`: `/ready` says so from now on. Returns how long to pause before the
-    /// next attempt.
+    /// It failed for `reason`: `/ready` reports it from now on. Returns how long to pause before
+    /// the next attempt.
     pub fn failed(&mut self, reason: &dyn Display) -> Duration {
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
-        self.dependency.away(reason.to_string());
+        self.dependency.unavailable(reason.to_string());
         self.known = false;
         if self.said.is_none_or(|said| now - said >= EVERY) {
             self.said = Some(now);
@@ -116,8 +116,8 @@ impl RetryState {
         }
     }
 
-    /// For how long it has been away; `None` when it is not.
-    pub fn away_for(&self) -> Option<Duration> {
+    /// For how long it has been unavailable; `None` when it is not.
+    pub fn unavailable_for(&self) -> Option<Duration> {
         self.since.map(|since| since.elapsed())
     }
 }
@@ -134,10 +134,10 @@ mod tests {
         let first = waiting.failed(&"connection refused");
         assert!(first > Duration::ZERO && first <= Duration::from_millis(100));
         assert!(health.readiness().dependencies["postgres"].starts_with("connection refused for"));
-        assert!(waiting.away_for().is_some());
+        assert!(waiting.unavailable_for().is_some());
         waiting.answered();
         assert!(health.readiness().ready);
-        assert_eq!(waiting.away_for(), None);
+        assert_eq!(waiting.unavailable_for(), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What belongs to an instance, not to the pipeline: it comes from the environment.
+//! Settings of an instance rather than of the pipeline; they come from the environment.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! The frame of a service's `main`: runtime, logs, signals, and what the exit code says.
+//! The frame of a service's `main`: runtime, logs, signals, and the exit code.
 
 use crate::error::Error;
 use crate::http::{Surface, serve};
@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn causes_are_told_once() {
-        let cause = || std::io::Error::other("disk away");
-        assert_eq!(chain(&Outer(cause())), "cannot open orders.csv: disk away");
-        assert_eq!(chain(&Wordy(cause())), "cannot open orders.csv: disk away");
+        let cause = || std::io::Error::other("disk unavailable");
+        assert_eq!(chain(&Outer(cause())), "cannot open orders.csv: disk unavailable");
+        assert_eq!(chain(&Wordy(cause())), "cannot open orders.csv: disk unavailable");
     }
 }

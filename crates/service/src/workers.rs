@@ -1,4 +1,4 @@
-//! Worker threads that cannot die unseen.
+//! Worker threads whose death is noticed.
 
 use crate::error::Error;
 use crate::health::Health;

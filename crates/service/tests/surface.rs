@@ -47,7 +47,7 @@ async fn an_outage_makes_the_instance_unready_and_leaves_it_alive() {
         pages.get("/ready").await,
         (200, r#"{"ready":true,"dependencies":{"kafka":"ok"},"halted":{}}"#.into())
     );
-    pages.kafka.away("connection refused");
+    pages.kafka.unavailable("connection refused");
     let (code, body) = pages.get("/ready").await;
     assert_eq!(code, 503);
     assert!(
@@ -103,7 +103,7 @@ async fn a_storm_of_scrapes_is_answered_from_one_rendering() {
 }
 
 #[tokio::test]
-async fn a_client_that_dawdles_is_cut_off_and_others_are_served_meanwhile() {
+async fn a_slow_client_is_cut_off_and_others_are_served_meanwhile() {
     let pages = Pages::open().await;
     let mut slow = TcpStream::connect(pages.address).await.unwrap();
     slow.write_all(b"GET /live HTTP/1.1\r\nHost: x\r\n").await.unwrap();

@@ -193,7 +193,7 @@ impl Worker {
                 return Ok(true);
             };
             let (partition, offset) = (out_of_order.partition, out_of_order.offset);
-            match position_store::begins_anew(&self.shared.pipeline, partition, offset) {
+            match position_store::is_first_after_restart(&self.shared.pipeline, partition, offset) {
                 Ok(true) => restarts.push((partition, offset)),
                 Ok(false) => {
                     self.finish_write()?;

@@ -92,7 +92,7 @@ impl DeadLetter {
 
     /// A record of the dead-letter topic; `None` when it is not a dead letter of weir's.
     pub(crate) fn of_record(topic: &str, record: Record<'_>) -> Option<DeadLetter> {
-        let dead_letter = weir_kafka::DeadLetter::read(record)?;
+        let dead_letter = weir_kafka::ReceivedDeadLetter::read(record)?;
         Some(DeadLetter {
             home: Home::Topic(RecordCoordinates {
                 topic: topic.into(),
@@ -115,7 +115,7 @@ impl DeadLetter {
             key: None,
             schema_id: dead_letter.schema_id,
             cut: dead_letter.truncated.is_some(),
-            times: replay::times(weir_kafka::DeadLetter::original_headers(record)),
+            times: replay::times(weir_kafka::ReceivedDeadLetter::original_headers(record)),
             column: None,
             code: None,
         })

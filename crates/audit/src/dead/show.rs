@@ -68,7 +68,7 @@ fn in_topic(pipeline: &Pipeline, coordinates: &RecordCoordinates) -> Result<Vec<
     let mut found = Vec::new();
     read::in_topic(pipeline, |dead_letter, record| {
         if is_at(&dead_letter, coordinates) {
-            let headers = weir_kafka::DeadLetter::original_headers(record);
+            let headers = weir_kafka::ReceivedDeadLetter::original_headers(record);
             let owned =
                 |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), value.map(<[u8]>::to_vec));
             found.push(WholeDeadLetter {

@@ -1,4 +1,4 @@
-//! The one place that says what an error of a transactional call means.
+//! The meaning of each error of a transactional call.
 
 use crate::settings::RETRY_BACKOFF;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -36,27 +36,31 @@ pub(super) enum Verdict {
     Unknown,
 }
 
-/// Whether a call that succeeded can have been repeated by librdkafka behind our back. Its first
-/// copy may then still reach the broker, in the middle of a later transaction.
+/// Whether librdkafka can have repeated the request of a successful call. Its first copy may then
+/// still reach the broker, in the middle of a later transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Tempo {
-    /// Too quick for that.
-    Prompt,
-    /// Slow enough.
-    Suspicious,
+pub(super) enum CallTiming {
+    /// Too fast for a repeated request.
+    NotRepeated,
+    /// Slow enough for a repeated request.
+    MayBeRepeated,
 }
 
-impl Tempo {
+impl CallTiming {
     /// librdkafka waits [`RETRY_BACKOFF`] less a fifth before it repeats a request.
-    pub(super) fn of(elapsed: Duration) -> Tempo {
-        if elapsed < RETRY_BACKOFF * 4 / 5 { Tempo::Prompt } else { Tempo::Suspicious }
+    pub(super) fn of(elapsed: Duration) -> CallTiming {
+        if elapsed < RETRY_BACKOFF * 4 / 5 {
+            CallTiming::NotRepeated
+        } else {
+            CallTiming::MayBeRepeated
+        }
     }
 }
 
 /// Before the end of the transaction was asked for, nothing can have happened that reinitializing
 /// does not undo. From then on only librdkafka's own "call again" is better than not knowing: an
 /// abortable or fatal error may be the answer to a repeated request whose first copy got through.
-pub(super) fn judge(step: Step, error: &KafkaError) -> Verdict {
+pub(super) fn classify(step: Step, error: &KafkaError) -> Verdict {
     let retriable = match error {
         KafkaError::Transaction(inner) => {
             inner.is_retriable() && !inner.is_fatal() && !inner.txn_requires_abort()
@@ -97,7 +101,7 @@ mod tests {
             Code::Fatal,
         ] {
             assert_eq!(
-                judge(Step::Commit, &KafkaError::Global(code)),
+                classify(Step::Commit, &KafkaError::Global(code)),
                 Verdict::Unknown,
                 "{code:?}"
             );
@@ -105,22 +109,22 @@ mod tests {
     }
 
     #[test]
-    fn a_success_that_took_as_long_as_a_hidden_retry_is_suspicious() {
-        assert_eq!(Tempo::of(RETRY_BACKOFF / 2), Tempo::Prompt);
-        assert_eq!(Tempo::of(RETRY_BACKOFF), Tempo::Suspicious);
+    fn a_success_that_took_as_long_as_a_hidden_retry_may_be_a_repeated_request() {
+        assert_eq!(CallTiming::of(RETRY_BACKOFF / 2), CallTiming::NotRepeated);
+        assert_eq!(CallTiming::of(RETRY_BACKOFF), CallTiming::MayBeRepeated);
     }
 
     #[test]
     fn before_the_commit_an_error_means_it_did_not_happen() {
         for code in [Code::RebalanceInProgress, Code::IllegalGeneration, Code::Fenced] {
             assert_eq!(
-                judge(Step::Offsets, &KafkaError::Global(code)),
+                classify(Step::Offsets, &KafkaError::Global(code)),
                 Verdict::Refused,
                 "{code:?}"
             );
         }
         assert_eq!(
-            judge(Step::Commit, &KafkaError::Flush(Code::OperationTimedOut)),
+            classify(Step::Commit, &KafkaError::Flush(Code::OperationTimedOut)),
             Verdict::Refused
         );
     }

@@ -45,7 +45,7 @@ fn keys_values_times_and_headers_arrive_as_they_were() {
     let encoded = lineage.encode();
     let headers: [Header<'_>; 3] =
         [("trace", Some(&[0xff, 0x00])), (lineage::HEADER, Some(&encoded)), ("empty", None)];
-    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     let whole = Outgoing {
         topic: &topic,
@@ -71,7 +71,7 @@ fn keys_values_times_and_headers_arrive_as_they_were() {
 }
 
 #[test]
-fn offsets_and_books_are_committed_with_the_records_or_not_at_all() {
+fn offsets_and_counts_are_committed_with_the_records_or_not_at_all() {
     let (input, output, group) = (topic(1), topic(1), random_name("group"));
     write(&input, &["a", "b", "c"]);
     let mut consumer = join(&group, &input, 1);
@@ -79,7 +79,7 @@ fn offsets_and_books_are_committed_with_the_records_or_not_at_all() {
     consumer.start(&[(0, 0)]).unwrap();
     assert_eq!(collect(&mut consumer, 3).len(), 3);
 
-    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     producer.send(&record(&output, 0, b"x")).unwrap();
     producer.reinitialize().unwrap();
@@ -113,7 +113,7 @@ fn whoever_lost_its_membership_cannot_commit() {
     let mut first = join(&group, &input, 2);
     first.start(&[(0, 0), (1, 0)]).unwrap();
     assert_eq!(collect(&mut first, 1).len(), 1);
-    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     producer.send(&record(&output, 0, b"late")).unwrap();
     // The second member's arrival takes everything away from the first one, which has not looked

@@ -1,4 +1,4 @@
-//! What comes back from the dead letters comes back once.
+//! A dead letter is replayed once.
 
 use crate::support::*;
 use std::path::Path;

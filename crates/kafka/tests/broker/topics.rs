@@ -1,4 +1,4 @@
-//! Topics are created as they have to be, and those that are otherwise are named.
+//! Topics are created as required, and those that differ are reported.
 
 use crate::support::*;
 use weir_kafka::admin::{self, CleanupPolicy, Topic, Watermarks};
@@ -8,7 +8,7 @@ use weir_testkit::random_name;
 #[test]
 fn missing_topics_are_created_and_wrong_ones_are_named() {
     let name = random_name("topic");
-    let wanted = |partitions| {
+    let required = |partitions| {
         [Topic {
             key: "output.topic",
             name: name.clone(),
@@ -16,12 +16,12 @@ fn missing_topics_are_created_and_wrong_ones_are_named() {
             keep: CleanupPolicy::Forever,
         }]
     };
-    assert_eq!(admin::inspect(&kafka(), &wanted(3)).unwrap(), []);
+    assert_eq!(admin::inspect(&kafka(), &required(3)).unwrap(), []);
     assert_eq!(admin::describe(&kafka(), &name).unwrap(), None);
-    assert_eq!(admin::ensure(&kafka(), &wanted(3)).unwrap(), []);
-    assert_eq!(admin::ensure(&kafka(), &wanted(3)).unwrap(), []);
+    assert_eq!(admin::ensure(&kafka(), &required(3)).unwrap(), []);
+    assert_eq!(admin::ensure(&kafka(), &required(3)).unwrap(), []);
     assert_eq!(admin::partitions(&kafka(), &name).unwrap(), Some(vec![0, 1, 2]));
-    let mistakes = admin::ensure(&kafka(), &wanted(4)).unwrap();
+    let mistakes = admin::ensure(&kafka(), &required(4)).unwrap();
     assert_eq!((mistakes.len(), mistakes[0].key.as_str()), (1, "output.topic"));
     assert!(
         mistakes[0].what.contains("has 3 partitions, where 4 are needed"),
@@ -69,7 +69,7 @@ fn traces_of_an_enricher_are_found_where_they_are() {
     let lineage = weir_model::lineage::Lineage { source: 0, previous: -1, filtered: 0 }.encode();
     let headers: [weir_kafka::Header<'_>; 1] = [(weir_model::lineage::HEADER, Some(&lineage))];
     let mut producer =
-        weir_kafka::TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+        weir_kafka::TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     producer
         .send(&weir_kafka::Outgoing { headers: &headers, ..record(&topic, 1, b"ours") })

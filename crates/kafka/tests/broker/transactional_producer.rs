@@ -1,4 +1,4 @@
-//! What a transaction holds becomes visible together or not at all, and a predecessor cannot
+//! The content of a transaction becomes visible together or not at all, and a predecessor cannot
 //! interfere.
 
 use crate::support::*;
@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use weir_kafka::dead_letter::Origin;
 use weir_kafka::reader::Span;
 use weir_kafka::{
-    DeadLetter, Error, Header, OutgoingDeadLetter, TransactionalProducer, positions, scan,
+    Error, Header, OutgoingDeadLetter, ReceivedDeadLetter, TransactionalProducer, positions, scan,
 };
 use weir_model::fault::{Class, Fault, Stage};
 use weir_model::protocol::Outcome;
@@ -15,11 +15,11 @@ use weir_testkit::random_name;
 #[test]
 fn an_aborted_transaction_never_happened() {
     let topic = topic(1);
-    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     producer.send(&record(&topic, 0, b"never")).unwrap();
     producer.abort();
-    if producer.spoiled() {
+    if producer.needs_reinitialization() {
         producer.reinitialize().unwrap();
     }
     producer.begin().unwrap();
@@ -31,26 +31,26 @@ fn an_aborted_transaction_never_happened() {
 #[test]
 fn reinitializing_takes_back_what_was_not_committed() {
     let topic = topic(1);
-    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     producer.send(&record(&topic, 0, b"open")).unwrap();
     producer.reinitialize().unwrap();
-    assert_eq!((producer.reinitializations(), producer.spoiled()), (1, false));
+    assert_eq!((producer.reinitializations(), producer.needs_reinitialization()), (1, false));
     producer.begin().unwrap();
-    producer.send(&record(&topic, 0, b"anew")).unwrap();
+    producer.send(&record(&topic, 0, b"after")).unwrap();
     assert_eq!(producer.commit(None), Outcome::Committed);
-    assert_eq!(values(&topic), ["anew"]);
+    assert_eq!(values(&topic), ["after"]);
 }
 
 #[test]
 fn a_successor_with_the_same_id_fences_its_predecessor() {
-    let (topic, id) = (topic(1), random_name("unit"));
+    let (topic, id) = (topic(1), random_name("producer"));
     let mut old = TransactionalProducer::open(&kafka(), &id).unwrap();
     old.begin().unwrap();
     old.send(&record(&topic, 0, b"zombie")).unwrap();
     let mut new = TransactionalProducer::open(&kafka(), &id).unwrap();
     assert_ne!(old.commit(None), Outcome::Committed);
-    assert!(old.spoiled() && old.fault().is_some());
+    assert!(old.needs_reinitialization() && old.fault().is_some());
     new.begin().unwrap();
     new.send(&record(&topic, 0, b"successor")).unwrap();
     assert_eq!(new.commit(None), Outcome::Committed);
@@ -60,7 +60,7 @@ fn a_successor_with_the_same_id_fences_its_predecessor() {
 #[test]
 fn a_record_above_the_brokers_limit_leaves_the_transaction_whole() {
     let topic = topic(1);
-    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     let huge = producer.send(&record(&topic, 0, &vec![0; 2_000_000])).unwrap_err();
     assert!(matches!(huge, Error::TooLarge { .. }) && huge.class() == Class::Record, "{huge}");
@@ -87,16 +87,16 @@ fn a_dead_letter_above_the_limit_is_cut_and_says_so() {
         fault: &fault,
         lineage: None,
     };
-    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     dead_letter.send(&mut producer).unwrap();
     assert_eq!(producer.commit(None), Outcome::Committed);
     scan(&kafka(), &topic, &[Span::all(0)], |record| {
-        let read = DeadLetter::read(record).unwrap();
+        let read = ReceivedDeadLetter::read(record).unwrap();
         assert_eq!((read.truncated, read.offset), (Some(600_000), 7));
         assert!(
             value.starts_with(record.value().unwrap())
-                && DeadLetter::original_headers(record).is_empty()
+                && ReceivedDeadLetter::original_headers(record).is_empty()
         );
         ControlFlow::Continue(())
     })
@@ -106,7 +106,7 @@ fn a_dead_letter_above_the_limit_is_cut_and_says_so() {
 #[test]
 fn more_records_than_the_queue_holds_all_arrive() {
     let topic = topic(1);
-    let mut producer = TransactionalProducer::open(&kafka(), &random_name("unit")).unwrap();
+    let mut producer = TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     let value = [b'x'; 64];
     for _ in 0..250_000 {
@@ -126,11 +126,11 @@ fn a_position_is_read_back_past_the_open_transaction_of_another_pipeline() {
         progress: claim(0, n, n as u64).progress,
     };
 
-    let mut open = TransactionalProducer::open(&kafka, &random_name("unit")).unwrap();
+    let mut open = TransactionalProducer::open(&kafka, &random_name("producer")).unwrap();
     open.begin().unwrap();
     positions::write(&mut open, &other, "synthetic", 3, &position(1)).unwrap();
 
-    let mut producer = TransactionalProducer::open(&kafka, &random_name("unit")).unwrap();
+    let mut producer = TransactionalProducer::open(&kafka, &random_name("producer")).unwrap();
     for n in [10, 20] {
         producer.begin().unwrap();
         positions::write(&mut producer, &mine, "synthetic", 3, &position(n)).unwrap();

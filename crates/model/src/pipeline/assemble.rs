@@ -1,13 +1,13 @@
 //! From a TOML document to a [`Pipeline`]: every section is read by its own declaration.
 
 use super::Pipeline;
-use super::places::{Places, line_at};
 use super::reader::{Reader, Table};
 use super::section::Section;
 use super::sections::{
     Batch, DeadLetters, Input, Kafka, Lookup, Output, Registry, Reject, Top, Transform, Workers,
 };
 use super::source::Source;
+use super::spans::{Spans, line_at};
 use super::target::{Sink, Target};
 use crate::mistake::Mistake;
 use std::path::Path;
@@ -31,8 +31,8 @@ pub(super) fn sections() -> Vec<&'static Section> {
     sections
 }
 
-/// Text that is not TOML: nothing else can be said about it. The source line is not shown, it may
-/// hold a secret.
+/// Text that is not TOML: nothing else can be checked. The source line is not shown, because it may
+/// contain a secret.
 pub(super) fn syntax(text: &str, errors: &[Error]) -> Vec<Mistake> {
     let mistake = |e: &Error| {
         Mistake::new("", format!("not TOML: {}", e.message()))
@@ -46,7 +46,7 @@ pub(super) fn pipeline(
     file: &Path,
     document: &Spanned<DeTable<'_>>,
     reader: &Reader<'_>,
-    places: &Places,
+    spans: &Spans,
 ) -> Pipeline {
     let root = Table::root(reader, document.get_ref());
     let names: Vec<&str> =
@@ -74,7 +74,7 @@ pub(super) fn pipeline(
         sinks: sinks(&root),
         batch: Batch::read(&root.table(&Batch::SECTION)),
         workers: Workers::read(&root.table(&Workers::SECTION)),
-        places: places.clone(),
+        spans: spans.clone(),
     }
 }
 

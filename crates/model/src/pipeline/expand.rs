@@ -1,5 +1,5 @@
 //! `${NAME}`, `${NAME:-default}` and `${file:/path}` inside the texts of a pipeline file; `$${`
-//! stands for `${`. A default may hold further references.
+//! means `${`. A default may contain further references.
 
 use std::path::Path;
 

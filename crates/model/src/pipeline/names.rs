@@ -1,5 +1,5 @@
-//! What names and addresses may look like. Each check answers with the rest of a sentence that
-//! begins with the value.
+//! What names and addresses may look like. Each check returns the rest of a sentence that begins
+//! with the value.
 
 /// The rest of a sentence such as "`X` is not …".
 pub(super) type Check = fn(&str) -> Result<(), String>;
@@ -97,7 +97,7 @@ pub(super) fn table(text: &str) -> Result<(), String> {
     let (schema, table) = split_table(text);
     for part in [schema, table] {
         identifier(part).and_then(|()| unreserved(part)).map_err(|what| {
-            if part == text { what } else { format!("will not do: `{part}` {what}") }
+            if part == text { what } else { format!("is invalid: `{part}` {what}") }
         })?;
     }
     let system = schema.starts_with("pg_") || schema == "information_schema";
@@ -113,8 +113,8 @@ pub(super) fn split_table(text: &str) -> (&str, &str) {
     text.split_once('.').unwrap_or(("public", text))
 }
 
-/// A PostgreSQL type such as `varchar(50)` or `timestamp with time zone`; whether it exists is the
-/// database's matter.
+/// A PostgreSQL type such as `varchar(50)` or `timestamp with time zone`; whether it exists is
+/// checked against the database.
 pub(super) fn column_type(text: &str) -> Result<(), String> {
     let bare = match text.split_once('(') {
         None => text.to_owned(),
@@ -135,7 +135,7 @@ pub(super) fn column_type(text: &str) -> Result<(), String> {
     verdict(good, "is not a type such as varchar(50) or numeric(10, 2)")
 }
 
-/// A topic that Kafka accepts and no other process claims.
+/// A topic that Kafka accepts and that neither Kafka nor weir uses itself.
 pub(super) fn topic(text: &str) -> Result<(), String> {
     let good = !text.is_empty()
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
@@ -186,8 +186,8 @@ pub(super) fn postgres_url(text: &str) -> Result<(), String> {
 /// The path of a URL whose scheme is one of `schemes` and whose host and port make sense.
 fn url<'a>(text: &'a str, schemes: &[&str]) -> Option<&'a str> {
     let rest = schemes.iter().find_map(|s| text.strip_prefix(s))?;
-    let (place, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+    let (user_and_host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let host = user_and_host.rsplit_once('@').map_or(user_and_host, |(_, host)| host);
     authority(host, false).then_some(path)
 }
 

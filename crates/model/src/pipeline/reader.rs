@@ -1,13 +1,13 @@
 //! Reads declared keys out of a TOML document and collects everything that is wrong on the way.
-//! Getters always answer, with an empty value when there was a mistake: the caller assembles on,
-//! and the mistakes decide at the end.
+//! Getters always return a value, an empty one when there was a mistake: the caller continues, and
+//! the mistakes are reported at the end.
 
 mod collections;
 mod values;
 
 use super::expand::Surroundings;
-use super::places::Places;
 use super::section::{Key, Section};
+use super::spans::Spans;
 use crate::mistake::{Mistake, did_you_mean};
 use std::cell::RefCell;
 use std::path::Path;
@@ -19,18 +19,18 @@ type Value<'a> = Spanned<DeValue<'a>>;
 /// One file being read.
 pub(super) struct Reader<'a> {
     pub(super) around: Surroundings<'a>,
-    pub(super) places: &'a Places,
+    pub(super) spans: &'a Spans,
     mistakes: RefCell<Vec<Mistake>>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(around: Surroundings<'a>, places: &'a Places) -> Reader<'a> {
-        Reader { around, places, mistakes: RefCell::default() }
+    pub(super) fn new(around: Surroundings<'a>, spans: &'a Spans) -> Reader<'a> {
+        Reader { around, spans, mistakes: RefCell::default() }
     }
 
-    /// Takes down one mistake, at the line of its key.
+    /// Records one mistake, at the line of its key.
     pub(super) fn report(&self, mistake: Mistake) {
-        let line = mistake.line.or_else(|| self.places.line(&mistake.key));
+        let line = mistake.line.or_else(|| self.spans.line(&mistake.key));
         self.mistakes.borrow_mut().push(mistake.line(line));
     }
 

@@ -1,4 +1,4 @@
-//! Rules between keys: what is right by itself and wrong together.
+//! Rules between keys: values that are each valid but do not fit together.
 
 use super::assemble::owned_property;
 use super::reader::{Reader, printable};
@@ -28,7 +28,7 @@ fn names_once(pipeline: &Pipeline, reader: &Reader<'_>) {
             let key = format!("{list}[{i}].name");
             if let Some(first) = seen.insert(name, key.clone()) {
                 let line =
-                    reader.places.line(&first).map(|l| format!(" in line {l}")).unwrap_or_default();
+                    reader.spans.line(&first).map(|l| format!(" in line {l}")).unwrap_or_default();
                 reader.report(Mistake::new(
                     key,
                     format!("`{}` is already the name of another {list}{line}", printable(name)),

@@ -50,8 +50,8 @@ pub trait TargetConfig {
     /// comes again is a second row. An upsert keeps one row per key.
     fn keeps_every_record(&self) -> bool;
 
-    /// The same for two sinks only if they write to the same place; may hold secrets, so it is
-    /// compared and never shown. `None` when it is not known.
+    /// Equal for two sinks only if they write to the same table, folder or collection. May contain
+    /// secrets, so it is compared and never shown. `None` when it is not known.
     fn destination(&self) -> Option<String>;
 }
 

@@ -1,4 +1,4 @@
-//! The words that a [`StateMachine`](super::StateMachine) and its service exchange.
+//! The messages between a [`StateMachine`](super::StateMachine) and its service.
 
 use crate::progress::Progress;
 use std::fmt;
@@ -8,7 +8,7 @@ pub type Partition = i32;
 /// An offset, always of the *next* record to read, never of the last one done.
 pub type Offset = i64;
 
-/// What the position store (group offsets, positions topic, position row) says about a partition
+/// What the position store (group offsets, positions topic, position row) contains for a partition
 /// after it was fenced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommittedPosition {
@@ -30,18 +30,18 @@ pub struct Claim {
     pub partition: Partition,
     /// The fence under which it is made.
     pub fence: i64,
-    /// What the position store must still say for the claim to hold; `None` when nothing was ever
-    /// committed.
+    /// What the position store must still contain for the claim to be valid; `None` when nothing
+    /// was ever committed.
     pub expected: Option<Offset>,
-    /// What the position store says afterwards: last processed + 1.
+    /// What the position store contains afterwards: last processed + 1.
     pub next: Offset,
     /// The counts up to `next`.
     pub progress: Progress,
 }
 
 impl Claim {
-    /// Counts `records` as dead instead of written: the target refused them. The one place where
-    /// refused rows are counted.
+    /// Counts `records` as dead instead of written: the target refused them. Refused rows are
+    /// counted only here.
     pub fn mark_dead(&mut self, records: u64) {
         let counters = &mut self.progress.counters;
         let moved = records.min(counters.written);
@@ -87,29 +87,29 @@ pub enum Fencing {
     PerPartition,
 }
 
-/// A span between two rebalances or failures. What was collected in one term is worth nothing in
-/// the next.
+/// The time between two rebalances or failures. What was collected in one term is invalid in the
+/// next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term(pub(super) u64);
 
-/// What acquiring found out about one partition: read after the fence.
+/// The state of one partition, read after it was fenced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionState {
-    /// What the position store says.
+    /// The committed position.
     pub committed: CommittedPosition,
     /// The first offset the log still has (low watermark); 0 for sources that keep everything.
     pub low: Offset,
     /// The offset after the log's last (high watermark); `Offset::MAX` for sources without an end.
     pub high: Offset,
-    /// Whether the place this worker writes to already holds data of this pipeline from this
-    /// partition, which an empty position store contradicts. Looked at only when `committed.next`
+    /// Whether the topic or table this worker writes to already contains data of this pipeline from
+    /// this partition, which an empty position store contradicts. Used only when `committed.next`
     /// is `None` (and then the machine has the partition acquired once more before it halts);
     /// `false` where the position store cannot be lost without the data (position rows).
     pub has_output: bool,
 }
 
 impl PartitionState {
-    /// Why the partition must stand still, if it must.
+    /// Why the partition must be halted, if it must.
     pub fn halt(&self) -> Option<Halt> {
         let PartitionState { committed, low, high, has_output } = self;
         match committed.next {
@@ -121,13 +121,12 @@ impl PartitionState {
     }
 }
 
-/// Something happened.
+/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A rebalance gave these partitions to this worker, in addition to what it has.
     Assigned(Vec<Partition>),
-    /// A rebalance took these partitions away, politely or not: to the protocol "revoked" and
-    /// "lost" are the same.
+    /// A rebalance took these partitions away, revoked or lost: the protocol treats both alike.
     Revoked(Vec<Partition>),
     /// [`Command::Reinitialize`] is done: the producer has a new epoch.
     Reinitialized,
@@ -145,8 +144,8 @@ pub enum Event {
     },
     /// The transaction of the last [`StateMachine::claim`](super::StateMachine::claim) ended.
     WriteFinished(Outcome),
-    /// The log says that a position is outside of it. Report it after what was collected before has
-    /// landed: the term ends, and acquiring again tells which partition is to halt.
+    /// A position is outside the log. Report it after the batch collected before is written: the
+    /// term ends, and acquiring again shows which partition must be halted.
     OutOfRange,
 }
 
@@ -157,10 +156,10 @@ pub enum Command {
     /// Drop the transactional producer and rebuild it with the same transactional id
     /// (`init_transactions`); then [`Event::Reinitialized`].
     Reinitialize,
-    /// Fence each partition, *then* read its standing (stable offsets; waits for open
+    /// Fence each partition, *then* read its committed position (stable offsets; waits for open
     /// transactions), then [`Event::Acquired`].
     Acquire {
-        /// To be handed back.
+        /// Returned in the event.
         term: Term,
         /// Which partitions, ascending.
         partitions: Vec<Partition>,
@@ -168,12 +167,12 @@ pub enum Command {
     /// Assign exactly these partitions at exactly these offsets, dropping what was fetched before;
     /// then [`Event::Started`].
     Start {
-        /// To be handed back.
+        /// Returned in the event.
         term: Term,
         /// The complete assignment, ascending; empty when every partition is halted.
         positions: Vec<(Partition, Offset)>,
     },
-    /// Tell people that this partition stands still until one of them acts. Given once.
+    /// Report that this partition is halted until an operator acts. Returned once.
     Halt {
         /// Which partition.
         partition: Partition,
@@ -182,8 +181,8 @@ pub enum Command {
     },
 }
 
-/// Why a partition stands still: the log does not hold what was promised. Only an operator may go
-/// on from here.
+/// Why a partition is halted: records or positions are missing. Only an operator may let it
+/// continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Halt {
     /// Retention removed records that were never read.
@@ -197,16 +196,16 @@ pub enum Halt {
     Truncated {
         /// The offset after the log's last.
         end: Offset,
-        /// Where reading was to go on.
+        /// Where reading should continue.
         next: Offset,
     },
     /// The position store is empty, but the output holds data of this pipeline: the position store
-    /// expired or was deleted, this is no first start.
+    /// expired or was deleted; this is not a first start.
     PositionMissing,
 }
 
 impl Halt {
-    /// What a person can do about it, to follow its text.
+    /// What an operator can do about it; follows its text.
     pub fn remedy(&self) -> &'static str {
         match self {
             Halt::Expired { .. } | Halt::Truncated { .. } => {
@@ -224,7 +223,7 @@ impl fmt::Display for Halt {
         match self {
             Halt::Expired { from, to } => write!(f, "offsets {from} to {} are gone from the log and were never read", to - 1),
             Halt::Truncated { end, next } => {
-                write!(f, "the log ends at offset {end}, but reading stood at {next}: it was truncated or recreated")
+                write!(f, "the log ends at offset {end}, but the next offset to read is {next}: it was truncated or recreated")
             }
             Halt::PositionMissing => {
                 f.write_str("no position is stored, yet the output holds data of this pipeline: the position was lost, not unset")
@@ -242,8 +241,8 @@ pub enum Error {
     /// The target committed other claims than it was given: a mistake of the target.
     #[error("the target committed other claims than it was given")]
     OtherClaims,
-    /// The transaction before this one has not landed: a mistake of the caller.
-    #[error("a transaction is still in pending: a claim has to wait for its outcome")]
+    /// The transaction before this one has not finished: a mistake of the caller.
+    #[error("a transaction is still pending: its outcome must be known before the next claim")]
     Busy,
     /// The batch does not cover what was accepted, or its counters do not add up: going on would
     /// lose records. A bug; nothing was written.
@@ -256,7 +255,7 @@ pub enum Error {
         partition: Partition,
         /// Records accepted since the last claim.
         accepted: u64,
-        /// What the batch says.
+        /// What the batch adds.
         delta: Progress,
     },
 }

@@ -105,7 +105,7 @@ fn stale_records_are_dropped_and_gaps_are_allowed() {
 }
 
 #[test]
-fn claim_ends_one_after_the_last_record_and_adds_to_the_books() {
+fn claim_ends_one_after_the_last_record_and_adds_to_the_counts() {
     let mut worker = running();
     collect(&mut worker, 1, &[10, 11]);
     let term = collect(&mut worker, 0, &[10, 17]);
@@ -136,7 +136,7 @@ fn nothing_to_claim_is_no_transaction() {
 }
 
 #[test]
-fn a_record_that_is_not_in_the_books_stops_the_claim() {
+fn a_record_that_is_not_in_the_counts_stops_the_claim() {
     let mut worker = running();
     let term = collect(&mut worker, 0, &[10, 11, 12]);
     assert_eq!(
@@ -266,7 +266,7 @@ fn answers_of_an_earlier_term_are_ignored() {
     assert_eq!(worker.term(), None);
     assert_eq!(start(&mut worker), [(0, 2)]);
     worker.handle(Event::WriteFinished(Outcome::Refused));
-    assert!(worker.term().is_some(), "no transaction was in pending");
+    assert!(worker.term().is_some(), "no transaction was pending");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn loss_behind_the_end_halts() {
 }
 
 #[test]
-fn loss_of_the_ledger_is_no_first_start() {
+fn loss_of_the_position_store_is_not_a_first_start() {
     let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
     acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, None) }]);

@@ -76,18 +76,18 @@ pub(crate) struct Actor {
     pub(crate) member: u32,
     pub(crate) generation: u32,
     owned: Vec<Partition>,
-    /// Token of the answer that the loop waits for, and of the one that the transaction in pending
+    /// Token of the answer that the loop waits for, and of the one that the pending transaction
     /// waits for; 0: none.
     awaiting: u64,
     writing: u64,
     task: Task,
     /// Per source partition (producer), or the first (enricher).
-    pub(crate) units: [TransactionalProducer; MAX],
+    pub(crate) producers: [TransactionalProducer; MAX],
     reader: [Option<Offset>; MAX],
     batch: Option<Batch>,
     plan: VecDeque<Request>,
     session: Option<u64>,
-    /// The commit in pending was sent twice.
+    /// The pending commit was sent twice.
     retried: bool,
     last_claims: Vec<Claim>,
     last_outcome: Outcome,
@@ -118,7 +118,7 @@ impl Actor {
             awaiting: 0,
             writing: 0,
             task: Task::Nothing,
-            units: Default::default(),
+            producers: Default::default(),
             reader: [None; MAX],
             batch: None,
             plan: VecDeque::new(),
@@ -228,7 +228,7 @@ impl Actor {
             self.task = Task::Abort;
             self.awaiting = world.call(
                 self.id,
-                Request::End { producer, epoch: self.units[0].epoch, commit: false },
+                Request::End { producer, epoch: self.producers[0].epoch, commit: false },
             );
         } else {
             self.task = Task::Reinitialize;
@@ -273,12 +273,12 @@ impl Actor {
         self.awaiting = world.call(self.id, request);
     }
 
-    /// The answer to what was asked, if it is still wanted. Whatever went wrong is asked for again
+    /// The answer to what was asked, if it is still needed. Whatever went wrong is asked for again
     /// by the machine.
     pub(crate) fn answer(&mut self, world: &mut World, token: u64, reply: Reply) {
         if token == self.writing {
             self.writing = 0;
-            return self.fly(world, reply);
+            return self.continue_write(world, reply);
         }
         if token != self.awaiting {
             return;
@@ -286,12 +286,13 @@ impl Actor {
         self.awaiting = 0;
         match (std::mem::replace(&mut self.task, Task::Nothing), reply) {
             (Task::Reinitialize, Reply::Epoch(epoch)) => {
-                self.units[0] = TransactionalProducer { epoch, ..TransactionalProducer::default() };
+                self.producers[0] =
+                    TransactionalProducer { epoch, ..TransactionalProducer::default() };
                 self.worker.handle(Event::Reinitialized);
             }
             (Task::Abort, Reply::Done | Reply::Refused) => self.worker.handle(Event::Reinitialized),
             (Task::Fence(term, partition), Reply::Epoch(epoch)) => {
-                self.units[partition] =
+                self.producers[partition] =
                     TransactionalProducer { epoch, ..TransactionalProducer::default() };
                 match self.read_early.take() {
                     Some((_, committed)) => self.found(world, term, committed),
@@ -502,13 +503,13 @@ impl Actor {
     }
 
     /// The answer to the transaction's current request.
-    fn fly(&mut self, world: &mut World, reply: Reply) {
+    fn continue_write(&mut self, world: &mut World, reply: Reply) {
         let Some(request) = self.plan.front() else { return };
         match (request, reply) {
             (_, Reply::Retry) => {}
             (_, Reply::Done) => {
                 if let Some(Request::Copy { dead_letters, .. }) = self.plan.pop_front()
-                    && !world.is(Mutant::RefusedRowsNotInTheBooks)
+                    && !world.is(Mutant::RefusedRowsNotInTheCounts)
                 {
                     let mut claims = self.worker.pending_claims().to_vec();
                     for (partition, ..) in dead_letters {
@@ -556,7 +557,7 @@ impl Actor {
     }
 
     fn land(&mut self, world: &mut World, mut outcome: Outcome) {
-        world.note(|| format!("landed {}: {outcome:?}", self.id));
+        world.note(|| format!("written {}: {outcome:?}", self.id));
         match outcome {
             Outcome::Committed => world.evidence.committed_writes += 1,
             Outcome::Refused => world.evidence.failed_writes += 1,

@@ -37,7 +37,7 @@ struct Log {
 /// records.
 #[derive(Debug)]
 struct Transaction {
-    /// Bit set of the participants that have not heard of the decision.
+    /// Bit set of the participants that do not know the decision.
     open: u32,
     committed: bool,
 }
@@ -258,7 +258,7 @@ impl Broker {
         }
     }
 
-    /// The decision is final; the participants hear of it now or later.
+    /// The decision is final; the participants learn of it now or later.
     fn decide(&mut self, producer: usize, commit: bool, dice: &mut Dice) {
         self.producers[producer].state = State::Preparing { commit };
         let transaction = &mut self.transactions[self.producers[producer].transaction];

@@ -74,7 +74,7 @@ fn campaign(
     failure.map_or(Ok(evidence), Err)
 }
 
-/// The failing schedule again, this time with its story.
+/// The failing schedule again, this time with its trace.
 fn story(failure: &Failure, mutant: Option<Mutant>) -> String {
     let trace =
         run(failure.seed, mutant, true).map_or_else(|failure| failure.trace, |_| Vec::new());

@@ -24,7 +24,7 @@ pub(crate) enum Mutant {
     /// 4: a record is lost between reading and claiming.
     RecordForgotten,
     /// 4: rows that the target refuses stay "written" in the counts.
-    RefusedRowsNotInTheBooks,
+    RefusedRowsNotInTheCounts,
     /// 5: the position row is overwritten whatever it says.
     CompareAndSetSkipped,
     /// 5: offsets are committed without naming the group's generation.
@@ -43,8 +43,8 @@ pub(crate) enum Mutant {
     HiddenRetryTrusted,
     /// 8: a batch collected before a rebalance is written after it.
     BatchKeptAfterARebalance,
-    /// 8: a batch collected while its predecessor was in pending is written although the
-    /// predecessor failed.
+    /// 8: a batch collected while its predecessor was pending is written although the predecessor
+    /// failed.
     BatchKeptAfterAFailure,
     /// 9: records below the position are written again.
     StaleRecordsAdmitted,
@@ -63,7 +63,7 @@ pub(crate) const MUTANTS: [Mutant; 20] = [
     Mutant::PositionOutsideTheTransaction,
     Mutant::PositionWithoutPlusOne,
     Mutant::RecordForgotten,
-    Mutant::RefusedRowsNotInTheBooks,
+    Mutant::RefusedRowsNotInTheCounts,
     Mutant::CompareAndSetSkipped,
     Mutant::GenerationUnchecked,
     Mutant::NoRewindAfterAFailure,

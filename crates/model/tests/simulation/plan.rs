@@ -1,4 +1,5 @@
-//! What a batch becomes: counts, chain and records; and the requests of its transaction, in order.
+//! What a batch becomes: counts, lineage and records; and the requests of its transaction, in
+//! order.
 
 use crate::actor::{Actor, Batch, Kind};
 use crate::broker::{DEAD_LETTERS, INPUT, OUTPUT, POSITIONS};
@@ -99,7 +100,7 @@ impl Actor {
         let mut plan = VecDeque::new();
         let Some(claim) = claims.into_iter().next() else { return plan };
         let source = claim.partition as usize;
-        let epoch = self.units[source].epoch;
+        let epoch = self.producers[source].epoch;
         let end = Request::End { producer: source, epoch, commit: true };
         let width = self.width;
         let rekeyed: Vec<_> = made
@@ -132,7 +133,7 @@ impl Actor {
     ) -> VecDeque<Request> {
         let mut plan = VecDeque::new();
         let producer = MAX + self.slot;
-        let epoch = self.units[0].epoch;
+        let epoch = self.producers[0].epoch;
         if mutant == Some(Mutant::DeadLettersOutsideTheTransaction) {
             for &(partition, _, record) in &made.dead {
                 plan.push_back(Request::Plain {
@@ -166,7 +167,7 @@ impl Actor {
         &mut self,
         plan: &mut VecDeque<Request>,
         producer: usize,
-        unit: usize,
+        source: usize,
         topic: usize,
         records: &[(usize, Offset, Record)],
     ) {
@@ -175,10 +176,10 @@ impl Actor {
                 records.iter().filter(|of| of.0 == partition).map(|of| Value::Data(of.2)).collect();
             if !values.is_empty() {
                 let log = topic + partition;
-                let sequence = self.sequence(unit, log);
+                let sequence = self.sequence(source, log);
                 plan.push_back(Request::Send {
                     producer,
-                    epoch: self.units[unit].epoch,
+                    epoch: self.producers[source].epoch,
                     log,
                     sequence,
                     values,
@@ -187,8 +188,8 @@ impl Actor {
         }
     }
 
-    fn sequence(&mut self, unit: usize, log: usize) -> u32 {
-        let next = &mut self.units[unit].sequences[log];
+    fn sequence(&mut self, source: usize, log: usize) -> u32 {
+        let next = &mut self.producers[source].sequences[log];
         *next += 1;
         *next - 1
     }

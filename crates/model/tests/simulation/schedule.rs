@@ -53,13 +53,13 @@ fn run_with(mut world: World, seed: u64) -> Result<Evidence, Failure> {
         step(&mut world, &mut actors);
         if world.step > REQUEST_TIMEOUT {
             let judgement =
-                verdict::judge(&mut world).err().unwrap_or("all is well otherwise".into());
+                verdict::check(&mut world).err().unwrap_or("all is well otherwise".into());
             world.fail(format!("it does not drain; {judgement}"));
         }
     }
     if world.failure.is_none() {
         settle(&mut world);
-        if let Err(why) = verdict::judge(&mut world) {
+        if let Err(why) = verdict::check(&mut world) {
             world.fail(why);
         }
     }
@@ -147,7 +147,7 @@ fn disturb(world: &mut World, actors: &mut [Actor]) {
     }
 }
 
-/// Whether all ledgers stand at the ends of their logs, and nothing is undecided.
+/// Whether all positions are at the ends of their logs, and nothing is undecided.
 fn drained(world: &mut World, actors: &[Actor]) -> bool {
     let size = world.size;
     let produced = (0..size.sources)

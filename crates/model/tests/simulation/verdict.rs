@@ -9,7 +9,7 @@ use weir_model::protocol::{Halt, Offset, Partition};
 
 type PartitionState = Vec<(Offset, Record)>;
 
-pub(crate) fn judge(world: &mut World) -> Result<(), String> {
+pub(crate) fn check(world: &mut World) -> Result<(), String> {
     judge_input(world)?;
     for partition in 0..world.size.partitions {
         judge_enricher(world, partition)?;
@@ -56,8 +56,8 @@ fn judge_loss(world: &World) -> Result<(), String> {
     same("last halt", &world.halts[world.halts.len().saturating_sub(1)..], &[expected])
 }
 
-/// Output and dead letters hold each input record once, with an unbroken chain, or it was filtered;
-/// and the counts say so.
+/// Output and dead letters hold each input record once, with an unbroken lineage, or it was
+/// filtered; and the counts say so.
 fn judge_enricher(world: &mut World, partition: usize) -> Result<(), String> {
     let mut progress = Progress::default();
     let (mut output, mut dead_letters) = (Vec::new(), Vec::new());

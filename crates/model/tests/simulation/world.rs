@@ -1,5 +1,5 @@
 //! One schedule's world: log, groups, database and the network between them and the actors; and the
-//! faults that befall them.
+//! faults that happen to them.
 
 use crate::broker::{Broker, INPUT};
 use crate::database::Database;
@@ -328,7 +328,7 @@ impl World {
         answers
     }
 
-    /// Connections break: each request on its way is lost, or arrives although nobody hears the
+    /// Connections break: each request on its way is lost, or arrives although nobody receives the
     /// answer.
     pub(crate) fn cut(&mut self, to_the_database: bool) -> Vec<(Actor, u64, Reply)> {
         let mut answers = Vec::new();

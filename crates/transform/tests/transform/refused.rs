@@ -283,12 +283,12 @@ fn all_mistakes_are_reported_at_once() {
         joining(pipeline, folder.path(), "doubled", &["code"], "code,x\n1,a\n2,b\n1,c\n");
     let pipeline =
         rejecting(pipeline, &[("a", "amonut < 0"), ("b", "i.id > 1"), ("c", "p.country <")]);
-    let wanted = schema(&[
+    let required = schema(&[
         ("id", DataType::Int64, false),
         ("contry", DataType::Utf8, true),
         ("missing", DataType::Utf8, true),
     ]);
-    let found = mistakes_into(wanted, &pipeline);
+    let found = mistakes_into(required, &pipeline);
     let keys: Vec<&str> = found.iter().filter_map(|m| m.split(": ").next()).collect();
     let expected = [
         "lookup[1].key",

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
 use weir_kafka::replay::{self, Mark, Marks, Put, Replayer};
-use weir_kafka::{DeadLetter, Header, Record, Records, admin};
+use weir_kafka::{Header, ReceivedDeadLetter, Record, Records, admin};
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::pipeline::Pipeline;
 
@@ -100,7 +100,7 @@ impl<'a> Copier<'a> {
             &self.pipeline.dead_letters.topic,
             &choice.dead_letters,
             |copier, record, mark| {
-                copier.take(record, &DeadLetter::original_headers(record), *mark)
+                copier.take(record, &ReceivedDeadLetter::original_headers(record), *mark)
             },
         )?;
         self.passage(&self.pipeline.input.topic, &choice.inputs, |copier, record, known| {

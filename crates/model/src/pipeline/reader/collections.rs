@@ -1,6 +1,6 @@
 //! Lists and tables of texts.
 
-use super::values::wanted;
+use super::values::expected;
 use super::{Table, Value, article, printable};
 use crate::mistake::Mistake;
 use crate::pipeline::names::Check;
@@ -27,7 +27,7 @@ impl<'a> Table<'a> {
             self.report(key.name, "is empty; it must be at least one text");
         }
         let mut texts: Vec<String> = Vec::new();
-        for raw in elements.into_iter().filter_map(|e| self.string(&path, e, &wanted(key.kind))) {
+        for raw in elements.into_iter().filter_map(|e| self.string(&path, e, &expected(key.kind))) {
             let Some(text) = self.checked(key, &raw, check) else { continue };
             if texts.contains(&text) {
                 self.report(key.name, format!("names {} twice", quote(key, &raw)));

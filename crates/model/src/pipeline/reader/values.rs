@@ -45,7 +45,9 @@ impl<'a> Table<'a> {
     fn raw(&self, key: &Key) -> Option<Text> {
         let secret = matches!(key.kind, Kind::Secret(_));
         let (raw, default) = match (self.value(key.name), key.absent) {
-            (Some(value), _) => (self.string(&self.at(key.name), value, &wanted(key.kind))?, false),
+            (Some(value), _) => {
+                (self.string(&self.at(key.name), value, &expected(key.kind))?, false)
+            }
             (None, Absent::Is(default)) => (default.to_owned(), true),
             (None, absent) => {
                 self.missing(key, absent);
@@ -64,16 +66,21 @@ impl<'a> Table<'a> {
     pub(super) fn missing(&self, key: &Key, absent: Absent) {
         // a whole section that is missing is one mistake, made by whoever asks for the section
         if matches!(absent, Absent::Refused) && self.present() {
-            self.report(key.name, format!("is missing; it must be {}", wanted(key.kind)));
+            self.report(key.name, format!("is missing; it must be {}", expected(key.kind)));
         }
     }
 
-    pub(super) fn string(&self, path: &str, value: &'a Value<'a>, wanted: &str) -> Option<String> {
+    pub(super) fn string(
+        &self,
+        path: &str,
+        value: &'a Value<'a>,
+        expected: &str,
+    ) -> Option<String> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             self.reader.report(Mistake::new(
                 path,
-                format!("is {}; it must be {wanted}", article(value.get_ref())),
+                format!("is {}; it must be {expected}", article(value.get_ref())),
             ));
         }
         text.map(str::to_owned)
@@ -123,7 +130,7 @@ impl<'a> Table<'a> {
         let DeValue::Integer(number) = value.get_ref() else {
             self.report(
                 key.name,
-                format!("is {}; it must be {}", article(value.get_ref()), wanted(key.kind)),
+                format!("is {}; it must be {}", article(value.get_ref()), expected(key.kind)),
             );
             return None;
         };
@@ -138,7 +145,7 @@ impl<'a> Table<'a> {
             (Some(other), _) => {
                 self.report(
                     key.name,
-                    format!("is {}; it must be {}", article(other), wanted(key.kind)),
+                    format!("is {}; it must be {}", article(other), expected(key.kind)),
                 );
                 return 0.0;
             }
@@ -158,7 +165,7 @@ impl<'a> Table<'a> {
             (Some(other), _) => {
                 self.report(
                     key.name,
-                    format!("is {}; it must be {}", article(other), wanted(key.kind)),
+                    format!("is {}; it must be {}", article(other), expected(key.kind)),
                 );
                 false
             }
@@ -231,7 +238,7 @@ fn choice(text: &str, choices: &[&str]) -> Result<(), String> {
 }
 
 /// What a kind of value is called after "it must be …".
-pub(super) fn wanted(kind: Kind) -> String {
+pub(super) fn expected(kind: Kind) -> String {
     match kind {
         Kind::Text(_) | Kind::Secret(_) => "a text".into(),
         Kind::File => "the path of a file".into(),

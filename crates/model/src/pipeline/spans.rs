@@ -1,5 +1,5 @@
-//! Where each key stands in the file. Only lines are kept, and the text of the SQL: the rest of the
-//! file may hold secrets.
+//! Line and column of each key in the file. Only line numbers and the text of the SQL are kept,
+//! because the rest of the file may contain secrets.
 
 use crate::mistake::Excerpt;
 use std::collections::BTreeMap;
@@ -8,20 +8,20 @@ use toml::de::{DeTable, DeValue};
 
 /// Lines by key path.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Places {
+pub(super) struct Spans {
     lines: BTreeMap<String, usize>,
-    /// First line and source text of the keys that hold SQL.
+    /// First line and source text of the keys whose value is SQL.
     sql: BTreeMap<String, (usize, String)>,
 }
 
-impl Places {
-    pub(super) fn of(text: &str, table: &DeTable<'_>) -> Places {
-        let mut places = Places::default();
-        places.walk(text, table, &[String::new()]);
-        places
+impl Spans {
+    pub(super) fn of(text: &str, table: &DeTable<'_>) -> Spans {
+        let mut spans = Spans::default();
+        spans.walk(text, table, &[String::new()]);
+        spans
     }
 
-    /// The paths are several because elements of lists are known by number and by name.
+    /// A key has several paths, because elements of lists are addressed by number and by name.
     fn walk(&mut self, text: &str, table: &DeTable<'_>, paths: &[String]) {
         for (key, value) in table {
             let own: Vec<String> = paths
@@ -88,12 +88,12 @@ impl Places {
         }
     }
 
-    /// The first line in the SQL of `key` that holds `token` as a word of its own. The last such
-    /// word counts: a result column's name stands behind its expression.
+    /// The first line in the SQL of `key` that contains `token` as a whole word. The last match in
+    /// the line counts, because a result column's name follows its expression.
     pub(super) fn find(&self, key: &str, token: &str) -> Option<(usize, Excerpt)> {
         let (first, text) = self.sql.get(key)?;
         text.lines().enumerate().find_map(|(i, line)| {
-            // the value begins behind `when =`; the key's own name is not SQL
+            // the value begins after `when =`; the key's own name is not SQL
             let skip = if i == 0 { line.find('=').map_or(0, |at| at + 1) } else { 0 };
             let at = word(line, token, skip)?;
             let indent = line.len() - line.trim_start().len();
