@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
-use weir_model::pipeline::{Pipeline, Source};
+use weir_model::pipeline::{End, Pipeline};
 use weir_service::{CancellationToken, Metrics, Settings};
 
 const REFRESH: Duration = Duration::from_millis(100);
@@ -71,25 +71,25 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 
 /// Applies the options to the source; returns how many records it will give, where that is known.
 fn adjust(pipeline: &mut Pipeline, args: &Args) -> Result<Option<u64>> {
-    match &mut pipeline.source {
-        Some(Source::Synthetic(source)) => {
-            source.records = args.records.unwrap_or(source.records);
-            source.rate = args.rate.unwrap_or(source.rate);
-            anyhow::ensure!(
-                !args.until_done || source.records > 0,
-                "--until-done needs an end: give --records, or set source.records"
-            );
-            Ok((source.records > 0).then_some(source.records))
+    let Some(source) = &mut pipeline.source else { return Ok(None) };
+    let kind = source.kind();
+    let config = source.config_mut();
+    if let Some(rate) = args.rate {
+        config.set_rate(rate);
+    }
+    if let Some(records) = args.records {
+        anyhow::ensure!(
+            config.set_records(records),
+            "--records is not for a source of type {kind}"
+        );
+    }
+    match config.end() {
+        End::After(records) => Ok(Some(records)),
+        End::ByItself => Ok(None),
+        End::Never if args.until_done => {
+            anyhow::bail!("--until-done needs an end: give --records, or set source.records")
         }
-        Some(Source::File(source)) => {
-            anyhow::ensure!(
-                args.records.is_none(),
-                "--records is for synthetic sources; a file ends by itself"
-            );
-            source.rate = args.rate.unwrap_or(source.rate);
-            Ok(None)
-        }
-        None => Ok(None),
+        End::Never => Ok(None),
     }
 }
 

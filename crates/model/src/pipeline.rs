@@ -18,8 +18,8 @@ pub use reference::reference;
 pub use sections::{
     Batch, DeadLetters, Input, Kafka, Lookup, Output, Registry, Reject, Transform, Workers,
 };
-pub use source::{FileFormat, FileSource, Source, SourceConfig, Synthetic};
-pub use target::{Mode, Postgres, Sink, TableName, Target, TargetConfig};
+pub use source::*;
+pub use target::*;
 
 use crate::mistake::{Mistake, Mistakes};
 use spans::Spans;

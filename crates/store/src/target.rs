@@ -16,7 +16,8 @@ use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::protocol::{Claim, CommittedPosition, Offset, Outcome, Partition};
 
-/// Opens the target of a sink. `schema` is the output schema in Arrow's types, `cluster` the id of
+/// Opens the target of a sink, whose positions are kept per pipeline, sink, output topic and
+/// cluster. `schema` is the output schema in Arrow's types, `cluster` the id of
 /// the Kafka cluster that the offsets belong to. Connects on first use only.
 ///
 /// # Errors

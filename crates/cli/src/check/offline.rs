@@ -4,7 +4,7 @@ use super::{Report, State};
 use std::path::Path;
 use weir_codec::Schema;
 use weir_model::mistake::{Mistake, did_you_mean};
-use weir_model::pipeline::{Pipeline, Source};
+use weir_model::pipeline::Pipeline;
 use weir_transform::Plan;
 
 /// The schemas that could be read.
@@ -62,13 +62,10 @@ fn fields(pipeline: &Pipeline, input: &Schema, report: &mut Report) {
     if let Some(key) = &pipeline.input.key {
         report.verdict("input key", missing("input.key".into(), key).into_iter().collect(), key);
     }
-    if let Some(Source::File(source)) = &pipeline.source
-        && !source.columns.is_empty()
-    {
-        let mistakes = source
-            .columns
-            .keys()
-            .filter_map(|field| missing(format!("source.columns.{field}"), field));
+    let named = pipeline.source.as_ref().map(|source| source.config().fields()).unwrap_or_default();
+    if !named.is_empty() {
+        let mistakes =
+            named.into_iter().filter_map(|(key, field)| missing(format!("source.{key}"), field));
         report.verdict("source columns", mistakes.collect(), "");
     }
 }

@@ -109,12 +109,21 @@ pub(super) const fn list_of(name: &'static str, kind: &'static str) -> Section {
 /// ```text
 /// section! {
 ///     /// The text of the reference.
-///     pub struct Name = table("name"), with [shared keys] {
-///         /// The text of the reference.
-///         field: Type = Kind, Absent, "unit";
+///     pub struct Api = table_of("source", "api"), with [TYPE] {
+///         /// Must be there, and an address.
+///         url: String = Text(names::address), Refused, "";
+///         /// 10 when it is left out.
+///         page_size: u32 = Integer(1, 1000), Is("10"), "records";
+///         /// Left out, it has another meaning than any value.
+///         token: Option<Secret> = Secret(names::any), Means("no authentication"), "";
 ///     }
 /// }
 /// ```
+///
+/// The head is [`table`] for `[name]`, [`list`] for `[[name]]`, and [`table_of`] or [`list_of`] for
+/// one kind of either; `with` are keys that all kinds share. `Kind` says which values are allowed,
+/// [`Absent`] what a missing key means. A path that is read as text has to be joined to
+/// `table.folder()` in [`Finish`]; [`Kind::File`] does that itself.
 macro_rules! section {
     (
         $(#[doc = $section_doc:literal])+
@@ -205,6 +214,11 @@ macro_rules! kinds {
 
             /// What all kinds have in common.
             pub fn config(&self) -> &dyn $behaviour {
+                match self { $( $name::$variant(config) => config, )+ }
+            }
+
+            /// The same, to be changed.
+            pub fn config_mut(&mut self) -> &mut dyn $behaviour {
                 match self { $( $name::$variant(config) => config, )+ }
             }
         }

@@ -34,6 +34,35 @@ pub trait SourceConfig {
 
     /// Records per second over all partitions; 0 = unlimited.
     fn rate(&self) -> u64;
+
+    /// Changes what [`SourceConfig::rate`] returns.
+    fn set_rate(&mut self, rate: u64);
+
+    /// Whether it ends.
+    fn end(&self) -> End;
+
+    /// Lets it end after so many records; false for kinds that cannot.
+    fn set_records(&mut self, records: u64) -> bool {
+        let _ = records;
+        false
+    }
+
+    /// The fields of the input schema that the configuration names, each with its key below
+    /// `source.`.
+    fn fields(&self) -> Vec<(String, &str)> {
+        Vec::new()
+    }
+}
+
+/// Whether a source ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// After so many records.
+    After(u64),
+    /// By itself; after how many records is not known.
+    ByItself,
+    /// Never.
+    Never,
 }
 
 impl Source {

@@ -22,7 +22,7 @@ const TYPE: Key = Key {
     kind: Kind::Choice(Target::KINDS),
     absent: Absent::Refused,
     unit: "",
-    doc: " The kind of target.",
+    doc: " The kind of target. A pipeline has at least one sink.",
 };
 
 /// `[[sink]]`.

@@ -2,11 +2,13 @@
 //!
 //! Files are read in the order of their names and dealt to the partitions of the source in that
 //! order. A position names the file, its position in the list, and the position in the file (a byte
-//! and line, or a row), so that reading goes on in the middle of a file after a crash, and new
-//! files may be added behind the old ones. A file that is put in between, or taken away, is noticed
-//! and refused: the list would no longer be the one that the positions speak of.
+//! and line, or a row), so that reading goes on in the middle of a file after a crash, new files may
+//! be added behind the old ones, and text files may grow. A file that is put in between, taken away
+//! or replaced is noticed and refused (`identity.rs`): the files would no longer be those that the
+//! positions speak of.
 
 mod csv;
+mod identity;
 mod input;
 mod json;
 mod layout;
@@ -16,6 +18,7 @@ mod text;
 
 use crate::source::{Chunk, Error, Limit, Malformed, Reader, Source};
 use arrow::record_batch::RecordBatch;
+use identity::{Finished, Prefix};
 use layout::Layout;
 use list::List;
 use serde_json::{Value, json};
@@ -69,11 +72,19 @@ impl Source for Files {
 
     fn open(&self, partition: u32, position: Option<&Value>) -> Result<Box<dyn Reader>, Error> {
         let list = List::find(&self.shared.config.path)?;
-        let (index, within) = match position {
-            Some(position) => list.locate(position)?,
-            None => (partition as usize, Value::Null),
+        let shared = self.shared.clone();
+        let mut walk = Walk {
+            shared,
+            list,
+            index: partition as usize,
+            within: Value::Null,
+            finished: Finished::default(),
+            open: None,
         };
-        Ok(Box::new(Walk { shared: self.shared.clone(), list, index, within, open: None }))
+        if let Some(position) = position {
+            walk.resume(position)?;
+        }
+        Ok(Box::new(walk))
     }
 }
 
@@ -85,7 +96,48 @@ struct Walk {
     index: usize,
     /// Where in that file to go on.
     within: Value,
-    open: Option<Box<dyn OpenFile>>,
+    /// The files before it.
+    finished: Finished,
+    open: Option<Opened>,
+}
+
+/// The file at hand.
+struct Opened {
+    file: Box<dyn OpenFile>,
+    prefix: Prefix,
+}
+
+impl Opened {
+    /// The identity of the file's content before a place in it.
+    fn identity(&mut self, within: &Value) -> Result<Value, Error> {
+        let byte = byte(within).map_or_else(|| self.prefix.size(), Ok)?;
+        self.prefix.identity(byte)
+    }
+}
+
+/// The byte of a place in a text file; a Parquet file is identified as a whole.
+fn byte(within: &Value) -> Option<u64> {
+    within["byte"].as_u64()
+}
+
+impl Walk {
+    /// Goes on at a position, if the files are still those that it speaks of.
+    fn resume(&mut self, position: &Value) -> Result<(), Error> {
+        let (index, within) = self.list.locate(position)?;
+        let step = self.shared.config.partitions as usize;
+        let files = (index % step..index).step_by(step).filter_map(|index| self.list.get(index));
+        let prefix = |path: &Path| self.shared.prefix(path);
+        self.finished = Finished::resume(&position["finished"], files, prefix)?;
+        if let Some((_, path)) = self.list.get(index) {
+            let mut prefix = self.shared.prefix(path)?;
+            let byte = byte(&within).map_or_else(|| prefix.size(), Ok)?;
+            prefix.resume(byte, &position["identity"])?;
+            let file = self.shared.open(path, &within)?;
+            self.open = Some(Opened { file, prefix });
+        }
+        (self.index, self.within) = (index, within);
+        Ok(())
+    }
 }
 
 /// A file that is being read.
@@ -109,12 +161,23 @@ impl Reader for Walk {
         while let Some((name, path)) = self.list.get(self.index) {
             let open = match &mut self.open {
                 Some(open) => open,
-                none => none.insert(self.shared.open(path, &self.within)?),
+                none => none.insert(Opened {
+                    file: self.shared.open(path, &self.within)?,
+                    prefix: self.shared.prefix(path)?,
+                }),
             };
-            let found = open.read(limit, &self.shared.layout)?;
-            let position = json!({ "file": name, "index": self.index, "at": found.within });
+            let found = open.file.read(limit, &self.shared.layout)?;
+            let identity = open.identity(&found.within)?;
+            let position = json!({
+                "file": name,
+                "index": self.index,
+                "at": found.within,
+                "identity": identity,
+                "finished": self.finished.to_json(),
+            });
             let next = self.index + self.shared.config.partitions as usize;
             if found.end {
+                self.finished.add(name, &identity);
                 self.open = None;
                 self.within = Value::Null;
                 self.index = next;
@@ -131,12 +194,27 @@ impl Reader for Walk {
 }
 
 impl Shared {
-    fn open(&self, path: &Path, within: &Value) -> Result<Box<dyn OpenFile>, Error> {
-        let format = self.config.format.or_else(|| format_of(path)).ok_or_else(|| {
-            Error::Unfit(format!("{}: the format does not follow from the name; set source.format to parquet, csv or json", path.display()))
-        })?;
+    fn format(&self, path: &Path) -> Result<FileFormat, Error> {
+        self.config.format.or_else(|| format_of(path)).ok_or_else(|| {
+            Error::Unfit(format!(
+                "{}: the format does not follow from the name; set source.format to parquet, csv \
+                 or json",
+                path.display()
+            ))
+        })
+    }
+
+    fn prefix(&self, path: &Path) -> Result<Prefix, Error> {
         let file = File::open(path).map_err(|e| away(path, &e))?;
-        Ok(match format {
+        match self.format(path)? {
+            FileFormat::Parquet => Prefix::footer(&file, path),
+            FileFormat::Csv | FileFormat::Json => Prefix::new(&file, path),
+        }
+    }
+
+    fn open(&self, path: &Path, within: &Value) -> Result<Box<dyn OpenFile>, Error> {
+        let file = File::open(path).map_err(|e| away(path, &e))?;
+        Ok(match self.format(path)? {
             FileFormat::Csv => {
                 Box::new(csv::Csv::open(path, file, within, &self.layout, &self.config.nulls)?)
             }

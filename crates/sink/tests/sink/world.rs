@@ -34,12 +34,22 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// `sink` is added to the file's `[[sink]]`.
-    pub(crate) fn new(sink: &str) -> World {
+    /// With one PostgreSQL table; `keys` are added to its `[[sink]]`.
+    pub(crate) fn new(keys: &str) -> World {
+        let url = Stack::shared().create_database("sink").unwrap();
+        let sink = format!(
+            "name = \"warehouse\"\ntype = \"postgres\"\nurl = \"{url}\"\ntable = \"shop.sale\"\n\
+             lineage = true\n{keys}"
+        );
+        World::with(&sink, Database::connect(&url).unwrap())
+    }
+
+    /// With this `[[sink]]`.
+    fn with(sink: &str, database: Database) -> World {
         let stack = Stack::shared();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("sale.avsc"), SCHEMA).unwrap();
-        let (name, url) = (random_name("sales"), stack.create_database("sink").unwrap());
+        let name = random_name("sales");
         let text = format!(
             r#"
 name = "{name}"
@@ -60,11 +70,6 @@ schema = "sale.avsc"
 [batch]
 records = 500
 [[sink]]
-name = "warehouse"
-type = "postgres"
-url = "{url}"
-table = "shop.sale"
-lineage = true
 {sink}
 "#,
             stack.kafka(),
@@ -79,7 +84,7 @@ lineage = true
         World {
             unit: TransactionalProducer::open(&pipeline.kafka, &format!("{name}-feed")).unwrap(),
             encoder: Encoder::new(&schema, id).unwrap(),
-            database: Database::connect(&url).unwrap(),
+            database,
             pipeline: Arc::new(pipeline),
             chains: BTreeMap::new(),
             _folder: folder,

@@ -5,11 +5,11 @@ use crate::pipeline::reader::Table;
 use crate::pipeline::section::Absent::{Is, Means, Refused};
 use crate::pipeline::section::Kind::{Choice, Integer, Map, Text, Texts};
 use crate::pipeline::section::{Finish, Key, Value, section, table_of};
-use crate::pipeline::source::{SourceConfig, TYPE};
+use crate::pipeline::source::{End, SourceConfig, TYPE};
 use std::collections::BTreeMap;
 
 section! {
-    /// Files: Parquet, CSV or newline-delimited JSON; optional.
+    /// Files: Parquet, CSV or newline-delimited JSON.
     pub struct FileSource = table_of("source", "file"), with [TYPE] {
         /// A path or glob, relative to the pipeline file; files are read in the order of their
         /// names.
@@ -65,6 +65,18 @@ impl SourceConfig for FileSource {
 
     fn rate(&self) -> u64 {
         self.rate
+    }
+
+    fn set_rate(&mut self, rate: u64) {
+        self.rate = rate;
+    }
+
+    fn end(&self) -> End {
+        End::ByItself
+    }
+
+    fn fields(&self) -> Vec<(String, &str)> {
+        self.columns.keys().map(|field| (format!("columns.{field}"), field.as_str())).collect()
     }
 }
 

@@ -5,10 +5,10 @@ use crate::pipeline::reader::Table;
 use crate::pipeline::section::Absent::{Is, Means, Refused};
 use crate::pipeline::section::Kind::{Choice, Integer, Share, Texts};
 use crate::pipeline::section::{Finish, section, table_of};
-use crate::pipeline::source::{SourceConfig, TYPE};
+use crate::pipeline::source::{End, SourceConfig, TYPE};
 
 section! {
-    /// Generated records; optional.
+    /// Generated records.
     pub struct Synthetic = table_of("source", "synthetic"), with [TYPE] {
         /// Which records are made; record = f(seed, sequence).
         generator: String = Choice(&["call_records"]), Refused, "";
@@ -35,6 +35,19 @@ impl SourceConfig for Synthetic {
 
     fn rate(&self) -> u64 {
         self.rate
+    }
+
+    fn set_rate(&mut self, rate: u64) {
+        self.rate = rate;
+    }
+
+    fn end(&self) -> End {
+        if self.records == 0 { End::Never } else { End::After(self.records) }
+    }
+
+    fn set_records(&mut self, records: u64) -> bool {
+        self.records = records;
+        true
     }
 }
 

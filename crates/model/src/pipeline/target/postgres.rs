@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 section! {
-    /// Targets; at least one.
+    /// A table in PostgreSQL.
     pub struct Postgres = list_of("sink", "postgres"), with [NAME, TYPE] {
         /// `postgres://user:password@host:port/database`.
         url: Secret = Kind::Secret(names::postgres_url), Is("${WEIR_POSTGRES:-postgres://weir@localhost:5432/weir}"), "";

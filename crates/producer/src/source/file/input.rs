@@ -5,6 +5,7 @@ use crate::source::Error;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// A longer line, or a longer quoted value, is malformed. It bounds the memory, and Kafka would not
@@ -64,7 +65,23 @@ impl Input {
                 self.path.display()
             )));
         }
+        if byte > 0 && size > byte && !self.ends_line(byte)? {
+            return Err(Error::Lost(format!(
+                "{} ended without a line feed when line {} was read, and that line goes on now; \
+                 append whole lines only",
+                self.path.display(),
+                line - 1
+            )));
+        }
         self.seek(byte, line)
+    }
+
+    /// Whether the byte before this one is a line feed.
+    fn ends_line(&self, byte: u64) -> Result<bool, Error> {
+        let mut before = [0];
+        let read = self.reader.get_ref().read_exact_at(&mut before, byte - 1);
+        read.map_err(|e| away(&self.path, &e))?;
+        Ok(&before == b"\n")
     }
 
     /// Where the next line begins.

@@ -12,9 +12,10 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn find(pattern: &str) -> Result<List, Error> {
+        let (base, pattern) = split(pattern);
+        let pattern = pattern.as_str();
         let paths = glob::glob(pattern)
             .map_err(|e| Error::Unfit(format!("`{pattern}` is not a pattern: {e}")))?;
-        let base = base(pattern);
         let mut files = Vec::new();
         for path in paths {
             let path = path.map_err(|e| Error::Away {
@@ -56,11 +57,25 @@ impl List {
     }
 }
 
-/// The folder that stands before the first wildcard.
-fn base(pattern: &str) -> PathBuf {
-    let plain = pattern.split(['*', '?', '[']).next().unwrap_or(pattern);
-    match plain.rfind('/') {
-        Some(slash) => PathBuf::from(&plain[..=slash]),
-        None => PathBuf::new(),
+/// The folder before the first wildcard, and the whole as a pattern. Characters that have a meaning
+/// in patterns are ordinary ones in a folder or file that has exactly this name.
+fn split(path: &str) -> (PathBuf, String) {
+    const WILDCARDS: [char; 3] = ['*', '?', '['];
+    let (mut base, mut exact, mut pattern) = (PathBuf::new(), PathBuf::new(), PathBuf::new());
+    let mut plain = true;
+    let mut components = Path::new(path).components().peekable();
+    while let Some(component) = components.next() {
+        let name = component.as_os_str().to_string_lossy();
+        exact.push(component);
+        let special = name.contains(WILDCARDS);
+        plain &= !special || exact.exists();
+        match plain && special {
+            true => pattern.push(glob::Pattern::escape(&name)),
+            false => pattern.push(component),
+        }
+        if plain && components.peek().is_some() {
+            base.push(component);
+        }
     }
+    (base, pattern.to_string_lossy().into_owned())
 }

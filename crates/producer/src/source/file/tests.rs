@@ -324,12 +324,8 @@ fn a_file_that_lost_what_was_read_is_noticed() {
     let source = folder.source("a.csv");
     let end = source.open(0, None).unwrap().read(limit(10)).unwrap();
     folder.write("a.csv", b"airport,cost_total\n");
-    let mut reader = source.open(0, Some(&end.position)).unwrap();
-    let error = reader.read(limit(10)).err().unwrap();
-    assert!(
-        matches!(&error, Error::Lost(what) if what.contains("has 19 bytes now, but 27")),
-        "{error}"
-    );
+    let what = lost(source.open(0, Some(&end.position)));
+    assert!(what.contains("its first 27 bytes differ"), "{what}");
 }
 
 #[test]
@@ -382,4 +378,167 @@ fn a_batch_stays_within_its_bytes() {
         .read(Limit { records: 1000, bytes: 10_000 })
         .unwrap();
     assert!((9..=11).contains(&chunk.len()), "{}", chunk.len());
+}
+
+/// Every format with the same number of rows and bytes per version of its content.
+fn versions() -> [(&'static str, fn(&Folder, &str, char)); 3] {
+    let csv = |folder: &Folder, name: &str, version: char| {
+        let lines: String = (0..8).map(|n| format!("{version}{n},{n}\n")).collect();
+        folder.write(name, format!("airport,cost_total\n{lines}").as_bytes());
+    };
+    let json = |folder: &Folder, name: &str, version: char| {
+        let line = |n| format!("{{\"airport\":\"{version}{n}\",\"cost_total\":{n}}}\n");
+        folder.write(name, (0..8).map(line).collect::<String>().as_bytes());
+    };
+    let parquet = |folder: &Folder, name: &str, version: char| {
+        let names = StringArray::from_iter_values((0..8).map(|n| format!("{version}{n}")));
+        let columns: [(&str, ArrayRef); 2] = [
+            ("airport", Arc::new(names)),
+            ("cost_total", Arc::new(Int64Array::from_iter_values(0..8))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = File::create(folder.0.path().join(name)).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    };
+    [("csv", csv), ("json", json), ("parquet", parquet)]
+}
+
+fn lost(result: Result<Box<dyn Reader>, Error>) -> String {
+    match result.err() {
+        Some(Error::Lost(what)) => what,
+        other => panic!("not noticed: {other:?}"),
+    }
+}
+
+#[test]
+fn another_file_under_the_same_name_is_a_loss_wherever_reading_stopped() {
+    for (ending, write) in versions() {
+        for num_read in [1, 5, 8, 100] {
+            let folder = Folder::with(&[]);
+            let name = format!("a.{ending}");
+            write(&folder, &name, 'A');
+            let source = folder.source(&name);
+            let position = source.open(0, None).unwrap().read(limit(num_read)).unwrap().position;
+            assert!(source.open(0, Some(&position)).is_ok());
+            write(&folder, &name, 'B');
+            let what = lost(source.open(0, Some(&position)));
+            assert!(what.contains(&name) && what.contains("a name of its own"), "{what}");
+        }
+    }
+}
+
+#[test]
+fn another_file_in_the_place_of_one_that_was_finished_is_a_loss() {
+    for (ending, write) in versions() {
+        let folder = Folder::with(&[]);
+        for name in ["a", "b", "c"] {
+            write(&folder, &format!("{name}.{ending}"), 'A');
+        }
+        let source = folder.source(&format!("*.{ending}"));
+        let mut reader = source.open(0, None).unwrap();
+        let position = (0..3).map(|_| reader.read(limit(8)).unwrap().position).next_back().unwrap();
+        assert!(source.open(0, Some(&position)).is_ok());
+        write(&folder, &format!("b.{ending}"), 'B');
+        assert!(lost(source.open(0, Some(&position))).contains("one of the 2 files"));
+        // The same content again, with another time of modification, is no other file.
+        write(&folder, &format!("b.{ending}"), 'A');
+        assert!(source.open(0, Some(&position)).is_ok());
+    }
+}
+
+#[test]
+fn a_text_file_may_grow_by_whole_lines_only() {
+    let begin = "airport,cost_total\nA,1\nB,2";
+    for (content, grown) in
+        [(format!("{begin}\n"), Some(vec!["C 3 unknown"])), (begin.to_owned(), None)]
+    {
+        let folder = Folder::with(&[("a.csv", content.as_bytes())]);
+        let source = folder.source("a.csv");
+        let position = source.open(0, None).unwrap().read(limit(2)).unwrap().position;
+        folder.write("a.csv", format!("{content}0\nC,3\n").replace("\n0\n", "\n").as_bytes());
+        match grown {
+            Some(rows) => assert_eq!(read(&source, 0, Some(&position), 10).0, rows),
+            None => assert!(lost(source.open(0, Some(&position))).contains("whole lines only")),
+        }
+    }
+}
+
+#[test]
+fn large_content_is_compared_in_blocks_and_goes_on_from_any_of_them() {
+    let line = |n: usize| format!("airport {n:06},{n}\n");
+    let mut content = "airport,cost_total\n".to_owned();
+    content.extend((0..150_000).map(line));
+    let folder = Folder::with(&[("a.csv", content.as_bytes())]);
+    let source = folder.source("a.csv");
+    let mut reader = source.open(0, None).unwrap();
+    let limit = Limit { records: 40_000, bytes: usize::MAX };
+    let positions: Vec<_> = (0..4).map(|_| reader.read(limit).unwrap().position).collect();
+    for position in &positions {
+        let mut again = source.open(0, Some(position)).unwrap();
+        let next = again.read(limit).unwrap();
+        assert!(next.end || positions.contains(&next.position));
+    }
+    // One byte of the second block.
+    content.replace_range(1_500_000..1_500_001, "#");
+    folder.write("a.csv", content.as_bytes());
+    assert!(source.open(0, Some(&positions[0])).is_ok(), "the change is behind it");
+    for position in &positions[1..] {
+        lost(source.open(0, Some(position)));
+    }
+}
+
+#[test]
+fn positions_without_an_identity_are_taken_as_they_are() {
+    let folder = Folder::with(&[("a.csv", b"airport,cost_total\nA,1\nB,2\n")]);
+    let position = json!({ "file": "a.csv", "index": 0, "at": { "byte": 23, "line": 3 } });
+    assert_eq!(read(&folder.source("a.csv"), 0, Some(&position), 10).0, ["B 2 unknown"]);
+}
+
+#[test]
+fn every_compression_of_parquet_is_read() {
+    use ::parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+    let codecs = [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::ZSTD(ZstdLevel::default()),
+    ];
+    for codec in codecs {
+        let folder = Folder::with(&[]);
+        let names: StringArray = (0..100).map(|n| Some(format!("name {n}"))).collect();
+        let columns: [(&str, ArrayRef); 2] = [
+            ("airport", Arc::new(names)),
+            ("cost_total", Arc::new(Int64Array::from_iter_values(0..100))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let properties = WriterProperties::builder().set_compression(codec).build();
+        let file = File::create(folder.0.path().join("a.parquet")).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        assert_eq!(read(&folder.source("a.parquet"), 0, None, 30).0.len(), 100, "{codec}");
+    }
+}
+
+#[test]
+fn brackets_in_a_path_are_a_pattern_only_where_nothing_has_that_name() {
+    let folder = Folder::with(&[]);
+    let inner = folder.0.path().join("data [1]");
+    std::fs::create_dir(&inner).unwrap();
+    for name in ["a[b].csv", "ab.csv", "ac.csv"] {
+        let line = format!("airport,cost_total\n{name},1\n");
+        std::fs::write(inner.join(name), line).unwrap();
+    }
+    for (pattern, expected) in [
+        ("data [1]/a[b].csv", vec!["a[b].csv 1 unknown"]),
+        ("data [1]/a[bc].csv", vec!["ab.csv 1 unknown", "ac.csv 1 unknown"]),
+        ("data [1]/*.csv", vec!["a[b].csv 1 unknown", "ab.csv 1 unknown", "ac.csv 1 unknown"]),
+    ] {
+        assert_eq!(read(&folder.source(pattern), 0, None, 30).0, expected, "{pattern}");
+    }
 }
