@@ -142,8 +142,8 @@ impl Finished {
         })
     }
 
-    /// Compares with what a position says, and reads the files again only when their sizes or times
-    /// of modification are not those of then. `files` are name and path of each.
+    /// Compares with what a position says. Large contents are read again only when their sizes or
+    /// times of modification are not those of then. `files` are name and path of each.
     ///
     /// # Errors
     /// [`Error::Lost`] when a content is another one.
@@ -153,20 +153,25 @@ impl Finished {
         prefix: impl Fn(&Path) -> Result<Prefix, Error>,
     ) -> Result<Finished, Error> {
         let digest = |name: &str| u64::from_str_radix(recorded[name].as_str()?, 16).ok();
-        let mut now = Finished::default();
+        let (mut now, mut num_bytes) = (Finished::default(), 0);
         for (name, path) in files.clone() {
-            now.add(name, &prefix(path)?.stat()?);
+            let prefix = prefix(path)?;
+            num_bytes += prefix.size()?;
+            now.add(name, &prefix.stat()?);
         }
         let (Some(stats), Some(contents)) = (digest("stats"), digest("contents")) else {
             return Ok(now);
         };
-        if now.stats == stats {
+        if now.stats == stats && num_bytes > ALWAYS_COMPARED {
             return Ok(Finished { contents, ..now });
         }
-        tracing::info!(
-            files = now.num_files,
-            "files that were read have changed times; comparing their contents"
-        );
+        if num_bytes > ALWAYS_COMPARED {
+            tracing::info!(
+                files = now.num_files,
+                num_bytes,
+                "files that were read have other times; comparing their contents"
+            );
+        }
         let mut now = Finished::default();
         for (name, path) in files {
             let mut prefix = prefix(path)?;
