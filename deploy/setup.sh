@@ -45,23 +45,23 @@ if [[ " ${missing[*]} " == *" cargo "* ]]; then
   exit 1
 fi
 if ((${#missing[@]})); then
-  wanted=()
-  for tool in "${missing[@]}"; do wanted+=("${package[$tool]}"); done
+  packages=()
+  for tool in "${missing[@]}"; do packages+=("${package[$tool]}"); done
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    echo "installing ${wanted[*]}"
+    echo "installing ${packages[*]}"
     log=$(mktemp)
-    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}"; } >"$log" 2>&1; then
+    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
       cat "$log" >&2
       exit 1
     fi
     rm -f "$log"
     look
     if ((${#missing[@]})); then
-      echo "Installed ${wanted[*]}, but still missing: ${missing[*]}. Is an older one first in PATH?" >&2
+      echo "Installed ${packages[*]}, but still missing: ${missing[*]}. Is an older one first in PATH?" >&2
       exit 1
     fi
   else
-    echo "Missing: ${missing[*]}. On Debian: apt-get install ${wanted[*]}" >&2
+    echo "Missing: ${missing[*]}. On Debian: apt-get install ${packages[*]}" >&2
     exit 1
   fi
 fi

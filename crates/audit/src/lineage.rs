@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     /// The offset of a record is its position in the list.
-    fn chain(records: &[(EmittedTo, i64, i64, u64)]) -> PartitionLineage {
+    fn lineage_of(records: &[(EmittedTo, i64, i64, u64)]) -> PartitionLineage {
         let record = |(offset, (emitted_to, source, previous, filtered)): (
             Offset,
             &(EmittedTo, i64, i64, u64),
@@ -196,10 +196,10 @@ mod tests {
         ];
         let known = PartitionLineage {
             restarts: vec![Emitted { output: 1, dead_letters: 2 }],
-            ..chain(&records)
+            ..lineage_of(&records)
         };
         assert_eq!(known.check(), Continuity { broken: Vec::new(), filtered: 2, end: Some(9) });
-        assert!(!chain(&records).check().broken.is_empty());
+        assert!(!lineage_of(&records).check().broken.is_empty());
     }
 
     #[test]
@@ -207,18 +207,18 @@ mod tests {
         let records = [(Output, 3, -1, 3), (DeadLetters, 4, 3, 0), (Output, 9, 4, 1)];
         let counters = Counters { read: 7, written: 2, filtered: 4, dead: 1 };
         assert_eq!(
-            chain(&records).counts(),
+            lineage_of(&records).counts(),
             Some(Progress { counters, last: Some(9), filtered_since: 0 })
         );
-        assert_eq!(chain(&records[1..]).counts(), None);
-        assert_eq!(PartitionLineage { incomplete: true, ..chain(&records) }.counts(), None);
+        assert_eq!(lineage_of(&records[1..]).counts(), None);
+        assert_eq!(PartitionLineage { incomplete: true, ..lineage_of(&records) }.counts(), None);
     }
 
     #[test]
     fn a_chain_whose_beginning_is_gone_is_followed_from_its_first_output() {
         let rest = PartitionLineage {
             incomplete: true,
-            ..chain(&[
+            ..lineage_of(&[
                 (DeadLetters, 2, 1, 0),
                 (DeadLetters, 7, 6, 0),
                 (Output, 9, 7, 0),
@@ -227,7 +227,9 @@ mod tests {
         };
         assert_eq!(rest.check(), Continuity { broken: Vec::new(), filtered: 0, end: Some(11) });
         assert_eq!(
-            PartitionLineage { incomplete: true, ..chain(&[(DeadLetters, 2, 1, 0)]) }.check().end,
+            PartitionLineage { incomplete: true, ..lineage_of(&[(DeadLetters, 2, 1, 0)]) }
+                .check()
+                .end,
             None
         );
     }

@@ -171,8 +171,8 @@ fn a_record_that_dies_again_stays_dead_until_it_is_asked_for() {
     all_is_accounted_for(&flow, 2 * dead);
 
     let latest = json(&flow, &["dead", "list", "--dead-letters", "--limit", "1"])[0].clone();
-    let place = latest["dead_letter"].as_str().unwrap();
-    let shown = weir(&flow, &["dead", "show", place]).unwrap();
+    let coordinates = latest["dead_letter"].as_str().unwrap();
+    let shown = weir(&flow, &["dead", "show", coordinates]).unwrap();
     contains(
         &shown,
         &[
@@ -190,8 +190,8 @@ fn records_that_a_sink_refused_come_back_from_the_input_topic_as_far_as_it_holds
     let (flow, dead) = flow("name_too_long");
     let all =
         json(&flow, &["dead", "list", "--dead-letters", "--limit", "1000", "--sink", "warehouse"]);
-    let place = all[0]["dead_letter"].as_str().unwrap();
-    let shown = weir(&flow, &["dead", "show", place]).unwrap();
+    let coordinates = all[0]["dead_letter"].as_str().unwrap();
+    let shown = weir(&flow, &["dead", "show", coordinates]).unwrap();
     contains(
         &shown,
         &[
@@ -204,7 +204,7 @@ fn records_that_a_sink_refused_come_back_from_the_input_topic_as_far_as_it_holds
     );
 
     // The first dead letter's record is removed from the topic, and with it those before it.
-    let (topic, rest) = place.split_once('[').unwrap();
+    let (topic, rest) = coordinates.split_once('[').unwrap();
     let (partition, offset) = rest.split_once("]@").unwrap();
     let (partition, offset) = (partition.parse().unwrap(), offset.parse::<i64>().unwrap());
     flow.topics.delete_records(topic, partition, offset + 1).unwrap();

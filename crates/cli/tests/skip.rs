@@ -165,7 +165,7 @@ fn lost_before_the_sink(flow: &Flow) -> Loss {
 fn is_shown_and_accepted(
     flow: &Flow,
     service: Service,
-    place: &str,
+    partition: &str,
     (next, cut): (i64, i64),
     records: usize,
 ) -> Loss {
@@ -173,14 +173,14 @@ fn is_shown_and_accepted(
     halts(&service, &range);
     contains(
         &weir(flow, "audit", &[]).unwrap_err(),
-        &["NOT everything", &format!("{place}: {range}")],
+        &["NOT everything", &format!("{partition}: {range}")],
     );
     let shown = weir(flow, "skip", &[]).unwrap_err();
     contains(
         &shown,
         &[&range, &format!("{records} records are unaccounted for"), &format!("go on at {cut}")],
     );
-    let act = format!("accepted loss  {place} {next}..{cut}: {records} records, \"{REASON}\"");
+    let act = format!("accepted loss  {partition} {next}..{cut}: {records} records, \"{REASON}\"");
     contains(&accept(flow, service), &[&act]);
     Loss { act, records }
 }

@@ -72,11 +72,11 @@ impl Expectation {
         providers: &BTreeMap<String, (String, String)>,
     ) -> Result<()> {
         self.input.push(expected.payload.clone());
-        let spoiled = matches!(expected.fate, Some((Stage::Decode, _)));
-        let own = if spoiled { None } else { judge(&expected.record) };
-        if !spoiled && own != expected.fate {
+        let undecodable = matches!(expected.fate, Some((Stage::Decode, _)));
+        let recomputed = if undecodable { None } else { expected_fault(&expected.record) };
+        if !undecodable && recomputed != expected.fate {
             bail!(
-                "the generator says {:?}, the rules say {own:?}: {:?}",
+                "the generator expects {:?}, the rules give {recomputed:?}: {:?}",
                 expected.fate,
                 expected.record
             );
@@ -108,7 +108,7 @@ impl Expectation {
 }
 
 /// The pipeline's rules and the table's limits, written down a second time.
-fn judge(call: &Record) -> Option<(Stage, &'static str)> {
+fn expected_fault(call: &Record) -> Option<(Stage, &'static str)> {
     let seconds = (call.end_micros - call.start_micros) / 1_000_000;
     let texts = [
         (&call.caller_name, 50),

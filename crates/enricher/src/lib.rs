@@ -5,7 +5,7 @@
 //! Records, dead letters, offsets and counters are one Kafka transaction; a record that cannot be
 //! decoded or is refused takes none of its neighbours with it; and when the registry or the broker
 //! is unavailable, the enricher waits (`tests/enricher/`). What is emitted from one partition forms
-//! an unbroken chain of lineage headers.
+//! one unbroken lineage.
 //!
 //! `pipeline.rs` is the path of a batch on one screen.
 

@@ -29,9 +29,9 @@ impl Pace {
             return Ok(limit);
         }
         let passed = now.saturating_duration_since(self.filled);
-        let wanted = STEP.max(Duration::from_secs_f64(1.0 / self.rate));
-        if passed < wanted && self.tokens < 1.0 {
-            return Err(wanted - passed);
+        let interval = STEP.max(Duration::from_secs_f64(1.0 / self.rate));
+        if passed < interval && self.tokens < 1.0 {
+            return Err(interval - passed);
         }
         self.tokens =
             (self.tokens + passed.as_secs_f64() * self.rate).min((BURST * self.rate).max(1.0));

@@ -185,7 +185,7 @@ fn a_fenced_zombie_writes_nothing_that_counts() {
         topic: &pipeline.input.topic,
         partition: Some(0),
         key: None,
-        value: Some(b"from the grave"),
+        value: Some(b"from a zombie"),
         timestamp_ms: None,
         headers: &[],
     };

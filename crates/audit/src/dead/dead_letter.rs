@@ -54,7 +54,9 @@ impl DeadLetter {
     pub fn partition(&self) -> Partition {
         match (&self.origin, &self.home) {
             (Some(origin), _) => origin.partition,
-            (None, Home::Topic(place) | Home::Table { at: place, .. }) => place.partition,
+            (None, Home::Topic(coordinates) | Home::Table { at: coordinates, .. }) => {
+                coordinates.partition
+            }
         }
     }
 
@@ -62,7 +64,7 @@ impl DeadLetter {
     pub fn coordinates(&self) -> &RecordCoordinates {
         match (&self.origin, &self.home) {
             (Some(origin), _) => origin,
-            (None, Home::Topic(place) | Home::Table { at: place, .. }) => place,
+            (None, Home::Topic(coordinates) | Home::Table { at: coordinates, .. }) => coordinates,
         }
     }
 
@@ -150,13 +152,14 @@ pub(crate) mod tests {
 
     /// A dead letter of the enricher about record 0 of the input topic `calls`.
     pub(crate) fn of_topic(stage: Stage, reason: &str, offset: i64) -> DeadLetter {
-        let place = |topic: &str| RecordCoordinates { topic: topic.into(), partition: 0, offset };
+        let record_of =
+            |topic: &str| RecordCoordinates { topic: topic.into(), partition: 0, offset };
         DeadLetter {
-            home: Home::Topic(place("calls.dead-letters")),
+            home: Home::Topic(record_of("calls.dead-letters")),
             stage,
             reason: reason.into(),
             detail: String::new(),
-            origin: Some(place("calls")),
+            origin: Some(record_of("calls")),
             time_ms: 5,
             key: None,
             schema_id: None,

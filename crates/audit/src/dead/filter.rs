@@ -67,8 +67,8 @@ impl Filter {
     }
 }
 
-fn any_of<T: PartialEq>(wanted: &[T], value: &T) -> bool {
-    wanted.is_empty() || wanted.contains(value)
+fn any_of<T: PartialEq>(allowed: &[T], value: &T) -> bool {
+    allowed.is_empty() || allowed.contains(value)
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ async fn choose(
     }
     let mut choice = Choice::new(options.limit);
     read::each(pipeline, &options.filter, |dead_letter| {
-        choice.add(&dead_letter, rules.judge(&dead_letter), report);
+        choice.add(&dead_letter, rules.decide(&dead_letter), report);
     })
     .await?;
     Ok(choice)

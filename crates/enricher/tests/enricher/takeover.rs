@@ -6,7 +6,7 @@ use weir_model::pipeline::Kafka;
 use weir_testkit::{Stack, random_name, wait_until};
 
 #[test]
-fn books_and_chain_survive_a_restart() {
+fn counts_and_lineage_survive_a_restart() {
     let pipeline = Pipeline::new();
     pipeline.write_items(0..500);
     let first = pipeline.start("e-0");

@@ -46,7 +46,7 @@ impl<'a> Rules<'a> {
             .insert(sink.into(), dead_letters.iter().filter_map(DeadLetter::mark).collect());
     }
 
-    pub(crate) fn judge(&self, dead_letter: &DeadLetter) -> Verdict {
+    pub(crate) fn decide(&self, dead_letter: &DeadLetter) -> Verdict {
         if dead_letter.stage == Stage::Source {
             return Verdict::Left("never became a record; fix it in the source".into());
         }
@@ -152,8 +152,8 @@ impl Choice {
         }
         self.chosen.insert(mark);
         match &dead_letter.home {
-            Home::Topic(place) if !from_input => {
-                self.dead_letters.insert((place.partition, place.offset), mark);
+            Home::Topic(coordinates) if !from_input => {
+                self.dead_letters.insert((coordinates.partition, coordinates.offset), mark);
             }
             home => {
                 let key = matches!(home, Home::Table { .. }).then(|| dead_letter.key.clone());
@@ -193,7 +193,7 @@ mod tests {
     const APPEND: &str = "mode = \"append\"";
     const UPSERT: &str = "mode = \"upsert\"\nkey = [\"id\"]";
 
-    fn judge(dead_letter: &DeadLetter, marks: &[(i32, i64)], max_replays: u32) -> Verdict {
+    fn decide(dead_letter: &DeadLetter, marks: &[(i32, i64)], max_replays: u32) -> Verdict {
         let mark = |(partition, offset): &(i32, i64)| Mark {
             partition: *partition,
             offset: *offset,
@@ -201,23 +201,23 @@ mod tests {
         };
         let (pipeline, marks) =
             (pipeline(&[("warehouse", APPEND)]), marks.iter().map(mark).collect());
-        Rules::new(&pipeline, &marks, max_replays).judge(dead_letter)
+        Rules::new(&pipeline, &marks, max_replays).decide(dead_letter)
     }
 
     #[test]
     fn a_dead_letter_of_the_enricher_holds_its_record_unless_it_was_cut() {
         let dead_letter = of_topic(Stage::Rule, "late", 7);
-        assert_eq!(judge(&dead_letter, &[], 1), Verdict::FromDeadLetter);
-        assert_eq!(judge(&DeadLetter { cut: true, ..dead_letter }, &[], 1), Verdict::FromInput);
-        assert_eq!(judge(&of_sink("warehouse", Some(7)), &[], 1), Verdict::FromInput);
+        assert_eq!(decide(&dead_letter, &[], 1), Verdict::FromDeadLetter);
+        assert_eq!(decide(&DeadLetter { cut: true, ..dead_letter }, &[], 1), Verdict::FromInput);
+        assert_eq!(decide(&of_sink("warehouse", Some(7)), &[], 1), Verdict::FromInput);
     }
 
     #[test]
     fn what_came_back_does_not_come_back_again() {
-        assert_eq!(judge(&of_topic(Stage::Rule, "late", 7), &[(0, 7)], 1), Verdict::Already);
-        assert_eq!(judge(&of_sink("warehouse", Some(7)), &[(0, 7)], 1), Verdict::Already);
+        assert_eq!(decide(&of_topic(Stage::Rule, "late", 7), &[(0, 7)], 1), Verdict::Already);
+        assert_eq!(decide(&of_sink("warehouse", Some(7)), &[(0, 7)], 1), Verdict::Already);
         assert_eq!(
-            judge(&of_topic(Stage::Rule, "late", 7), &[(1, 7), (0, 8)], 1),
+            decide(&of_topic(Stage::Rule, "late", 7), &[(1, 7), (0, 8)], 1),
             Verdict::FromDeadLetter
         );
     }
@@ -227,14 +227,14 @@ mod tests {
         let marks = Marks::from([Mark { partition: 0, offset: 7, timestamp_ms: 4 }]);
         let pipeline = pipeline(&[("warehouse", APPEND)]);
         let dead_letter = of_topic(Stage::Rule, "late", 7);
-        assert_eq!(Rules::new(&pipeline, &marks, 1).judge(&dead_letter), Verdict::FromDeadLetter);
+        assert_eq!(Rules::new(&pipeline, &marks, 1).decide(&dead_letter), Verdict::FromDeadLetter);
     }
 
     #[test]
     fn a_record_that_died_again_stays_dead_until_it_is_asked_for() {
         let dead_letter = DeadLetter { times: 1, ..of_topic(Stage::Rule, "late", 7) };
         assert_eq!(
-            (judge(&dead_letter, &[], 1), judge(&dead_letter, &[], 2)),
+            (decide(&dead_letter, &[], 1), decide(&dead_letter, &[], 2)),
             (Verdict::Guarded(1), Verdict::FromDeadLetter)
         );
     }
@@ -247,26 +247,26 @@ mod tests {
             of_sink("warehouse", None),
             DeadLetter { origin: elsewhere, ..of_topic(Stage::Rule, "late", 7) },
         ] {
-            assert!(matches!(judge(&dead_letter, &[], 1), Verdict::Left(_)), "{dead_letter:?}");
+            assert!(matches!(decide(&dead_letter, &[], 1), Verdict::Left(_)), "{dead_letter:?}");
         }
     }
 
     #[test]
     fn no_sink_gets_a_record_twice() {
         let marks = Marks::new();
-        let judge = |mode: &str, lake: Vec<DeadLetter>| {
+        let decide = |mode: &str, lake: Vec<DeadLetter>| {
             let pipeline = pipeline(&[("warehouse", APPEND), ("lake", mode)]);
             let mut rules = Rules::new(&pipeline, &marks, 1);
             rules.refused_by("warehouse", vec![of_sink("warehouse", Some(7))]);
             rules.refused_by("lake", lake);
-            rules.judge(&of_sink("warehouse", Some(7)))
+            rules.decide(&of_sink("warehouse", Some(7)))
         };
         assert!(
-            matches!(judge(APPEND, Vec::new()), Verdict::Left(why) if why.contains("sink lake"))
+            matches!(decide(APPEND, Vec::new()), Verdict::Left(why) if why.contains("sink lake"))
         );
-        assert_eq!(judge(APPEND, vec![of_sink("lake", Some(7))]), Verdict::FromInput);
+        assert_eq!(decide(APPEND, vec![of_sink("lake", Some(7))]), Verdict::FromInput);
         assert_eq!(
-            judge(UPSERT, Vec::new()),
+            decide(UPSERT, Vec::new()),
             Verdict::FromInput,
             "to write a row again changes nothing"
         );

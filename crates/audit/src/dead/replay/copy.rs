@@ -1,4 +1,4 @@
-//! The way back: dead letters and input records are read in one passage each, and written in small
+//! The way back: dead letters and input records are read in one read_chosen each, and written in small
 //! transactions.
 
 use super::choice::{At, Choice, Known, RECREATED};
@@ -96,14 +96,14 @@ impl<'a> Copier<'a> {
     /// # Errors
     /// Broker or registry away; another replayer has begun.
     pub(crate) fn copy(&mut self, choice: &Choice) -> Result<()> {
-        self.passage(
+        self.read_chosen(
             &self.pipeline.dead_letters.topic,
             &choice.dead_letters,
             |copier, record, mark| {
                 copier.take(record, &DeadLetter::original_headers(record), *mark)
             },
         )?;
-        self.passage(&self.pipeline.input.topic, &choice.inputs, |copier, record, known| {
+        self.read_chosen(&self.pipeline.input.topic, &choice.inputs, |copier, record, known| {
             let mark = Mark::of(record);
             if is_same(record, known) {
                 return copier.take(record, &record.headers().collect::<Vec<_>>(), mark);
@@ -116,40 +116,40 @@ impl<'a> Copier<'a> {
 
     /// Reads a topic from the first to the last place that is wanted in each partition, and shows
     /// what lies there to `take`.
-    fn passage<W>(
+    fn read_chosen<W>(
         &mut self,
         topic: &str,
-        wanted: &BTreeMap<At, W>,
+        chosen: &BTreeMap<At, W>,
         take: impl Fn(&mut Copier<'a>, Record<'_>, &W) -> Result<()>,
     ) -> Result<()> {
-        if wanted.is_empty() {
+        if chosen.is_empty() {
             return Ok(());
         }
-        let mut missing: BTreeMap<&At, &W> = wanted.iter().collect();
-        let spans = self.spans(topic, wanted)?;
+        let mut missing: BTreeMap<&At, &W> = chosen.iter().collect();
+        let spans = self.spans(topic, chosen)?;
         let mut taken = Ok(());
         scan(&self.pipeline.kafka, topic, &spans, |record| {
-            if let Some(wanted) = missing.remove(&(record.partition(), record.offset())) {
-                taken = take(self, record, wanted);
+            if let Some(known) = missing.remove(&(record.partition(), record.offset())) {
+                taken = take(self, record, known);
             }
             if taken.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         taken?;
         for (partition, offset) in missing.into_keys() {
-            let place =
+            let coordinates =
                 RecordCoordinates { topic: topic.into(), partition: *partition, offset: *offset };
             self.report.leave(
                 format!("{topic} does not hold the record any more; its retention removed it"),
-                place.to_string(),
+                coordinates.to_string(),
             );
         }
         Ok(())
     }
 
-    fn spans<W>(&self, topic: &str, wanted: &BTreeMap<At, W>) -> Result<Vec<Span>> {
+    fn spans<W>(&self, topic: &str, chosen: &BTreeMap<At, W>) -> Result<Vec<Span>> {
         let mut spans = Vec::new();
         for watermarks in admin::describe(&self.pipeline.kafka, topic)?.unwrap_or_default() {
-            let mut here = wanted
+            let mut here = chosen
                 .range((watermarks.partition, i64::MIN)..=(watermarks.partition, i64::MAX))
                 .map(|((_, offset), _)| *offset);
             let Some(first) = here.next() else { continue };
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_of_a_topic_created_anew_is_not_taken_for_the_old_one() {
+    fn a_record_of_a_recreated_topic_is_not_taken_for_the_old_one() {
         let mut records = Records::new();
         records.push_parts(0, 7, 1000, Some(b"key"), Some(b"value"));
         let same = |key: Option<&[u8]>, time_ms| {

@@ -78,9 +78,9 @@ impl Csv {
         }
         let mut values: Vec<_> = values.into_iter().map(Some).collect();
         let mut cells = Vec::with_capacity(self.positions.len());
-        for (field, place) in layout.fields.iter().zip(&self.positions) {
-            let value = place.and_then(|column| values[column].take());
-            let column = || place.map_or("", |column| self.columns[column].as_str());
+        for (field, position) in layout.fields.iter().zip(&self.positions) {
+            let value = position.and_then(|column| values[column].take());
+            let column = || position.map_or("", |column| self.columns[column].as_str());
             cells.push(match value.filter(|value| !self.is_null(value)) {
                 Some(value) => parse(value.text, &field.kind).map_err(|(text, what)| {
                     fault(
@@ -156,7 +156,7 @@ impl OpenFile for Csv {
             self.raw = raw;
         }
         let batch = rows.finish().map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))?;
-        Ok(Found { batch, positions, malformed, within: self.input.place(), end })
+        Ok(Found { batch, positions, malformed, within: self.input.position(), end })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lines of a file, with their place, in bounded memory.
+//! Lines of a file, with their positions, in bounded memory.
 
 use super::away;
 use crate::source::Error;
@@ -49,13 +49,17 @@ impl Input {
         Ok(input)
     }
 
-    /// Goes to a place that [`Input::place`] named; null is where it is.
-    pub(super) fn resume(&mut self, place: &Value) -> Result<(), Error> {
-        if place.is_null() {
+    /// Goes to a position that [`Input::position`] returned; null: stays where it is.
+    pub(super) fn resume(&mut self, position: &Value) -> Result<(), Error> {
+        if position.is_null() {
             return Ok(());
         }
-        let (Some(byte), Some(line)) = (place["byte"].as_u64(), place["line"].as_u64()) else {
-            return Err(Error::Lost(format!("{place} is no place in {}", self.path.display())));
+        let (Some(byte), Some(line)) = (position["byte"].as_u64(), position["line"].as_u64())
+        else {
+            return Err(Error::Lost(format!(
+                "{position} is not a position in {}",
+                self.path.display()
+            )));
         };
         let size = self.reader.get_ref().metadata().map_err(|e| away(&self.path, &e))?.len();
         if size < byte {
@@ -68,7 +72,7 @@ impl Input {
     }
 
     /// Where the next line begins.
-    pub(super) fn place(&self) -> Value {
+    pub(super) fn position(&self) -> Value {
         json!({ "byte": self.byte, "line": self.line })
     }
 

@@ -77,7 +77,7 @@ impl Layout {
                 columns.join(", ")
             ));
         }
-        let place = |field: &Field| match field.find(columns) {
+        let find = |field: &Field| match field.find(columns) {
             Found::At(index) => Ok(Some(index)),
             Found::Nowhere => Ok(None),
             Found::Twice(a, b) => Err(format!(
@@ -85,7 +85,7 @@ impl Layout {
                 field.name
             )),
         };
-        self.fields.iter().map(place).collect()
+        self.fields.iter().map(find).collect()
     }
 
     pub(super) fn rows(&self) -> Rows<'_> {

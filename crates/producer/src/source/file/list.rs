@@ -34,7 +34,7 @@ impl List {
         self.files.get(index).map(|(name, path)| (name.as_str(), path.as_path()))
     }
 
-    /// The file of a position and the place in it.
+    /// The file of a position and the position in it.
     pub(super) fn locate(&self, position: &Value) -> Result<(usize, Value), Error> {
         let (Some(name), Some(index)) = (position["file"].as_str(), position["index"].as_u64())
         else {
@@ -56,7 +56,7 @@ impl List {
     }
 }
 
-/// The folder that stands before the first wildcard.
+/// The folder before the first wildcard.
 fn base(pattern: &str) -> PathBuf {
     let plain = pattern.split(['*', '?', '[']).next().unwrap_or(pattern);
     match plain.rfind('/') {

@@ -74,19 +74,19 @@ impl Parquet {
             )));
         }
         let (groups, skip) = groups(&builder, row);
-        let mut wanted: Vec<_> = positions.iter().flatten().copied().collect();
-        wanted.sort_unstable();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
+        let mut projected: Vec<_> = positions.iter().flatten().copied().collect();
+        projected.sort_unstable();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), projected.iter().copied());
         let reader = builder
             .with_projection(mask)
             .with_row_groups(groups)
             .with_offset(skip)
             .with_batch_size(STEP)
             .build();
-        // Reading keeps the order of the file, so the n-th wanted column is the n-th that comes.
+        // Reading keeps the order of the file, so the n-th projected column is the n-th column of the batch.
         let positions = positions
             .into_iter()
-            .map(|place| place.and_then(|p| wanted.binary_search(&p).ok()))
+            .map(|column| column.and_then(|column| projected.binary_search(&column).ok()))
             .collect();
         Ok(Parquet {
             reader: reader.map_err(|e| broken(&name, &e))?,
