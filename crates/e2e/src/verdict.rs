@@ -1,5 +1,5 @@
-//! The verdict over a pipeline at rest: every place holds exactly what the oracle says, nothing
-//! lost, nothing doubled, nothing changed.
+//! Checks a pipeline at rest: every topic and table contains exactly what the oracle expects;
+//! nothing is lost, duplicated or changed.
 
 use crate::Flow;
 use crate::expectation::{BETWEEN, COLUMNS, Dead, Expectation};
@@ -66,10 +66,7 @@ fn check_topic_dead_letters(
             text("weir-timestamp")? == original.timestamp.to_string(),
             "timestamp: {dead_letter:?} of {original:?}"
         );
-        ensure!(
-            !text("weir-detail")?.is_empty(),
-            "a dead letter says what is wrong: {dead_letter:?}"
-        );
+        ensure!(!text("weir-detail")?.is_empty(), "a dead letter without detail: {dead_letter:?}");
         let stage = if text("weir-stage")? == "rule" { "rule" } else { "decode" };
         ensure!(text("weir-stage")? == stage, "stage: {dead_letter:?}");
         found.push(Dead { stage, reason: text("weir-reason")?.into(), value: value(dead_letter) });

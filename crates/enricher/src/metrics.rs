@@ -1,4 +1,4 @@
-//! What an enricher counts. Records are counted after their transaction was committed.
+//! The metrics of an enricher. Records are counted after their transaction was committed.
 
 use crate::batch::Batch;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use weir_service::metrics::{
     Dead, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, observe_ages,
 };
 
-/// The enricher's metrics; clones count together.
+/// The enricher's metrics; clones share their values.
 #[derive(Clone)]
 pub struct Meters {
     /// `weir_records_read_total`
@@ -41,7 +41,7 @@ pub struct Meters {
 }
 
 impl Meters {
-    /// Declares them in `metrics`.
+    /// Registers them in `metrics`.
     pub fn new(metrics: &Metrics) -> Meters {
         Meters {
             read: metrics.records_read(),
@@ -61,7 +61,7 @@ impl Meters {
         }
     }
 
-    /// A transaction is durable, `took` after it began.
+    /// Counts a committed transaction that took `took`.
     pub(crate) fn committed(&self, batch: &Batch, took: Duration) {
         let counters = batch.counts.counters();
         self.read.inc_by(counters.read);

@@ -19,8 +19,8 @@ use weir_service::{CancellationToken, Failure};
 const PART_RECORDS: usize = 8192;
 
 impl Worker {
-    /// Reads what there is, enriches it, and commits output, dead letters, offsets and counters in
-    /// one transaction.
+    /// Reads the next records, enriches them, and commits output, dead letters, offsets and
+    /// counters in one transaction.
     pub(crate) fn write_batch(
         &mut self,
         term: Term,

@@ -19,15 +19,15 @@ use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Kafka, Pipeline};
 use weir_service::{CancellationToken, Health, RetryState, Surface, Workers, blocking, host};
 
-/// Without a stable name nobody comes back to end what a dead instance left open, and readers wait
-/// for the broker to do it.
+/// Without a stable name, no successor aborts the open transaction of a dead instance, and readers
+/// wait until it times out.
 const UNSTABLE_TRANSACTION: Duration = Duration::from_secs(10);
 
 /// Runs an enricher until `shutdown` is cancelled.
 ///
 /// # Errors
-/// [`Error::Configuration`] before anything is read; otherwise what made the enricher end. Outages
-/// are no errors: it waits.
+/// [`Error::Configuration`] before anything is read; otherwise the failure that ended the enricher.
+/// Outages are not errors: it waits.
 pub async fn run(
     pipeline: Arc<Pipeline>,
     options: Options,
@@ -167,8 +167,8 @@ async fn register(
     state.until(stop, register).await
 }
 
-/// Whoever writes the input registers what it writes; only a subject that nobody has begun gets the
-/// schema that is read here.
+/// The writer of the input registers its own schema; the schema that is read here is registered
+/// only if the subject does not exist.
 async fn register_input(
     registry: &Registry,
     subject: &str,

@@ -1,13 +1,12 @@
 //! The producer: source → input topic.
 //!
 //! The promise: every record of the source is in the input topic exactly once, or in the dead
-//! letters with its original bytes, whatever dies in between. The position in the source is written
-//! in the transaction of the records before it; each partition of the source has a transactional
-//! producer of its own, which fences the one before it; and only a definite success counts
-//! (`tests/exactly_once.rs`).
+//! letters with its original bytes, whichever process dies in between. The position in the source
+//! is written in the transaction of the records before it; each partition of the source has a
+//! transactional producer of its own, which fences the one before it; and only a definite success
+//! counts (`tests/exactly_once.rs`).
 //!
-//! `pipeline.rs` is the path of a batch on one screen, [`source`] the place for new kinds of
-//! sources.
+//! `pipeline.rs` is the path of a batch on one screen, [`source`] contains the kinds of sources.
 
 pub mod config;
 mod encode;

@@ -1,4 +1,4 @@
-//! What `/status` shows.
+//! The content of `/status`.
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +48,7 @@ impl Status {
         self.ended().len()
     }
 
-    /// The page; `about` is what does not change.
+    /// The page; `about` is its constant part.
     pub(crate) fn page(&self, about: &Value) -> Value {
         let partitions = self.partitions();
         let list: Vec<_> =

@@ -1,5 +1,5 @@
-//! The partitions of a worker: what the consumer group assigned, what the protocol decides about
-//! them, and what is known of their positions.
+//! The partitions of a worker: what the consumer group assigned, what the protocol decides, and
+//! what is known about their positions.
 
 use crate::Error;
 use crate::metrics::Meters;
@@ -41,7 +41,7 @@ impl KnownPosition {
     }
 }
 
-/// Owns the state machine and the consumer, which have to agree with one another.
+/// Owns the state machine and the consumer, and keeps them consistent.
 pub(crate) struct PartitionControl {
     machine: StateMachine,
     consumer: Consumer,
@@ -174,7 +174,7 @@ impl PartitionControl {
         self.machine.handle(Event::Revoked(vec![partition]));
     }
 
-    /// The log does not hold what comes next.
+    /// The log does not contain the next records.
     pub(crate) fn out_of_range(&mut self) {
         self.machine.handle(Event::OutOfRange);
     }
@@ -255,7 +255,7 @@ impl PartitionControl {
         Ok(())
     }
 
-    /// The name of the partition for people: `calls-enriched[2]`.
+    /// The display name of the partition: `calls-enriched[2]`.
     fn name(&self, partition: Partition) -> String {
         format!("{}[{partition}]", self.consumer.topic())
     }

@@ -187,7 +187,7 @@ impl Service {
     }
 }
 
-/// A failing test shows what its services had to say.
+/// A failing test prints the logs of its services.
 impl Drop for Service {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! Kafka topics for tests: made, filled and read to their real end.
+//! Creates, fills and reads Kafka topics for tests.
 
 use crate::wait::try_wait_until;
 use anyhow::{Context, Result, bail};
@@ -263,8 +263,7 @@ impl Topics {
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        // Brokers that are unavailable are the business of these tests; what matters comes as the
-        // error of a call.
+        // These tests stop brokers on purpose; relevant failures are returned as errors of calls.
         config
             .set("bootstrap.servers", &self.brokers)
             .set("reconnect.backoff.max.ms", "500")

@@ -6,7 +6,7 @@ use weir_e2e::{Flow, Settings};
 use weir_testkit::proxy::Mode;
 use weir_testkit::{Component, Options, Proxy, Service, Stack, wait_until};
 
-/// These tests take components away, so they have a stack of their own.
+/// These tests stop components, so they have their own stack.
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start(Options::default()).unwrap());
 
 const SETTINGS: Settings = Settings {
@@ -30,9 +30,9 @@ fn a_broker_that_restarts_costs_seconds_and_no_record() {
     let flow = Flow::new(&STACK, &SETTINGS).unwrap();
     let services = start_all(&flow);
     reach(&flow, 10_000);
-    let away = Away::kill(Component::Broker(0));
+    let stopped = Stopped::kill(Component::Broker(0));
     services.iter().for_each(|service| waits_for(service, "kafka"));
-    drop(away);
+    drop(stopped);
     resumes(&flow, &services);
     STACK.restart(Component::Broker(0)).unwrap();
     resumes(&flow, &services);
@@ -40,7 +40,7 @@ fn a_broker_that_restarts_costs_seconds_and_no_record() {
 }
 
 #[test]
-fn a_registry_that_is_away_at_start_and_midway_costs_no_record() {
+fn a_registry_that_is_unavailable_at_start_and_midway_costs_no_record() {
     let _turn = turn();
     let (proxy, url) = Proxy::in_front_of(STACK.registry()).unwrap();
     let flow = Flow::new(&STACK, &Settings { registry: Some(url), ..SETTINGS }).unwrap();
@@ -67,9 +67,9 @@ fn a_database_that_restarts_or_drops_a_copy_costs_seconds_and_no_record() {
     let flow = Flow::new(&STACK, &SETTINGS).unwrap();
     let services = start_all(&flow);
     reach(&flow, 10_000);
-    let away = Away::kill(Component::Postgres);
+    let stopped = Stopped::kill(Component::Postgres);
     waits_for(&services[2], "postgres");
-    drop(away);
+    drop(stopped);
     resumes(&flow, &services);
     STACK.restart(Component::Postgres).unwrap();
     resumes(&flow, &services);
@@ -92,16 +92,16 @@ fn a_database_that_restarts_or_drops_a_copy_costs_seconds_and_no_record() {
 
 /// A component that was killed and comes back when this is dropped, also for the tests after one
 /// that failed.
-struct Away(Component);
+struct Stopped(Component);
 
-impl Away {
-    fn kill(component: Component) -> Away {
+impl Stopped {
+    fn kill(component: Component) -> Stopped {
         STACK.kill(component).unwrap();
-        Away(component)
+        Stopped(component)
     }
 }
 
-impl Drop for Away {
+impl Drop for Stopped {
     fn drop(&mut self) {
         STACK.resume(self.0).unwrap();
     }

@@ -1,5 +1,5 @@
-//! A small pipeline with topics of its own, an independent way to write Avro, and the auditor that
-//! follows the lineage.
+//! A small pipeline with its own topics, an independent Avro encoder, and an auditor that follows
+//! the lineage.
 
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,7 +136,7 @@ impl Pipeline {
             .collect()
     }
 
-    /// Follows the lineage of every partition through output and dead letters, holds it against the
+    /// Follows the lineage of every partition through output and dead letters, compares it with the
     /// counts, and returns the ids of the output.
     pub(crate) fn audit(&self) -> Vec<i64> {
         let emitted: Vec<Record> = [

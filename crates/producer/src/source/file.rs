@@ -2,9 +2,9 @@
 //!
 //! Files are read in the order of their names and dealt to the partitions of the source in that
 //! order. A position names the file, its position in the list, and the position in the file (a byte
-//! and line, or a row), so that reading goes on in the middle of a file after a crash, and new
-//! files may be added behind the old ones. A file that is put in between, or taken away, is noticed
-//! and refused: the list would no longer be the one that the positions speak of.
+//! and line, or a row), so that reading continues in the middle of a file after a crash, and new
+//! files may be added after the old ones. A file that is inserted or removed is an error: the
+//! positions would no longer match the list.
 
 mod csv;
 mod input;
@@ -32,7 +32,7 @@ pub struct Files {
     shared: Arc<Shared>,
 }
 
-/// What all readers of one source have in common.
+/// The state shared by all readers of one source.
 struct Shared {
     config: FileSource,
     layout: Layout,
@@ -81,9 +81,9 @@ impl Source for Files {
 struct Walk {
     shared: Arc<Shared>,
     list: List,
-    /// Of the file at hand, in the list.
+    /// The index of the current file in the list.
     index: usize,
-    /// Where in that file to go on.
+    /// Where to continue in that file.
     within: Value,
     open: Option<Box<dyn OpenFile>>,
 }
@@ -94,12 +94,12 @@ trait OpenFile: Send {
     fn read(&mut self, limit: Limit, layout: &Layout) -> Result<Found, Error>;
 }
 
-/// What was found in a file.
+/// The records read from a file.
 struct Found {
     batch: RecordBatch,
     positions: Vec<i64>,
     malformed: Vec<Malformed>,
-    /// Where to go on in this file.
+    /// Where to continue in this file.
     within: Value,
     end: bool,
 }
@@ -135,7 +135,7 @@ impl Shared {
         let format = self.config.format.or_else(|| format_of(path)).ok_or_else(|| {
             Error::Unfit(format!("{}: the format does not follow from the name; set source.format to parquet, csv or json", path.display()))
         })?;
-        let file = File::open(path).map_err(|e| away(path, &e))?;
+        let file = File::open(path).map_err(|e| unavailable(path, &e))?;
         Ok(match format {
             FileFormat::Csv => {
                 Box::new(csv::Csv::open(path, file, within, &self.layout, &self.config.nulls)?)
@@ -157,11 +157,11 @@ fn format_of(path: &Path) -> Option<FileFormat> {
     }
 }
 
-fn away(path: &Path, error: &std::io::Error) -> Error {
-    Error::Away { doing: format!("reading {}", path.display()), reason: error.to_string() }
+fn unavailable(path: &Path, error: &std::io::Error) -> Error {
+    Error::Unavailable { doing: format!("reading {}", path.display()), reason: error.to_string() }
 }
 
-/// The last part of the path: what people call the file.
+/// The last part of the path, for messages.
 fn short(path: &Path) -> String {
     path.file_name()
         .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
@@ -172,7 +172,7 @@ fn fault(reason: &str, detail: String) -> Fault {
     Fault { stage: Stage::Source, reason: reason.into(), detail }
 }
 
-/// The line cannot be taken apart.
+/// The line cannot be parsed.
 const MALFORMED_LINE: &str = "malformed_line";
 /// A value is not of the field's type.
 const BAD_VALUE: &str = "bad_value";

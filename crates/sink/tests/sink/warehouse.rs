@@ -99,7 +99,7 @@ async fn cut_connections_cost_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_goes_away_halts_the_sink_until_it_is_back() {
+async fn a_table_that_disappears_halts_the_sink_until_it_is_back() {
     let mut world = World::new(NAMES);
     let sink = world.start();
     world.feed((0..300).map(|id| (id, "row")));
@@ -111,7 +111,7 @@ async fn a_table_that_goes_away_halts_the_sink_until_it_is_back() {
     assert_eq!(
         world.number("SELECT count(*) FROM pg_class WHERE relname = 'sale'"),
         0,
-        "nothing empty took its place"
+        "no empty table was created"
     );
     world.database.execute("ALTER TABLE shop.elsewhere RENAME TO sale").unwrap();
     world.wait_for(600);

@@ -1,14 +1,14 @@
 //! Lines of a file, with their positions, in bounded memory.
 
-use super::away;
+use super::unavailable;
 use crate::source::Error;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// A longer line, or a longer quoted value, is malformed. It bounds the memory, and Kafka would not
-/// take it either.
+/// A longer line, or a longer quoted value, is malformed. This limits the memory, and Kafka would
+/// not accept it either.
 pub(super) const MAX_LINE: usize = 1 << 20;
 const BUFFER: usize = 1 << 18;
 
@@ -21,11 +21,11 @@ pub(super) struct Input {
     pub(super) line: u64,
 }
 
-/// Whether a line is all there.
+/// Whether a line is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
     Whole,
-    /// Only its beginning was kept; the rest was passed over.
+    /// Only its beginning was kept; the rest was skipped.
     TooLong,
     /// There is none.
     End,
@@ -40,8 +40,11 @@ impl Input {
             byte: 0,
             line: 1,
         };
-        let mark =
-            input.reader.fill_buf().map_err(|e| away(path, &e))?.starts_with(&[0xef, 0xbb, 0xbf]);
+        let mark = input
+            .reader
+            .fill_buf()
+            .map_err(|e| unavailable(path, &e))?
+            .starts_with(&[0xef, 0xbb, 0xbf]);
         if mark {
             input.reader.consume(3);
             input.byte = 3;
@@ -61,7 +64,7 @@ impl Input {
                 self.path.display()
             )));
         };
-        let size = self.reader.get_ref().metadata().map_err(|e| away(&self.path, &e))?.len();
+        let size = self.reader.get_ref().metadata().map_err(|e| unavailable(&self.path, &e))?.len();
         if size < byte {
             return Err(Error::Lost(format!(
                 "{} has {size} bytes now, but {byte} of them were read before",
@@ -77,7 +80,7 @@ impl Input {
     }
 
     pub(super) fn seek(&mut self, byte: u64, line: u64) -> Result<(), Error> {
-        self.reader.seek(SeekFrom::Start(byte)).map_err(|e| away(&self.path, &e))?;
+        self.reader.seek(SeekFrom::Start(byte)).map_err(|e| unavailable(&self.path, &e))?;
         (self.byte, self.line) = (byte, line);
         Ok(())
     }
@@ -106,7 +109,7 @@ impl Input {
         let read = (&mut self.reader)
             .take(MAX_LINE as u64)
             .read_until(b'\n', to)
-            .map_err(|e| away(&self.path, &e))?;
+            .map_err(|e| unavailable(&self.path, &e))?;
         self.byte += read as u64;
         Ok(read)
     }
@@ -118,7 +121,7 @@ pub(super) fn strip(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The beginning of a value, for people.
+/// The beginning of a value, for messages.
 pub(super) fn excerpt(text: &str) -> String {
     let mut short: String =
         text.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
