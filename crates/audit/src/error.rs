@@ -2,7 +2,8 @@
 
 use weir_model::mistake::Mistakes;
 
-/// A failure of an audit or of an operator action. Nothing was changed unless the text says so.
+/// A failure of an audit or of an operator action. Nothing was changed unless the message mentions
+/// it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Mistakes in the pipeline file or in the files that it names.

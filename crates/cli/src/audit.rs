@@ -13,7 +13,7 @@ use weir_model::pipeline::Pipeline;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir audit deploy/pipelines/telecom.toml\n  weir audit deploy/pipelines/telecom.toml --deep --json\n\n\
-    Exit code: 0 every record is accounted for, 1 not, or it could not be told, 78 mistakes in the file."
+    Exit code: 0 every record is accounted for, 1 if not or if it is unknown, 78 mistakes in the file."
 )]
 pub(crate) struct Args {
     /// The pipeline file.

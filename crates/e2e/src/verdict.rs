@@ -175,8 +175,8 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list
 }
 
-/// Both lists are sorted. An error says how many are missing and how many too many, with the first
-/// of each.
+/// Both lists are sorted. An error contains how many are missing and how many are surplus, with the
+/// first of each.
 fn same<T: Ord + Debug>(what: &str, found: Vec<T>, expected: &[T]) -> Result<()> {
     if found == expected {
         return Ok(());

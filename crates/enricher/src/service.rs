@@ -118,7 +118,7 @@ async fn work(
     workers.join().await
 }
 
-/// Creates the topics that are missing, however long that takes; `None` when told to stop before.
+/// Creates the topics that are missing, however long that takes; `None` if it is stopped before.
 async fn ensure_topics(shared: &Shared, stop: &CancellationToken) -> Result<Option<()>, Error> {
     let pipeline = &shared.job.pipeline;
     let mut state = RetryState::new(shared.health.dependency("kafka"));
@@ -137,7 +137,7 @@ async fn ensure_topics(shared: &Shared, stop: &CancellationToken) -> Result<Opti
 }
 
 /// Registers the output's schema and returns its id; also the input's, for topics that no producer
-/// of weir's fills. `None` when told to stop before.
+/// of weir's fills. `None` if it is stopped before.
 async fn register(
     shared: &Shared,
     registry: &Registry,

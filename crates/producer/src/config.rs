@@ -14,7 +14,7 @@ pub struct Options {
     pub settings: Settings,
     /// Its metrics; the caller may read them.
     pub metrics: Metrics,
-    /// End when every partition of a bounded source that this instance holds is at its end.
+    /// End when every partition of a bounded source that this instance owns is at its end.
     /// Otherwise the producer stays, idle and ready.
     pub exit_when_done: bool,
 }

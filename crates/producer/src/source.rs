@@ -13,8 +13,8 @@ use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{self, Pipeline};
 
-/// Something that holds records in independent partitions, each readable again from any position
-/// that a reader of it returned.
+/// Contains records in independent partitions, each readable again from any position that a reader
+/// of it returned.
 ///
 /// The form of a position is the source's decision (a sequence number, a file and a line, the
 /// cursor of a page). It is committed in the transaction of the records before it, so that reading

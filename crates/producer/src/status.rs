@@ -43,7 +43,8 @@ impl Status {
         )
     }
 
-    /// How many partitions this instance has seen at their end, whoever owns them now.
+    /// How many partitions this instance has seen at their end, even if another instance owns them
+    /// now.
     pub(crate) fn count_ended(&self) -> usize {
         self.ended().len()
     }

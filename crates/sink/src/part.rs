@@ -197,7 +197,7 @@ fn dead_letter(records: &Records, topic: &str, index: usize, fault: Fault) -> De
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "offset {offset} came from input offset {source_offset}, but {last} was read before it: the \
-     topic holds records twice or out of order"
+     topic contains records twice or out of order"
 )]
 pub(crate) struct OutOfOrder {
     pub(crate) partition: Partition,

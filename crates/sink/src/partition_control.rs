@@ -168,7 +168,8 @@ impl PartitionControl {
         self.health.halt(&self.name(partition), &format!("{halt}; {}", halt.remedy()));
     }
 
-    /// Stops reading a partition until it is assigned again or the sink restarts; the others go on.
+    /// Stops reading a partition until it is assigned again or the sink restarts; the others
+    /// continue.
     pub(crate) fn stop_partition(&mut self, partition: Partition, reason: &str) {
         self.health.halt(&self.name(partition), reason);
         self.machine.handle(Event::Revoked(vec![partition]));
@@ -191,8 +192,8 @@ impl PartitionControl {
         Ok(())
     }
 
-    /// Whether each record comes once and after the one before it. `batch` holds the parts that
-    /// precede `records`.
+    /// Whether each record comes once and after the one before it. `batch` contains the parts
+    /// before `records`.
     pub(crate) fn check_order(
         &self,
         records: &Records,

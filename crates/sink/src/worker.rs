@@ -156,7 +156,7 @@ impl Worker {
     }
 
     /// The target refused a batch permanently. Operator action is required; when the target fits
-    /// again, the sink goes on by itself.
+    /// again, the sink continues by itself.
     fn check_target(&mut self) -> Result<(), Error> {
         self.finish_write()?;
         let pause = match self.shared.runtime.block_on(self.shared.target.inspect()) {

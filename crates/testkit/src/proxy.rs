@@ -75,7 +75,7 @@ impl Proxy {
         });
     }
 
-    /// Cuts the open connections once; new ones go on as the mode says.
+    /// Cuts the open connections once; new ones follow the mode.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.generation += 1);
     }

@@ -147,7 +147,7 @@ impl Topics {
         Ok(records)
     }
 
-    /// How many committed records a topic holds, counted by reading.
+    /// The number of committed records in a topic, counted by reading.
     pub fn count(&self, topic: &str) -> Result<u64> {
         let mut count = 0;
         self.visit(topic, |_| count += 1)?;

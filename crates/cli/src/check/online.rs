@@ -17,7 +17,7 @@ pub(super) async fn examine(pipeline: &Pipeline, schemas: &Schemas, report: &mut
     }
 }
 
-/// The topics that exist have as many partitions as the file says; the missing ones will be
+/// The topics that exist must have the number of partitions in the file; the missing ones will be
 /// created.
 fn topics(pipeline: &Pipeline, report: &mut Report) {
     for topic in admin::topics(pipeline) {

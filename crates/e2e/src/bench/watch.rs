@@ -130,7 +130,7 @@ impl Watched {
         self.samples.iter().find(|s| Some(s.done) == end).map_or(0.0, |s| s.clock)
     }
 
-    /// Waits until `/ready` says so.
+    /// Waits until it is ready.
     pub(crate) fn ready(&mut self) -> Result<()> {
         self.service.wait_ready()
     }

@@ -52,7 +52,7 @@ fn a_registry_that_is_unavailable_at_start_and_midway_costs_no_record() {
     reach(&flow, 10_000);
 
     proxy.set(Mode::Refuse);
-    // Those that know their schemas go on; an enricher that begins now has to ask.
+    // Enrichers that know their schemas continue; one that starts now has to ask the registry.
     services.remove(1).kill().unwrap();
     services.insert(1, flow.program(SERVICES[1], 0).start().unwrap());
     waits_for(&services[1], "registry");
@@ -74,7 +74,7 @@ fn a_database_that_restarts_or_drops_a_copy_costs_seconds_and_no_record() {
     STACK.restart(Component::Postgres).unwrap();
     resumes(&flow, &services);
 
-    // A lock that no writer passes holds a COPY in the middle, until its connection is ended.
+    // A lock that blocks writers stops a COPY in the middle, until its connection is closed.
     let (holder, killer) = (flow.fresh_database().unwrap(), flow.fresh_database().unwrap());
     holder.execute("BEGIN; LOCK TABLE telecom.telecom_data IN SHARE MODE").unwrap();
     let end_copies = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
@@ -117,7 +117,7 @@ fn reach(flow: &Flow, records: u64) {
 fn waits_for(service: &Service, dependency: &str) {
     let up = format!("dependency=\"{dependency}\"");
     let what = format!(
-        "{} says that {dependency} is unavailable; {:?}",
+        "{} reports that {dependency} is unavailable; {:?}",
         service.name(),
         service.get("/ready")
     );

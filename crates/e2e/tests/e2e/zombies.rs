@@ -52,7 +52,7 @@ fn outlived(service: &'static str, others: &[&'static str], fenced: &str) {
             (held(successor) == 3).then_some(())
         });
         let taken_over = flow.progress(service);
-        wait_until("the successor goes on", SOON, || {
+        wait_until("the successor continues", SOON, || {
             (flow.progress(service) > taken_over).then_some(())
         });
         zombie.wake().unwrap();

@@ -16,7 +16,7 @@ use weir_store::{Part, SourceRecords, Target, Written};
 /// Connections belong to the runtime that made them.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// A target and a way to look at what it holds.
+/// A target and a way to read its contents.
 trait TestTarget {
     /// An empty target, prepared.
     fn open() -> Self;

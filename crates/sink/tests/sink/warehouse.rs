@@ -148,9 +148,11 @@ async fn a_hand_in_the_position_row_stops_its_partition() {
         .unwrap();
     world.feed((30..60).map(|id| (id, "row")));
     let done = "SELECT count(*) FROM shop.sale WHERE id % 3 = 2";
-    wait_until("partition 2 goes on", REQUEST_TIMEOUT, || (world.number(done) == 20).then_some(()));
+    wait_until("partition 2 continues", REQUEST_TIMEOUT, || {
+        (world.number(done) == 20).then_some(())
+    });
     world.feed((60..90).map(|id| (id, "row")));
-    wait_until("partition 2 goes on again", REQUEST_TIMEOUT, || {
+    wait_until("partition 2 continues again", REQUEST_TIMEOUT, || {
         (world.number(done) == 30).then_some(())
     });
     assert_eq!(

@@ -180,7 +180,8 @@ impl OpenFile for Parquet {
     }
 }
 
-/// The row groups from the one that holds `row` on, and how many rows of the first of them to skip.
+/// The row groups from the one that contains `row` on, and how many rows of the first of them to
+/// skip.
 fn groups(builder: &ParquetRecordBatchReaderBuilder<File>, row: u64) -> (Vec<usize>, usize) {
     let sizes = builder.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as u64);
     let mut start = 0;
