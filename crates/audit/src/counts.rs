@@ -1,4 +1,4 @@
-//! The record_counts of every hop, from the ledgers they are committed to.
+//! The counts of every hop, read from where they are committed.
 
 use crate::error::{Result, refuse};
 use crate::verdict::{self, HandedOn, Verdict};
@@ -11,10 +11,10 @@ use weir_model::pipeline::{Pipeline, Sink, Source};
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{CommittedPosition, Offset, Partition, PartitionState};
 
-/// Next offset (`None`: nothing was ever committed) and record_counts of each partition.
+/// Next offset (`None`: nothing was ever committed) and counts of each partition.
 pub(crate) type Positions = BTreeMap<Partition, (Option<Offset>, Progress)>;
 
-/// All record_counts of one pipeline at about one moment.
+/// All counts of one pipeline, read at about the same time.
 #[derive(Debug)]
 pub(crate) struct RecordCounts {
     producer: Option<Counters>,
@@ -26,7 +26,7 @@ pub(crate) struct RecordCounts {
     accepted: Vec<AcceptedLoss>,
 }
 
-/// Reads all record_counts, downstream first: what a later hop has read was written before.
+/// Reads all counts, downstream first: what a later hop has read was written before.
 pub(crate) async fn read(pipeline: &Pipeline) -> Result<RecordCounts> {
     let mut sinks = Vec::new();
     let mut accepted = Vec::new();
@@ -54,7 +54,7 @@ impl RecordCounts {
         })
     }
 
-    /// Counts what waits in the topics and compares; a pipeline may run meanwhile.
+    /// Counts the unread records of the topics and compares. The pipeline may be running.
     pub(crate) fn verdict(&self, pipeline: &Pipeline) -> Result<Verdict> {
         tokio::task::block_in_place(|| {
             let (input, output) =
@@ -84,7 +84,7 @@ impl RecordCounts {
                 .iter()
                 .map(|(name, positions)| hop(name, &output, positions))
                 .collect::<Result<_>>()?;
-            // After the counting, for everything that was counted had been handed on by now.
+            // Read after the counting: everything that was counted had been written by then.
             let later = handed(pipeline)?;
             let mut verdict =
                 Verdict::new(&pipeline.name, producer, replay, enricher, sinks, later);
@@ -99,7 +99,7 @@ impl RecordCounts {
         self.accepted.iter().filter(|a| a.hop == hop).filter_map(|a| a.records).sum()
     }
 
-    /// The same for one partition of a sink, of which each act concerns one partition.
+    /// The same for one partition of a sink: each accepted loss of a sink concerns one partition.
     pub(crate) fn given_up_in(&self, hop: &str, partition: Partition) -> u64 {
         let there = |a: &&AcceptedLoss| {
             a.hop == hop && a.skips.iter().any(|skip| skip.partition == partition)
@@ -112,12 +112,12 @@ impl RecordCounts {
         &self.accepted
     }
 
-    /// The enricher's record_counts.
+    /// The enricher's counts.
     pub(crate) fn enricher(&self) -> &Positions {
         &self.enricher
     }
 
-    /// A sink's record_counts.
+    /// A sink's counts.
     pub(crate) fn sink(&self, name: &str) -> Option<&Positions> {
         self.sinks.iter().find(|(sink, _)| sink == name).map(|(_, positions)| positions)
     }
@@ -128,8 +128,8 @@ impl RecordCounts {
         self.producer.map(|producer| producer.written + self.replay.written)
     }
 
-    /// Positions outside their log. Where the counts miss nothing, only markers of
-    /// transactions were removed, and that is worth a note.
+    /// Positions outside their log. If no record is missing, only transaction markers were removed,
+    /// which is a note.
     fn outside(&self, [input, output]: [&Log; 2], verdict: &mut Verdict) {
         let sinks = self.sinks.iter().map(|(name, positions)| (name.as_str(), output, positions));
         for (hop, log, positions) in std::iter::once((ENRICHER, input, &self.enricher)).chain(sinks)
@@ -159,13 +159,13 @@ pub const ENRICHER: &str = "enricher";
 /// The name under which records that came back from the dead letters are counted.
 pub const REPLAY: &str = "replay";
 
-/// How far a topic reaches.
+/// The first and the end offsets of a topic.
 pub(crate) struct Log {
     topic: String,
     watermarks: Vec<admin::Watermarks>,
 }
 
-/// Asks how far a topic reaches now; a missing one has no partitions.
+/// Reads the offsets of a topic; a topic that does not exist has no partitions.
 pub(crate) fn log(pipeline: &Pipeline, topic: &str) -> Result<Log> {
     Ok(Log {
         topic: topic.into(),
@@ -174,7 +174,7 @@ pub(crate) fn log(pipeline: &Pipeline, topic: &str) -> Result<Log> {
 }
 
 impl Log {
-    /// Where a reader stands in it; `traces` are not looked for.
+    /// The positions of a reader in it; does not look for output.
     pub(crate) fn committed_positions(&self, positions: &Positions) -> Vec<PartitionState> {
         let found = self.watermarks.iter().map(|watermarks| {
             let (next, progress) =
@@ -192,8 +192,8 @@ impl Log {
     }
 
     /// Data records of each partition between the position and the end of the log, counted by
-    /// reading them: offsets have gaps. Where the log begins after the position, those that are
-    /// left.
+    /// reading them: offsets have gaps. If the log begins after the position, only the remaining
+    /// records are counted.
     pub(crate) fn unread(
         &self,
         pipeline: &Pipeline,
@@ -222,14 +222,14 @@ fn total(positions: &Positions) -> Counters {
     sum(positions.values().map(|(_, progress)| progress))
 }
 
-fn sum<'a>(record_counts: impl Iterator<Item = &'a Progress>) -> Counters {
-    record_counts.fold(Counters::default(), |mut sum, progress| {
+fn sum<'a>(counts: impl Iterator<Item = &'a Progress>) -> Counters {
+    counts.fold(Counters::default(), |mut sum, progress| {
         sum += progress.counters;
         sum
     })
 }
 
-/// What `weir.positions` says.
+/// The content of `weir.positions`.
 struct Upstream {
     /// Written to the input topic by the producer, when the pipeline has one.
     producer: Option<Counters>,

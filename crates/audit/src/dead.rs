@@ -8,7 +8,7 @@ mod read;
 pub mod replay;
 mod show;
 
-pub use dead_letter::{DeadLetter, Home};
+pub use dead_letter::{DeadLetter, Location};
 pub use filter::Filter;
 pub use list::{Group, groups, latest, topic_reasons};
 pub use show::{Decoded, WholeDeadLetter, decode, find};

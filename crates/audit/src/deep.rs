@@ -1,4 +1,5 @@
-//! `weir audit --deep`: what topics and targets themselves say, without believing any counter.
+//! `weir audit --deep`: recomputes everything from the topics and targets, without trusting any
+//! counter.
 
 use crate::Result;
 use crate::counts::REPLAY;
@@ -12,7 +13,8 @@ use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
 
-/// Everything that contradicts the counts, of which `verdict` is made; empty when all agrees.
+/// Every contradiction between the topics and targets and the counts of `verdict`; empty if there
+/// is none.
 pub async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<Vec<String>> {
     let mut findings = tokio::task::block_in_place(|| -> Result<_> {
         let mut findings = lineages(pipeline, &verdict.accepted)?;
@@ -40,21 +42,21 @@ pub async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<Vec<Stri
 fn compare(findings: &mut Vec<String>, what: &str, found: u64, counted: u64) {
     if found != counted {
         findings.push(format!(
-            "{what} holds {} rows, the counts say {}",
+            "{what}: {} rows found, {} in the counts",
             grouped(found),
             grouped(counted)
         ));
     }
 }
 
-/// Each record that came back from the dead letters left a mark.
+/// There must be one mark for each replayed record.
 fn replays(pipeline: &Pipeline, verdict: &Verdict, findings: &mut Vec<String>) -> Result<()> {
     let marks = replay::marks(pipeline)?.len() as u64;
     let counted =
         verdict.hops.iter().find(|hop| hop.name == REPLAY).map_or(0, |hop| hop.counters.written);
     if marks != counted {
         findings.push(format!(
-            "{} dead letters are marked as replayed, the counts say {}",
+            "{} dead letters are marked as replayed, {} in the counts",
             grouped(marks),
             grouped(counted)
         ));
@@ -62,7 +64,7 @@ fn replays(pipeline: &Pipeline, verdict: &Verdict, findings: &mut Vec<String>) -
     Ok(())
 }
 
-/// Follows the lineage through output ∪ dead letters of every partition.
+/// Follows the lineage of every partition through output and dead letters.
 fn lineages(pipeline: &Pipeline, accepted: &[AcceptedLoss]) -> Result<Vec<String>> {
     let mut lineages = lineage::read(pipeline, accepted)?;
     let committed_positions = admin::committed_positions(
@@ -79,11 +81,11 @@ fn lineages(pipeline: &Pipeline, accepted: &[AcceptedLoss]) -> Result<Vec<String
     Ok(findings)
 }
 
-/// How many records out of order are reported one by one.
-const TOLD: usize = 5;
+/// The maximum number of records out of order that are reported individually.
+const MAX_REPORTED: usize = 5;
 
-/// Checks one partition's lineage and what it adds up to against the counts that the enricher
-/// committed.
+/// Compares the lineage of one partition, and the totals that follow from it, with the counts that
+/// the enricher committed.
 fn follow(
     partition: Partition,
     emitted: &PartitionLineage,
@@ -95,13 +97,13 @@ fn follow(
         continuity
             .broken
             .iter()
-            .take(TOLD)
+            .take(MAX_REPORTED)
             .map(|(record, previous)| broken(partition, record, *previous)),
     );
-    if continuity.broken.len() > TOLD {
+    if continuity.broken.len() > MAX_REPORTED {
         findings.push(format!(
             "partition {partition}: {} more records out of order",
-            grouped((continuity.broken.len() - TOLD) as u64)
+            grouped((continuity.broken.len() - MAX_REPORTED) as u64)
         ));
     }
     let counted = [
@@ -110,10 +112,10 @@ fn follow(
         ("filtered", continuity.filtered + counts.filtered_since, counts.counters.filtered),
     ];
     for (what, found, counted) in counted {
-        // What retention took cannot be counted again.
+        // Records that retention removed cannot be counted.
         if found > counted || (found < counted && !emitted.incomplete) {
             findings.push(format!(
-                "partition {partition}: {} records {what} in the topics, the counts say {}",
+                "partition {partition}: {} records {what} in the topics, {} in the counts",
                 grouped(found),
                 grouped(counted)
             ));
@@ -121,7 +123,7 @@ fn follow(
     }
     if let Some(end) = continuity.end.filter(|end| *end != counts.last.unwrap_or(-1)) {
         findings.push(format!(
-            "partition {partition}: the lineage ends at input record {end}, the counts say {:?}",
+            "partition {partition}: the lineage ends at input record {end}, the counts at {:?}",
             counts.last
         ));
     }
@@ -136,7 +138,7 @@ fn broken(partition: Partition, record: &EmittedRecord, previous: Offset) -> Str
             "partition {partition}: input record {source} was emitted twice, again as {written_to}"
         ),
         false => format!(
-            "partition {partition}: {written_to} names input record {named} as its predecessor, the one found is {previous}"
+            "partition {partition}: {written_to} names input record {named} as its predecessor, but its predecessor is {previous}"
         ),
     }
 }
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unbroken_chain_with_gaps_in_the_offsets_is_clean() {
+    fn an_unbroken_lineage_with_offset_gaps_is_clean() {
         assert_eq!(
             found(vec![record(0, -1, 0), record(4, 0, 0), record(9, 4, 1)], counts(3, 1, 9)),
             Vec::<String>::new()
@@ -178,10 +180,11 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_link_is_found_even_when_the_books_agree() {
+    fn a_missing_record_is_found_even_if_the_counts_agree() {
         let findings = found(vec![record(0, -1, 0), record(9, 4, 0)], counts(2, 0, 9));
         assert!(
-            findings[0].contains("names input record 4 as its predecessor, the one found is 0"),
+            findings[0]
+                .contains("names input record 4 as its predecessor, but its predecessor is 0"),
             "{findings:?}"
         );
     }
@@ -194,7 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn books_that_claim_more_than_the_topics_hold_are_found() {
-        assert!(found(vec![record(0, -1, 0)], counts(2, 0, 0))[0].contains("the counts say 2"));
+    fn counts_above_the_content_of_the_topics_are_found() {
+        assert!(
+            found(vec![record(0, -1, 0)], counts(2, 0, 0))[0]
+                .contains("1 records written in the topics, 2 in the counts")
+        );
     }
 }

@@ -1,11 +1,12 @@
-//! Why an answer could not be given, or an action was refused.
+//! Errors of audits and of operator actions.
 
 use weir_model::mistake::Mistakes;
 
-/// A failure of an audit or of an operator's action. Nothing was changed, unless the text says so.
+/// A failure of an audit or of an operator action. Nothing was changed unless the message mentions
+/// it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The pipeline file, or what it names, is wrong.
+    /// Mistakes in the pipeline file or in the files that it names.
     #[error(transparent)]
     Mistakes(#[from] Mistakes),
     /// Kafka.
@@ -23,12 +24,12 @@ pub enum Error {
     /// SQL over records.
     #[error(transparent)]
     Transform(#[from] weir_transform::Error),
-    /// The action is not possible now, or not for what was found.
+    /// The action is not possible now, or not in this situation.
     #[error("{0}")]
     Refused(String),
 }
 
-/// With [`Error`].
+/// A result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Returns [`Error::Refused`] with a formatted text.

@@ -1,4 +1,4 @@
-//! Numbers in texts for people.
+//! Formats numbers for display.
 
 /// `1,234,567`.
 pub fn grouped(number: u64) -> String {

@@ -1,11 +1,10 @@
-//! What an operator asks of a pipeline, as data: is every record accounted for ([`verdict()`],
-//! [`deep`]), which positions lie outside their log ([`skip`]), which records are dead letters and
-//! how they come back ([`dead`]), how far the readers are ([`topics`]).
+//! The operator's questions about a pipeline, answered as data: is every record accounted for
+//! ([`verdict()`], [`deep`]), which positions are outside their log ([`skip`]), which records are
+//! dead letters and how they are replayed ([`dead`]), how far behind the readers are ([`topics`]).
 //!
-//! Nothing here prints: `weir` does. The promise: an answer is computed from what Kafka and the
-//! targets hold, never from what a service remembers, and nothing is changed but by
-//! [`skip::accept`] and [`dead::replay`], each on record in the transaction that makes the change
-//! (`crates/cli/tests`).
+//! Nothing here prints; `weir` does. Answers are computed from the content of Kafka and the
+//! targets, never from the memory of a service. Only [`skip::accept`] and [`dead::replay`] change
+//! anything, and they record the change in the same transaction (`crates/cli/tests`).
 
 pub mod counts;
 pub mod dead;
@@ -22,7 +21,7 @@ pub use verdict::Verdict;
 
 use weir_model::pipeline::Pipeline;
 
-/// Compares the counts of all hops; the pipeline may run in the meantime.
+/// Compares the counts of all hops. The pipeline may be running.
 ///
 /// # Errors
 /// When the broker or a target is unavailable.
@@ -30,7 +29,7 @@ pub async fn verdict(pipeline: &Pipeline) -> Result<Verdict> {
     counts::read(pipeline).await?.verdict(pipeline)
 }
 
-/// Whether every hop has read all that the one before it wrote, by their counts alone.
+/// Whether every hop has read everything that the hop before it wrote, according to the counts.
 ///
 /// # Errors
 /// When the broker or a target is unavailable.

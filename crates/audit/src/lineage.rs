@@ -1,5 +1,5 @@
-//! The lineage of a partition: what the enricher emitted, to the output and to the dead
-//! letters, in the order it did.
+//! The lineage of a partition: what the enricher emitted to the output and to the dead letters, in
+//! order.
 
 use crate::Result;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
 
-/// Where an emitted record lies.
+/// The topic that an emitted record was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EmittedTo {
     Output,
@@ -28,30 +28,31 @@ pub(crate) struct EmittedRecord {
     pub(crate) offset: Offset,
 }
 
-/// All that is left of what was emitted from one partition.
+/// The remaining records that were emitted from one partition.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionLineage {
     records: Vec<EmittedRecord>,
     /// What had been emitted when input offsets started over, oldest first.
     restarts: Vec<Emitted>,
-    /// Whether records of the output or of the dead letters are gone, as they are after their
+    /// Whether records of the output or of the dead letters are missing, for example because of
     /// retention.
     pub(crate) incomplete: bool,
 }
 
-/// What the check of a lineage found.
+/// The result of checking a lineage.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Continuity {
-    /// Links that do not name the one before them; with the source offset of that one.
+    /// Records that do not name their predecessor, with the source offset of the actual
+    /// predecessor.
     pub(crate) broken: Vec<(EmittedRecord, Offset)>,
-    /// Records filtered between those emitted.
+    /// The number of records filtered between the emitted ones.
     pub(crate) filtered: u64,
-    /// Source offset of the last record; −1 where nothing was ever emitted. `None`: nothing is left
-    /// to tell.
+    /// Source offset of the last record; −1 if nothing was ever emitted. `None`: unknown, because
+    /// no records remain.
     pub(crate) end: Option<Offset>,
 }
 
-/// Reads the lineages of all partitions; `accepted` tells where offsets started over.
+/// Reads the lineages of all partitions; `accepted` contains the restarts of the input offsets.
 pub(crate) fn read(
     pipeline: &Pipeline,
     accepted: &[AcceptedLoss],
@@ -79,8 +80,8 @@ pub(crate) fn read(
             until: None,
         };
         scan(&pipeline.kafka, topic, &watermarks.iter().map(span).collect::<Vec<_>>(), |record| {
-            // The producer's dead letters never were in the input topic and have no part in the
-            // lineage.
+            // The producer's dead letters were never in the input topic, so they are not part of
+            // the lineage.
             let source = emitted_to == EmittedTo::DeadLetters
                 && ReceivedDeadLetter::read(record)
                     .is_some_and(|dead_letter| dead_letter.stage == Stage::Source);
@@ -98,27 +99,27 @@ pub(crate) fn read(
 }
 
 impl PartitionLineage {
-    /// A lineage of which nothing is gone.
+    /// A complete lineage.
     #[cfg(test)]
     pub(crate) fn of(records: Vec<EmittedRecord>) -> PartitionLineage {
         PartitionLineage { records, ..PartitionLineage::default() }
     }
 
-    /// How many records are in the topic.
+    /// The number of records in the topic.
     pub(crate) fn count(&self, emitted_to: EmittedTo) -> u64 {
         self.records.iter().filter(|record| record.emitted_to == emitted_to).count() as u64
     }
 
-    /// Follows the records in the order in which they were emitted: by input offset, from one restart
-    /// to the next.
+    /// Follows the records in the order in which they were emitted: by input offset, from one
+    /// restart to the next.
     pub(crate) fn check(&self) -> Continuity {
         let mut records = self.records.clone();
         records.sort_by_key(|record| (self.restarts_before(record), record.lineage.source));
         let mut continuity = Continuity::default();
         let (mut from, mut previous) = (0, -1);
         if self.incomplete {
-            // Dead letters are kept longer than output: those from before its first record have
-            // lost their neighbours.
+            // Dead letters are retained longer than the output: the predecessors of older dead
+            // letters are gone.
             let Some(first) =
                 records.iter().position(|record| record.emitted_to == EmittedTo::Output)
             else {
@@ -148,8 +149,8 @@ impl PartitionLineage {
         self.restarts.iter().filter(|restart| end(restart) <= record.offset).count()
     }
 
-    /// The counts of the enricher as they were when it emitted its last record; `None` when the
-    /// lineage is not whole.
+    /// The counts of the enricher when it emitted its last record; `None` if the lineage is
+    /// incomplete.
     pub(crate) fn counts(&self) -> Option<Progress> {
         let continuity = self.check();
         let last = continuity.end.filter(|_| !self.incomplete && continuity.broken.is_empty())?;
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     /// The offset of a record is its position in the list.
-    fn chain(records: &[(EmittedTo, i64, i64, u64)]) -> PartitionLineage {
+    fn lineage_of(records: &[(EmittedTo, i64, i64, u64)]) -> PartitionLineage {
         let record = |(offset, (emitted_to, source, previous, filtered)): (
             Offset,
             &(EmittedTo, i64, i64, u64),
@@ -186,7 +187,7 @@ mod tests {
     use EmittedTo::{DeadLetters, Output};
 
     #[test]
-    fn offsets_that_begin_anew_break_a_chain_unless_it_is_known_where() {
+    fn offsets_that_start_over_break_a_lineage_unless_it_is_known_where() {
         let records = [
             (Output, 0, -1, 0),
             (DeadLetters, 7, 0, 2),
@@ -196,29 +197,29 @@ mod tests {
         ];
         let known = PartitionLineage {
             restarts: vec![Emitted { output: 1, dead_letters: 2 }],
-            ..chain(&records)
+            ..lineage_of(&records)
         };
         assert_eq!(known.check(), Continuity { broken: Vec::new(), filtered: 2, end: Some(9) });
-        assert!(!chain(&records).check().broken.is_empty());
+        assert!(!lineage_of(&records).check().broken.is_empty());
     }
 
     #[test]
-    fn books_are_found_again_in_a_whole_chain_only() {
+    fn counts_are_restored_from_a_complete_lineage_only() {
         let records = [(Output, 3, -1, 3), (DeadLetters, 4, 3, 0), (Output, 9, 4, 1)];
         let counters = Counters { read: 7, written: 2, filtered: 4, dead: 1 };
         assert_eq!(
-            chain(&records).counts(),
+            lineage_of(&records).counts(),
             Some(Progress { counters, last: Some(9), filtered_since: 0 })
         );
-        assert_eq!(chain(&records[1..]).counts(), None);
-        assert_eq!(PartitionLineage { incomplete: true, ..chain(&records) }.counts(), None);
+        assert_eq!(lineage_of(&records[1..]).counts(), None);
+        assert_eq!(PartitionLineage { incomplete: true, ..lineage_of(&records) }.counts(), None);
     }
 
     #[test]
-    fn a_chain_whose_beginning_is_gone_is_followed_from_its_first_output() {
+    fn a_lineage_whose_beginning_is_gone_is_followed_from_its_first_output() {
         let rest = PartitionLineage {
             incomplete: true,
-            ..chain(&[
+            ..lineage_of(&[
                 (DeadLetters, 2, 1, 0),
                 (DeadLetters, 7, 6, 0),
                 (Output, 9, 7, 0),
@@ -227,7 +228,9 @@ mod tests {
         };
         assert_eq!(rest.check(), Continuity { broken: Vec::new(), filtered: 0, end: Some(11) });
         assert_eq!(
-            PartitionLineage { incomplete: true, ..chain(&[(DeadLetters, 2, 1, 0)]) }.check().end,
+            PartitionLineage { incomplete: true, ..lineage_of(&[(DeadLetters, 2, 1, 0)]) }
+                .check()
+                .end,
             None
         );
     }

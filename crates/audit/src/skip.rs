@@ -1,21 +1,22 @@
-//! Positions that lie outside their log, and the recorded act of going on behind such a gap.
+//! Finds positions outside their log, and continues after such a gap when an operator accepts the
+//! loss.
 //!
-//! A partition whose position lies outside its log is halted until an operator decides: records are
-//! gone, and no program should skip them on its own. What the decision can be follows from one
-//! rule, lose nothing that is left and double nothing that was read:
+//! A partition whose position is outside its log is halted until an operator decides: records are
+//! gone, and no program may skip them on its own. The new position follows from one rule: lose no
+//! record that remains, and read no record twice.
 //!
 //! * **expired** (the log begins after the position): continue at its first record;
 //! * **truncated** (the log ends before the position) or recreated: continue after the last record
-//!   that was demonstrably read. For the enricher that is one whose key and timestamp are those of
-//!   what was emitted from that offset, for a sink the one that its lineage ends with. In a
-//!   recreated log there is none, and its records are all unread. Without such evidence there is no
-//!   automatic choice;
+//!   that was demonstrably read. For the enricher, its key and timestamp must equal those of the
+//!   record that was emitted from this offset; for a sink, it is the record that the sink's lineage
+//!   ends with. In a recreated log there is none, so all records are unread. Without such evidence
+//!   there is no automatic choice;
 //! * **missing** (the enricher's group has no offsets, yet there is output): the lineage names the
-//!   record emitted last and adds up to the counts; nothing is given up.
+//!   last emitted record, and the counts follow from it; nothing is lost.
 
 mod accept;
 mod choice;
 mod gaps;
 
 pub use accept::accept;
-pub use gaps::{Gap, Hop, Lost, Way, find, hops};
+pub use gaps::{Continuation, Gap, Hop, Lost, find, hops};

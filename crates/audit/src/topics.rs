@@ -1,4 +1,4 @@
-//! What the pipeline's topics hold and how far each service is behind.
+//! The content of the pipeline's topics and the lag of each service.
 
 use crate::Result;
 use serde::Serialize;
@@ -20,15 +20,16 @@ pub struct Row {
     pub first: Offset,
     /// Offset of the last data record; absent when there is none.
     pub last: Option<Offset>,
-    /// Data records: without markers of transactions and without aborted ones.
+    /// Data records, without transaction markers and aborted records.
     pub records: u64,
     /// Bytes of keys, values and headers of the data records, uncompressed.
     pub bytes: u64,
-    /// Per reader, data records it has not read yet.
+    /// Per reader, the data records that it has not read yet.
     pub lag: BTreeMap<String, u64>,
 }
 
-/// The topics of a pipeline, and the readers whose targets did not answer: their lag is missing.
+/// The topics of a pipeline, and the sinks whose targets did not answer, so that their lag is
+/// missing.
 #[derive(Debug)]
 pub struct Topics {
     /// A row per topic and partition.
@@ -54,7 +55,7 @@ async fn positions(pipeline: &Pipeline) -> Result<(Positions, Vec<String>)> {
     let (mut positions, mut silent) = (Positions::new(), Vec::new());
     let topic = &pipeline.output.topic;
     for sink in &pipeline.sinks {
-        // A target that is unavailable must not hide what Kafka holds.
+        // An unavailable target must not hide the content of Kafka.
         let Ok(found) = weir_store::reader::open(pipeline, sink)?.positions().await else {
             silent.push(sink.name.clone());
             continue;

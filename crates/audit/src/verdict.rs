@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::progress::Counters;
 
-/// One service's counts, summed over its partitions, and what still waits in front of it.
+/// The counts of one service, summed over its partitions, and the records that wait in front of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hop {
     /// `producer`, `replay`, `enricher`, or the sink's name.
@@ -14,12 +14,12 @@ pub struct Hop {
     /// The counts.
     #[serde(flatten)]
     pub counters: Counters,
-    /// Data records in the topic in front of this hop that it has not read yet; `None` where a
-    /// source has no count.
+    /// Data records in the topic in front of this hop that it has not read yet; `None` for a
+    /// producer, whose source has no count.
     pub waiting: Option<u64>,
     /// Records that operators gave up in front of this hop.
     pub accepted: u64,
-    /// What does not add up: 0, or how many records are missing (positive) or too many (negative).
+    /// The difference: 0, or the number of missing (positive) or surplus (negative) records.
     pub unaccounted: i128,
 }
 
@@ -31,9 +31,10 @@ pub struct Verdict {
     /// Losses that operators accepted.
     #[serde(rename = "accepted_losses")]
     pub accepted: Vec<AcceptedLoss>,
-    /// Positions outside their log, and what `--deep` found by reading topics and targets again.
+    /// Positions outside their log, and the findings of `--deep`, which reads topics and targets
+    /// again.
     pub findings: Vec<String>,
-    /// What is worth knowing, but no reason to doubt.
+    /// Information that does not make the audit fail.
     pub notes: Vec<String>,
 }
 
@@ -46,23 +47,23 @@ pub struct HopCounts {
     pub accepted: u64,
 }
 
-/// Records handed on from hop to hop, by the counts.
+/// The number of records that were passed from hop to hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HandedOn {
-    /// Into the input topic, by the producer and from the dead letters; `None` when other programs
-    /// write to it as well.
+    /// To the input topic, by the producer and by replays; `None` if other programs write to it as
+    /// well.
     pub produced: Option<u64>,
-    /// Into the output topic.
+    /// To the output topic.
     pub emitted: u64,
 }
 
 impl Verdict {
-    /// Compares the counts hop by hop: within each, read = written + filtered + dead; between two,
-    /// what one wrote the next has read or still finds in the topic, or what an operator gave up.
-    /// `sinks` all read what the enricher wrote; `producer` is absent when other programs fill the
-    /// input topic, `replay` when no dead letter came back to it. `later` is what had been handed
-    /// on when everything was counted: a running pipeline moves meanwhile, and what arrived must
-    /// lie between what was handed on before and after.
+    /// Compares the counts hop by hop. Within a hop: read = written + filtered + dead. Between two
+    /// hops: the next one has read what the first one wrote, or it is still in the topic, or an
+    /// operator gave it up. All `sinks` read what the enricher wrote. `producer` is absent if other
+    /// programs write the input topic, `replay` if no dead letter was replayed. `later` is what had
+    /// been passed on after everything was counted: the pipeline may be running, so the number of
+    /// arrived records must be between the numbers passed on before and after.
     pub(crate) fn new(
         pipeline: &str,
         producer: Option<HopCounts>,
@@ -93,7 +94,7 @@ impl Verdict {
         }
     }
 
-    /// Whether no topic holds records that its reader has yet to read.
+    /// Whether all readers have read everything in their topics.
     pub fn nothing_waits(&self) -> bool {
         self.hops.iter().all(|hop| hop.waiting.unwrap_or(0) == 0)
     }
@@ -112,7 +113,7 @@ fn hop(counts: HopCounts, handed: Option<RangeInclusive<u64>>, notes: &mut Vec<S
         let moved = nearest.abs_diff(*handed.start());
         if moved > 0 {
             notes.push(format!(
-                "{name}: {} more records were handed on while these were counted",
+                "{name}: {} more records arrived during the counting",
                 grouped(moved)
             ));
         }
@@ -141,7 +142,7 @@ mod tests {
         }
     }
 
-    /// Nothing was handed on while it was counted.
+    /// A pipeline in which nothing moved during the counting.
     fn at_rest(
         producer: Option<HopCounts>,
         replay: Option<HopCounts>,
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipeline_in_motion_is_accused_only_of_what_motion_does_not_explain() {
+    fn a_running_pipeline_may_differ_by_the_records_that_moved_during_the_counting() {
         let verdict = |waiting| {
             let enricher = counts("enricher", 80, 80, 0, 0, Some(waiting));
             let sink = counts("warehouse", 70, 70, 0, 0, Some(30));
@@ -176,10 +177,7 @@ mod tests {
         for waiting in [20, 35, 50] {
             assert!(verdict(waiting).clean(), "{:?}", verdict(waiting));
         }
-        assert_eq!(
-            verdict(35).notes[0],
-            "enricher: 15 more records were handed on while these were counted"
-        );
+        assert_eq!(verdict(35).notes[0], "enricher: 15 more records arrived during the counting");
         assert_eq!((verdict(19).hops[1].unaccounted, verdict(51).hops[1].unaccounted), (1, -1));
     }
 
@@ -195,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_from_the_dead_letters_is_handed_on_as_well() {
+    fn replayed_records_are_counted_as_input() {
         let verdict = |replayed| {
             let producer = Some(counts("producer", 100, 100, 0, 0, None));
             let replay = Some(counts("replay", replayed, replayed, 0, 0, None));
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_is_not_missed_and_nothing_more_than_that() {
+    fn records_that_were_given_up_are_not_missing_but_all_others_are() {
         let verdict = |accepted| {
             let enricher = HopCounts { accepted, ..counts("enricher", 90, 90, 0, 0, Some(3)) };
             at_rest(Some(counts("producer", 100, 100, 0, 0, None)), None, enricher, Vec::new())
@@ -229,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_record_shows_as_negative() {
+    fn a_duplicate_record_is_negative() {
         let verdict = at_rest(
             None,
             None,

@@ -9,11 +9,11 @@ use weir_audit::verdict::Hop;
 use weir_audit::{Verdict, deep};
 use weir_model::pipeline::Pipeline;
 
-/// What to do.
+/// The arguments of `weir audit`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir audit deploy/pipelines/telecom.toml\n  weir audit deploy/pipelines/telecom.toml --deep --json\n\n\
-    Exit code: 0 every record is accounted for, 1 not, or it could not be told, 78 mistakes in the file."
+    Exit code: 0 every record is accounted for, 1 if not or if it is unknown, 78 mistakes in the file."
 )]
 pub(crate) struct Args {
     /// The pipeline file.
@@ -51,7 +51,7 @@ fn json(verdict: &Verdict) -> serde_json::Value {
     value
 }
 
-/// The table for people.
+/// The table for a terminal.
 pub(crate) fn text(verdict: &Verdict) -> String {
     let judgement = if verdict.clean() {
         "everything is accounted for"

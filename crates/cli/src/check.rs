@@ -1,4 +1,4 @@
-//! `weir check`: proves the whole path of a pipeline before anything is deployed.
+//! `weir check`: checks the whole path of a pipeline before anything is deployed.
 
 mod offline;
 mod online;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use weir_model::mistake::{Mistake, Mistakes};
 use weir_model::pipeline::Pipeline;
 
-/// What to do.
+/// The arguments of `weir check`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir check deploy/pipelines/telecom.toml\n  weir check deploy/pipelines/telecom.toml --offline --verbose\n\n\
@@ -18,7 +18,7 @@ use weir_model::pipeline::Pipeline;
 pub(crate) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,
-    /// Leave out what needs brokers, registry or database.
+    /// Skip the checks that need brokers, registry or database.
     #[arg(long)]
     offline: bool,
     /// List every check.
@@ -29,19 +29,18 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// How one check ended.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// As it should be; the text says what was found, and may be empty.
+    /// Passed; the text describes what was found and may be empty.
     Good(String),
     /// The mistakes are in the report.
     Mistaken,
-    /// It could not be made, and why: whoever had to be asked is unavailable, or an earlier check
-    /// failed.
+    /// It could not be made, for this reason: a server is unavailable, or an earlier check failed.
     Open(String),
 }
 
-/// One statement about the pipeline and whether it holds.
+/// One statement about the pipeline and whether it is true.
 #[derive(Debug)]
 struct Check {
     /// "input schema", "rule negative_duration", …
@@ -49,7 +48,7 @@ struct Check {
     state: State,
 }
 
-/// Everything found so far.
+/// All results so far.
 #[derive(Debug, Default)]
 struct Report {
     checks: Vec<Check>,
@@ -65,7 +64,7 @@ impl Report {
         self.note(name, State::Good(found.into()));
     }
 
-    /// Good when there are no mistakes.
+    /// Adds a check that passed if there are no mistakes.
     fn verdict(
         &mut self,
         name: impl Into<String>,
@@ -92,7 +91,7 @@ impl Report {
 /// Checks the file and prints what was found.
 ///
 /// # Errors
-/// Never for what it finds: that is the exit code.
+/// None for mistakes that it finds; they set the exit code.
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let (report, mistakes) = match Pipeline::load(&args.file) {
         Ok(pipeline) => {
@@ -120,7 +119,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
-/// Everything that can be told without servers; returns how many checks passed.
+/// Runs all checks that need no server; returns how many passed.
 ///
 /// # Errors
 /// The mistakes found.

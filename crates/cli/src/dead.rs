@@ -1,4 +1,4 @@
-//! `weir dead`: what became of records that could not be processed, and their way back.
+//! `weir dead`: lists, shows and replays the records that could not be processed.
 //!
 //! Dead letters are in two places: those of producer and enricher in the dead-letter topic, those
 //! of a sink in `weir.dead_letters` beside its table. Here they are one list.
@@ -12,7 +12,7 @@ mod text;
 use anyhow::Result;
 use std::process::ExitCode;
 
-/// What to do.
+/// The subcommands of `weir dead`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -25,14 +25,14 @@ enum Command {
     List(list::Args),
     /// Show one dead letter with everything that is known about it.
     Show(show::Args),
-    /// Bring the records of dead letters back to the input topic, each of them once.
+    /// Write the records of dead letters to the input topic again, each of them once.
     Replay(replay::Args),
 }
 
-/// Does it.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// Mistakes in the file or on the command line; broker, registry or database away.
+/// Mistakes in the file or on the command line; broker, registry or database unavailable.
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::List(args) => list::run(args).await,

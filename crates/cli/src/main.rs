@@ -30,13 +30,13 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Prove the whole path of a pipeline before anything is deployed.
+    /// Check the whole path of a pipeline before anything is deployed.
     Check(check::Args),
     /// Compare the counts of all services: is every record accounted for?
     Audit(audit::Args),
-    /// Show what the topics hold and how far each service is behind.
+    /// Show the content of the topics and the lag of each service.
     Topics(topics::Args),
-    /// Show which positions lie outside their log, and accept what is lost there.
+    /// Show positions outside their log, and accept the records lost there.
     Skip(skip::Args),
     /// List, show and replay the records that could not be processed.
     Dead(dead::Args),

@@ -1,5 +1,5 @@
 //! `weir run`: all services of one pipeline in one process, for laptops and tests. With
-//! `--until-done` it ends when everything has arrived, audits itself, and shows what came out.
+//! `--until-done` it ends when everything has arrived, runs the audit, and shows the result.
 
 mod gauge;
 mod progress;
@@ -17,11 +17,11 @@ use weir_model::pipeline::{End, Pipeline};
 use weir_service::{CancellationToken, Metrics, Settings};
 
 const REFRESH: Duration = Duration::from_millis(100);
-/// Nothing moved for so long although not everything has arrived: stop and let the audit say what
-/// is where.
+/// If nothing moves for this long although not everything has arrived, stop; the audit then shows
+/// where the records are.
 const STUCK: f64 = 120.0;
 
-/// What to do.
+/// The arguments of `weir run`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir run deploy/pipelines/telecom.toml\n  weir run deploy/pipelines/telecom.toml --until-done --records 200000 --rate 0\n\n\
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// End when the source is exhausted and everything has arrived, then audit and show a summary.
     #[arg(long)]
     until_done: bool,
-    /// Instead of source.records (synthetic sources): how many records in all.
+    /// Instead of source.records (synthetic sources): the total number of records.
     #[arg(long)]
     records: Option<u64>,
     /// Instead of source.rate: records per second, 0 for as fast as possible.
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     rate: Option<u64>,
 }
 
-/// Runs the pipeline until it is done or told to end.
+/// Runs the pipeline until it is done or is told to stop.
 ///
 /// # Errors
 /// Mistakes in the file, or the first service that failed.
@@ -69,7 +69,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(if verdict.clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Applies the options to the source; returns how many records it will give, where that is known.
+/// Applies the options to the source; returns how many records it will return, if known.
 fn adjust(pipeline: &mut Pipeline, args: &Args) -> Result<Option<u64>> {
     let Some(source) = &mut pipeline.source else { return Ok(None) };
     let kind = source.kind();
@@ -95,7 +95,7 @@ fn adjust(pipeline: &mut Pipeline, args: &Args) -> Result<Option<u64>> {
 
 type Ended = (&'static str, Result<()>);
 
-/// The services of one pipeline, and what is seen of them.
+/// The services of one pipeline and their metrics.
 struct Services {
     running: JoinSet<Ended>,
     hops: Vec<Gauge>,
@@ -143,7 +143,7 @@ impl Services {
         Ok(services)
     }
 
-    /// Shows progress until all has arrived, a service ends, or somebody asks to stop.
+    /// Shows progress until all has arrived, a service ends, or a signal stops it.
     async fn watch(
         &mut self,
         pipeline: &Pipeline,

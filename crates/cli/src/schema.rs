@@ -7,7 +7,7 @@ use weir_codec::registry::LatestSchema;
 use weir_codec::{Registry, Schema, diff};
 use weir_model::pipeline::Pipeline;
 
-/// What to do.
+/// The subcommands of `weir schema`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir schema diff deploy/pipelines/telecom.toml\n  weir schema compatibility deploy/pipelines/telecom.toml\n  \
@@ -45,15 +45,15 @@ struct Common {
     json: bool,
 }
 
-/// What was found out about one subject.
+/// The result for one subject.
 struct Finding {
     subject: String,
-    /// Nothing to object to.
+    /// There is no difference or objection.
     good: bool,
     lines: Vec<String>,
 }
 
-/// Carries out one of the verbs.
+/// Runs the subcommand.
 ///
 /// # Errors
 /// When the registry is unavailable or refuses, or the file has mistakes.

@@ -1,5 +1,5 @@
-//! `weir skip`: which positions lie outside their log, and the recorded act of going on behind such
-//! a gap.
+//! `weir skip`: shows positions outside their log, and accepts such losses so that reading
+//! continues.
 
 use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use weir_audit::skip::{self, Gap, Hop, Lost};
 use weir_model::pipeline::Pipeline;
 use weir_model::protocol::{Halt, Partition};
 
-/// What to do.
+/// The arguments of `weir skip`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  weir skip deploy/pipelines/telecom.toml\n  \
     weir skip deploy/pipelines/telecom.toml --hop enricher --accept --reason \"retention was too short, see INC-7\"\n\n\
@@ -17,13 +17,13 @@ use weir_model::protocol::{Halt, Partition};
 pub(crate) struct Args {
     /// The pipeline file.
     file: PathBuf,
-    /// Move the positions and put that on record; without it nothing is changed.
+    /// Move the positions and record the loss; without this option nothing is changed.
     #[arg(long, requires = "reason")]
     accept: bool,
-    /// Why, for whoever reads the audit.
+    /// The reason, which the audit shows.
     #[arg(long, requires = "accept")]
     reason: Option<String>,
-    /// Only this one: `enricher`, or the name of a sink.
+    /// Only this hop: `enricher`, or the name of a sink.
     #[arg(long)]
     hop: Option<String>,
     /// Only this partition.
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     partition: Option<Partition>,
 }
 
-/// Shows what is lost, or accepts it.
+/// Shows the losses, or accepts them.
 ///
 /// # Errors
 /// When the broker or a database is unavailable, the file has mistakes, or accepting is refused.
@@ -81,39 +81,39 @@ fn print(pipeline: &Pipeline, hop: Hop<'_>, gap: &Gap, file: &Path) {
             hop.topic(pipeline),
             lost.partition,
             lost.halt,
-            prospect(lost)
+            continuation(lost)
         );
     }
     let skips = gap.skips();
     if skips.is_empty() {
         return;
     }
-    let moving = if gap.moving { ", counted while others arrive" } else { "" };
+    let moving = if gap.moving { ", counted while records arrive" } else { "" };
     match gap.records(&skips) {
         _ if skips.iter().all(|skip| skip.from.is_none()) => println!("   nothing is given up"),
         Some(0) => println!(
-            "   no record is unaccounted for{moving}: markers of transactions take offsets too"
+            "   no record is unaccounted for{moving}: transaction markers take offsets too"
         ),
         Some(1) => println!("   1 record is unaccounted for{moving}"),
         Some(records) => println!("   {} records are unaccounted for{moving}", grouped(records)),
         None => println!(
-            "   nobody counts what enters {}, so it is not known how many records that were",
+            "   records that enter {} are not counted, so the number of lost records is unknown",
             hop.topic(pipeline)
         ),
     }
     println!(
-        "   to accept it: stop what reads there, then\n   weir skip {} --hop {} --accept --reason \"…\"",
+        "   to accept it: stop the readers, then\n   weir skip {} --hop {} --accept --reason \"…\"",
         file.display(),
         hop.name()
     );
 }
 
-fn prospect(lost: &Lost) -> String {
-    match (lost.way, lost.from) {
+fn continuation(lost: &Lost) -> String {
+    match (lost.continuation, lost.from) {
         (Ok((to, _)), Some(from)) if lost.halt == Halt::PositionMissing => {
-            format!("it was {from}, which lies outside the log; reading would go on at {to}")
+            format!("it was {from}, which lies outside the log; reading would continue at {to}")
         }
-        (Ok((to, _)), _) => format!("reading would go on at {to}"),
+        (Ok((to, _)), _) => format!("reading would continue at {to}"),
         (Err(why), _) => why.into(),
     }
 }
@@ -124,7 +124,7 @@ async fn accept(
     partition: Option<Partition>,
     reason: &str,
 ) -> Result<ExitCode> {
-    ensure!(!reason.is_empty(), "--reason is for whoever reads the audit: say why");
+    ensure!(!reason.is_empty(), "--reason must not be empty: the audit shows it");
     let mut any = false;
     for hop in hops {
         for accepted_loss in skip::accept(pipeline, *hop, partition, reason).await? {

@@ -1,4 +1,4 @@
-//! Tables for people.
+//! Tables for a terminal.
 
 /// Rows, the first of which is the header, in columns as wide as they need to be; those in `right`
 /// are numbers.

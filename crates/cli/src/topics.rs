@@ -1,4 +1,4 @@
-//! `weir topics`: what the pipeline's topics hold and how far each reader is behind.
+//! `weir topics`: the content of the pipeline's topics and the lag of each reader.
 
 use crate::table;
 use anyhow::Result;
@@ -7,7 +7,7 @@ use weir_audit::format::grouped;
 use weir_audit::topics::{self, Row};
 use weir_model::pipeline::Pipeline;
 
-/// What to do.
+/// The arguments of `weir topics`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir topics deploy/pipelines/telecom.toml\n  weir topics deploy/pipelines/telecom.toml --json"

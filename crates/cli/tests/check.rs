@@ -1,5 +1,5 @@
-//! `weir check` tells mistakes from absence: 78 with everything that is wrong, 1 when somebody who
-//! has to be asked is unavailable.
+//! `weir check` distinguishes mistakes from outages: exit code 78 with all mistakes, 1 if a server
+//! is unavailable.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
@@ -142,7 +142,7 @@ fn the_deployed_pipelines_pass_without_servers() {
 }
 
 #[test]
-fn mistakes_of_every_kind_are_told_at_once_with_the_wrong_word_underlined() {
+fn mistakes_of_every_kind_are_reported_at_once_with_the_wrong_word_underlined() {
     let case = Case::new();
     case.change("key = \"order_id\"", "key = \"oder_id\"");
     case.change("amount < 0", "amonut < 0");
@@ -173,9 +173,9 @@ fn a_lookup_without_unique_keys_is_a_mistake_and_leaves_its_users_open() {
 }
 
 #[test]
-fn what_is_away_is_no_mistake() {
+fn an_unavailable_server_is_not_a_mistake() {
     let mut case = Case::new();
-    // ports that nobody listens on
+    // ports without a listener
     case.env = [
         ("WEIR_KAFKA", "127.0.0.1:1"),
         ("WEIR_REGISTRY", "http://127.0.0.1:1"),
@@ -190,7 +190,7 @@ fn what_is_away_is_no_mistake() {
 }
 
 #[test]
-fn a_correct_pipeline_passes_and_says_what_will_be_made() {
+fn a_correct_pipeline_passes_and_lists_what_will_be_created() {
     let (case, _database) = Case::online();
     let (code, out, err) = case.check(&["--verbose"]);
     assert_eq!(code, Some(0), "{out}{err}");
@@ -202,7 +202,7 @@ fn a_correct_pipeline_passes_and_says_what_will_be_made() {
 }
 
 #[test]
-fn a_table_that_does_not_fit_is_told_by_column() {
+fn a_table_that_does_not_fit_is_reported_by_column() {
     let (case, database) = Case::online();
     database.execute("CREATE SCHEMA shop; CREATE TABLE shop.orders (order_id bigint NOT NULL, product date, amount integer)").unwrap();
     case.change(
@@ -220,7 +220,7 @@ fn a_table_that_does_not_fit_is_told_by_column() {
 }
 
 #[test]
-fn topics_of_other_partition_counts_are_told() {
+fn topics_of_other_partition_counts_are_reported() {
     let (case, _database) = Case::online();
     Topics::new(Stack::shared().kafka()).create(&format!("{}-enriched", case.name), 2).unwrap();
     let (code, _, err) = case.check(&[]);
@@ -232,7 +232,7 @@ fn topics_of_other_partition_counts_are_told() {
 }
 
 #[test]
-fn a_schema_that_the_registry_would_refuse_is_told() {
+fn a_schema_that_the_registry_would_refuse_is_reported() {
     let (case, _database) = Case::online();
     let registered = case.weir(&["schema", "register", "--compatibility", "BACKWARD"]);
     assert!(registered.status.success(), "{}", String::from_utf8_lossy(&registered.stderr));

@@ -76,14 +76,14 @@ fn all_is_accounted_for(flow: &Flow, replayed: u64) {
     assert_eq!(replay, replayed);
 }
 
-/// Takes the rules out of the pipeline file.
+/// Removes the rules from the pipeline file.
 fn fix_rules(flow: &Flow) {
     let mut file: toml::Table = std::fs::read_to_string(flow.file()).unwrap().parse().unwrap();
     file.remove("reject").unwrap();
     std::fs::write(flow.file(), file.to_string()).unwrap();
 }
 
-/// A replay that takes its time, begun in earnest: more than `before` dead letters are marked.
+/// A slow replay that has started to write: more than `before` dead letters are marked.
 fn begin_slowly(flow: &Flow, before: u64) -> Child {
     let words = ["dead", "replay", &flow.file().to_string_lossy(), "--rate", "2"];
     let mut command = Command::new(service::binary("weir").unwrap());
@@ -99,7 +99,7 @@ fn begin_slowly(flow: &Flow, before: u64) -> Child {
 }
 
 #[test]
-fn rejected_records_come_back_once_when_the_rules_are_mended_also_if_two_replay_them() {
+fn rejected_records_come_back_once_after_the_rules_are_fixed_even_if_two_replays_run() {
     let (flow, dead) = flow("negative_duration");
     let before = flow.topics.count(&flow.pipeline.input.topic).unwrap();
     contains(
@@ -122,7 +122,7 @@ fn rejected_records_come_back_once_when_the_rules_are_mended_also_if_two_replay_
         &weir(&flow, &["dead", "replay", "--limit", "3"]).unwrap(),
         &[&format!("\n {}  more than --limit", dead - 3)],
     );
-    // One that takes its time is overtaken by another.
+    // A slow replay is fenced by another one.
     let slow = begin_slowly(&flow, 3);
     weir(&flow, &["dead", "replay", "--rate", "0"]).unwrap();
     let slow = slow.wait_with_output().unwrap();
@@ -143,7 +143,7 @@ fn rejected_records_come_back_once_when_the_rules_are_mended_also_if_two_replay_
 }
 
 #[test]
-fn a_record_that_dies_again_stays_dead_until_it_is_asked_for() {
+fn a_record_that_is_dead_lettered_again_comes_back_only_on_request() {
     let (flow, dead) = flow("negative_amount");
     let mut killed = begin_slowly(&flow, 0);
     killed.kill().unwrap();
@@ -171,8 +171,8 @@ fn a_record_that_dies_again_stays_dead_until_it_is_asked_for() {
     all_is_accounted_for(&flow, 2 * dead);
 
     let latest = json(&flow, &["dead", "list", "--dead-letters", "--limit", "1"])[0].clone();
-    let place = latest["dead_letter"].as_str().unwrap();
-    let shown = weir(&flow, &["dead", "show", place]).unwrap();
+    let coordinates = latest["dead_letter"].as_str().unwrap();
+    let shown = weir(&flow, &["dead", "show", coordinates]).unwrap();
     contains(
         &shown,
         &[
@@ -186,12 +186,12 @@ fn a_record_that_dies_again_stays_dead_until_it_is_asked_for() {
 }
 
 #[test]
-fn records_that_a_sink_refused_come_back_from_the_input_topic_as_far_as_it_holds_them() {
+fn records_that_a_sink_refused_come_back_from_the_input_topic_if_it_still_contains_them() {
     let (flow, dead) = flow("name_too_long");
     let all =
         json(&flow, &["dead", "list", "--dead-letters", "--limit", "1000", "--sink", "warehouse"]);
-    let place = all[0]["dead_letter"].as_str().unwrap();
-    let shown = weir(&flow, &["dead", "show", place]).unwrap();
+    let coordinates = all[0]["dead_letter"].as_str().unwrap();
+    let shown = weir(&flow, &["dead", "show", coordinates]).unwrap();
     contains(
         &shown,
         &[
@@ -204,7 +204,7 @@ fn records_that_a_sink_refused_come_back_from_the_input_topic_as_far_as_it_holds
     );
 
     // The first dead letter's record is removed from the topic, and with it those before it.
-    let (topic, rest) = place.split_once('[').unwrap();
+    let (topic, rest) = coordinates.split_once('[').unwrap();
     let (partition, offset) = rest.split_once("]@").unwrap();
     let (partition, offset) = (partition.parse().unwrap(), offset.parse::<i64>().unwrap());
     flow.topics.delete_records(topic, partition, offset + 1).unwrap();
@@ -221,10 +221,7 @@ fn records_that_a_sink_refused_come_back_from_the_input_topic_as_far_as_it_holds
     contains(&mistake, &["1 mistake", "--sql", "caller_nme"]);
     let shorter = "SELECT * EXCEPT (caller_name), substr(caller_name, 1, 50) AS caller_name FROM input WHERE caller_id <> ''";
     let text = weir(&flow, &["dead", "replay", "--rate", "0", "--sql", shorter]).unwrap_err();
-    contains(
-        &text,
-        &[&format!(" {}  came back to", dead - gone), "does not hold the record any more"],
-    );
+    contains(&text, &[&format!(" {}  came back to", dead - gone), "no longer contains the record"]);
     run(&flow);
     assert_eq!(rows(&flow), RECORDS - gone);
     all_is_accounted_for(&flow, dead - gone);

@@ -1,5 +1,4 @@
-//! The README's walk-through does what it says: its files are written, its commands run, its
-//! figures counted.
+//! Follows the README's walk-through: writes its files, runs its commands, and checks its figures.
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Records that are gone from a log stop the partition and the audit until an operator accepts it,
-//! by name and on record; then everything goes on and adds up.
+//! Records that are gone from a log halt the partition and fail the audit until an operator accepts
+//! the loss; then everything continues and adds up.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn run(flow: &Flow, records: u64) -> String {
         .unwrap()
 }
 
-/// Has the producer alone go on to `records` in all, until the topic holds `there` of them.
+/// Runs the producer alone up to `records` in total, until the topic contains `there` of them.
 fn produce(flow: &Flow, records: u64, there: u64) {
     let text = std::fs::read_to_string(flow.file()).unwrap();
     std::fs::write(
@@ -49,8 +49,8 @@ fn weir(flow: &Flow, command: &str, options: &[&str]) -> Result<String, String> 
     flow.weir(&[&[command, &file], options].concat()).map_err(|error| error.to_string())
 }
 
-/// Removes the first half of what a reader at `next` has not read of a partition: where the log
-/// begins then, and how many that were.
+/// Removes the first half of the records of a partition that a reader at `next` has not read;
+/// returns where the log begins then and how many records were removed.
 fn lose(flow: &Flow, topic: &str, partition: i32, next: i64) -> (i64, usize, usize) {
     let records = flow.topics.read(topic).unwrap();
     let unread: Vec<i64> = records
@@ -74,8 +74,8 @@ fn halts(service: &Service, text: &str) {
     assert!(service.get("/ready").unwrap().body.contains("weir skip FILE"));
 }
 
-/// Nothing is accepted while the reader lives; afterwards it is, and the command has nothing left
-/// to show.
+/// Nothing is accepted while the reader is running; afterwards it is, and then the command shows no
+/// gap.
 fn accept(flow: &Flow, service: Service) -> String {
     let accept = ["--accept", "--reason", REASON];
     let refused = weir(flow, "skip", &accept).unwrap_err();
@@ -90,7 +90,7 @@ fn contains(text: &str, parts: &[&str]) {
     parts.iter().for_each(|part| assert!(text.contains(part), "`{part}` is not in\n{text}"));
 }
 
-/// Reading everything again finds nothing wrong, with so many records given up.
+/// `--deep` finds nothing wrong, with this many records given up.
 fn adds_up(flow: &Flow, given_up: usize) {
     let audit = weir(flow, "audit", &["--deep", "--json"]).unwrap();
     let audit: serde_json::Value = serde_json::from_str(&audit).unwrap();
@@ -104,7 +104,7 @@ fn adds_up(flow: &Flow, given_up: usize) {
 }
 
 #[test]
-fn records_that_are_gone_are_passed_over_only_by_an_act_on_record() {
+fn lost_records_are_skipped_only_after_an_operator_accepts_it() {
     let flow = flow(0.02);
     produce(&flow, 6_000, 6_000);
     let before_enricher = lost_before_the_enricher(&flow);
@@ -165,7 +165,7 @@ fn lost_before_the_sink(flow: &Flow) -> Loss {
 fn is_shown_and_accepted(
     flow: &Flow,
     service: Service,
-    place: &str,
+    partition: &str,
     (next, cut): (i64, i64),
     records: usize,
 ) -> Loss {
@@ -173,23 +173,23 @@ fn is_shown_and_accepted(
     halts(&service, &range);
     contains(
         &weir(flow, "audit", &[]).unwrap_err(),
-        &["NOT everything", &format!("{place}: {range}")],
+        &["NOT everything", &format!("{partition}: {range}")],
     );
     let shown = weir(flow, "skip", &[]).unwrap_err();
     contains(
         &shown,
-        &[&range, &format!("{records} records are unaccounted for"), &format!("go on at {cut}")],
+        &[&range, &format!("{records} records are unaccounted for"), &format!("continue at {cut}")],
     );
-    let act = format!("accepted loss  {place} {next}..{cut}: {records} records, \"{REASON}\"");
+    let act = format!("accepted loss  {partition} {next}..{cut}: {records} records, \"{REASON}\"");
     contains(&accept(flow, service), &[&act]);
     Loss { act, records }
 }
 
-/// Kafka forgets the group's position together with the topic, so it has to be found again first.
-/// Many invalid records, so that some partition starts over with dead letters that the sink does
-/// not see.
+/// Kafka deletes the group's positions together with the topic, so they have to be restored first.
+/// There are many invalid records, so that some partition starts over with dead letters that the
+/// sink does not see.
 #[test]
-fn an_input_topic_created_anew_is_read_from_its_beginning_and_a_forgotten_group_is_found_again() {
+fn a_recreated_input_topic_is_read_from_its_beginning_and_deleted_offsets_are_restored() {
     let flow = flow(0.5);
     let topic = &flow.pipeline.input.topic;
     flow.topics.delete(topic).unwrap();
@@ -199,14 +199,14 @@ fn an_input_topic_created_anew_is_read_from_its_beginning_and_a_forgotten_group_
     halts(&enricher, "the output holds data of this pipeline");
     contains(
         &weir(&flow, "skip", &[]).unwrap_err(),
-        &["go on at 0", "no record is unaccounted for"],
+        &["continue at 0", "no record is unaccounted for"],
     );
     contains(&accept(&flow, enricher), &["back to 0", ": 0 records"]);
     contains(&run(&flow, 4_000), &["everything is accounted for"]);
     adds_up(&flow, 0);
 
-    // And the same once more, with the topic as it is: the counts are found again in the lineage,
-    // and nothing is given up.
+    // The same again with the topic unchanged: the counts are restored from the lineage, and
+    // nothing is given up.
     flow.topics.delete_group(&flow.pipeline.enricher_group()).unwrap();
     contains(&weir(&flow, "skip", &[]).unwrap_err(), &["nothing is given up"]);
     contains(&weir(&flow, "skip", &["--accept", "--reason", REASON]).unwrap(), &[": 0 records"]);
@@ -214,7 +214,7 @@ fn an_input_topic_created_anew_is_read_from_its_beginning_and_a_forgotten_group_
 }
 
 #[test]
-fn an_output_topic_created_anew_is_read_from_its_beginning() {
+fn a_recreated_output_topic_is_read_from_its_beginning() {
     let flow = flow(0.02);
     let topic = &flow.pipeline.output.topic;
     flow.topics.delete(topic).unwrap();
@@ -227,7 +227,7 @@ fn an_output_topic_created_anew_is_read_from_its_beginning() {
     halts(&sink, "truncated or recreated");
     contains(
         &weir(&flow, "skip", &[]).unwrap_err(),
-        &["go on at 0", "no record is unaccounted for"],
+        &["continue at 0", "no record is unaccounted for"],
     );
     contains(&accept(&flow, sink), &["back to 0", ": 0 records"]);
     contains(&run(&flow, 4_000), &["everything is accounted for"]);

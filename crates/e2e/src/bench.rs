@@ -1,6 +1,6 @@
 //! `make bench`: each service against a bare loop that moves the same bytes, in one run on one
-//! machine; then memory, latency and the real flights. Absolute figures move with the machine; the
-//! ratios are the promise.
+//! machine; then memory, latency and the real flights. Absolute figures depend on the machine; the
+//! ratios are what counts.
 //!
 //! Needs a stack in the environment (`weir-stack exec -- weir-bench`), `psql` and the repository's
 //! root as working directory. `weir-bench services pair memory latency flights` runs only the named
@@ -26,8 +26,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 const BATCH: &str = "50000";
 
 fn main() -> Result<()> {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let run = |part: &str| wanted.is_empty() || wanted.iter().any(|w| w == part);
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let run = |part: &str| parts.is_empty() || parts.iter().any(|named| named == part);
     let records =
         std::env::var("WEIR_BENCH_RECORDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3_000_000);
     let folder = tempfile::tempdir()?;

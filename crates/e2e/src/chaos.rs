@@ -1,4 +1,4 @@
-//! Services that are killed, or leave and come back, at seeded moments of their own progress.
+//! Kills or stops services, and starts them again, at seeded points of their own progress.
 
 use crate::Flow;
 use anyhow::{Context, Result, ensure};
@@ -17,13 +17,13 @@ pub struct Plan {
     pub service: &'static str,
     /// Processes at the same time, each in a slot of its own.
     pub slots: usize,
-    /// `kill -9`, so often.
+    /// The number of `kill -9`.
     pub kills: usize,
-    /// Graceful ends, so often.
+    /// The number of graceful stops.
     pub leaves: usize,
 }
 
-/// What did happen.
+/// What happened.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Processes that died of SIGKILL after they had taken over partitions.
@@ -35,8 +35,8 @@ pub struct Report {
 /// Runs all plans side by side, a thread each, and returns the processes that run in the end.
 ///
 /// # Errors
-/// When a service ends by itself, stalls, or a process that was ended had never held a partition
-/// (its death would have proved nothing).
+/// When a service ends by itself or stalls, or when a process that was stopped never had a
+/// partition (its end would prove nothing).
 pub fn run(flow: &Flow, plans: &[Plan], seed: u64) -> Result<(Vec<Service>, Vec<Report>)> {
     let parts = std::thread::scope(|scope| {
         let threads: Vec<_> = plans

@@ -1,4 +1,4 @@
-//! What must be in the table and in the dead letters, from the seed alone.
+//! Computes what must be in the table and in the dead letters, from the seed alone.
 
 use crate::Flow;
 use crate::flow::root;
@@ -14,7 +14,7 @@ pub const COLUMNS: &str = "caller_name, receiver_name, caller_id, receiver_id, \
     (extract(epoch FROM start_datetime) * 1000000)::bigint, (extract(epoch FROM end_datetime) * 1000000)::bigint, \
     call_duration, network_provider, (total_amount * 100)::bigint, country, network_type, (rate_per_minute * 10000)::bigint";
 
-/// Stands between the values of a row: ASCII's unit separator, which no value holds.
+/// Separates the values of a row: ASCII's unit separator, which no value contains.
 pub const BETWEEN: &str = "\u{1f}";
 
 /// An invalid record: stage and reason of its dead letter, and its value.
@@ -28,7 +28,7 @@ pub struct Dead {
     pub value: Vec<u8>,
 }
 
-/// Everything that must be somewhere when the pipeline is at rest; each list is sorted.
+/// Everything that must exist when the pipeline is idle; each list is sorted.
 #[derive(Debug, Default)]
 pub struct Expectation {
     /// Values of the input topic.
@@ -72,11 +72,11 @@ impl Expectation {
         providers: &BTreeMap<String, (String, String)>,
     ) -> Result<()> {
         self.input.push(expected.payload.clone());
-        let spoiled = matches!(expected.fate, Some((Stage::Decode, _)));
-        let own = if spoiled { None } else { judge(&expected.record) };
-        if !spoiled && own != expected.fate {
+        let undecodable = matches!(expected.fate, Some((Stage::Decode, _)));
+        let recomputed = if undecodable { None } else { expected_fault(&expected.record) };
+        if !undecodable && recomputed != expected.fate {
             bail!(
-                "the generator says {:?}, the rules say {own:?}: {:?}",
+                "the generator expects {:?}, the rules give {recomputed:?}: {:?}",
                 expected.fate,
                 expected.record
             );
@@ -107,8 +107,9 @@ impl Expectation {
     }
 }
 
-/// The pipeline's rules and the table's limits, written down a second time.
-fn judge(call: &Record) -> Option<(Stage, &'static str)> {
+/// The fault that the pipeline's rules and the table's limits require, written independently of
+/// them.
+fn expected_fault(call: &Record) -> Option<(Stage, &'static str)> {
     let seconds = (call.end_micros - call.start_micros) / 1_000_000;
     let texts = [
         (&call.caller_name, 50),

@@ -1,5 +1,5 @@
-//! One pipeline under test: the shipped call-record pipeline with names, database and amounts of
-//! its own.
+//! One pipeline under test: the shipped call-record pipeline with its own names, database and
+//! sizes.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -15,10 +15,10 @@ use weir_testkit::{Database, Program, Stack, Topics, random_name, service, wait}
 /// The services, in the order of the flow.
 pub const SERVICES: [&str; 3] = ["weir-producer", "weir-enricher", "weir-sink"];
 
-/// What a test varies.
+/// The settings that a test can change.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Records in all.
+    /// The total number of records.
     pub records: u64,
     /// Records per second; 0 = as fast as possible.
     pub rate: u64,
@@ -103,8 +103,8 @@ impl Flow {
         }
     }
 
-    /// Roughly how many records a service has behind it, from what is committed; markers of
-    /// transactions count as records.
+    /// Roughly how many records a service has processed, according to what is committed;
+    /// transaction markers count as records.
     pub fn progress(&self, service: &str) -> u64 {
         let (input, sink) = (
             &self.pipeline.input.topic,
@@ -123,7 +123,7 @@ impl Flow {
         }
     }
 
-    /// What the enricher's committed offsets say, over all partitions.
+    /// The counts in the enricher's committed offsets, over all partitions.
     pub fn enricher_counts(&self) -> Result<Counters> {
         let committed =
             self.topics.committed(&self.pipeline.enricher_group(), &self.pipeline.input.topic)?;
@@ -134,7 +134,7 @@ impl Flow {
         Ok(sum)
     }
 
-    /// What the sink's position rows say, over all partitions.
+    /// The counts in the sink's position rows, over all partitions.
     pub fn sink_counts(&self) -> Result<Counters> {
         let sql = "SELECT sum(read), sum(written), sum(filtered), sum(dead) FROM weir.positions";
         let rows = self.fresh_database()?.texts(sql)?;
@@ -154,8 +154,8 @@ impl Flow {
         self.fresh_database()?.number("SELECT coalesce(sum(fence), 0)::bigint FROM weir.positions")
     }
 
-    /// Waits until every record of the source is behind the enricher, and every record of the
-    /// enricher behind the sink.
+    /// Waits until the enricher has processed every record of the source, and the sink every record
+    /// of the enricher.
     pub fn wait_done(&self, limit: Duration) -> Result<()> {
         let records = self.source()?.records;
         let done = wait::try_wait_until(limit, || {

@@ -1,5 +1,5 @@
-//! The verdict over a pipeline at rest: every place holds exactly what the oracle says, nothing
-//! lost, nothing doubled, nothing changed.
+//! Checks a pipeline at rest: every topic and table contains exactly what the oracle expects;
+//! nothing is lost, duplicated or changed.
 
 use crate::Flow;
 use crate::expectation::{BETWEEN, COLUMNS, Dead, Expectation};
@@ -66,10 +66,7 @@ fn check_topic_dead_letters(
             text("weir-timestamp")? == original.timestamp.to_string(),
             "timestamp: {dead_letter:?} of {original:?}"
         );
-        ensure!(
-            !text("weir-detail")?.is_empty(),
-            "a dead letter says what is wrong: {dead_letter:?}"
-        );
+        ensure!(!text("weir-detail")?.is_empty(), "a dead letter without detail: {dead_letter:?}");
         let stage = if text("weir-stage")? == "rule" { "rule" } else { "decode" };
         ensure!(text("weir-stage")? == stage, "stage: {dead_letter:?}");
         found.push(Dead { stage, reason: text("weir-reason")?.into(), value: value(dead_letter) });
@@ -77,40 +74,40 @@ fn check_topic_dead_letters(
     same("dead-letter topic", sorted(found), &expected.topic_dead_letters)
 }
 
-/// Output and dead letters together name every input record once, in an unbroken chain per
+/// Output and dead letters together name every input record once, in an unbroken lineage per
 /// partition.
 fn check_lineage(
     input: &BTreeMap<Coordinates, Record>,
     output: &[Record],
     dead_letters: &[Record],
 ) -> Result<()> {
-    let mut chains: BTreeMap<i32, BTreeMap<i64, Lineage>> = BTreeMap::new();
+    let mut lineages: BTreeMap<i32, BTreeMap<i64, Lineage>> = BTreeMap::new();
     for record in output.iter().chain(dead_letters) {
         let bytes =
             record.header(lineage::HEADER).with_context(|| format!("no lineage: {record:?}"))?;
         let link =
             Lineage::decode(bytes).with_context(|| format!("unknown lineage: {record:?}"))?;
-        let twice = chains.entry(record.partition).or_default().insert(link.source, link);
+        let previous = lineages.entry(record.partition).or_default().insert(link.source, link);
         ensure!(
-            twice.is_none(),
+            previous.is_none(),
             "input record {}/{} was emitted twice",
             record.partition,
             link.source
         );
     }
-    for (partition, chain) in &chains {
+    for (partition, lineage) in &lineages {
         let mut previous = -1;
-        for link in chain.values() {
+        for link in lineage.values() {
             ensure!(
                 link.previous == previous,
-                "broken chain in partition {partition}: {link:?} after {previous}"
+                "broken lineage in partition {partition}: {link:?} after {previous}"
             );
             previous = link.source;
         }
     }
-    let named = chains
+    let named = lineages
         .iter()
-        .flat_map(|(&partition, chain)| chain.keys().map(move |&source| (partition, source)))
+        .flat_map(|(&partition, lineage)| lineage.keys().map(move |&source| (partition, source)))
         .collect();
     same("lineage", named, &input.keys().copied().collect::<Vec<_>>())
 }
@@ -178,15 +175,15 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list
 }
 
-/// Both lists are sorted. An error says how many are missing and how many too many, with the first
-/// of each.
-fn same<T: Ord + Debug>(place: &str, found: Vec<T>, expected: &[T]) -> Result<()> {
+/// Both lists are sorted. An error contains how many are missing and how many are surplus, with the
+/// first of each.
+fn same<T: Ord + Debug>(what: &str, found: Vec<T>, expected: &[T]) -> Result<()> {
     if found == expected {
         return Ok(());
     }
     let (missing, extra) = (without(expected, &found), without(&found, expected));
     bail!(
-        "{place}: {} found, {} expected; {} missing, such as {:?}; {} too many, such as {:?}",
+        "{what}: {} found, {} expected; {} missing, such as {:?}; {} too many, such as {:?}",
         found.len(),
         expected.len(),
         missing.len(),

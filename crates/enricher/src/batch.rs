@@ -1,4 +1,4 @@
-//! What the open transaction holds so far.
+//! The content of the open transaction.
 
 use crate::enrich::{Enriched, Fate};
 use crate::lineage::RecordCounts;
@@ -8,7 +8,7 @@ use weir_kafka::Records;
 use weir_model::fault::Fault;
 use weir_model::protocol::{Claim, Offset, Partition};
 
-/// So many faults of a transaction are shown.
+/// The number of faults shown per transaction.
 const MAX_FAULTS: usize = 3;
 
 /// See the module; kept until the outcome is known, and counted then.
@@ -30,7 +30,7 @@ pub(crate) struct Batch {
 pub(crate) struct SentBatch {
     pub(crate) batch: Batch,
     pub(crate) claims: Vec<Claim>,
-    /// From its first record to the outcome.
+    /// The time from its first record to the outcome.
     pub(crate) took: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What an enricher is told beside the pipeline file, and what its part of the file comes to.
+//! The options of an enricher, and the compiled form of its part of the pipeline file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use weir_transform::Plan;
 pub struct Options {
     /// Listen address and instance name.
     pub settings: Settings,
-    /// Where it counts; the caller may read along.
+    /// Its metrics; the caller may read them.
     pub metrics: Metrics,
 }
 
@@ -33,22 +33,22 @@ pub struct Arguments {
     pub file: PathBuf,
 }
 
-/// The enricher's part of a pipeline, ready to work.
+/// The enricher's part of a pipeline, compiled.
 pub struct Job {
     /// The whole file.
     pub pipeline: Arc<Pipeline>,
-    /// What input records are read as.
+    /// The schema of the input records.
     pub input: Schema,
-    /// What output records are written as.
+    /// The schema of the output records.
     pub output: Schema,
     /// Rules, lookups and SQL, compiled.
     pub plan: Plan,
 }
 
-/// Compiles the enricher's part, without asking any server.
+/// Compiles the enricher's part. Needs no server.
 ///
 /// # Errors
-/// All that is wrong with the schemas, the lookups, the rules and the SQL.
+/// All mistakes in the schemas, the lookups, the rules and the SQL.
 pub fn check(pipeline: Arc<Pipeline>) -> Result<Job, Vec<Mistake>> {
     let mistake = |key: &str, error: weir_codec::Error| Mistake::new(key, error.to_string());
     match (Schema::load(&pipeline.input.schema), Schema::load(&pipeline.output.schema)) {

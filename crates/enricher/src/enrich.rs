@@ -1,5 +1,5 @@
-//! The verb: what becomes of each record of a batch. No IO but the registry's, for schemas not seen
-//! before.
+//! Enriches a batch: decides what happens to each record. The only IO is a request to the registry
+//! for an unknown schema.
 
 use crate::config::Job;
 use crate::error::Error;
@@ -8,10 +8,10 @@ use weir_codec::{Decoder, Encoded, Encoder, Registry};
 use weir_kafka::Records;
 use weir_model::fault::{Fault, Stage};
 
-/// What the lineage header adds to a record, at most.
+/// The maximum size that the lineage header adds to a record.
 const LINEAGE_BYTES: usize = 64;
 
-/// What became of one record.
+/// The fate of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It is this row of the output.
@@ -20,7 +20,7 @@ pub(crate) enum Fate {
     Dead(u32),
     /// The pipeline's SQL left it out.
     Filtered,
-    /// It was read before, or went to another worker meanwhile: nothing becomes of it here.
+    /// It was read before, or was reassigned to another worker meanwhile: it is ignored here.
     Stale,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Enricher {
     job: Arc<Job>,
     decoder: Decoder,
     encoder: Encoder,
-    /// Bytes that the broker takes in one record.
+    /// The broker's limit for the size of a record.
     limit: usize,
 }
 
@@ -60,8 +60,8 @@ impl Enricher {
     /// Decodes, applies rules and SQL, encodes. `now_micros` is `now()` in the SQL.
     ///
     /// # Errors
-    /// Environment when the registry is unavailable; the batch is as it was, and the call may be
-    /// repeated.
+    /// Class environment if the registry is unavailable; the batch is unchanged, and the call may
+    /// be repeated.
     pub(crate) fn enrich(&mut self, records: &Records, now_micros: i64) -> Result<Enriched, Error> {
         let values: Vec<_> = records.values().collect();
         let decoded = self.decoder.decode(&values)?;

@@ -1,13 +1,13 @@
-//! Why an enricher ends.
+//! Errors of the enricher.
 
 use weir_model::fault::Class;
 use weir_model::mistake::Mistakes;
 use weir_service::Failure;
 
-/// The end of an enricher, or the failure of one step.
+/// The failure that ended an enricher, or that of one step.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The pipeline file, or what it names, is wrong.
+    /// Mistakes in the pipeline file or in the files that it names.
     #[error(transparent)]
     Configuration(#[from] Mistakes),
     /// Kafka.
@@ -19,13 +19,13 @@ pub enum Error {
     /// Decoding or encoding of a whole batch.
     #[error(transparent)]
     Codec(#[from] weir_codec::Error),
-    /// The transformation of a whole batch: a fault in weir. Nothing was written.
+    /// The transformation of a whole batch: a bug in weir. Nothing was written.
     #[error(transparent)]
     Transform(#[from] weir_transform::Error),
-    /// A claim that does not add up: a fault in weir. Nothing was written.
+    /// A claim whose counts do not add up: a bug in weir. Nothing was written.
     #[error("the counts do not add up, so nothing was written: {0}")]
     Protocol(#[from] weir_model::protocol::Error),
-    /// The instance itself: its pages, its threads, its drain.
+    /// The instance itself: its admin pages, threads or shutdown.
     #[error(transparent)]
     Service(#[from] weir_service::Error),
 }

@@ -3,9 +3,9 @@
 //! The promise: every record of the input topic is exactly once in the output topic, in the dead
 //! letters with its original bytes, or in the count of those that the pipeline's SQL filtered.
 //! Records, dead letters, offsets and counters are one Kafka transaction; a record that cannot be
-//! decoded or is refused takes none of its neighbours with it; and when the registry or the broker
-//! is unavailable, the enricher waits (`tests/enricher/`). What is emitted from one partition forms
-//! an unbroken chain of lineage headers.
+//! decoded or is refused does not affect its neighbours; and if the registry or the broker is
+//! unavailable, the enricher waits (`tests/enricher/`). The records emitted from one partition form
+//! one unbroken lineage.
 //!
 //! `pipeline.rs` is the path of a batch on one screen.
 

@@ -6,13 +6,13 @@ use weir_model::lineage::Lineage;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
 
-/// What a transaction adds to the counters, part by part.
+/// The counts that a transaction adds, part by part.
 #[derive(Debug, Default)]
 pub(crate) struct RecordCounts {
     partitions: Vec<PartitionCounts>,
 }
 
-/// One partition's share.
+/// The counts of one partition.
 #[derive(Debug)]
 struct PartitionCounts {
     partition: Partition,
@@ -24,7 +24,8 @@ struct PartitionCounts {
 
 impl RecordCounts {
     /// Adds records in order; `before` gives the end of each partition's lineage before the
-    /// transaction. Returns a lineage per record; that of a filtered or stale one means nothing.
+    /// transaction. Returns a lineage per record; that of a filtered or stale record is
+    /// meaningless.
     pub(crate) fn add<'a>(
         &mut self,
         records: impl ExactSizeIterator<Item = (Partition, Offset)>,
@@ -55,12 +56,12 @@ impl RecordCounts {
         self.partitions.is_empty()
     }
 
-    /// What is added, per partition.
+    /// The added counts per partition.
     pub(crate) fn deltas(&self) -> BTreeMap<Partition, Progress> {
         self.partitions.iter().map(|counts| (counts.partition, counts.delta)).collect()
     }
 
-    /// What is added in all.
+    /// The added counts in total.
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
         self.partitions.iter().for_each(|counts| sum += counts.delta.counters);

@@ -1,4 +1,4 @@
-//! What an enricher counts. Records are counted after their transaction was committed.
+//! The metrics of an enricher. Records are counted after their transaction was committed.
 
 use crate::batch::Batch;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use weir_service::metrics::{
     Gauge, Histogram, IntCounter, IntGaugeVec, TransactionMetrics, observe_ages,
 };
 
-/// The enricher's metrics; clones count together.
+/// The enricher's metrics; clones share their values.
 #[derive(Clone)]
 pub struct Meters {
     transactions: TransactionMetrics,
@@ -28,7 +28,7 @@ pub struct Meters {
 }
 
 impl Meters {
-    /// Declares them in `metrics`.
+    /// Registers them in `metrics`.
     pub fn new(metrics: &Metrics) -> Meters {
         Meters {
             transactions: TransactionMetrics::new(metrics),
@@ -42,7 +42,7 @@ impl Meters {
         }
     }
 
-    /// A transaction is durable, `took` after it began.
+    /// Counts a committed transaction that took `took`.
     pub(crate) fn committed(&self, batch: &Batch, took: Duration) {
         let dead = batch.reasons.iter().map(|(reason, records)| (reason.as_str(), *records));
         self.transactions.committed(&batch.counts.counters(), dead, took);

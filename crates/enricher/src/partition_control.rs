@@ -1,5 +1,5 @@
-//! The partitions of a worker: what the consumer group assigned, what the protocol decides about
-//! them, and where reading goes on.
+//! The partitions of a worker: what the consumer group assigned, what the protocol decides, and
+//! where reading continues.
 
 use crate::config::Job;
 use crate::metrics::Meters;
@@ -16,7 +16,7 @@ use weir_model::protocol::{
 };
 use weir_service::Health;
 
-/// Owns the state machine and the consumer, which have to agree with one another.
+/// Owns the state machine and the consumer, and keeps them consistent.
 pub(crate) struct PartitionControl {
     /// The number of the worker, for the log.
     worker: usize,
@@ -89,8 +89,8 @@ impl PartitionControl {
         self.machine.handle(Event::Reinitialized);
     }
 
-    /// What the group has committed, once no transaction is open any more, and what the log still
-    /// holds.
+    /// The committed positions of the group, once no transaction is open, and the offsets that the
+    /// log still contains.
     pub(crate) fn find(&self, partitions: &[Partition]) -> weir_kafka::Result<Vec<PartitionState>> {
         let committed = self.consumer.stable(partitions)?;
         let unset = committed.iter().filter(|c| c.next.is_none()).map(|c| c.partition).collect();
@@ -104,8 +104,7 @@ impl PartitionControl {
         Ok(found)
     }
 
-    /// Those partitions without a position from which this pipeline has emitted something all the
-    /// same.
+    /// The partitions without a position from which this pipeline has emitted records.
     fn with_output(&self, unset: Vec<Partition>) -> weir_kafka::Result<BTreeSet<Partition>> {
         let pipeline = &self.job.pipeline;
         let mut with_output = BTreeSet::new();
@@ -133,7 +132,7 @@ impl PartitionControl {
         Ok(())
     }
 
-    /// Holds the partitions and reads none of them.
+    /// Keeps the partitions without reading them.
     pub(crate) fn stop_reading(&mut self) -> weir_kafka::Result<()> {
         self.consumer.start(&[])
     }
@@ -145,7 +144,7 @@ impl PartitionControl {
         self.halted.insert(partition);
     }
 
-    /// The log does not hold what comes next.
+    /// The log does not contain the next records.
     pub(crate) fn out_of_range(&mut self) {
         self.machine.handle(Event::OutOfRange);
     }
@@ -193,12 +192,12 @@ impl PartitionControl {
         self.consumer.idle(duration);
     }
 
-    /// Asks the broker for an answer.
+    /// Checks that the broker answers.
     pub(crate) fn ping(&self) -> weir_kafka::Result<()> {
         self.consumer.ping(Duration::from_secs(1))
     }
 
-    /// Asks for the ends of the log. Transaction markers at the very end count as records here.
+    /// Reads the ends of the log. Transaction markers at the very end count as records here.
     pub(crate) fn measure_lag(&self) {
         for (partition, next, _) in self.machine.committed() {
             if let Ok((low, high)) = self.consumer.watermarks(partition) {
@@ -218,7 +217,7 @@ impl PartitionControl {
         }
     }
 
-    /// The name of the partition for people: `calls[2]`.
+    /// The display name of the partition: `calls[2]`.
     fn name(&self, partition: Partition) -> String {
         format!("{}[{partition}]", self.job.pipeline.input.topic)
     }

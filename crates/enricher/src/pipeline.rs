@@ -19,8 +19,8 @@ use weir_service::{CancellationToken, Failure};
 const PART_RECORDS: usize = 8192;
 
 impl Worker {
-    /// Reads what there is, enriches it, and commits output, dead letters, offsets and counters in
-    /// one transaction.
+    /// Reads the next records, enriches them, and commits output, dead letters, offsets and
+    /// counters in one transaction.
     pub(crate) fn write_batch(
         &mut self,
         term: Term,
@@ -45,8 +45,8 @@ impl Worker {
             Err(protocol::Error::Stale) => return self.drop_batch(),
             Err(error) => return Err(error.into()),
         };
-        // An unavailable broker delays the commit until the transaction's timeout; `/ready` says so
-        // before.
+        // An unavailable broker delays the commit until the transaction's timeout; `/ready` shows
+        // it earlier.
         self.dependencies.kafka.asking();
         let outcome = match sound {
             true => self.partitions.commit(&mut self.producer, &claims),
@@ -212,7 +212,7 @@ impl Worker {
     }
 
     /// A transaction whose outcome was unknown was committed if the positions show any of its
-    /// claims: it holds all of them or none.
+    /// claims: it contains all of them or none.
     pub(crate) fn resolve_unconfirmed(&mut self, found: &[PartitionState]) {
         let Some(sent) = self.unconfirmed.take() else { return };
         let is_committed = |claim: &Claim| {

@@ -19,15 +19,15 @@ use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Kafka, Pipeline};
 use weir_service::{CancellationToken, Health, RetryState, Surface, Workers, blocking, host};
 
-/// Without a stable name nobody comes back to end what a dead instance left open, and readers wait
-/// for the broker to do it.
+/// Without a stable name, no successor aborts the open transaction of a dead instance, and readers
+/// wait until it times out.
 const UNSTABLE_TRANSACTION: Duration = Duration::from_secs(10);
 
 /// Runs an enricher until `shutdown` is cancelled.
 ///
 /// # Errors
-/// [`Error::Configuration`] before anything is read; otherwise what made the enricher end. Outages
-/// are no errors: it waits.
+/// [`Error::Configuration`] before anything is read; otherwise the failure that ended the enricher.
+/// Outages are not errors: it waits.
 pub async fn run(
     pipeline: Arc<Pipeline>,
     options: Options,
@@ -118,7 +118,7 @@ async fn work(
     workers.join().await
 }
 
-/// Creates the topics that are missing, however long that takes; `None` when told to stop before.
+/// Creates the topics that are missing, however long that takes; `None` if it is stopped before.
 async fn ensure_topics(shared: &Shared, stop: &CancellationToken) -> Result<Option<()>, Error> {
     let pipeline = &shared.job.pipeline;
     let mut state = RetryState::new(shared.health.dependency("kafka"));
@@ -137,7 +137,7 @@ async fn ensure_topics(shared: &Shared, stop: &CancellationToken) -> Result<Opti
 }
 
 /// Registers the output's schema and returns its id; also the input's, for topics that no producer
-/// of weir's fills. `None` when told to stop before.
+/// of weir's fills. `None` if it is stopped before.
 async fn register(
     shared: &Shared,
     registry: &Registry,
@@ -167,8 +167,8 @@ async fn register(
     state.until(stop, register).await
 }
 
-/// Whoever writes the input registers what it writes; only a subject that nobody has begun gets the
-/// schema that is read here.
+/// The writer of the input registers its own schema; the schema that is read here is registered
+/// only if the subject does not exist.
 async fn register_input(
     registry: &Registry,
     subject: &str,

@@ -1,4 +1,4 @@
-//! What `/status` shows: shared between the workers and the admin pages.
+//! The content of `/status`, shared between the workers and the admin pages.
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -8,7 +8,7 @@ use weir_model::fault::Fault;
 use weir_model::progress::Progress;
 use weir_model::protocol::{Offset, Partition};
 
-/// So many of the last faults are shown.
+/// The number of recent faults shown.
 const FAULTS: usize = 10;
 
 /// Clones share it.
@@ -53,7 +53,7 @@ impl Status {
         inner.faults.push_front(json!({ "at": at, "stage": fault.stage.as_str(), "reason": fault.reason, "detail": fault.detail }));
     }
 
-    /// The page; `about` is what does not change.
+    /// The page; `about` is its constant part.
     pub(crate) fn page(&self, about: &Value, lag: impl Fn(Partition) -> Option<i64>) -> Value {
         let mut inner = self.inner();
         let rate = inner.rate();

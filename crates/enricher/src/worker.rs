@@ -1,6 +1,6 @@
 //! A worker: one thread, one member of the consumer group with its transactional producer, and the
-//! loop of the protocol. What is owned, and where reading goes on, is decided by
-//! [`weir_model::protocol`].
+//! loop of the protocol. [`weir_model::protocol`] decides what is owned and where reading
+//! continues.
 
 use crate::batch::SentBatch;
 use crate::breaker::Breaker;
@@ -18,7 +18,7 @@ use weir_model::pipeline::Kafka;
 use weir_model::protocol::{Command, Partition, Term};
 use weir_service::{Backoff, CancellationToken, Health, Heartbeat, RetryState};
 
-/// The longest time without a look at the consumer group and at `stop`.
+/// The longest time between two polls of the consumer group and of `stop`.
 pub(crate) const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Between two measurements of the lag.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -107,10 +107,10 @@ impl Worker {
         })
     }
 
-    /// Works until told to stop; an open transaction is ended first.
+    /// Works until it is told to stop; an open transaction is ended first.
     ///
     /// # Errors
-    /// A setting that librdkafka refuses, or a fault in weir. Outages are waited for.
+    /// A setting that librdkafka refuses, or a bug in weir. During outages it waits.
     pub(crate) fn run(
         mut self,
         heartbeat: &Heartbeat,
@@ -188,7 +188,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for what can pass; anything else ends the worker.
+    /// Waits if the failure is temporary; any other failure ends the worker.
     pub(crate) fn report_error(&mut self, error: weir_kafka::Error) -> Result<(), Error> {
         match error.class() {
             Class::Loss => {
@@ -216,7 +216,7 @@ impl Worker {
         self.partitions.idle(POLL_TIMEOUT);
     }
 
-    /// Whether a broker that was unavailable is back, when no read would show it.
+    /// Checks whether an unavailable broker is back, if no read would show it.
     pub(crate) fn ping_kafka(&mut self) {
         match self.partitions.ping() {
             Ok(()) => self.dependencies.kafka.answered(),

@@ -1,4 +1,4 @@
-//! The crate's promises, held against real processes on a real broker and registry.
+//! Tests the crate's promises with real processes, a real broker and a real registry.
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 

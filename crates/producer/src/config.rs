@@ -1,5 +1,4 @@
-//! What a producer is told beside the pipeline file, and what can be found wrong with its part of
-//! the file.
+//! The options of a producer, and the checks of its part of the pipeline file.
 
 use crate::source;
 use std::path::PathBuf;
@@ -13,9 +12,9 @@ use weir_service::{Metrics, Settings};
 pub struct Options {
     /// Listen address and instance name.
     pub settings: Settings,
-    /// Where it counts; the caller may read along.
+    /// Its metrics; the caller may read them.
     pub metrics: Metrics,
-    /// End when every partition of a bounded source that this instance holds is at its end.
+    /// End when every partition of a bounded source that this instance owns is at its end.
     /// Otherwise the producer stays, idle and ready.
     pub exit_when_done: bool,
 }
@@ -39,7 +38,7 @@ pub struct Arguments {
     pub exit_when_done: bool,
 }
 
-/// All that is wrong with the source, the input schema or the key, without asking any server.
+/// All mistakes in the source, the input schema or the key. Needs no server.
 pub fn check(pipeline: &Pipeline) -> Vec<Mistake> {
     match Schema::load(&pipeline.input.schema) {
         Ok(schema) => {

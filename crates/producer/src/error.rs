@@ -1,14 +1,14 @@
-//! Why a producer ends.
+//! Errors of the producer.
 
 use crate::source;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistakes;
 use weir_service::Failure;
 
-/// The end of a producer, or the failure of one step.
+/// The failure that ended a producer, or that of one step.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The pipeline file, or what it names, is wrong.
+    /// Mistakes in the pipeline file or in the files that it names.
     #[error(transparent)]
     Configuration(#[from] Mistakes),
     /// Kafka.
@@ -23,10 +23,10 @@ pub enum Error {
     /// The source.
     #[error(transparent)]
     Source(#[from] source::Error),
-    /// A claim that does not add up: a fault in weir. Nothing was written.
+    /// A claim whose counts do not add up: a bug in weir. Nothing was written.
     #[error("the counts do not add up, so nothing was written: {0}")]
     Protocol(#[from] weir_model::protocol::Error),
-    /// The instance itself: its pages, its threads, its drain.
+    /// The instance itself: its admin pages, threads or shutdown.
     #[error(transparent)]
     Service(#[from] weir_service::Error),
 }
@@ -39,7 +39,9 @@ impl Failure for Error {
             Error::Registry(error) => error.class(),
             Error::Source(source::Error::Lost(_)) | Error::Protocol(_) => Class::Loss,
             Error::Source(source::Error::Unfit(_)) | Error::Codec(_) => Class::Configuration,
-            Error::Source(source::Error::Away { .. }) | Error::Service(_) => Class::Environment,
+            Error::Source(source::Error::Unavailable { .. }) | Error::Service(_) => {
+                Class::Environment
+            }
         }
     }
 }

@@ -7,8 +7,7 @@
 //! (`tests/exactly_once.rs`). Every kind of source keeps the promises of `tests/sources.rs`;
 //! `tests/custom_source.rs` shows what a source may do beyond the built-in kinds.
 //!
-//! `pipeline.rs` is the path of a batch on one screen, [`source`] the place for new kinds of
-//! sources.
+//! `pipeline.rs` is the path of a batch on one screen, [`source`] contains the kinds of sources.
 
 pub mod config;
 mod encode;

@@ -12,7 +12,7 @@ use weir_kafka::{Consumer, Rebalance, positions};
 use weir_model::pipeline::Pipeline;
 use weir_model::protocol::Partition;
 
-/// Short, because the worker does not hear the group in the meantime.
+/// Short, because the worker does not poll the group in the meantime.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The source partitions that a worker reads from now on, and no others.
@@ -43,7 +43,7 @@ impl Membership {
         self.consumer.idle(duration);
     }
 
-    /// Asks the broker for an answer.
+    /// Checks that the broker answers.
     pub(crate) fn ping(&self) -> Result<(), Error> {
         Ok(self.consumer.ping(REQUEST_TIMEOUT)?)
     }

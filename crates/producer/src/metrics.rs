@@ -1,11 +1,11 @@
-//! What a producer counts. Everything is counted after its transaction was committed.
+//! The metrics of a producer. Everything is counted after its transaction was committed.
 
 use std::time::Duration;
 use weir_model::progress::Counters;
 use weir_service::Metrics;
 use weir_service::metrics::{IntCounter, IntGauge, TransactionMetrics};
 
-/// The producer's metrics; clones count together.
+/// The producer's metrics; clones share their values.
 #[derive(Clone)]
 pub struct Meters {
     transactions: TransactionMetrics,
@@ -30,7 +30,7 @@ pub(crate) struct BatchMetrics<'a> {
 }
 
 impl Meters {
-    /// Declares them in `metrics`.
+    /// Registers them in `metrics`.
     pub fn new(metrics: &Metrics) -> Meters {
         Meters {
             transactions: TransactionMetrics::new(metrics),

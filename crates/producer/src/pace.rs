@@ -1,14 +1,13 @@
-//! How many records may go now.
+//! Limits the rate at which records are sent.
 
 use std::time::{Duration, Instant};
 
-/// Records are let go in steps this far apart: smooth for whoever reads them, and few enough
-/// transactions for the broker.
+/// The interval between two sends: smooth for readers, and few enough transactions for the broker.
 const STEP: Duration = Duration::from_millis(100);
-/// What was missed while something was away is made up for as far as this, and no further.
+/// After an outage, at most the records of this many seconds are sent at once.
 const BURST: f64 = 2.0;
 
-/// A bucket of tokens, one per record.
+/// A token bucket with one token per record.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
     /// Records per second; 0 = no limit.
@@ -23,15 +22,15 @@ impl Pace {
         Pace { rate, tokens: 0.0, filled: now }
     }
 
-    /// How many records may go now, at most `limit`; or else how long to wait before asking again.
+    /// How many records may be sent now, at most `limit`; or how long to wait before the next call.
     pub(crate) fn due(&mut self, now: Instant, limit: usize) -> Result<usize, Duration> {
         if self.rate == 0.0 {
             return Ok(limit);
         }
         let passed = now.saturating_duration_since(self.filled);
-        let wanted = STEP.max(Duration::from_secs_f64(1.0 / self.rate));
-        if passed < wanted && self.tokens < 1.0 {
-            return Err(wanted - passed);
+        let interval = STEP.max(Duration::from_secs_f64(1.0 / self.rate));
+        if passed < interval && self.tokens < 1.0 {
+            return Err(interval - passed);
         }
         self.tokens =
             (self.tokens + passed.as_secs_f64() * self.rate).min((BURST * self.rate).max(1.0));
@@ -42,7 +41,7 @@ impl Pace {
         }
     }
 
-    /// So many records were sent.
+    /// Subtracts the records that were sent.
     pub(crate) fn sent(&mut self, records: usize) {
         if self.rate > 0.0 {
             self.tokens -= records as f64;
@@ -54,7 +53,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Runs a pace for some seconds of a clock that only moves as the pace says; returns what went.
+    /// Runs a pace on a simulated clock for some seconds; returns the number of records of each
+    /// step.
     fn run(rate: f64, seconds: u64, limit: usize) -> Vec<usize> {
         let start = Instant::now();
         let (mut pace, mut now, mut steps) = (Pace::new(rate, start), start, Vec::new());

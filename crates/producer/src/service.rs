@@ -94,8 +94,8 @@ async fn work(
     workers.join().await
 }
 
-/// Creates the topics that are missing and registers the schema, waiting for as long as it
-/// takes; `None` when told to stop before.
+/// Creates the topics that are missing and registers the schema, waiting for as long as it takes;
+/// `None` if it is stopped before.
 async fn prepare(
     shared: &Arc<Shared>,
     schema: &Schema,

@@ -13,8 +13,8 @@ use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{self, Pipeline};
 
-/// Something that holds records in independent partitions, each readable again from any position
-/// that a reader of it returned.
+/// Contains records in independent partitions, each readable again from any position that a reader
+/// of it returned.
 ///
 /// The form of a position is the source's decision (a sequence number, a file and a line, the
 /// cursor of a page). It is committed in the transaction of the records before it, so that reading
@@ -30,7 +30,7 @@ pub trait Source: Send + Sync {
     /// Opens a partition at a position that a reader of it returned, or at its beginning.
     ///
     /// # Errors
-    /// [`Error::Away`] when a later attempt may succeed; anything else halts the partition.
+    /// [`Error::Unavailable`] when a later attempt may succeed; anything else halts the partition.
     fn open(&self, partition: u32, position: Option<&Value>) -> Result<Box<dyn Reader>, Error>;
 }
 
@@ -57,9 +57,9 @@ pub trait Reader: Send {
 /// How much to read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// At most so many records and malformed items.
+    /// The maximum number of records and malformed items.
     pub records: usize,
-    /// At most about so many bytes of the source, but at least one record.
+    /// The approximate maximum number of bytes of the source; at least one record is read.
     pub bytes: usize,
 }
 
@@ -77,7 +77,7 @@ pub struct Chunk {
     /// Per row of `batch` the record's timestamp, milliseconds since 1970; empty where the time of
     /// sending is the timestamp.
     pub timestamps_ms: Vec<i64>,
-    /// What could not become a record.
+    /// Items that could not become records.
     pub malformed: Vec<Malformed>,
     /// Where to continue after all of it.
     pub position: Value,
@@ -117,33 +117,32 @@ impl Chunk {
     }
 }
 
-/// An item of the source that is no record: it goes to the dead letters with its original bytes.
+/// An item of the source that is not a record: it becomes a dead letter with its original bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// The item as the source holds it.
+    /// The item's bytes in the source.
     pub bytes: Vec<u8>,
-    /// Why; its detail says where, in words.
+    /// The reason; its detail describes where.
     pub fault: Fault,
-    /// Where, as a number that the source understands: the line in the file.
+    /// Its position, as a number that the source understands: the line in the file.
     pub position: i64,
 }
 
-/// Why a source cannot be read on.
+/// Why a source cannot be read any further.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read at the moment.
     #[error("{doing}: {reason}")]
-    Away {
-        /// What was tried, on what.
+    Unavailable {
+        /// The attempted operation.
         doing: String,
-        /// What the operating system or the other side said.
+        /// The error of the operating system or of the server.
         reason: String,
     },
-    /// The source no longer holds what comes next, or it is not the source that the position speaks
-    /// of.
+    /// The source no longer contains the next records, or the position belongs to another source.
     #[error("{0}")]
     Lost(String),
-    /// The source does not fit the input schema, or the pipeline file is wrong about it.
+    /// The source does not fit the input schema or the pipeline file.
     #[error("{0}")]
     Unfit(String),
 }

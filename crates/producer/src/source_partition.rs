@@ -48,7 +48,7 @@ pub(crate) enum State {
 pub(crate) enum StepResult {
     /// Something was done; there may be more at once.
     Worked,
-    /// Nothing to do for so long.
+    /// Nothing to do for this long.
     Idle(Duration),
     /// A transaction was not committed: poll the group and the broker before the next step.
     NotCommitted,
@@ -113,8 +113,8 @@ impl SourcePartition {
     /// One step: whatever the protocol asks for, or the next transaction.
     ///
     /// # Errors
-    /// Environment: ask again later. Everything that only concerns this partition halts it and is
-    /// no error.
+    /// Class environment: retry later. A failure that concerns only this partition halts it and is
+    /// not an error.
     pub(crate) fn step(
         &mut self,
         shared: &Shared,
@@ -201,7 +201,7 @@ impl SourcePartition {
         }
     }
 
-    /// The reader failed: the position store says where the next one begins.
+    /// The reader failed: the next one begins at the position in the position store.
     pub(crate) fn rewind(&mut self) {
         self.reader = None;
         self.machine.handle(Event::OutOfRange);

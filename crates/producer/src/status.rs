@@ -1,4 +1,4 @@
-//! What `/status` shows.
+//! The content of `/status`.
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,12 +43,13 @@ impl Status {
         )
     }
 
-    /// How many partitions this instance has seen at their end, whoever owns them now.
+    /// How many partitions this instance has seen at their end, even if another instance owns them
+    /// now.
     pub(crate) fn count_ended(&self) -> usize {
         self.ended().len()
     }
 
-    /// The page; `about` is what does not change.
+    /// The page; `about` is its constant part.
     pub(crate) fn page(&self, about: &Value) -> Value {
         let partitions = self.partitions();
         let list: Vec<_> =

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use weir_model::fault::Class;
 use weir_service::{CancellationToken, Failure, Health, Heartbeat, RetryState};
 
-/// The longest time without a look at the group.
+/// The longest time between two polls of the group.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-/// Without a transaction for so long, the broker is asked for an answer.
+/// After this long without a transaction, the broker is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// See the module.
@@ -29,10 +29,10 @@ impl Worker {
         Worker { shared, encoding, partitions: BTreeMap::new(), exit_when_done }
     }
 
-    /// Works until told to stop, or until the source is exhausted if that ends the worker.
+    /// Works until it is told to stop, or until the source is exhausted if that ends the worker.
     ///
     /// # Errors
-    /// A fault in weir, or a mistake in the configuration. Outages are waited for.
+    /// A bug in weir, or a mistake in the configuration. During outages it waits.
     pub(crate) fn run(
         mut self,
         member: &str,

@@ -66,7 +66,7 @@ fn counts(pipeline: &Pipeline) -> BTreeMap<u32, Position> {
 }
 
 #[test]
-fn every_record_arrives_once_and_the_books_say_so() {
+fn every_record_arrives_once_and_the_counts_agree() {
     let pipeline = calls(60_000, 3, 0);
     Running::start(&pipeline, true).end().unwrap();
     assert_exact(&pipeline);
@@ -118,7 +118,7 @@ fn a_fenced_zombie_writes_nothing_that_counts() {
         topic: &pipeline.input.topic,
         partition: Some(0),
         key: None,
-        value: Some(b"from the grave"),
+        value: Some(b"from a zombie"),
         timestamp_ms: None,
         headers: &[],
     };
@@ -189,7 +189,7 @@ fn malformed_lines_are_dead_letters_in_the_same_transaction() {
 }
 
 #[test]
-fn a_record_that_is_too_large_for_the_broker_is_a_dead_letter_and_its_neighbours_land() {
+fn a_record_that_is_too_large_for_the_broker_is_a_dead_letter_and_its_neighbours_are_written() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("flight.avsc"), FLIGHT).unwrap();
     let long = "x".repeat(1_020_000);

@@ -46,7 +46,7 @@ async fn main() -> Result<()> {
     let id =
         Registry::new(&pipeline.registry)?.register(&pipeline.output_subject(), &schema).await?;
     let mut feed = Feed {
-        unit: TransactionalProducer::open(&pipeline.kafka, &name)?,
+        producer: TransactionalProducer::open(&pipeline.kafka, &name)?,
         encoder: Encoder::new(&schema, id)?,
         schema,
         sent: 0,
@@ -174,7 +174,7 @@ impl Sink {
 }
 
 struct Feed {
-    unit: TransactionalProducer,
+    producer: TransactionalProducer,
     encoder: Encoder,
     schema: Schema,
     sent: i64,
@@ -185,7 +185,7 @@ impl Feed {
     fn send(&mut self, pipeline: &Pipeline, records: i64) -> Result<()> {
         let encoded = self.encoder.encode(&batch(&self.schema, self.sent, records)?)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
-        self.unit.begin()?;
+        self.producer.begin()?;
         for row in 0..records {
             let at = self.sent + row;
             let lineage =
@@ -199,9 +199,9 @@ impl Feed {
                 timestamp_ms: Some(now),
                 headers: &[(HEADER, Some(&lineage))],
             };
-            self.unit.send(&record)?;
+            self.producer.send(&record)?;
         }
-        self.unit.commit(None);
+        self.producer.commit(None);
         self.sent += records;
         Ok(())
     }

@@ -1,5 +1,4 @@
-//! What a sink is told beside the pipeline file, and what can be found wrong with its part of the
-//! file.
+//! The options of a sink, and the checks of its part of the pipeline file.
 
 use std::path::PathBuf;
 use weir_codec::Schema;
@@ -12,9 +11,9 @@ use weir_service::{Metrics, Settings};
 pub struct Options {
     /// Listen address and instance name.
     pub settings: Settings,
-    /// Where it counts; the caller may read along.
+    /// Its metrics; the caller may read them.
     pub metrics: Metrics,
-    /// The one sink to run; all of the file when there is none.
+    /// The sink to run; all sinks of the file if absent.
     pub only: Option<String>,
 }
 
@@ -37,7 +36,7 @@ pub struct Arguments {
     pub sink: Option<String>,
 }
 
-/// All that is wrong with the output schema or the choice of a sink, without asking any server.
+/// All mistakes in the output schema or the choice of a sink. Needs no server.
 pub fn check(pipeline: &Pipeline, only: Option<&str>) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     if let Err(error) = Schema::load(&pipeline.output.schema) {

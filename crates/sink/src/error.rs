@@ -1,13 +1,13 @@
-//! Why a sink ends, or what one step of it failed with.
+//! Errors of the sink.
 
 use weir_model::fault::Class;
 use weir_model::mistake::Mistakes;
 use weir_service::Failure;
 
-/// The end of a sink, or the failure of one step.
+/// The failure that ended a sink, or that of one step.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The pipeline file, or what it names, is wrong.
+    /// Mistakes in the pipeline file or in the files that it names.
     #[error(transparent)]
     Configuration(#[from] Mistakes),
     /// Kafka.
@@ -22,10 +22,10 @@ pub enum Error {
     /// The target.
     #[error(transparent)]
     Target(#[from] weir_store::Error),
-    /// A claim that does not add up: a fault in weir. Nothing was written.
+    /// A claim whose counts do not add up: a bug in weir. Nothing was written.
     #[error("the counts do not add up, so nothing was written: {0}")]
     Protocol(#[from] weir_model::protocol::Error),
-    /// The instance itself: its pages, its threads, its drain.
+    /// The instance itself: its admin pages, threads or shutdown.
     #[error(transparent)]
     Service(#[from] weir_service::Error),
 }

@@ -1,5 +1,5 @@
-//! What a sink counts. Records are counted after their transaction was committed; those of one sink
-//! carry its name as a label when the instance runs several.
+//! The metrics of a sink. Records are counted after their transaction was committed. If the
+//! instance runs several sinks, the sink's name is a label.
 
 use crate::part::Contents;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use weir_service::metrics::{
     Gauge, Histogram, IntCounter, IntGaugeVec, TransactionMetrics, observe_ages,
 };
 
-/// The sink's metrics; clones count together.
+/// The sink's metrics; clones share their values.
 #[derive(Clone)]
 pub struct Meters {
     transactions: TransactionMetrics,
@@ -44,7 +44,7 @@ pub(crate) struct BatchMetrics<'a, D> {
 }
 
 impl Meters {
-    /// Declares them in `metrics`.
+    /// Registers them in `metrics`.
     pub fn new(metrics: &Metrics) -> Meters {
         Meters {
             transactions: TransactionMetrics::new(metrics),

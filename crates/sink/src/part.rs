@@ -15,7 +15,7 @@ use weir_store::{Part, SourceRecords};
 /// Parts in use and parts to be used again: two batches are alive at a time.
 const MAX_SPARE: usize = 16;
 
-/// The memory of parts that were written, for the next ones.
+/// The buffers of parts that were written, for reuse.
 #[derive(Clone, Default)]
 pub(crate) struct SpareRecords(Arc<Mutex<Vec<Records>>>);
 
@@ -37,10 +37,10 @@ impl SpareRecords {
     }
 }
 
-/// What the records of a part, or of all parts of a batch, add up to.
+/// The totals of a part, or of all parts of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    /// What each partition's counters gain: rows are written, faults are dead.
+    /// The counts to add per partition: rows are written, faults are dead.
     pub(crate) deltas: BTreeMap<Partition, Progress>,
     /// The reasons of the records that are dead.
     pub(crate) dead: Vec<String>,
@@ -192,12 +192,12 @@ fn dead_letter(records: &Records, topic: &str, index: usize, fault: Fault) -> De
     }
 }
 
-/// A record whose source offset is not greater than that of the record before it: the topic holds a
-/// record twice.
+/// A record whose source offset is not greater than that of the record before it: the topic
+/// contains a record twice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "offset {offset} came from input offset {source_offset}, but {last} was read before it: the \
-     topic holds records twice or out of order"
+     topic contains records twice or out of order"
 )]
 pub(crate) struct OutOfOrder {
     pub(crate) partition: Partition,

@@ -1,5 +1,5 @@
-//! The partitions of a worker: what the consumer group assigned, what the protocol decides about
-//! them, and what is known of their positions.
+//! The partitions of a worker: what the consumer group assigned, what the protocol decides, and
+//! what is known about their positions.
 
 use crate::Error;
 use crate::metrics::Meters;
@@ -41,7 +41,7 @@ impl KnownPosition {
     }
 }
 
-/// Owns the state machine and the consumer, which have to agree with one another.
+/// Owns the state machine and the consumer, and keeps them consistent.
 pub(crate) struct PartitionControl {
     machine: StateMachine,
     consumer: Consumer,
@@ -168,13 +168,14 @@ impl PartitionControl {
         self.health.halt(&self.name(partition), &format!("{halt}; {}", halt.remedy()));
     }
 
-    /// Stops reading a partition until it is assigned again or the sink restarts; the others go on.
+    /// Stops reading a partition until it is assigned again or the sink restarts; the others
+    /// continue.
     pub(crate) fn stop_partition(&mut self, partition: Partition, reason: &str) {
         self.health.halt(&self.name(partition), reason);
         self.machine.handle(Event::Revoked(vec![partition]));
     }
 
-    /// The log does not hold what comes next.
+    /// The log does not contain the next records.
     pub(crate) fn out_of_range(&mut self) {
         self.machine.handle(Event::OutOfRange);
     }
@@ -191,8 +192,8 @@ impl PartitionControl {
         Ok(())
     }
 
-    /// Whether each record comes once and after the one before it. `batch` holds the parts that
-    /// precede `records`.
+    /// Whether each record comes once and after the one before it. `batch` contains the parts
+    /// before `records`.
     pub(crate) fn check_order(
         &self,
         records: &Records,
@@ -255,7 +256,7 @@ impl PartitionControl {
         Ok(())
     }
 
-    /// The name of the partition for people: `calls-enriched[2]`.
+    /// The display name of the partition: `calls-enriched[2]`.
     fn name(&self, partition: Partition) -> String {
         format!("{}[{partition}]", self.consumer.topic())
     }

@@ -1,4 +1,4 @@
-//! A write under way, while the worker reads on.
+//! A write in progress, while the worker continues to read.
 
 use crate::Error;
 use crate::part::Contents;
@@ -49,7 +49,7 @@ impl PendingWrite {
     /// The outcome; `None` when there is none within `timeout`.
     ///
     /// # Errors
-    /// The task ended without one: a fault in weir.
+    /// The task ended without one: a bug in weir.
     pub(crate) fn wait(&self, timeout: Duration) -> Result<Option<WriteOutcome>, Error> {
         match self.outcome.recv_timeout(timeout) {
             Ok(outcome) => Ok(Some(outcome)),

@@ -1,9 +1,9 @@
 //! The path of a batch: records → Arrow → the target's form → one transaction of the target with
 //! the positions.
 //!
-//! A transaction is filled part by part, until the target says that it is full or the linger is
-//! over, so that memory does not grow with the transaction. While one is being written, the next is
-//! read, decoded and encoded; it is claimed only after the one before it has finished.
+//! A transaction is filled part by part, until the target is full or the linger is over, so that
+//! memory does not grow with the transaction. While one is being written, the next is read, decoded
+//! and encoded; it is claimed only after the one before it has finished.
 
 use crate::Error;
 use crate::metrics::BatchMetrics;
@@ -21,7 +21,7 @@ use weir_store::{Part, Transaction, Written};
 /// Records that are decoded at once: their columns stay in the processor's cache.
 const PART_RECORDS: usize = 8192;
 
-/// A transaction that is being filled, and what it holds.
+/// A transaction that is being filled, and its contents.
 struct Batch {
     transaction: Box<dyn Transaction>,
     contents: Contents,

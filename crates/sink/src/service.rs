@@ -21,8 +21,8 @@ use weir_store::Target;
 /// Runs the sinks of a pipeline until `shutdown` is cancelled.
 ///
 /// # Errors
-/// [`Error::Configuration`] before anything is read; otherwise what made the sink end. Outages are
-/// no errors: it waits.
+/// [`Error::Configuration`] before anything is read; otherwise the failure that ended the sink.
+/// Outages are not errors: it waits.
 pub async fn run(
     pipeline: Arc<Pipeline>,
     options: Options,

@@ -1,4 +1,4 @@
-//! What `/status` shows.
+//! The content of `/status`.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ impl Status {
         self.workers().insert(worker.into(), json!({"sink": sink, "partitions": partitions}));
     }
 
-    /// The page; `about` is what does not change.
+    /// The page; `about` is its constant part.
     pub(crate) fn page(&self, about: &Value) -> Value {
         let mut page = about.clone();
         page["workers"] = json!(*self.workers());

@@ -1,5 +1,5 @@
 //! A worker: one thread, one member of the sink's consumer group, and the loop of the protocol.
-//! What is owned, and where reading goes on, is decided by [`weir_model::protocol`].
+//! [`weir_model::protocol`] decides what is owned and where reading continues.
 
 use crate::Error;
 use crate::dependency_health::DependencyHealth;
@@ -20,7 +20,7 @@ use weir_model::protocol::{Command, Partition, Term};
 use weir_service::{CancellationToken, Health, Heartbeat};
 use weir_store::Target;
 
-/// The longest time without a look at the consumer group.
+/// The longest time between two polls of the consumer group.
 pub(crate) const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Between two checks of lag and dependencies.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -83,10 +83,10 @@ impl Worker {
         })
     }
 
-    /// Works until told to stop; the pending write is finished.
+    /// Works until it is told to stop; the pending write is finished.
     ///
     /// # Errors
-    /// A fault in weir. Outages and refusals of the target are waited for.
+    /// A bug in weir. During outages and refusals of the target it waits.
     pub(crate) fn run(
         mut self,
         heartbeat: &Heartbeat,
@@ -156,7 +156,7 @@ impl Worker {
     }
 
     /// The target refused a batch permanently. Operator action is required; when the target fits
-    /// again, the sink goes on by itself.
+    /// again, the sink continues by itself.
     fn check_target(&mut self) -> Result<(), Error> {
         self.finish_write()?;
         let pause = match self.shared.runtime.block_on(self.shared.target.inspect()) {

@@ -1,5 +1,5 @@
-//! The read side of a target: what the audit and the operator's commands ask, whatever the target
-//! is.
+//! The read side of a target: what the audit and the operator's commands need, for every kind of
+//! target.
 
 use crate::{Error, kinds};
 use arrow::datatypes::SchemaRef;
@@ -21,14 +21,13 @@ pub fn open(pipeline: &Pipeline, sink: &Sink) -> Result<Arc<dyn TargetReader>, E
     kinds::of(sink).reader(pipeline)
 }
 
-/// The mistakes of a sink that show without its target.
+/// The mistakes of a sink that can be found without its target.
 pub fn check_offline(sink: &Sink, schema: &SchemaRef) -> Vec<Mistake> {
     kinds::of(sink).check_offline(schema)
 }
 
-/// A sink's target, for reading. The one thing that it changes is a position that an operator moves
-/// on record ([`TargetReader::accept`]), or all of the sink's own state
-/// ([`TargetReader::clear`]).
+/// A sink's target, for reading. It changes only positions whose loss an operator accepted
+/// ([`TargetReader::accept`]), or deletes all of the sink's own state ([`TargetReader::clear`]).
 ///
 /// # Errors
 /// Every method fails when the target is unavailable or refuses access.
@@ -58,7 +57,7 @@ pub trait TargetReader: Send + Sync {
     /// Any `limit` rows.
     async fn sample(&self, limit: usize) -> Result<Sample, Error>;
 
-    /// Compares the output schema with what the target holds. Changes nothing.
+    /// Compares the output schema with the target. Changes nothing.
     async fn check(&self, schema: &SchemaRef) -> Result<TargetCheck, Error>;
 
     /// Fences the partitions, as a new owner would, and reads their positions. `cluster` is the id

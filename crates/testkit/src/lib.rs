@@ -1,7 +1,7 @@
 //! The real components for tests, the demo and the benchmarks: Kafka, a Schema Registry and
-//! PostgreSQL as child processes on free ports, with data of their own, gone without a trace when
-//! their owner is gone, however it died (`tests/stack.rs` proves it). Around them what a test of a
-//! data path needs: real service processes to kill, a proxy to cut, topics and tables to read.
+//! PostgreSQL as child processes on free ports, with their own data. They are removed when their
+//! owner ends, however it ends (`tests/stack.rs` proves it). Also what a test of a data path needs:
+//! real service processes to kill, a proxy to cut, topics and tables to read.
 
 pub mod cache;
 pub mod database;

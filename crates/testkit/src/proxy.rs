@@ -1,5 +1,5 @@
-//! A TCP proxy that takes a server away without touching the server: for faults of the network, and
-//! of components that are shared.
+//! A TCP proxy that makes a server unavailable without touching it: for network faults, and for
+//! shared components.
 
 use crate::database::RUNTIME;
 use anyhow::{Context, Result};
@@ -18,7 +18,7 @@ pub enum Mode {
     /// Passes everything on, each piece this much later.
     Delay(Duration),
     /// Keeps connections open, takes new ones, and passes nothing on until the mode changes: a
-    /// network that swallows.
+    /// network that drops everything.
     Hold,
     /// No connections at all: the port is closed. Changing into this mode cuts the open ones.
     Refuse,
@@ -75,7 +75,7 @@ impl Proxy {
         });
     }
 
-    /// Cuts the open connections once; new ones go on as the mode says.
+    /// Cuts the open connections once; new ones follow the mode.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.generation += 1);
     }

@@ -93,12 +93,12 @@ impl Service {
         http::get(&format!("http://127.0.0.1:{}{path}", self.port))
     }
 
-    /// Whether `/ready` says so now.
+    /// Whether `/ready` succeeds now.
     pub fn is_ready(&self) -> bool {
         self.get("/ready").is_ok_and(|answer| answer.status == 200)
     }
 
-    /// Whether `/live` says so now.
+    /// Whether `/live` succeeds now.
     pub fn is_live(&self) -> bool {
         self.get("/live").is_ok_and(|answer| answer.status == 200)
     }
@@ -187,7 +187,7 @@ impl Service {
     }
 }
 
-/// A failing test shows what its services had to say.
+/// A failing test prints the logs of its services.
 impl Drop for Service {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -22,9 +22,9 @@ const STOPS_WITHIN: Duration = Duration::from_secs(30);
 pub struct Options {
     /// Brokers, each also a controller: 1 or 3 (internal topics are then replicated three times).
     pub brokers: usize,
-    /// Whether a Schema Registry is wanted.
+    /// Whether to start a Schema Registry.
     pub registry: bool,
-    /// Whether PostgreSQL is wanted.
+    /// Whether to start PostgreSQL.
     pub postgres: bool,
 }
 
@@ -88,10 +88,10 @@ impl Stack {
         let folder = tempfile::Builder::new().prefix("weir-stack-").tempdir()?.keep();
         let janitor = janitor(&folder)?;
         let plan = Plan::new(&options, programs, folder)?;
-        let wanted = plan.components();
+        let components = plan.components();
         let started: Vec<Result<(Component, Process)>> = std::thread::scope(|scope| {
             let plan = &plan;
-            let tasks: Vec<_> = wanted
+            let tasks: Vec<_> = components
                 .iter()
                 .map(|&c| scope.spawn(move || Ok((c, plan.prepare_and_start(c)?))))
                 .collect();

@@ -1,4 +1,4 @@
-//! Kafka topics for tests: made, filled and read to their real end.
+//! Creates, fills and reads Kafka topics for tests.
 
 use crate::wait::try_wait_until;
 use anyhow::{Context, Result, bail};
@@ -147,7 +147,7 @@ impl Topics {
         Ok(records)
     }
 
-    /// How many committed records a topic holds, counted by reading.
+    /// The number of committed records in a topic, counted by reading.
     pub fn count(&self, topic: &str) -> Result<u64> {
         let mut count = 0;
         self.visit(topic, |_| count += 1)?;
@@ -191,8 +191,9 @@ impl Topics {
 
     /// Number of partitions.
     pub fn partitions(&self, topic: &str) -> Result<i32> {
-        let metadata =
-            self.asker(NO_GROUP, STABLE)?.fetch_metadata(Some(topic), Duration::from_secs(10))?;
+        let metadata = self
+            .cached_client(NO_GROUP, STABLE)?
+            .fetch_metadata(Some(topic), Duration::from_secs(10))?;
         let found = metadata.topics().iter().find(|t| t.name() == topic && t.error().is_none());
         Ok(i32::try_from(found.with_context(|| format!("no topic {topic}"))?.partitions().len())?)
     }
@@ -203,7 +204,7 @@ impl Topics {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(topic, 0, self.partitions(topic)? - 1);
         let committed =
-            self.asker(group, STABLE)?.committed_offsets(list, Duration::from_secs(10))?;
+            self.cached_client(group, STABLE)?.committed_offsets(list, Duration::from_secs(10))?;
         let of = |offset: Offset, metadata: &str| {
             Some((offset.to_raw().filter(|&offset| offset >= 0)?, metadata.to_string()))
         };
@@ -216,7 +217,7 @@ impl Topics {
 
     /// The end of every partition: records, and the markers of transactions, open ones included.
     pub fn ends(&self, topic: &str) -> Result<Vec<i64>> {
-        let reader = self.asker(NO_GROUP, "read_uncommitted")?;
+        let reader = self.cached_client(NO_GROUP, "read_uncommitted")?;
         let end =
             |partition| Ok(reader.fetch_watermarks(topic, partition, Duration::from_secs(10))?.1);
         (0..self.partitions(topic)?).map(end).collect()
@@ -224,7 +225,7 @@ impl Topics {
 
     /// The end of every partition; `None` while a transaction is open on one.
     fn settled_ends(&self, topic: &str) -> Result<Option<Vec<i64>>> {
-        let (ends, stable) = (self.ends(topic)?, self.asker(NO_GROUP, STABLE)?);
+        let (ends, stable) = (self.ends(topic)?, self.cached_client(NO_GROUP, STABLE)?);
         for (partition, end) in (0..).zip(&ends) {
             let (_, last_stable) =
                 stable.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
@@ -235,8 +236,8 @@ impl Topics {
         Ok(Some(ends))
     }
 
-    /// A client that only asks, never reads.
-    fn asker(&self, group: &str, isolation: &'static str) -> Result<Arc<BaseConsumer>> {
+    /// A cached client for requests; nothing is read through it.
+    fn cached_client(&self, group: &str, isolation: &'static str) -> Result<Arc<BaseConsumer>> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (group.to_string(), isolation);
         if let Some(client) = clients.get(&key) {
@@ -262,8 +263,7 @@ impl Topics {
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        // Brokers that are unavailable are the business of these tests; what matters comes as the
-        // error of a call.
+        // These tests stop brokers on purpose; relevant failures are returned as errors of calls.
         config
             .set("bootstrap.servers", &self.brokers)
             .set("reconnect.backoff.max.ms", "500")

@@ -1,4 +1,4 @@
-//! Waiting with a bound, in place of sleeping and hoping.
+//! Waiting for a condition, with a time limit.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub fn try_wait_until<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) 
         if Instant::now() >= end {
             return None;
         }
-        // The one place where tests sleep: between two looks at a condition.
+        // Tests sleep only here, between two checks of a condition.
         #[allow(clippy::disallowed_methods)]
         std::thread::sleep(STEP);
     }

@@ -1,4 +1,4 @@
-//! The proxy does to connections what its mode says.
+//! The proxy treats connections according to its mode.
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 

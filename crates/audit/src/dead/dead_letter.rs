@@ -9,9 +9,9 @@ use weir_model::pipeline::Pipeline;
 use weir_model::protocol::Partition;
 use weir_store::reader::StoredDeadLetter;
 
-/// Where a dead letter lies.
+/// Where a dead letter is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Home {
+pub enum Location {
     /// In the dead-letter topic.
     Topic(RecordCoordinates),
     /// In `weir.dead_letters` of a sink's database.
@@ -23,58 +23,63 @@ pub enum Home {
     },
 }
 
-/// What a dead letter says, without the record's bytes.
+/// A dead letter without the record's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    pub home: Home,
+    pub location: Location,
     pub stage: Stage,
     pub reason: String,
     pub detail: String,
-    /// The record of the input topic that it began as, or the place in the source of what never was
-    /// one. A sink does not know it of a record without lineage.
+    /// The coordinates of its input record, or the position in the source of an item that never
+    /// became a record. `None` for a record without lineage that a sink refused.
     pub origin: Option<RecordCoordinates>,
-    /// The record's Kafka timestamp in milliseconds since 1970; of what never was a record, the
-    /// dead letter's own.
+    /// The record's Kafka timestamp in milliseconds since 1970; the dead letter's own timestamp if
+    /// the item never became a record.
     pub time_ms: i64,
-    /// The record's key, where the dead letter holds no more than it and a replay has to compare
-    /// it.
+    /// The record's key, if the dead letter does not contain the whole record and a replay has to
+    /// compare the key.
     pub key: Option<Vec<u8>>,
     pub schema_id: Option<u32>,
-    /// The dead letter holds only the beginning of the record.
-    pub cut: bool,
-    /// How often the record came back before; a sink's dead letter does not tell.
-    pub times: u32,
+    /// The dead letter contains only the beginning of the record.
+    pub truncated: bool,
+    /// How often the record was replayed before; 0 for a sink's dead letter, which does not contain
+    /// it.
+    pub num_replays: u32,
     pub column: Option<String>,
     /// The error code of the target.
     pub code: Option<String>,
 }
 
 impl DeadLetter {
-    /// The partition of the input topic, of the source for what never was a record.
+    /// The partition of the input topic; of the source for an item that never became a record.
     pub fn partition(&self) -> Partition {
-        match (&self.origin, &self.home) {
+        match (&self.origin, &self.location) {
             (Some(origin), _) => origin.partition,
-            (None, Home::Topic(place) | Home::Table { at: place, .. }) => place.partition,
+            (None, Location::Topic(coordinates) | Location::Table { at: coordinates, .. }) => {
+                coordinates.partition
+            }
         }
     }
 
-    /// The coordinates that people see and type.
+    /// The coordinates that users see and type.
     pub fn coordinates(&self) -> &RecordCoordinates {
-        match (&self.origin, &self.home) {
+        match (&self.origin, &self.location) {
             (Some(origin), _) => origin,
-            (None, Home::Topic(place) | Home::Table { at: place, .. }) => place,
+            (None, Location::Topic(coordinates) | Location::Table { at: coordinates, .. }) => {
+                coordinates
+            }
         }
     }
 
     /// The sink that refused the record.
     pub fn sink(&self) -> Option<&str> {
-        match &self.home {
-            Home::Topic(_) => None,
-            Home::Table { sink, .. } => Some(sink),
+        match &self.location {
+            Location::Topic(_) => None,
+            Location::Table { sink, .. } => Some(sink),
         }
     }
 
-    /// The name of its record in the input topic, for what was one.
+    /// The mark of its input record; `None` for an item that never became a record.
     pub fn mark(&self) -> Option<Mark> {
         let origin = self.origin.as_ref().filter(|_| self.stage != Stage::Source)?;
         Some(Mark {
@@ -84,17 +89,17 @@ impl DeadLetter {
         })
     }
 
-    /// Whether its record came back already.
+    /// Whether its record was replayed already.
     pub fn is_marked(&self, pipeline: &Pipeline, marks: &Marks) -> bool {
         let own = self.origin.as_ref().is_some_and(|origin| origin.topic == pipeline.input.topic);
         own && self.mark().is_some_and(|mark| marks.contains(&mark))
     }
 
-    /// A record of the dead-letter topic; `None` when it is not a dead letter of weir's.
+    /// A record of the dead-letter topic; `None` if weir did not write it.
     pub(crate) fn of_record(topic: &str, record: Record<'_>) -> Option<DeadLetter> {
         let dead_letter = weir_kafka::ReceivedDeadLetter::read(record)?;
         Some(DeadLetter {
-            home: Home::Topic(RecordCoordinates {
+            location: Location::Topic(RecordCoordinates {
                 topic: topic.into(),
                 partition: record.partition(),
                 offset: record.offset(),
@@ -114,8 +119,8 @@ impl DeadLetter {
             },
             key: None,
             schema_id: dead_letter.schema_id,
-            cut: dead_letter.truncated.is_some(),
-            times: replay::times(weir_kafka::ReceivedDeadLetter::original_headers(record)),
+            truncated: dead_letter.truncated.is_some(),
+            num_replays: replay::times(weir_kafka::ReceivedDeadLetter::original_headers(record)),
             column: None,
             code: None,
         })
@@ -124,7 +129,11 @@ impl DeadLetter {
     /// A row of a sink's dead letters.
     pub(crate) fn of_row(input: &str, sink: &Arc<str>, row: StoredDeadLetter) -> DeadLetter {
         DeadLetter {
-            home: Home::Table { sink: sink.clone(), id: row.id, at: row.coordinates.clone() },
+            location: Location::Table {
+                sink: sink.clone(),
+                id: row.id,
+                at: row.coordinates.clone(),
+            },
             stage: row.fault.stage,
             reason: row.fault.reason,
             detail: row.fault.detail,
@@ -136,8 +145,8 @@ impl DeadLetter {
             time_ms: row.timestamp_ms.unwrap_or(-1),
             key: row.key,
             schema_id: row.schema_id,
-            cut: false,
-            times: 0,
+            truncated: false,
+            num_replays: 0,
             column: row.column,
             code: row.code,
         }
@@ -150,18 +159,19 @@ pub(crate) mod tests {
 
     /// A dead letter of the enricher about record 0 of the input topic `calls`.
     pub(crate) fn of_topic(stage: Stage, reason: &str, offset: i64) -> DeadLetter {
-        let place = |topic: &str| RecordCoordinates { topic: topic.into(), partition: 0, offset };
+        let record_of =
+            |topic: &str| RecordCoordinates { topic: topic.into(), partition: 0, offset };
         DeadLetter {
-            home: Home::Topic(place("calls.dead-letters")),
+            location: Location::Topic(record_of("calls.dead-letters")),
             stage,
             reason: reason.into(),
             detail: String::new(),
-            origin: Some(place("calls")),
+            origin: Some(record_of("calls")),
             time_ms: 5,
             key: None,
             schema_id: None,
-            cut: false,
-            times: 0,
+            truncated: false,
+            num_replays: 0,
             column: None,
             code: None,
         }
@@ -173,7 +183,7 @@ pub(crate) mod tests {
         let origin =
             source.map(|offset| RecordCoordinates { topic: "calls".into(), partition: 0, offset });
         DeadLetter {
-            home: Home::Table { sink: sink.into(), id: 1, at },
+            location: Location::Table { sink: sink.into(), id: 1, at },
             origin,
             ..of_topic(Stage::Sink, "value_too_long", 0)
         }

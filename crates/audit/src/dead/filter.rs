@@ -1,4 +1,4 @@
-//! Which dead letters are meant.
+//! Selects dead letters.
 
 use super::dead_letter::DeadLetter;
 use crate::Result;
@@ -9,7 +9,8 @@ use weir_model::mistake::did_you_mean;
 use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::protocol::Partition;
 
-/// Conditions: a dead letter has to meet all that are given, and one of each list.
+/// Conditions. A dead letter must meet all of them, and match one entry of each list that is not
+/// empty.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// The step that refused the record.
@@ -27,7 +28,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether the dead letter is meant.
+    /// Whether the dead letter meets the conditions.
     pub(crate) fn takes(&self, dead_letter: &DeadLetter) -> bool {
         any_of(&self.stages, &dead_letter.stage)
             && any_of(&self.reasons, &dead_letter.reason)
@@ -38,16 +39,16 @@ impl Filter {
             && self.until.is_none_or(|until| dead_letter.time_ms < until.as_millisecond())
     }
 
-    /// Whether dead letters of the topic can be meant.
+    /// Whether dead letters of the topic can meet the conditions.
     pub(crate) fn topic(&self) -> bool {
         self.sinks.is_empty()
             && (self.stages.is_empty() || self.stages.iter().any(|stage| *stage != Stage::Sink))
     }
 
-    /// The sinks whose dead letters can be meant.
+    /// The sinks whose dead letters can meet the conditions.
     ///
     /// # Errors
-    /// There is no sink of a name that was given.
+    /// A given name is not the name of a sink.
     pub(crate) fn chosen_sinks<'a>(&self, pipeline: &'a Pipeline) -> Result<Vec<&'a Sink>> {
         for name in &self.sinks {
             if !pipeline.sinks.iter().any(|sink| sink.name == *name) {
@@ -67,8 +68,8 @@ impl Filter {
     }
 }
 
-fn any_of<T: PartialEq>(wanted: &[T], value: &T) -> bool {
-    wanted.is_empty() || wanted.contains(value)
+fn any_of<T: PartialEq>(allowed: &[T], value: &T) -> bool {
+    allowed.is_empty() || allowed.contains(value)
 }
 
 #[cfg(test)]
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_places_that_can_hold_a_dead_letter_are_read() {
+    fn only_the_topic_or_sinks_that_can_match_are_read() {
         let staged = |stage| Filter { stages: vec![stage], ..Filter::default() };
         assert!(
             Filter::default().topic()

@@ -1,4 +1,4 @@
-//! Dead letters counted, or the latest of them.
+//! Counts dead letters, or lists the latest of them.
 
 use super::dead_letter::DeadLetter;
 use super::filter::Filter;
@@ -10,7 +10,7 @@ use weir_kafka::replay::Marks;
 use weir_model::pipeline::Pipeline;
 use weir_store::reader::ReasonCount;
 
-/// Dead letters that have stage, sink and reason in common.
+/// Dead letters with the same stage, sink and reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Group {
     pub stage: &'static str,
@@ -29,7 +29,7 @@ pub struct Group {
 /// Counts the dead letters that `filter` takes by stage, sink and reason, most frequent first.
 ///
 /// # Errors
-/// When the broker or a target is unavailable, or there is no sink of a given name.
+/// When the broker or a target is unavailable, or a given name is not the name of a sink.
 pub async fn groups(pipeline: &Pipeline, filter: &Filter, marks: &Marks) -> Result<Vec<Group>> {
     let mut groups = Groups::default();
     read::each(pipeline, filter, |dead_letter| {
@@ -39,11 +39,11 @@ pub async fn groups(pipeline: &Pipeline, filter: &Filter, marks: &Marks) -> Resu
     Ok(groups.sorted())
 }
 
-/// The `limit` dead letters with the latest timestamps, in their order. Not many more than these
-/// are held in memory.
+/// The `limit` dead letters with the latest timestamps, oldest first. Only about this many are kept
+/// in memory.
 ///
 /// # Errors
-/// When the broker or a target is unavailable, or there is no sink of a given name.
+/// When the broker or a target is unavailable, or a given name is not the name of a sink.
 pub async fn latest(pipeline: &Pipeline, filter: &Filter, limit: usize) -> Result<Vec<DeadLetter>> {
     let mut kept: Vec<DeadLetter> = Vec::new();
     let keep = |kept: &mut Vec<DeadLetter>| {

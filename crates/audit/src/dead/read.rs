@@ -1,4 +1,4 @@
-//! The reading of all dead letters, wherever they are stored.
+//! Reads all dead letters, wherever they are stored.
 
 use super::dead_letter::DeadLetter;
 use super::filter::Filter;
@@ -9,11 +9,11 @@ use weir_kafka::Record;
 use weir_kafka::reader::scan_all;
 use weir_model::pipeline::{Pipeline, Sink};
 
-/// Shows every dead letter that the filter takes to `visit`: first those of the topic, then those
+/// Calls `visit` with every dead letter that meets the filter: first those of the topic, then those
 /// of each sink.
 ///
 /// # Errors
-/// Broker or database away; `visit`'s own.
+/// The broker or a database is unavailable.
 pub(crate) async fn each(
     pipeline: &Pipeline,
     filter: &Filter,
@@ -39,7 +39,7 @@ pub(crate) async fn each(
     Ok(())
 }
 
-/// Every dead letter of the topic, with the record that it is.
+/// Every dead letter of the topic, with its Kafka record.
 ///
 /// # Errors
 /// The broker is unavailable.

@@ -1,11 +1,11 @@
-//! Replay: records come back from the dead letters to the input topic, where the pipeline, fixed in
-//! the meantime, processes them as new ones.
+//! Replay: writes the records of dead letters to the input topic again. The pipeline, which was
+//! fixed in the meantime, processes them like new records.
 //!
-//! Whichever service refused it, a record always comes back to the input topic, so that the lineage
-//! of the output stays unbroken and the audit can count it. A dead letter of the enricher holds the
-//! record itself; a dead letter of a sink leads to it by its lineage. Each record comes back once
-//! ([`weir_kafka::replay`]). A record that came back and was dead-lettered again stays dead unless
-//! it is asked for, so that no loop can arise.
+//! A record always returns to the input topic, whichever service refused it, so that the lineage of
+//! the output is unbroken and the audit can count the record. A dead letter of the enricher
+//! contains the record itself; the lineage of a sink's dead letter names its input record. Each
+//! record is replayed once ([`weir_kafka::replay`]). A record that was replayed and dead-lettered
+//! again is replayed again only on request, so there are no loops.
 
 mod choice;
 mod copy;
@@ -24,27 +24,28 @@ use weir_kafka::replay::Marks;
 use weir_kafka::{admin, positions};
 use weir_model::pipeline::Pipeline;
 
-pub use report::{Few, Outlook, Report};
+pub use report::{CountAndFirst, Outlook, Report};
 
-/// What is replayed, and how.
+/// What to replay, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Which dead letters.
     pub filter: Filter,
-    /// At most so many records.
+    /// The maximum number of records.
     pub limit: Option<usize>,
     /// Records per second; 0 = unlimited.
     pub rate: u64,
-    /// Compute what would come back and what the pipeline would do with it now; change nothing.
+    /// Compute which records would be replayed and what the pipeline would do with them now; change
+    /// nothing.
     pub dry_run: bool,
-    /// SQL that repairs the records: `SELECT … FROM input`, with all fields of the input schema as
-    /// its result. What it filters stays dead.
+    /// SQL that repairs the records: `SELECT … FROM input`. The result must have all fields of the
+    /// input schema. Records that it filters stay dead letters.
     pub sql: Option<String>,
-    /// How often one record may come back in all.
+    /// How often a record may be replayed in total.
     pub max_replays: u32,
 }
 
-/// The marks of the records that came back already.
+/// The marks of the records that were replayed already.
 ///
 /// # Errors
 /// The broker is unavailable.
@@ -52,11 +53,11 @@ pub fn marks(pipeline: &Pipeline) -> Result<Marks> {
     Ok(tokio::task::block_in_place(|| weir_kafka::replay::marks(pipeline))?)
 }
 
-/// Replays. The report is complete also when the second value is an error: what came back until
-/// then is marked, and a repeated call continues there.
+/// Replays. The report is complete even if the second value is an error: the records replayed until
+/// then are marked, and a repeated call continues after them.
 ///
 /// # Errors
-/// Mistakes in the file or the SQL; broker, registry or target unavailable: nothing came back.
+/// Mistakes in the file or the SQL; broker, registry or target unavailable: nothing was replayed.
 pub async fn replay(pipeline: &Pipeline, options: &Options) -> Result<(Report, Result<()>)> {
     let repair = match &options.sql {
         Some(sql) => Some(Repair::new(pipeline, sql).await?),
@@ -72,13 +73,13 @@ pub async fn replay(pipeline: &Pipeline, options: &Options) -> Result<(Report, R
     Ok((report, copied))
 }
 
-/// Unless nothing is to be changed, no other replay of this pipeline can write from here on.
+/// Unless this is a dry run, no other replay of this pipeline can write from here on.
 fn open(pipeline: &Pipeline, dry_run: bool) -> Result<Out> {
     let topic = &pipeline.input.topic;
     if admin::partitions(&pipeline.kafka, topic)?.is_none() {
         refuse!("topic {topic} does not exist: this pipeline has never run here");
     }
-    // A pipeline whose input other programs write may never have needed the topic of the marks.
+    // If other programs write the input, the topic of the marks may not exist yet.
     if !dry_run && admin::partitions(&pipeline.kafka, positions::TOPIC)?.is_none() {
         let mistakes = admin::ensure(&pipeline.kafka, &admin::topics(pipeline))?;
         if !mistakes.is_empty() {
@@ -88,7 +89,7 @@ fn open(pipeline: &Pipeline, dry_run: bool) -> Result<Out> {
     Ok(Out::open(pipeline, dry_run)?)
 }
 
-/// Decides for every dead letter that the filter takes.
+/// Decides about every dead letter that meets the filter.
 async fn choose(
     pipeline: &Pipeline,
     options: &Options,
@@ -103,7 +104,7 @@ async fn choose(
     }
     let mut choice = Choice::new(options.limit);
     read::each(pipeline, &options.filter, |dead_letter| {
-        choice.add(&dead_letter, rules.judge(&dead_letter), report);
+        choice.add(&dead_letter, rules.decide(&dead_letter), report);
     })
     .await?;
     Ok(choice)

@@ -1,6 +1,6 @@
-//! One dead letter with everything that is known about it.
+//! A dead letter with everything that is known about it.
 
-use super::dead_letter::{DeadLetter, Home};
+use super::dead_letter::{DeadLetter, Location};
 use super::read;
 use crate::Result;
 use arrow::array::RecordBatch;
@@ -43,7 +43,7 @@ pub async fn find(
     for sink in &pipeline.sinks {
         let target = weir_store::reader::open(pipeline, sink)?;
         for dead_letter in read::of_sink(pipeline, sink).await? {
-            let Home::Table { id, .. } = dead_letter.home else { continue };
+            let Location::Table { id, .. } = dead_letter.location else { continue };
             if !is_at(&dead_letter, coordinates) {
                 continue;
             }
@@ -60,7 +60,7 @@ pub async fn find(
 }
 
 fn is_at(dead_letter: &DeadLetter, coordinates: &RecordCoordinates) -> bool {
-    let (Home::Topic(at) | Home::Table { at, .. }) = &dead_letter.home;
+    let (Location::Topic(at) | Location::Table { at, .. }) = &dead_letter.location;
     dead_letter.origin.as_ref() == Some(coordinates) || at == coordinates
 }
 
@@ -82,13 +82,13 @@ fn in_topic(pipeline: &Pipeline, coordinates: &RecordCoordinates) -> Result<Vec<
     Ok(found)
 }
 
-/// Decodes the record of a dead letter with its own schema, as far as it can be decoded.
+/// Decodes the record of a dead letter with its own schema, if possible.
 pub async fn decode(pipeline: &Pipeline, whole: &WholeDeadLetter) -> Decoded {
     let (Some(value), Some(id)) = (&whole.value, whole.dead_letter.schema_id) else {
         return Err("it does not name a schema".into());
     };
-    if whole.dead_letter.cut {
-        return Err("the dead letter holds only its beginning".into());
+    if whole.dead_letter.truncated {
+        return Err("the dead letter contains only its beginning".into());
     }
     let registry = Registry::new(&pipeline.registry).map_err(|e| e.to_string())?;
     // Its own schema shows every field. A schema that weir cannot read completely is replaced by
@@ -123,7 +123,7 @@ fn row(batch: &RecordBatch) -> std::result::Result<Vec<(String, Value)>, ArrowEr
     let mut fields = Vec::new();
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let value = record[field.name()].take();
-        // Most readers take a JSON number for a double, and a decimal has to stay exact.
+        // Most JSON parsers read numbers as doubles, and a decimal must remain exact.
         let decimal = matches!(field.data_type(), DataType::Decimal128(..)) && !value.is_null();
         let value = if decimal { array_value_to_string(column, 0)?.into() } else { value };
         fields.push((field.name().clone(), value));

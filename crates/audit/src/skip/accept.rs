@@ -1,4 +1,4 @@
-//! Moves positions and puts that on record, in one transaction, while no other process reads.
+//! Moves positions and records the loss in one transaction, while no other process reads.
 
 use super::gaps::{Gap, Hop, Lost, find, outside};
 use crate::error::refuse;
@@ -12,16 +12,15 @@ use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::protocol::{Claim, Outcome, Partition};
 use weir_store::reader::Move;
 
-/// For the group to be joined, and for transactions of those who are gone to end.
+/// The time limit for joining the group, and for open transactions of stopped members to end.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Accepts what is lost at a hop; returns what is on record now, nothing if no position is outside
-/// its log.
+/// Accepts the losses of a hop and returns them; empty if no position is outside its log.
 ///
 /// # Errors
-/// When others are at work, when it cannot be told where to go on or how much is given up, or when
-/// a server is unavailable.
+/// Members are running, the new position or the number of lost records is unknown, or a server is
+/// unavailable.
 pub async fn accept(
     pipeline: &Pipeline,
     hop: Hop<'_>,
@@ -30,7 +29,7 @@ pub async fn accept(
 ) -> Result<Vec<AcceptedLoss>> {
     let mut outside = outside(pipeline, hop).await?;
     outside.retain(|found| partition.is_none_or(|partition| partition == *found));
-    // A hop that has nothing to accept need not be stopped for it.
+    // A hop without losses does not have to be stopped.
     if outside.is_empty() {
         return Ok(Vec::new());
     }
@@ -62,8 +61,8 @@ fn check_stopped(pipeline: &Pipeline, hop: Hop<'_>) -> Result<()> {
     );
 }
 
-/// The moves of the positions, provided that enough is known to continue without losing or doubling
-/// more records.
+/// The moves of the positions, if enough is known to continue without losing or duplicating further
+/// records.
 fn moves(gap: &Gap, hop: Hop<'_>, partition: Option<Partition>) -> Result<Vec<Skip>> {
     let upstream = if matches!(hop, Hop::Enricher) { "input topic" } else { "output topic" };
     if gap.moving {
@@ -78,9 +77,9 @@ fn moves(gap: &Gap, hop: Hop<'_>, partition: Option<Partition>) -> Result<Vec<Sk
     chosen(gap, partition).map(skip).collect()
 }
 
-/// The group is joined, so that no other process can; the position moves with the proof of
-/// membership, in the transaction that holds the record of the act. A member that comes in between
-/// makes the broker refuse it.
+/// Joins the group, so that no other process has the partitions, and commits the position with the
+/// group metadata in the transaction that records the loss. If another member joins in between, the
+/// broker refuses the transaction.
 async fn enricher(
     pipeline: &Pipeline,
     partition: Option<Partition>,
@@ -113,7 +112,7 @@ async fn enricher(
     Ok(vec![accepted_loss])
 }
 
-/// Nobody emits now, so what comes behind these ends comes from after the skip.
+/// Nothing is being emitted now, so everything after these ends was emitted after the skip.
 fn note_ends(pipeline: &Pipeline, skips: &mut [Skip]) -> Result<()> {
     let ends = |topic: &str| admin::describe(&pipeline.kafka, topic).map(Option::unwrap_or_default);
     let (output, dead_letters) =
@@ -131,7 +130,7 @@ fn note_ends(pipeline: &Pipeline, skips: &mut [Skip]) -> Result<()> {
 }
 
 fn claim(lost: &Lost) -> Option<Claim> {
-    let (next, progress) = lost.way.ok()?;
+    let (next, progress) = lost.continuation.ok()?;
     Some(Claim { partition: lost.partition, fence: 0, expected: lost.from, next, progress })
 }
 
@@ -141,8 +140,8 @@ fn now() -> String {
     now.round(Unit::Millisecond).unwrap_or(now).to_string()
 }
 
-/// A consumer that is the group's only member, after all transactions that touch the group's
-/// positions have ended.
+/// A consumer that is the only member of the group, once all transactions with offsets of the group
+/// have ended.
 fn join_alone(pipeline: &Pipeline) -> Result<Consumer> {
     let (kafka, topic, group) = (&pipeline.kafka, &pipeline.input.topic, pipeline.enricher_group());
     let Some(all) = admin::partitions(kafka, topic)? else {
@@ -205,8 +204,8 @@ fn commit(
     }
 }
 
-/// The fence is incremented as for a new owner, so that the previous one can write no more; then
-/// position and record change together.
+/// Increments the fence as a new owner would, so that the previous owner can no longer write; then
+/// moves the position and records the loss in one transaction.
 async fn sink(
     pipeline: &Pipeline,
     sink: &Sink,
@@ -221,7 +220,8 @@ async fn sink(
     let skips = moves(&gap, Hop::Sink(sink), None)?;
     for (lost, skip) in gap.lost.iter().zip(&skips) {
         let committed = acquired.iter().find(|acquired| acquired.partition == lost.partition);
-        let (Some(committed), Some(from), Ok((to, progress))) = (committed, lost.from, lost.way)
+        let (Some(committed), Some(from), Ok((to, progress))) =
+            (committed, lost.from, lost.continuation)
         else {
             continue;
         };

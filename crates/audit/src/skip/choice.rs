@@ -1,32 +1,32 @@
-//! Where a hop may go on behind a gap, and how many records that gives up: without IO.
+//! Decides where a hop may continue after a gap, and how many records are lost; without IO.
 
 use std::collections::BTreeMap;
 use weir_model::accepted_loss::Skip;
 use weir_model::lineage::Lineage;
 use weir_model::protocol::Offset;
 
-/// What tells a record of the input topic from another one at the same offset of another log: the
-/// enricher hands both on unchanged.
+/// Identifies a record of the input topic, to distinguish it from a record at the same offset of
+/// another log. The enricher copies both fields unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordEvidence {
     /// Milliseconds since 1970.
     pub(crate) timestamp_ms: i64,
-    /// Hash of the key, when it has one.
+    /// Hash of the key, if it has one.
     pub(crate) key: Option<u64>,
 }
 
-/// Why it cannot be told which of the records that are left were read already.
-pub(crate) const UNDECIDED: &str = "what is left of the output does not tell which of the records that are left in the log were read \
-     already, so going on might lose or double some; put the position to where reading may go on by hand";
+/// The reason when it is unknown which of the remaining records were read already.
+pub(crate) const UNDECIDED: &str = "the remaining output does not show which of the remaining records of the log were read \
+     already, so continuing might lose or duplicate records; set the position by hand";
 
-/// Where the enricher goes on in a log that ends before its position. `left` are the records from
-/// `first` on, `emitted` what the output and the dead letters hold by input offset; `incomplete` says
-/// that some of it is gone.
+/// Where the enricher continues in a log that ends before its position. `left` are the records from
+/// `first` on; `emitted` are the records of the output and the dead letters by input offset;
+/// `incomplete` means that some of them are gone.
 ///
-/// A log that was truncated still holds, at its beginning, records that were read; a log that was
-/// recreated holds none. So it is after the last record that was demonstrably read. Between it
-/// and the next one there can only be records that the pipeline's SQL filtered, and would filter
-/// again.
+/// A truncated log still contains, at its beginning, records that were read; a recreated log
+/// contains none. So the enricher continues after the last record that was demonstrably read.
+/// Between it and the next one there can only be records that the pipeline's SQL filtered, and
+/// would filter again.
 pub(crate) fn after_what_was_read(
     first: Offset,
     left: impl IntoIterator<Item = (Offset, RecordEvidence)>,
@@ -48,16 +48,17 @@ pub(crate) fn after_what_was_read(
     match read {
         Some(read) => Ok(read + 1),
         None if others == 0 && any && incomplete => Err(UNDECIDED),
-        // The same keys at other times: the broker sets the timestamps, and so they prove nothing.
+        // The same keys with other timestamps: the broker sets the timestamps, so they prove
+        // nothing.
         None if others > 0 && same_key == others => Err(UNDECIDED),
         None => Ok(first),
     }
 }
 
-/// Where a sink goes on in a log that ends before its position; `last` is the input offset that the
-/// record it read last came from. `restarted`: input offsets started over once, so a smaller one
-/// may be the later.
-pub(crate) fn after_what_was_taken(
+/// Where a sink continues in a log that ends before its position. `last` is the input offset of the
+/// last record that it read. `restarted`: input offsets have started over, so a smaller offset may
+/// be later.
+pub(crate) fn after_the_last_record_of_a_sink(
     (first, end): (Offset, Offset),
     last: Option<Offset>,
     left: impl IntoIterator<Item = (Offset, Lineage)>,
@@ -84,13 +85,13 @@ pub(crate) fn after_what_was_taken(
     }
 }
 
-/// How many of the records that the counts miss at a hop were given up by these skips: never more
-/// than the offsets that are gone.
+/// How many of the missing records of a hop are given up by these skips: never more than the
+/// offsets that are gone.
 pub(crate) fn given_up(missing: i128, skips: &[Skip]) -> u64 {
     let gone = |skip: &Skip| match skip.from {
-        // A position that was found again gives up nothing.
+        // A restored position gives up nothing.
         None => 0,
-        // What the truncated part held is nowhere written.
+        // The size of the truncated part is unknown.
         Some(_) if skip.restarts() => u64::MAX,
         Some(from) => (skip.to - from).unsigned_abs(),
     };
@@ -118,14 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_log_is_read_on_after_what_was_read() {
+    fn a_truncated_log_is_continued_after_what_was_read() {
         assert_eq!(after_what_was_read(0, log(0..300, |n| n), &emitted(0..500), false), Ok(300));
         let refilled = log(0..400, |n| if n < 300 { n } else { n + 10_000 });
         assert_eq!(after_what_was_read(0, refilled, &emitted(0..500), false), Ok(300));
     }
 
     #[test]
-    fn a_log_created_anew_is_read_from_its_beginning() {
+    fn a_recreated_log_is_read_from_its_beginning() {
         assert_eq!(
             after_what_was_read(0, log(0..300, |n| n + 10_000), &emitted(0..500), false),
             Ok(0)
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn without_evidence_nobody_chooses() {
+    fn without_evidence_no_offset_is_chosen() {
         assert!(after_what_was_read(0, log(0..300, |n| n), &emitted(400..500), true).is_err());
         let restamped = log(0..300, |n| n)
             .into_iter()
@@ -147,21 +148,25 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_goes_on_after_the_record_it_took_last() {
+    fn a_sink_continues_after_the_last_record_it_read() {
         let log = [link(0, 5, 4), link(1, 6, 5), link(2, 8, 6)];
-        let next = |last| after_what_was_taken((0, 4), Some(last), log, false);
+        let next = |last| after_the_last_record_of_a_sink((0, 4), Some(last), log, false);
         assert_eq!(
             (next(5), next(6), next(8), next(7), next(99)),
             (Ok(1), Ok(2), Ok(3), Ok(2), Ok(4))
         );
-        assert_eq!(after_what_was_taken((0, 4), None, log, false), Ok(0), "nothing was ever taken");
+        assert_eq!(
+            after_the_last_record_of_a_sink((0, 4), None, log, false),
+            Ok(0),
+            "nothing was ever read"
+        );
     }
 
     #[test]
     fn where_input_offsets_started_over_only_the_lineage_counts() {
         let log = [link(0, 0, 70), link(1, 1, 0)];
-        assert_eq!(after_what_was_taken((0, 3), Some(70), log, true), Ok(0));
-        assert!(after_what_was_taken((0, 3), Some(60), log, true).is_err());
+        assert_eq!(after_the_last_record_of_a_sink((0, 3), Some(70), log, true), Ok(0));
+        assert!(after_the_last_record_of_a_sink((0, 3), Some(60), log, true).is_err());
     }
 
     #[test]

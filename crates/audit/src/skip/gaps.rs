@@ -1,7 +1,9 @@
-//! Which positions lie outside their log, where reading would go on, and what that would give up.
-//! Changes nothing.
+//! Finds positions outside their log, where reading would continue, and what would be lost. Changes
+//! nothing.
 
-use super::choice::{RecordEvidence, after_what_was_read, after_what_was_taken, given_up};
+use super::choice::{
+    RecordEvidence, after_the_last_record_of_a_sink, after_what_was_read, given_up,
+};
 use crate::counts::{self, ENRICHER, Positions, RecordCounts};
 use crate::lineage::{self, PartitionLineage};
 use crate::{Error, Result};
@@ -16,7 +18,7 @@ use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::progress::Progress;
 use weir_model::protocol::{CommittedPosition, Halt, Offset, Partition, PartitionState};
 
-/// How long to look for a moment in which nobody writes what is being counted.
+/// How long to wait for a moment at which nothing that is being counted changes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A service that reads.
@@ -30,27 +32,27 @@ pub enum Hop<'a> {
 #[derive(Debug)]
 pub struct Lost {
     pub partition: Partition,
-    /// The position, also one that was found again; `None` where nothing but the position store had
-    /// lost it.
+    /// The position, even if it was restored; `None` if only the position store had lost it and it
+    /// is inside the log.
     pub from: Option<Offset>,
     pub halt: Halt,
-    /// Where to go on with which counts, or why that cannot be told.
-    pub way: Way,
+    /// Where to continue with which counts, or why that is unknown.
+    pub continuation: Continuation,
 }
 
-/// What was found at one hop.
+/// The lost positions of one hop.
 #[derive(Debug)]
 pub struct Gap {
     pub lost: Vec<Lost>,
     missing: Missing,
-    /// Whether somebody wrote while it was counted.
+    /// Whether records were written during the counting.
     pub moving: bool,
 }
 
-/// Records that the counts miss once the positions are moved.
+/// The records that will be missing in the counts once the positions are moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Missing {
-    /// Nobody counts what enters the topic.
+    /// The records that enter the topic are not counted.
     Uncounted,
     /// In front of the enricher: partitions of the source are not those of the topic.
     Together(i128),
@@ -73,7 +75,7 @@ pub(crate) async fn outside(pipeline: &Pipeline, hop: Hop<'_>) -> Result<Vec<Par
     Ok(found.into_iter().map(|(found, _)| found.committed.partition).collect())
 }
 
-/// Looks at one hop.
+/// Finds the lost positions of one hop.
 ///
 /// # Errors
 /// When the broker or a database is unavailable.
@@ -98,7 +100,7 @@ pub async fn find(pipeline: &Pipeline, hop: Hop<'_>) -> Result<Gap> {
 }
 
 impl Gap {
-    /// How many records these skips of it give up; `None` when nobody counts.
+    /// How many records these skips of it give up; `None` if they are not counted.
     pub fn records(&self, skips: &[Skip]) -> Option<u64> {
         let missing = match &self.missing {
             Missing::Uncounted if skips.iter().all(|skip| skip.from.is_none()) => 0,
@@ -109,22 +111,22 @@ impl Gap {
         Some(given_up(missing, skips))
     }
 
-    /// The moves of those positions for which a way is known.
+    /// The moves of the positions for which a new position is known.
     pub fn skips(&self) -> Vec<Skip> {
         self.lost.iter().filter_map(|lost| lost.skip().ok()).collect()
     }
 }
 
 impl Lost {
-    /// The move, if it is known where to.
+    /// The move, if the new position is known.
     pub(crate) fn skip(&self) -> std::result::Result<Skip, &'static str> {
-        let (to, _) = self.way?;
+        let (to, _) = self.continuation?;
         Ok(Skip { partition: self.partition, from: self.from, to, emitted: None })
     }
 }
 
 impl Hop<'_> {
-    /// As the audit calls it.
+    /// Its name in the audit.
     pub fn name(&self) -> &str {
         match self {
             Hop::Enricher => ENRICHER,
@@ -165,7 +167,7 @@ impl Hop<'_> {
         let mut found = counts::log(pipeline, self.topic(pipeline))?
             .committed_positions(self.positions(counts)?);
         if matches!(self, Hop::Enricher) {
-            mark_traces(pipeline, &mut found)?;
+            mark_output(pipeline, &mut found)?;
         }
         Ok(found.into_iter().filter_map(|found| found.halt().map(|halt| (found, halt))).collect())
     }
@@ -181,16 +183,22 @@ impl Hop<'_> {
             _ => BTreeMap::new(),
         };
         let lost = halted.into_iter().map(|(mut found, halt)| {
-            let way = match self {
-                Hop::Enricher => enricher_way(pipeline, &mut found, halt, &lineages)?,
-                Hop::Sink(_) => sink_way(pipeline, &found, halt, counts)?,
+            let continuation = match self {
+                Hop::Enricher => enricher_continuation(pipeline, &mut found, halt, &lineages)?,
+                Hop::Sink(_) => sink_continuation(pipeline, &found, halt, counts)?,
             };
-            Ok(Lost { partition: found.committed.partition, from: found.committed.next, halt, way })
+            Ok(Lost {
+                partition: found.committed.partition,
+                from: found.committed.next,
+                halt,
+                continuation,
+            })
         });
         lost.collect()
     }
 
-    /// What the counts miss when the positions are moved: by the arithmetic of the audit.
+    /// The records that will be missing in the counts once the positions are moved, by the
+    /// arithmetic of the audit.
     fn missing(
         &self,
         pipeline: &Pipeline,
@@ -199,7 +207,7 @@ impl Hop<'_> {
     ) -> Result<Missing> {
         let mut positions = self.positions(counts)?.clone();
         for lost in lost {
-            if let Ok((to, progress)) = lost.way {
+            if let Ok((to, progress)) = lost.continuation {
                 positions.insert(lost.partition, (Some(to), progress));
             }
         }
@@ -221,7 +229,7 @@ impl Hop<'_> {
         Ok(Missing::Together(i128::from(handed) - arrived - i128::from(counts.given_up(ENRICHER))))
     }
 
-    /// Whether what was counted changed meanwhile.
+    /// Whether the counts changed in the meantime.
     fn moved(&self, lost: &[Lost], before: &RecordCounts, after: &RecordCounts) -> bool {
         match self {
             Hop::Enricher => {
@@ -241,7 +249,7 @@ impl Hop<'_> {
 }
 
 /// Looks for output of partitions that have no position.
-fn mark_traces(pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> {
+fn mark_output(pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> {
     let unset: Vec<Partition> = found
         .iter()
         .filter(|f| f.committed.next.is_none())
@@ -260,20 +268,20 @@ fn mark_traces(pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> 
     Ok(())
 }
 
-/// The position to continue at with its counters, or why it cannot be told.
-pub type Way = std::result::Result<(Offset, Progress), &'static str>;
+/// The position to continue at with its counts, or why it is unknown.
+pub type Continuation = std::result::Result<(Offset, Progress), &'static str>;
 
-const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold all that was emitted, or not as one lineage, so the counts cannot be \
-     found again; put the group's offsets back, with the metadata they had";
+const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer contain one complete lineage, so the counts cannot be \
+     restored; restore the group's offsets with their metadata";
 
-/// A position that was forgotten is found again first; it may lie outside the log all the same,
-/// since Kafka forgets the positions of a topic that is deleted.
-fn enricher_way(
+/// Restores a missing position first. It may still be outside the log, because Kafka deletes the
+/// positions of a topic that is deleted.
+fn enricher_continuation(
     pipeline: &Pipeline,
     found: &mut PartitionState,
     halt: Halt,
     lineages: &BTreeMap<Partition, PartitionLineage>,
-) -> Result<Way> {
+) -> Result<Continuation> {
     let lineage = lineages.get(&found.committed.partition);
     match halt {
         Halt::Expired { to, .. } => Ok(Ok((to, found.committed.progress))),
@@ -295,14 +303,14 @@ fn enricher_way(
                 ..*found
             };
             let Some(halt) = again.halt() else { return Ok(Ok((next, counts))) };
-            let way = enricher_way(pipeline, &mut again, halt, lineages);
+            let continuation = enricher_continuation(pipeline, &mut again, halt, lineages);
             *found = again;
-            way
+            continuation
         }
     }
 }
 
-/// Where to go on in a log that ends before the position.
+/// Where to continue in a log that ends before the position.
 fn resume(
     pipeline: &Pipeline,
     found: &PartitionState,
@@ -322,7 +330,7 @@ fn resume(
     Ok(after_what_was_read(found.low, left, &emitted, incomplete))
 }
 
-/// What was emitted from the offsets that the log holds now.
+/// The records that were emitted from the offsets that the log contains now.
 fn emitted(
     pipeline: &Pipeline,
     found: &PartitionState,
@@ -350,14 +358,14 @@ fn evidence(record: &Record<'_>) -> RecordEvidence {
     RecordEvidence { timestamp_ms: record.timestamp_ms(), key: record.key().map(hash) }
 }
 
-/// Reading goes on at a record whose predecessor in the lineage may be gone, so the end of the lineage
-/// becomes what that record names.
-fn sink_way(
+/// Reading continues at a record whose predecessor in the lineage may be gone, so the end of the
+/// lineage becomes the predecessor that this record names.
+fn sink_continuation(
     pipeline: &Pipeline,
     found: &PartitionState,
     halt: Halt,
     counts: &RecordCounts,
-) -> Result<Way> {
+) -> Result<Continuation> {
     let partition = found.committed.partition;
     let mut progress = found.committed.progress;
     let mut left = Vec::new();
@@ -375,7 +383,7 @@ fn sink_way(
     let restarted =
         restarted.filter(|skip| skip.restarts()).any(|skip| skip.partition == partition);
     let to = match halt {
-        Halt::Truncated { .. } => after_what_was_taken(
+        Halt::Truncated { .. } => after_the_last_record_of_a_sink(
             (found.low, found.high),
             progress.last,
             left.iter().copied(),

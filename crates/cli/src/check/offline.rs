@@ -1,4 +1,5 @@
-//! What needs no server: schemas, key, lookups, rules, SQL, and what a table would have to take.
+//! The checks that need no server: schemas, key, lookups, rules, SQL, and the columns of the
+//! tables.
 
 use super::{Report, State};
 use std::path::Path;
@@ -70,7 +71,8 @@ fn fields(pipeline: &Pipeline, input: &Schema, report: &mut Report) {
     }
 }
 
-/// One check for each lookup and rule and one for the SQL, told apart by the keys of the mistakes.
+/// One check for each lookup and rule and one for the SQL; the keys of the mistakes show which
+/// check they belong to.
 fn plan(pipeline: &Pipeline, input: &Schema, output: &Schema, report: &mut Report) {
     let mut mistakes =
         Plan::compile(input.arrow(), output.arrow(), pipeline).err().unwrap_or_default();
@@ -85,7 +87,7 @@ fn plan(pipeline: &Pipeline, input: &Schema, output: &Schema, report: &mut Repor
         let own = take(&format!("reject[{i}]."));
         verdict_unless(unusable, report, format!("rule {}", rule.name), own, "boolean");
     }
-    // all that is left belongs to the SQL
+    // all remaining mistakes belong to the SQL
     verdict_unless(
         unusable,
         report,
@@ -95,7 +97,7 @@ fn plan(pipeline: &Pipeline, input: &Schema, output: &Schema, report: &mut Repor
     );
 }
 
-/// Without its lookups, SQL that has no mistakes of its own may still not have been compiled.
+/// Without its lookups, the SQL may not have been compiled even if it has no mistakes.
 fn verdict_unless(
     unusable: bool,
     report: &mut Report,

@@ -1,5 +1,5 @@
-//! What brokers, registry and databases have to say. One that is unavailable leaves its checks
-//! open; it is never a mistake.
+//! The checks that need brokers, registry and databases. If one is unavailable, its checks stay
+//! open; that is never a mistake.
 
 use super::offline::Schemas;
 use super::{Report, State};
@@ -17,7 +17,7 @@ pub(super) async fn examine(pipeline: &Pipeline, schemas: &Schemas, report: &mut
     }
 }
 
-/// The topics that exist have as many partitions as the file says; the missing ones will be
+/// The topics that exist must have the number of partitions in the file; the missing ones will be
 /// created.
 fn topics(pipeline: &Pipeline, report: &mut Report) {
     for topic in admin::topics(pipeline) {
@@ -27,7 +27,7 @@ fn topics(pipeline: &Pipeline, report: &mut Report) {
             Ok(Some(partitions)) => format!("{} partitions", partitions.len()),
             Err(error) => {
                 failed(report, name, "kafka.brokers", error.class(), &error);
-                // whoever does not answer for one topic makes the others wait as long
+                // brokers that do not answer for one topic would delay the others as long
                 return;
             }
         };
@@ -103,7 +103,7 @@ async fn target(pipeline: &Pipeline, sink: &Sink, output: Option<&Schema>, repor
     let checked = async { weir_store::reader::open(pipeline, sink)?.check(&schema).await };
     match checked.await {
         Ok(check) => {
-            // What shows without the target was reported already.
+            // Mistakes that can be found without the target were reported already.
             let known = weir_store::reader::check_offline(sink, &schema);
             let mistakes = check.mistakes.into_iter().filter(|m| !known.contains(m)).collect();
             report.verdict(name, mistakes, check.outlook);
@@ -114,7 +114,7 @@ async fn target(pipeline: &Pipeline, sink: &Sink, output: Option<&Schema>, repor
     }
 }
 
-/// A refusal is a mistake in the file or in what it names; silence is not.
+/// A refusal is a mistake in the file or in what it names; an unavailable server is not.
 fn failed(
     report: &mut Report,
     name: String,

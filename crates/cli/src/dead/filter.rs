@@ -1,4 +1,4 @@
-//! The options that choose dead letters, in all commands alike.
+//! The options that choose dead letters, the same in all commands.
 
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use weir_audit::dead::Filter;
@@ -6,7 +6,8 @@ use weir_model::fault::Stage;
 use weir_model::mistake::did_you_mean;
 use weir_model::protocol::Partition;
 
-/// Conditions; a dead letter has to meet all that are given, and of one that is repeated any.
+/// Conditions. A dead letter must meet all of them; an option that is repeated is met by any of its
+/// values.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Which dead letters")]
 pub(super) struct FilterArgs {

@@ -11,7 +11,7 @@ use weir_audit::format::grouped;
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::pipeline::Pipeline;
 
-/// What to do.
+/// The arguments of `weir dead list`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  weir dead list deploy/pipelines/telecom.toml\n  \
     weir dead list deploy/pipelines/telecom.toml --reason negative_duration --since 2h --dead-letters --limit 5")]
@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// One line for each dead letter instead of counts, in the order of the records' timestamps.
     #[arg(long)]
     dead_letters: bool,
-    /// With --dead-letters: the latest so many.
+    /// With --dead-letters: show at most this many, the latest ones.
     #[arg(long, default_value_t = 20)]
     limit: usize,
     /// Print JSON.
@@ -31,7 +31,7 @@ pub(super) struct Args {
     filter: FilterArgs,
 }
 
-/// As it appears in `--json`.
+/// A dead letter as it appears in `--json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
     pub(crate) dead_letter: &'a RecordCoordinates,

@@ -4,11 +4,11 @@ use super::filter::FilterArgs;
 use super::text::printable;
 use anyhow::{Context, Result};
 use std::process::ExitCode;
-use weir_audit::dead::replay::{Few, Options, Outlook, Report, replay};
+use weir_audit::dead::replay::{CountAndFirst, Options, Outlook, Report, replay};
 use weir_audit::format::grouped;
 use weir_model::pipeline::Pipeline;
 
-/// What to do.
+/// The arguments of `weir dead replay`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir dead replay deploy/pipelines/telecom.toml --reason negative_duration --dry-run\n  \
@@ -21,22 +21,22 @@ use weir_model::pipeline::Pipeline;
 pub(super) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,
-    /// At most so many records.
+    /// Replay at most this many records.
     #[arg(long)]
     limit: Option<usize>,
     /// Records per second; 0 for as fast as possible.
     #[arg(long, default_value_t = 1000)]
     rate: u64,
-    /// Say what would come back and what the pipeline as it is now would do with it; change
+    /// Show which records would come back and what the pipeline would do with them now; change
     /// nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Repair the records on their way: SELECT … FROM input, with all fields of the input schema as
-    /// its result. What it filters stays dead.
+    /// Repair the records: SELECT … FROM input. The result must have all fields of the input
+    /// schema. Records that it filters stay dead letters.
     #[arg(long, value_name = "SELECT")]
     sql: Option<String>,
-    /// How often one record may come back in all: records that came back and died again stay dead
-    /// unless this is raised.
+    /// How often a record may come back in total: records that came back and were dead-lettered
+    /// again come back only if this is raised.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     max_replays: u32,
     /// Print JSON.
@@ -50,7 +50,7 @@ pub(super) struct Args {
 ///
 /// # Errors
 /// Mistakes in the file or the SQL; broker, registry or target unavailable; another replay of the
-/// pipeline has begun. What came back until then is printed before.
+/// pipeline has started. The records that came back until then are printed first.
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let options = Options {
@@ -66,7 +66,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         true => println!("{}", serde_json::to_string_pretty(&report)?),
         false => print!("{}", text(&report)),
     }
-    copied.context("what came back until then is marked; the same command continues there")?;
+    copied.context(
+        "the records that came back until then are marked; the same command continues after them",
+    )?;
     Ok(if report.complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -74,14 +76,14 @@ fn text(report: &Report) -> String {
     let verb = if report.dry_run { "would come back" } else { "came back" };
     let mut lines = vec![(report.replayed, format!("{verb} to {}", report.topic))];
     if let Some(Outlook { pass, filtered, dead }) = &report.forecast {
-        lines.push((*pass, "  of these would pass the enricher as the file is now".into()));
+        lines.push((*pass, "  of these would pass the enricher with the current file".into()));
         lines.push((*filtered, "  of these would be filtered".into()));
         for (reason, count) in dead {
             lines.push((*count, format!("  of these would be dead-lettered again: {reason}")));
         }
     }
     lines.push((report.already, "had come back before".into()));
-    let Few { count, first } = &report.guarded;
+    let CountAndFirst { count, first } = &report.guarded;
     let guarded = format!(
         "stay dead: came back before and were dead-lettered again (see --max-replays), the first \
          {first}"
@@ -129,7 +131,7 @@ mod tests {
         );
         let nothing = Report { replayed: 0, already: 0, ..report() };
         assert_eq!(text(&nothing), " replay calls\n 0  came back to calls\n");
-        let guarded = Few { count: 2, first: "calls[0]@7".into() };
+        let guarded = CountAndFirst { count: 2, first: "calls[0]@7".into() };
         let text = text(&Report { guarded, ..report() });
         assert!(
             text.contains("     2  stay dead: came back before and were dead-lettered again"),

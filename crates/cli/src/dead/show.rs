@@ -5,13 +5,13 @@ use super::text;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use weir_audit::dead::{self, Decoded, Home, WholeDeadLetter, replay};
+use weir_audit::dead::{self, Decoded, Location, WholeDeadLetter, replay};
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::Header;
 use weir_model::lineage::{self, Lineage};
 use weir_model::pipeline::Pipeline;
 
-/// What to do.
+/// The arguments of `weir dead show`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir dead show deploy/pipelines/telecom.toml 'telecom-data[1]@4711'\n  \
@@ -21,7 +21,7 @@ use weir_model::pipeline::Pipeline;
 pub(super) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,
-    /// Where the record was, `topic[partition]@offset`.
+    /// The coordinates of the record, `topic[partition]@offset`.
     dead_letter: RecordCoordinates,
     /// Print JSON.
     #[arg(long)]
@@ -31,7 +31,7 @@ pub(super) struct Args {
 /// Prints the dead letters of one record: there may be one from each sink.
 ///
 /// # Errors
-/// There is none; broker or database away.
+/// There is none, or the broker or a database is unavailable.
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let found = dead::find(&pipeline, &args.dead_letter).await?;
@@ -91,7 +91,7 @@ fn describe(whole: &WholeDeadLetter, replayed: bool, decoded: Decoded) -> String
     lines.extend(dead_letter.code.as_ref().map(|code| ("code", code.clone())));
     lines.push(("time", text::time(dead_letter.time_ms)));
     lines.push(("replayed", if replayed { "yes" } else { "no" }.into()));
-    lines.push(("stored in", home(&dead_letter.home)));
+    lines.push(("stored in", location(&dead_letter.location)));
     lines.push(("key", key.as_deref().map_or("none".into(), text::bytes)));
     lines.extend(headers.iter().map(|(name, value)| ("header", header(name, value.as_deref()))));
     lines.extend(dead_letter.schema_id.map(|id| ("schema id", id.to_string())));
@@ -114,10 +114,10 @@ fn describe(whole: &WholeDeadLetter, replayed: bool, decoded: Decoded) -> String
     out
 }
 
-fn home(home: &Home) -> String {
-    match home {
-        Home::Topic(at) => at.to_string(),
-        Home::Table { sink, id, at } => {
+fn location(location: &Location) -> String {
+    match location {
+        Location::Topic(at) => at.to_string(),
+        Location::Table { sink, id, at } => {
             format!("weir.dead_letters of sink {sink}, id {id}; read from {at}")
         }
     }
@@ -131,7 +131,7 @@ fn header(name: &str, value: Option<&[u8]>) -> String {
     format!("{name} = {}", lineage.unwrap_or_else(|| value.map_or("null".into(), text::bytes)))
 }
 
-/// A field a line.
+/// One field per line.
 fn fields(record: &[(String, Value)]) -> String {
     let width = record.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let line = |(number, (name, value)): (usize, &(String, Value))| {

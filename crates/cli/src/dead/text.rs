@@ -1,8 +1,8 @@
-//! What dead letters hold, made fit for a terminal: anybody may have written it.
+//! Makes the content of dead letters safe for a terminal: anybody may have written it.
 
 use jiff::{Timestamp, Unit};
 
-/// Bytes shown of what cannot be decoded.
+/// The number of bytes shown of a record that cannot be decoded.
 const DUMP_BYTES: usize = 512;
 const DUMP_WIDTH: usize = 16;
 
@@ -13,7 +13,7 @@ pub(super) fn time(ms: i64) -> String {
     whole.map_or("–".into(), |time| time.to_string())
 }
 
-/// Control characters are escaped: a terminal would obey them.
+/// Escapes control characters, which a terminal would execute.
 pub(super) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if c.is_control() {
@@ -34,7 +34,7 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// Text where it is text, else hexadecimal digits.
+/// The bytes as text if they are UTF-8, else as hexadecimal digits.
 pub(super) fn bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => printable(text),

@@ -1,12 +1,12 @@
-//! What one service has done so far, read from its own metrics.
+//! The progress of one service, read from its own metrics.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 use weir_service::Metrics;
 
-/// One hop as `weir run` watches it.
+/// One hop as shown by `weir run`.
 pub(crate) struct Gauge {
-    /// The service's name, as people know it.
+    /// The service's display name.
     pub(crate) name: String,
     metrics: Metrics,
     labels: String,
@@ -25,7 +25,7 @@ pub(crate) struct Totals {
 }
 
 impl Gauge {
-    /// `label`: only series that carry this text count, for instance `sink="warehouse"`.
+    /// `label`: only series that contain this text count, for instance `sink="warehouse"`.
     pub(crate) fn new(name: &str, metrics: &Metrics, label: Option<String>) -> Gauge {
         Gauge {
             name: name.into(),
@@ -57,7 +57,7 @@ impl Gauge {
         totals
     }
 
-    /// Records per second from the first sight of progress to the last; 0 before there are two.
+    /// Records per second between the first and the last progress seen; 0 before there are two.
     pub(crate) fn rate(&self) -> f64 {
         let (Some((began, from)), Some((ended, to))) = (self.first, self.last) else { return 0.0 };
         let seconds = (ended - began).as_secs_f64();
@@ -75,7 +75,7 @@ impl Gauge {
     }
 }
 
-/// A metrics page, reduced to the series that count.
+/// A metrics page, reduced to the relevant series.
 struct Page(Vec<(String, f64)>);
 
 impl Page {
@@ -100,7 +100,7 @@ impl Page {
         self.0.iter().filter(|(series, _)| of(series)).map(|(_, value)| value).sum()
     }
 
-    /// Interpolated within the bucket that holds it.
+    /// Interpolated within its bucket.
     fn quantile(&self, name: &str, share: f64) -> Option<f64> {
         let prefix = format!("{name}_bucket{{");
         let mut buckets: BTreeMap<u64, f64> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Progress people can read: bars on a terminal, a line now and then elsewhere.
+//! Shows progress: bars on a terminal, elsewhere a line from time to time.
 
 use super::gauge::{Gauge, Totals};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 use weir_audit::format::grouped;
 
-/// Between two lines where there is no terminal.
+/// The interval between two lines if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
 /// The display of all hops.
@@ -26,8 +26,7 @@ impl Progress {
         Progress::Bars { all, bars }
     }
 
-    /// Shows where all hops are; `total` is how many records are to come through, as far as that is
-    /// known.
+    /// Shows the progress of all hops; `total` is the expected number of records, if known.
     pub(crate) fn show(&mut self, hops: &[(&Gauge, Totals)], total: Option<u64>) {
         match self {
             Progress::Bars { bars, .. } => {
@@ -49,9 +48,9 @@ impl Progress {
         }
     }
 
-    /// Leaves the last state standing; without bars it says it once.
+    /// Leaves the last state on the terminal; without bars, prints it once.
     pub(crate) fn finish(mut self, hops: &[(&Gauge, Totals)]) {
-        // What was seen of the lag a moment ago is over.
+        // The last known lag is outdated.
         let hops: Vec<(&Gauge, Totals)> =
             hops.iter().map(|&(hop, totals)| (hop, Totals { lag: 0, ..totals })).collect();
         self.show(&hops, None);

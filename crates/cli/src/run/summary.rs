@@ -1,4 +1,4 @@
-//! The result of a run: rows, dead letters, throughput and latency, and where to look next.
+//! The result of a run: rows, dead letters, throughput, latency, and next commands.
 
 use super::gauge::Gauge;
 use crate::table;
@@ -9,7 +9,7 @@ use weir_store::reader::{ReasonCount, Sample};
 
 const ROWS: usize = 5;
 const DEAD_LETTERS: usize = 3;
-/// The table is cut to what a terminal can hold.
+/// The table is cut to the width of a terminal.
 const WIDTH: usize = 150;
 
 /// Prints everything.

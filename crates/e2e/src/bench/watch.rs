@@ -1,5 +1,4 @@
-//! One process under measurement: what it has done, the CPU it took and the memory it held, sampled
-//! from outside.
+//! Measures one process from outside: progress, CPU time and memory.
 
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
@@ -9,7 +8,7 @@ use weir_testkit::Service;
 use weir_testkit::service::Program;
 use weir_testkit::wait::try_wait_until;
 
-/// What a run came to, from the first sample that showed progress to the last.
+/// The measurements of a run, from the first sample with progress to the last.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Measured {
     /// Records done within the measured span.
@@ -38,7 +37,7 @@ impl Measured {
     }
 }
 
-/// A running service and what was seen of it.
+/// A running service and its samples.
 pub(crate) struct Watched {
     service: Service,
     samples: Vec<Sample>,
@@ -68,7 +67,7 @@ impl Watched {
         Ok(self.service.get("/metrics")?.body)
     }
 
-    /// Takes one sample; `metric` counts what is done.
+    /// Takes one sample; `metric` is the progress counter.
     pub(crate) fn sample(&mut self, metric: &str) -> Result<u64> {
         self.service.expect_running()?;
         // The page comes up a little later than the process.
@@ -131,12 +130,12 @@ impl Watched {
         self.samples.iter().find(|s| Some(s.done) == end).map_or(0.0, |s| s.clock)
     }
 
-    /// Waits until `/ready` says so.
+    /// Waits until it is ready.
     pub(crate) fn ready(&mut self) -> Result<()> {
         self.service.wait_ready()
     }
 
-    /// Asks it to drain and waits until it has.
+    /// Stops it and waits until it has drained.
     pub(crate) fn stop(self) -> Result<()> {
         let status = self.service.stop()?;
         ensure!(status.success(), "the process did not drain: {status}");
@@ -144,7 +143,7 @@ impl Watched {
     }
 }
 
-/// Asks again and again until the answer is yes; an error after `limit`.
+/// Polls until the answer is yes; an error after `limit`.
 pub(crate) fn until(limit: Duration, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {
     let answered = try_wait_until(limit, || match reached() {
         Ok(false) => None,

@@ -1,5 +1,5 @@
-//! The promises of the whole path, each shown on the real programs and the real components. One at
-//! a time: they measure waiting, and some take components away.
+//! The promises of the whole path, each shown on the real programs and the real components. They
+//! run one at a time, because they measure waiting and some stop components.
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 

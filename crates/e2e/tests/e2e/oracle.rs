@@ -22,7 +22,7 @@ fn table_and_dead_letters_equal_the_recomputed_expectation() {
 }
 
 #[test]
-fn an_audit_of_a_pipeline_in_motion_raises_no_false_alarm() {
+fn an_audit_of_a_running_pipeline_raises_no_false_alarm() {
     let _turn = turn();
     let flow = Flow::new(
         Stack::shared(),
@@ -38,6 +38,6 @@ fn an_audit_of_a_pipeline_in_motion_raises_no_false_alarm() {
         flow.weir(&["audit", &flow.file().to_string_lossy()]).unwrap();
         audits += 1;
     }
-    assert!(audits >= 2, "only {audits} audits fell into the motion");
+    assert!(audits >= 2, "only {audits} audits ran during the run");
     finish(&flow, services);
 }

@@ -6,7 +6,7 @@ use weir_e2e::{Flow, Settings};
 use weir_testkit::proxy::Mode;
 use weir_testkit::{Component, Options, Proxy, Service, Stack, wait_until};
 
-/// These tests take components away, so they have a stack of their own.
+/// These tests stop components, so they have their own stack.
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start(Options::default()).unwrap());
 
 const SETTINGS: Settings = Settings {
@@ -30,9 +30,9 @@ fn a_broker_that_restarts_costs_seconds_and_no_record() {
     let flow = Flow::new(&STACK, &SETTINGS).unwrap();
     let services = start_all(&flow);
     reach(&flow, 10_000);
-    let away = Away::kill(Component::Broker(0));
+    let stopped = Stopped::kill(Component::Broker(0));
     services.iter().for_each(|service| waits_for(service, "kafka"));
-    drop(away);
+    drop(stopped);
     resumes(&flow, &services);
     STACK.restart(Component::Broker(0)).unwrap();
     resumes(&flow, &services);
@@ -40,7 +40,7 @@ fn a_broker_that_restarts_costs_seconds_and_no_record() {
 }
 
 #[test]
-fn a_registry_that_is_away_at_start_and_midway_costs_no_record() {
+fn a_registry_that_is_unavailable_at_start_and_midway_costs_no_record() {
     let _turn = turn();
     let (proxy, url) = Proxy::in_front_of(STACK.registry()).unwrap();
     let flow = Flow::new(&STACK, &Settings { registry: Some(url), ..SETTINGS }).unwrap();
@@ -52,7 +52,7 @@ fn a_registry_that_is_away_at_start_and_midway_costs_no_record() {
     reach(&flow, 10_000);
 
     proxy.set(Mode::Refuse);
-    // Those that know their schemas go on; an enricher that begins now has to ask.
+    // Enrichers that know their schemas continue; one that starts now has to ask the registry.
     services.remove(1).kill().unwrap();
     services.insert(1, flow.program(SERVICES[1], 0).start().unwrap());
     waits_for(&services[1], "registry");
@@ -67,14 +67,14 @@ fn a_database_that_restarts_or_drops_a_copy_costs_seconds_and_no_record() {
     let flow = Flow::new(&STACK, &SETTINGS).unwrap();
     let services = start_all(&flow);
     reach(&flow, 10_000);
-    let away = Away::kill(Component::Postgres);
+    let stopped = Stopped::kill(Component::Postgres);
     waits_for(&services[2], "postgres");
-    drop(away);
+    drop(stopped);
     resumes(&flow, &services);
     STACK.restart(Component::Postgres).unwrap();
     resumes(&flow, &services);
 
-    // A lock that no writer passes holds a COPY in the middle, until its connection is ended.
+    // A lock that blocks writers stops a COPY in the middle, until its connection is closed.
     let (holder, killer) = (flow.fresh_database().unwrap(), flow.fresh_database().unwrap());
     holder.execute("BEGIN; LOCK TABLE telecom.telecom_data IN SHARE MODE").unwrap();
     let end_copies = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
@@ -92,16 +92,16 @@ fn a_database_that_restarts_or_drops_a_copy_costs_seconds_and_no_record() {
 
 /// A component that was killed and comes back when this is dropped, also for the tests after one
 /// that failed.
-struct Away(Component);
+struct Stopped(Component);
 
-impl Away {
-    fn kill(component: Component) -> Away {
+impl Stopped {
+    fn kill(component: Component) -> Stopped {
         STACK.kill(component).unwrap();
-        Away(component)
+        Stopped(component)
     }
 }
 
-impl Drop for Away {
+impl Drop for Stopped {
     fn drop(&mut self) {
         STACK.resume(self.0).unwrap();
     }
@@ -117,7 +117,7 @@ fn reach(flow: &Flow, records: u64) {
 fn waits_for(service: &Service, dependency: &str) {
     let up = format!("dependency=\"{dependency}\"");
     let what = format!(
-        "{} says that {dependency} is unavailable; {:?}",
+        "{} reports that {dependency} is unavailable; {:?}",
         service.name(),
         service.get("/ready")
     );

@@ -6,7 +6,7 @@ use weir_testkit::{Stack, wait_until};
 
 /// The table gets a rule that the pipeline does not know, so PostgreSQL is the first to refuse.
 #[test]
-fn a_value_that_postgres_refuses_is_lettered_and_its_neighbours_land() {
+fn a_value_that_postgres_refuses_becomes_a_dead_letter_and_its_neighbours_are_written() {
     let _turn = turn();
     let settings = Settings {
         records: 20_000,
@@ -53,7 +53,7 @@ fn a_value_that_postgres_refuses_is_lettered_and_its_neighbours_land() {
         count("SELECT count(*) FROM weir.dead_letters"),
         expected.table_dead_letters.len() + long.len()
     );
-    // Every refused record shared its transaction with records that landed.
+    // Every refused record shared its transaction with records that were written.
     assert_eq!(
         count("SELECT count(*) FROM weir.positions WHERE dead > 0 AND written > 10 * dead"),
         3

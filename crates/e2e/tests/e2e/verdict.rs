@@ -3,7 +3,7 @@ use weir_e2e::verdict::check;
 use weir_e2e::{Flow, Settings};
 use weir_testkit::Stack;
 
-/// A verdict that was never seen to fail proves nothing.
+/// A check that never failed proves nothing.
 #[test]
 fn the_verdict_notices_a_doubled_row_a_lost_row_a_changed_dead_letter_and_a_doubled_dead_letter() {
     let _turn = turn();

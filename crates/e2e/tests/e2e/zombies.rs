@@ -34,11 +34,11 @@ fn outlived(service: &'static str, others: &[&'static str], fenced: &str) {
     let pair: Vec<Service> =
         (0..2).map(|slot| flow.program(service, slot).start().unwrap()).collect();
     for round in 0..ROUNDS {
-        let (zombie, heir) = (&pair[round % 2], &pair[(round + 1) % 2]);
+        let (zombie, successor) = (&pair[round % 2], &pair[(round + 1) % 2]);
         wait_until(
-            &format!("both have partitions: {:?}", [zombie.status(), heir.status()]),
+            &format!("both have partitions: {:?}", [zombie.status(), successor.status()]),
             SOON,
-            || (held(zombie) >= 1 && held(heir) >= 1).then_some(()),
+            || (held(zombie) >= 1 && held(successor) >= 1).then_some(()),
         );
         let before = flow.progress(service);
         wait_until("work under way", SOON, || (flow.progress(service) > before).then_some(()));
@@ -48,9 +48,11 @@ fn outlived(service: &'static str, others: &[&'static str], fenced: &str) {
         let calm = noticed();
 
         zombie.pause().unwrap();
-        wait_until("the heir has all partitions", SOON, || (held(heir) == 3).then_some(()));
+        wait_until("the successor has all partitions", SOON, || {
+            (held(successor) == 3).then_some(())
+        });
         let taken_over = flow.progress(service);
-        wait_until("the heir goes on", SOON, || {
+        wait_until("the successor continues", SOON, || {
             (flow.progress(service) > taken_over).then_some(())
         });
         zombie.wake().unwrap();

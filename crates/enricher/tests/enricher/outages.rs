@@ -1,4 +1,4 @@
-//! A broken environment costs no record, and a broken configuration does not go on.
+//! A broken environment loses no record, and a broken configuration stops the enricher.
 
 use crate::support::*;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A record's fault is the record's own.
+//! A bad record affects no other record.
 
 use crate::support::*;
 use weir_testkit::topics::Record;

@@ -1,5 +1,5 @@
-//! A small pipeline with topics of its own, an independent way to write Avro, and the auditor that
-//! follows the chain.
+//! A small pipeline with its own topics, an independent Avro encoder, and an auditor that follows
+//! the lineage.
 
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,7 +136,7 @@ impl Pipeline {
             .collect()
     }
 
-    /// Follows the chain of every partition through output and dead letters, holds it against the
+    /// Follows the lineage of every partition through output and dead letters, compares it with the
     /// counts, and returns the ids of the output.
     pub(crate) fn audit(&self) -> Vec<i64> {
         let emitted: Vec<Record> = [
@@ -146,11 +146,11 @@ impl Pipeline {
         .concat();
         for (partition, counts) in self.counts() {
             assert_eq!(counts.counters.unaccounted(), 0);
-            let mut chain: Vec<Lineage> =
+            let mut lineages: Vec<Lineage> =
                 emitted.iter().filter(|r| r.partition == partition).map(lineage).collect();
-            chain.sort_by_key(|link| link.source);
+            lineages.sort_by_key(|lineage| lineage.source);
             let (mut end, mut filtered) = (-1, 0);
-            for link in &chain {
+            for link in &lineages {
                 assert_eq!(
                     link.previous, end,
                     "partition {partition}, source {}: lost or doubled",
@@ -160,7 +160,7 @@ impl Pipeline {
                 filtered += link.filtered;
             }
             assert_eq!(counts.last, (end >= 0).then_some(end));
-            assert_eq!(counts.counters.written + counts.counters.dead, chain.len() as u64);
+            assert_eq!(counts.counters.written + counts.counters.dead, lineages.len() as u64);
             assert_eq!(counts.counters.filtered, filtered + counts.filtered_since);
         }
         let mut ids: Vec<_> = self

@@ -1,4 +1,4 @@
-//! Whoever dies, is fenced or comes back: nothing is lost, nothing is doubled.
+//! When an enricher dies, is fenced or comes back, nothing is lost and nothing is duplicated.
 
 use crate::support::*;
 use weir_kafka::TransactionalProducer;
@@ -6,7 +6,7 @@ use weir_model::pipeline::Kafka;
 use weir_testkit::{Stack, random_name, wait_until};
 
 #[test]
-fn books_and_chain_survive_a_restart() {
+fn counts_and_lineage_survive_a_restart() {
     let pipeline = Pipeline::new();
     pipeline.write_items(0..500);
     let first = pipeline.start("e-0");
@@ -56,7 +56,7 @@ fn a_transaction_that_is_fenced_is_read_again() {
     };
     let id = format!("weir.{}.enricher.e-0.0", pipeline.name);
     for round in 0..3 {
-        // A twin takes the transactional id away; the enricher has to notice, fence the twin in
+        // Another producer takes over the transactional id; the enricher must notice, fence it in
         // turn, and rewind.
         TransactionalProducer::open(&kafka, &id).unwrap();
         pipeline.write_items(round * 1000..(round + 1) * 1000);
@@ -66,7 +66,7 @@ fn a_transaction_that_is_fenced_is_read_again() {
     let reinitializations = enricher.metric("weir_producer_reinitializations_total", "").unwrap();
     assert!(
         reinitializations >= 4.0,
-        "{reinitializations}, but one at the start and one per twin:\n{}",
+        "{reinitializations}, but one at the start and one per takeover:\n{}",
         enricher.log()
     );
 }

@@ -3,7 +3,7 @@
 //! Files are read in the order of their names and dealt to the partitions of the source in that
 //! order. A position names the file, its position in the list, and the position in the file (a byte
 //! and line, or a row), so that reading goes on in the middle of a file after a crash, new files may
-//! be added behind the old ones, and text files may grow. A file that is put in between, taken away
+//! be added behind the old ones, and text files may grow. A file that is put in between, taken unavailable
 //! or replaced is noticed and refused (`identity.rs`): the files would no longer be those that the
 //! positions speak of.
 
@@ -35,7 +35,7 @@ pub struct Files {
     shared: Arc<Shared>,
 }
 
-/// What all readers of one source have in common.
+/// The state shared by all readers of one source.
 struct Shared {
     config: FileSource,
     layout: Layout,
@@ -92,9 +92,9 @@ impl Source for Files {
 struct Walk {
     shared: Arc<Shared>,
     list: List,
-    /// Of the file at hand, in the list.
+    /// The index of the current file in the list.
     index: usize,
-    /// Where in that file to go on.
+    /// Where to continue in that file.
     within: Value,
     /// The files before it.
     finished: Finished,
@@ -146,12 +146,12 @@ trait OpenFile: Send {
     fn read(&mut self, limit: Limit, layout: &Layout) -> Result<Found, Error>;
 }
 
-/// What was found in a file.
+/// The records read from a file.
 struct Found {
     batch: RecordBatch,
     positions: Vec<i64>,
     malformed: Vec<Malformed>,
-    /// Where to go on in this file.
+    /// Where to continue in this file.
     within: Value,
     end: bool,
 }
@@ -205,7 +205,7 @@ impl Shared {
     }
 
     fn prefix(&self, path: &Path) -> Result<Prefix, Error> {
-        let file = File::open(path).map_err(|e| away(path, &e))?;
+        let file = File::open(path).map_err(|e| unavailable(path, &e))?;
         match self.format(path)? {
             FileFormat::Parquet => Prefix::footer(&file, path),
             FileFormat::Csv | FileFormat::Json => Prefix::new(&file, path),
@@ -213,7 +213,7 @@ impl Shared {
     }
 
     fn open(&self, path: &Path, within: &Value) -> Result<Box<dyn OpenFile>, Error> {
-        let file = File::open(path).map_err(|e| away(path, &e))?;
+        let file = File::open(path).map_err(|e| unavailable(path, &e))?;
         Ok(match self.format(path)? {
             FileFormat::Csv => {
                 Box::new(csv::Csv::open(path, file, within, &self.layout, &self.config.nulls)?)
@@ -235,11 +235,11 @@ fn format_of(path: &Path) -> Option<FileFormat> {
     }
 }
 
-fn away(path: &Path, error: &std::io::Error) -> Error {
-    Error::Away { doing: format!("reading {}", path.display()), reason: error.to_string() }
+fn unavailable(path: &Path, error: &std::io::Error) -> Error {
+    Error::Unavailable { doing: format!("reading {}", path.display()), reason: error.to_string() }
 }
 
-/// The last part of the path: what people call the file.
+/// The last part of the path, for messages.
 fn short(path: &Path) -> String {
     path.file_name()
         .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
@@ -250,7 +250,7 @@ fn fault(reason: &str, detail: String) -> Fault {
     Fault { stage: Stage::Source, reason: reason.into(), detail }
 }
 
-/// The line cannot be taken apart.
+/// The line cannot be parsed.
 const MALFORMED_LINE: &str = "malformed_line";
 /// A value is not of the field's type.
 const BAD_VALUE: &str = "bad_value";

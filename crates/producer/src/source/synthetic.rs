@@ -3,7 +3,7 @@
 //!
 //! The function is pure and the same on every machine: it uses whole numbers only. A share of the
 //! records can be invalid on purpose, in ways that every later step has to deal with; [`Oracle`]
-//! says for each sequence what must become of it.
+//! computes what must become of each sequence.
 
 mod call;
 mod columns;
@@ -24,7 +24,7 @@ use weir_codec::Schema;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline;
 
-/// The one generator there is.
+/// The only generator.
 const GENERATOR: &str = "call_records";
 
 /// The source.
@@ -35,7 +35,7 @@ pub struct Synthetic {
     records: u64,
 }
 
-/// All that decides what a sequence number stands for.
+/// Everything that determines the record of a sequence number.
 #[derive(Clone)]
 struct Generator {
     seed: u64,
@@ -146,7 +146,7 @@ impl Reader for Sequence {
 }
 
 impl Generator {
-    /// The call of a sequence number, invalid in its way if it is to be.
+    /// The call of a sequence number, made invalid if it must be.
     fn call(&self, sequence: u64) -> (call::Call, Option<Kind>) {
         let mut call = call::call(self.seed, sequence);
         let kind = self.invalid.kind(self.seed, sequence);

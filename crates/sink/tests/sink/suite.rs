@@ -18,7 +18,7 @@ use weir_store::{Part, SourceRecords, Target, Written};
 /// Connections belong to the runtime that made them.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// A target and a way to look at what it holds.
+/// A target and a way to read its contents.
 trait TestTarget {
     /// `type` in the pipeline file.
     const KIND: &'static str;
@@ -96,17 +96,17 @@ fn claim(committed: &CommittedPosition, next: Offset, num_records: u64, num_dead
     Claim { partition, fence, expected, next, progress: progress.then(&delta) }
 }
 
-fn acquire(place: &impl TestTarget) -> CommittedPosition {
-    RUNTIME.block_on(place.target().acquire(&[0])).unwrap().remove(0)
+fn acquire(fixture: &impl TestTarget) -> CommittedPosition {
+    RUNTIME.block_on(fixture.target().acquire(&[0])).unwrap().remove(0)
 }
 
 /// Writes the parts in one transaction.
-fn write(place: &impl TestTarget, committed: &CommittedPosition, parts: Vec<Part>) -> Written {
+fn write(fixture: &impl TestTarget, committed: &CommittedPosition, parts: Vec<Part>) -> Written {
     let dead: usize = parts.iter().map(|part| part.dead_letters.len()).sum();
     let records: usize = parts.iter().map(|part| part.size.records).sum();
     let next = committed.next.unwrap_or(0) + records as Offset;
     let claim = claim(committed, next, records as u64, dead as u64);
-    let mut transaction = place.target().begin().unwrap();
+    let mut transaction = fixture.target().begin().unwrap();
     parts.into_iter().for_each(|part| transaction.add(part).unwrap());
     let written = RUNTIME.block_on(transaction.commit(vec![claim.clone()])).unwrap();
     let mut expected = claim;
@@ -118,50 +118,50 @@ fn write(place: &impl TestTarget, committed: &CommittedPosition, parts: Vec<Part
 }
 
 fn what_is_committed_is_there_and_the_position_with_it<P: TestTarget>() {
-    let place = P::open();
-    let first = acquire(&place);
+    let fixture = P::open();
+    let first = acquire(&fixture);
     assert_eq!(first.next, None);
-    assert_eq!(write(&place, &first, vec![part(0, &["a", "b"])]).outcome, Outcome::Committed);
-    let second = acquire(&place);
+    assert_eq!(write(&fixture, &first, vec![part(0, &["a", "b"])]).outcome, Outcome::Committed);
+    let second = acquire(&fixture);
     assert_eq!(
         (second.next, second.progress.counters.written, second.progress.last),
         (Some(2), 2, Some(1))
     );
-    assert_eq!(write(&place, &second, vec![part(2, &["c"])]).outcome, Outcome::Committed);
-    assert_eq!(place.rows(), [0, 1, 2]);
+    assert_eq!(write(&fixture, &second, vec![part(2, &["c"])]).outcome, Outcome::Committed);
+    assert_eq!(fixture.rows(), [0, 1, 2]);
 }
 
 fn a_writer_that_was_replaced_writes_nothing<P: TestTarget>() {
-    let place = P::open();
-    let zombie = acquire(&place);
-    let owner = acquire(&place);
-    assert_eq!(write(&place, &zombie, vec![part(0, &["zombie"])]).outcome, Outcome::Refused);
-    assert_eq!(place.rows(), [0; 0]);
-    assert_eq!(write(&place, &owner, vec![part(0, &["owner"])]).outcome, Outcome::Committed);
-    assert_eq!(place.rows(), [0]);
+    let fixture = P::open();
+    let zombie = acquire(&fixture);
+    let owner = acquire(&fixture);
+    assert_eq!(write(&fixture, &zombie, vec![part(0, &["zombie"])]).outcome, Outcome::Refused);
+    assert_eq!(fixture.rows(), [0; 0]);
+    assert_eq!(write(&fixture, &owner, vec![part(0, &["owner"])]).outcome, Outcome::Committed);
+    assert_eq!(fixture.rows(), [0]);
 }
 
 fn the_same_claim_is_not_honoured_twice<P: TestTarget>() {
-    let place = P::open();
-    let committed = acquire(&place);
-    assert_eq!(write(&place, &committed, vec![part(0, &["a"])]).outcome, Outcome::Committed);
-    assert_eq!(write(&place, &committed, vec![part(0, &["a"])]).outcome, Outcome::Refused);
-    assert_eq!(place.rows(), [0]);
+    let fixture = P::open();
+    let committed = acquire(&fixture);
+    assert_eq!(write(&fixture, &committed, vec![part(0, &["a"])]).outcome, Outcome::Committed);
+    assert_eq!(write(&fixture, &committed, vec![part(0, &["a"])]).outcome, Outcome::Refused);
+    assert_eq!(fixture.rows(), [0]);
 }
 
 fn a_refused_row_is_a_dead_letter_and_its_neighbours_are_rows<P: TestTarget>() {
-    let place = P::open();
-    let committed = acquire(&place);
-    let written = write(&place, &committed, vec![part(0, &["a", P::REFUSED, "c", P::REFUSED])]);
+    let fixture = P::open();
+    let committed = acquire(&fixture);
+    let written = write(&fixture, &committed, vec![part(0, &["a", P::REFUSED, "c", P::REFUSED])]);
     assert_eq!((written.outcome, written.refused.len()), (Outcome::Committed, 2));
-    assert_eq!((place.rows(), place.dead_letters()), (vec![0, 2], vec![1, 3]));
-    let counters = acquire(&place).progress.counters;
+    assert_eq!((fixture.rows(), fixture.dead_letters()), (vec![0, 2], vec![1, 3]));
+    let counters = acquire(&fixture).progress.counters;
     assert_eq!((counters.read, counters.written, counters.dead), (4, 2, 2));
 }
 
 fn dead_letters_of_a_part_are_committed_with_it<P: TestTarget>() {
-    let place = P::open();
-    let committed = acquire(&place);
+    let fixture = P::open();
+    let committed = acquire(&fixture);
     let fault = Fault {
         stage: Stage::Sink,
         reason: "truncated".into(),
@@ -170,24 +170,24 @@ fn dead_letters_of_a_part_are_committed_with_it<P: TestTarget>() {
     let mut part = part(0, &["a", "b"]);
     part.dead_letters.push(dead_letter(2, fault));
     part.size.records += 1;
-    assert_eq!(write(&place, &committed, vec![part]).outcome, Outcome::Committed);
-    assert_eq!((place.rows(), place.dead_letters()), (vec![0, 1], vec![2]));
-    assert_eq!(acquire(&place).progress.counters.dead, 1);
+    assert_eq!(write(&fixture, &committed, vec![part]).outcome, Outcome::Committed);
+    assert_eq!((fixture.rows(), fixture.dead_letters()), (vec![0, 1], vec![2]));
+    assert_eq!(acquire(&fixture).progress.counters.dead, 1);
 }
 
 fn parts_are_one_transaction_and_each_refused_row_is_its_own<P: TestTarget>() {
-    let place = P::open();
-    let committed = acquire(&place);
+    let fixture = P::open();
+    let committed = acquire(&fixture);
     let parts = vec![part(0, &["a", P::REFUSED]), part(2, &["c"]), part(3, &[P::REFUSED, "e"])];
-    let written = write(&place, &committed, parts);
+    let written = write(&fixture, &committed, parts);
     assert_eq!((written.outcome, written.refused.len()), (Outcome::Committed, 2));
-    assert_eq!((place.rows(), place.dead_letters()), (vec![0, 2, 4], vec![1, 3]));
-    assert_eq!(acquire(&place).next, Some(5));
+    assert_eq!((fixture.rows(), fixture.dead_letters()), (vec![0, 2, 4], vec![1, 3]));
+    assert_eq!(acquire(&fixture).next, Some(5));
 }
 
 fn a_transaction_says_when_it_is_full<P: TestTarget>() {
-    let place = P::open();
-    let mut transaction = place.target().begin().unwrap();
+    let fixture = P::open();
+    let mut transaction = fixture.target().begin().unwrap();
     let mut num_records = 0;
     while let Some(room) = transaction.room() {
         assert!(room.records > 0 && room.bytes > 0, "room for nothing: {room:?}");

@@ -99,7 +99,7 @@ async fn cut_connections_cost_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_goes_away_halts_the_sink_until_it_is_back() {
+async fn a_table_that_disappears_halts_the_sink_until_it_is_back() {
     let mut world = World::new(NAMES);
     let sink = world.start();
     world.feed((0..300).map(|id| (id, "row")));
@@ -111,7 +111,7 @@ async fn a_table_that_goes_away_halts_the_sink_until_it_is_back() {
     assert_eq!(
         world.number("SELECT count(*) FROM pg_class WHERE relname = 'sale'"),
         0,
-        "nothing empty took its place"
+        "no empty table was created"
     );
     world.database.execute("ALTER TABLE shop.elsewhere RENAME TO sale").unwrap();
     world.wait_for(600);
@@ -148,9 +148,11 @@ async fn a_hand_in_the_position_row_stops_its_partition() {
         .unwrap();
     world.feed((30..60).map(|id| (id, "row")));
     let done = "SELECT count(*) FROM shop.sale WHERE id % 3 = 2";
-    wait_until("partition 2 goes on", REQUEST_TIMEOUT, || (world.number(done) == 20).then_some(()));
+    wait_until("partition 2 continues", REQUEST_TIMEOUT, || {
+        (world.number(done) == 20).then_some(())
+    });
     world.feed((60..90).map(|id| (id, "row")));
-    wait_until("partition 2 goes on again", REQUEST_TIMEOUT, || {
+    wait_until("partition 2 continues again", REQUEST_TIMEOUT, || {
         (world.number(done) == 30).then_some(())
     });
     assert_eq!(

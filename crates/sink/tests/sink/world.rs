@@ -26,10 +26,10 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) database: Database,
-    unit: TransactionalProducer,
+    producer: TransactionalProducer,
     encoder: Encoder,
     /// Per partition: next source offset, and the one before it.
-    chains: BTreeMap<i32, (i64, i64)>,
+    lineages: BTreeMap<i32, (i64, i64)>,
     _folder: tempfile::TempDir,
 }
 
@@ -82,11 +82,12 @@ records = 500
         let registry = Registry::new(&pipeline.registry).unwrap();
         let id = block(registry.register(&pipeline.output_subject(), &schema)).unwrap();
         World {
-            unit: TransactionalProducer::open(&pipeline.kafka, &format!("{name}-feed")).unwrap(),
+            producer: TransactionalProducer::open(&pipeline.kafka, &format!("{name}-feed"))
+                .unwrap(),
             encoder: Encoder::new(&schema, id).unwrap(),
             database,
             pipeline: Arc::new(pipeline),
-            chains: BTreeMap::new(),
+            lineages: BTreeMap::new(),
             _folder: folder,
         }
     }
@@ -119,7 +120,7 @@ records = 500
 
     /// Writes records with the lineage that is given.
     pub(crate) fn transact(&mut self, records: &[(i32, &[u8], Option<Lineage>)]) {
-        self.unit.begin().unwrap();
+        self.producer.begin().unwrap();
         for (partition, value, lineage) in records {
             let bytes = lineage.map(|l| l.encode());
             let headers: Vec<_> = bytes.iter().map(|b| (HEADER, Some(&b[..]))).collect();
@@ -133,14 +134,14 @@ records = 500
                 ),
                 headers: &headers,
             };
-            self.unit.send(&record).unwrap();
+            self.producer.send(&record).unwrap();
         }
-        assert_eq!(self.unit.commit(None), Outcome::Committed);
+        assert_eq!(self.producer.commit(None), Outcome::Committed);
     }
 
-    /// The next link of a partition's chain; source offsets have gaps, as transactions leave them.
+    /// The next lineage of a partition; source offsets have gaps, as transactions leave them.
     fn link(&mut self, partition: i32) -> Lineage {
-        let (next, previous) = self.chains.entry(partition).or_insert((0, -1));
+        let (next, previous) = self.lineages.entry(partition).or_insert((0, -1));
         let lineage = Lineage { source: *next, previous: *previous, filtered: 0 };
         (*previous, *next) = (*next, *next + 1 + *next % 2);
         lineage

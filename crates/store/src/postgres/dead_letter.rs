@@ -137,13 +137,13 @@ mod tests {
             ("trace".to_owned(), Some(vec![0, 255])),
             ("empty".to_owned(), None),
         ];
-        let wanted = serde_json::json!([
+        let expected = serde_json::json!([
             {"name": "weir-reason", "text": "late"},
             {"name": "trace", "hex": "00ff"},
             {"name": "empty"},
         ]);
-        assert_eq!(headers(&given), wanted);
-        assert_eq!(stored::parse(&wanted), given);
+        assert_eq!(headers(&given), expected);
+        assert_eq!(stored::parse(&expected), given);
     }
 
     #[test]

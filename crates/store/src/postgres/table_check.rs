@@ -67,14 +67,14 @@ impl Store {
         }
         let mut comparison = Comparison::new(sink, target);
         comparison.check_own_tables(&privileges);
-        let mut wanted = comparison.target_columns(schema, &named);
-        for column in &mut wanted {
+        let mut required = comparison.target_columns(schema, &named);
+        for column in &mut required {
             column.pg_type = self.type_of(column).await?;
         }
         comparison.check_key(schema);
         let columns = match &table {
-            None => comparison.create(&privileges, &wanted),
-            Some(table) => comparison.compare(&privileges, table, &wanted),
+            None => comparison.create(&privileges, &required),
+            Some(table) => comparison.compare(&privileges, table, &required),
         };
         let Comparison { statements, mistakes, .. } = comparison;
         let layout = match mistakes.is_empty() {

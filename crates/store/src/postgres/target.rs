@@ -216,7 +216,7 @@ impl PartRecords {
         self.num_rows += num_rows;
     }
 
-    /// The part that holds row `row`, and the row's number within it.
+    /// The part that contains row `row`, and the row's number within it.
     fn find(&self, row: usize) -> (&dyn SourceRecords, usize) {
         let part = self.firsts.partition_point(|first| *first <= row) - 1;
         (&*self.parts[part], row - self.firsts[part])

@@ -27,10 +27,10 @@ async fn a_missing_table_is_created_with_the_specified_types() {
          || CASE WHEN attnotnull THEN ' not null' ELSE '' END, ', ' ORDER BY attnum) \
          FROM pg_attribute WHERE attrelid = 'shop.sale'::regclass AND attnum > 0",
     );
-    let wanted = "id integer not null, name character varying(10), amount numeric(10,2), \
+    let expected = "id integer not null, name character varying(10), amount numeric(10,2), \
                   sold timestamp without time zone, weir_topic text not null, \
                   weir_partition integer not null, weir_offset bigint not null";
-    assert_eq!(columns, [[Some(wanted.to_owned())]]);
+    assert_eq!(columns, [[Some(expected.to_owned())]]);
     let again = fixture.store.check("warehouse", &append(), &schema()).await.unwrap();
     assert_eq!(again.statements, Vec::<String>::new());
     assert!(again.layout.is_some());
@@ -106,7 +106,7 @@ async fn all_differences_are_listed_at_once() {
         )
         .unwrap();
     let found = mistakes(&fixture, &upsert(&["id"]), &schema()).await;
-    let wanted = [
+    let expected = [
         "sink.warehouse.table: field id is int in the output schema and smallint in the table: \
          values may be out of range",
         "sink.warehouse.columns.name: the pipeline file specifies character varying(10), but the \
@@ -120,7 +120,7 @@ async fn all_differences_are_listed_at_once() {
         "sink.warehouse.table: mode upsert requires a unique index on exactly (id), and there is \
          none",
     ];
-    assert_eq!(found, wanted);
+    assert_eq!(found, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +150,7 @@ async fn the_columns_of_the_pipeline_file_are_checked() {
         ),
     );
     let found = mistakes(&fixture, &wrong, &schema).await;
-    let wanted = [
+    let expected = [
         "sink.warehouse.columns.id: PostgreSQL has no type `integer); DROP TABLE x; --`",
         "sink.warehouse.columns.price: the output schema has no such field",
         "sink.warehouse.table: field tags is a map, and PostgreSQL has no column type for it",
@@ -158,7 +158,7 @@ async fn the_columns_of_the_pipeline_file_are_checked() {
          would be inserted again and again",
         "sink.warehouse.key: the output schema has no field sku",
     ];
-    assert_eq!(found, wanted);
+    assert_eq!(found, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,13 +181,13 @@ async fn missing_privileges_are_named() {
         .unwrap();
     let found: Vec<String> =
         check.mistakes.iter().map(|m| m.what.replace(&role, "guest")).collect();
-    let wanted = [
+    let expected = [
         "role guest lacks privileges on weir.positions and weir.dead_letters",
         "role guest lacks USAGE on schema shop",
         "role guest lacks INSERT on shop.sale",
         "column extra is missing, and role guest cannot add it because it does not own the table",
     ];
-    assert_eq!(found, wanted);
+    assert_eq!(found, expected);
     let elsewhere =
         Postgres { table: TableName { schema: "public".into(), table: "new".into() }, ..append() };
     let check = guest.check("warehouse", &elsewhere, &schema()).await.unwrap();

@@ -70,8 +70,8 @@ async fn a_refused_value_affects_its_own_row_only() {
          column_name, sqlstate, schema_id, headers \
          FROM weir.dead_letters WHERE sqlstate = '22021'",
     );
-    let wanted = ["5000", "10000", "record 5000\\000", "sink", "character_not_storable"];
-    assert_eq!(dead_letters[0][..5], wanted.map(|s| Some(s.to_owned())));
+    let expected = ["5000", "10000", "record 5000\\000", "sink", "character_not_storable"];
+    assert_eq!(dead_letters[0][..5], expected.map(|s| Some(s.to_owned())));
     assert_eq!(dead_letters[0][6..9], ["name", "22021", "7"].map(|s| Some(s.to_owned())));
     assert_eq!(
         dead_letters[0][9].as_deref(),

@@ -1,6 +1,6 @@
-//! What becomes of each dead letter, as far as the dead letter alone tells.
+//! Decides which dead letters are replayed, using the dead letters alone.
 
-use super::super::dead_letter::{DeadLetter, Home};
+use super::super::dead_letter::{DeadLetter, Location};
 use super::report::Report;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use weir_kafka::replay::{Mark, Marks};
@@ -8,30 +8,30 @@ use weir_model::fault::Stage;
 use weir_model::pipeline::Pipeline;
 use weir_model::protocol::{Offset, Partition};
 
-/// A record of a topic that is known.
+/// Partition and offset of a record.
 pub(crate) type At = (Partition, Offset);
 
-/// What becomes of a dead letter.
+/// The decision about a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The record comes back as the dead letter holds it.
+    /// The record is replayed from the dead letter.
     FromDeadLetter,
-    /// The record comes back as the input topic holds it.
+    /// The record is replayed from the input topic.
     FromInput,
-    /// It came back before.
+    /// It was replayed before.
     Already,
-    /// It came back before and died again, so often.
+    /// It was replayed and dead-lettered again this many times.
     Guarded(u32),
-    /// It cannot come back, and why.
+    /// It cannot be replayed, for this reason.
     Left(String),
 }
 
-/// What decides.
+/// The rules of the decision.
 pub(crate) struct Rules<'a> {
     pipeline: &'a Pipeline,
     marks: &'a Marks,
     max_replays: u32,
-    /// Sink → input records that it has dead letters for; only of pipelines with several sinks.
+    /// Sink → input records that it has dead letters for; only for pipelines with several sinks.
     refused: HashMap<String, HashSet<Mark>>,
 }
 
@@ -40,13 +40,13 @@ impl<'a> Rules<'a> {
         Rules { pipeline, marks, max_replays, refused: HashMap::new() }
     }
 
-    /// Notes all dead letters of a sink.
+    /// Records all dead letters of a sink.
     pub(crate) fn refused_by(&mut self, sink: &str, dead_letters: Vec<DeadLetter>) {
         self.refused
             .insert(sink.into(), dead_letters.iter().filter_map(DeadLetter::mark).collect());
     }
 
-    pub(crate) fn judge(&self, dead_letter: &DeadLetter) -> Verdict {
+    pub(crate) fn decide(&self, dead_letter: &DeadLetter) -> Verdict {
         if dead_letter.stage == Stage::Source {
             return Verdict::Left("never became a record; fix it in the source".into());
         }
@@ -63,13 +63,13 @@ impl<'a> Rules<'a> {
         if self.marks.contains(&mark) {
             return Verdict::Already;
         }
-        if dead_letter.times >= self.max_replays {
-            return Verdict::Guarded(dead_letter.times);
+        if dead_letter.num_replays >= self.max_replays {
+            return Verdict::Guarded(dead_letter.num_replays);
         }
-        match &dead_letter.home {
-            Home::Topic(_) if dead_letter.cut => Verdict::FromInput,
-            Home::Topic(_) => Verdict::FromDeadLetter,
-            Home::Table { sink, .. } => match self.taken_by(sink, mark) {
+        match &dead_letter.location {
+            Location::Topic(_) if dead_letter.truncated => Verdict::FromInput,
+            Location::Topic(_) => Verdict::FromDeadLetter,
+            Location::Table { sink, .. } => match self.taken_by(sink, mark) {
                 Some(other) => Verdict::Left(format!(
                     "not refused by sink {other}, which would get it a second time"
                 )),
@@ -78,11 +78,11 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// The topic that the refused record was in, unless it is the one that this pipeline has.
+    /// The topic that contained the refused record, if it is not a topic of this pipeline.
     fn foreign<'l>(&self, dead_letter: &'l DeadLetter) -> Option<&'l str> {
-        let (topic, own) = match &dead_letter.home {
-            Home::Topic(_) => (&dead_letter.origin.as_ref()?.topic, &self.pipeline.input.topic),
-            Home::Table { at, .. } => (&at.topic, &self.pipeline.output.topic),
+        let (topic, own) = match &dead_letter.location {
+            Location::Topic(_) => (&dead_letter.origin.as_ref()?.topic, &self.pipeline.input.topic),
+            Location::Table { at, .. } => (&at.topic, &self.pipeline.output.topic),
         };
         (topic != own).then_some(topic)
     }
@@ -98,35 +98,35 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// What comes back, by where it is read from.
+/// The records to replay, by where they are read from.
 #[derive(Debug, Default)]
 pub(crate) struct Choice {
     limit: Option<usize>,
     chosen: HashSet<Mark>,
-    /// Places in the dead-letter topic, and the records that came from there.
+    /// Coordinates in the dead-letter topic, and the mark of each record.
     pub(crate) dead_letters: BTreeMap<At, Mark>,
-    /// Places in the input topic, and what is known about the records there.
+    /// Coordinates in the input topic, and what is known about the records there.
     pub(crate) inputs: BTreeMap<At, Known>,
 }
 
-/// Enough to notice that a topic recreated holds another record at the same place.
+/// Enough to notice that a recreated topic contains another record at the same offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// The key, where the dead letter has it.
+    /// The key, if the dead letter contains it.
     pub(crate) key: Option<Option<Vec<u8>>>,
     pub(crate) time_ms: i64,
 }
 
-/// Said of a dead letter whose record is not the one that lies at its place now.
+/// The reason for a dead letter whose input record was replaced by another one.
 pub(crate) const RECREATED: &str =
-    "the input topic holds another record at these coordinates: it was recreated";
+    "the input topic contains another record at these coordinates: it was recreated";
 
 impl Choice {
     pub(crate) fn new(limit: Option<usize>) -> Choice {
         Choice { limit, ..Choice::default() }
     }
 
-    /// Adds a dead letter that comes back to the choice, any other to the report.
+    /// Adds a dead letter to the choice if it can be replayed, otherwise to the report.
     pub(crate) fn add(&mut self, dead_letter: &DeadLetter, verdict: Verdict, report: &mut Report) {
         let coordinates = || dead_letter.coordinates().to_string();
         match verdict {
@@ -141,7 +141,7 @@ impl Choice {
 
     fn choose(&mut self, dead_letter: &DeadLetter, from_input: bool, report: &mut Report) {
         let Some(mark) = dead_letter.mark() else { return };
-        // Two sinks that refused the same record ask for it once.
+        // If two sinks refused the same record, it is replayed once.
         if self.chosen.contains(&mark) {
             report.already += 1;
             return;
@@ -151,12 +151,13 @@ impl Choice {
             return;
         }
         self.chosen.insert(mark);
-        match &dead_letter.home {
-            Home::Topic(place) if !from_input => {
-                self.dead_letters.insert((place.partition, place.offset), mark);
+        match &dead_letter.location {
+            Location::Topic(coordinates) if !from_input => {
+                self.dead_letters.insert((coordinates.partition, coordinates.offset), mark);
             }
-            home => {
-                let key = matches!(home, Home::Table { .. }).then(|| dead_letter.key.clone());
+            location => {
+                let key =
+                    matches!(location, Location::Table { .. }).then(|| dead_letter.key.clone());
                 let known = Known { key, time_ms: dead_letter.time_ms };
                 if self.inputs.insert((mark.partition, mark.offset), known).is_some() {
                     report.leave(RECREATED.into(), dead_letter.coordinates().to_string());
@@ -185,7 +186,7 @@ mod tests {
              [output]\ntopic = \"calls-out\"\nschema = \"Cargo.toml\"\n{}",
             sinks.iter().map(sink).collect::<String>()
         );
-        // Nothing here reads the schemas; they only have to be there.
+        // Nothing here reads the schemas, but the files must exist.
         Pipeline::parse(&text, Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/p.toml")), &|_| None)
             .unwrap()
     }
@@ -193,7 +194,7 @@ mod tests {
     const APPEND: &str = "mode = \"append\"";
     const UPSERT: &str = "mode = \"upsert\"\nkey = [\"id\"]";
 
-    fn judge(dead_letter: &DeadLetter, marks: &[(i32, i64)], max_replays: u32) -> Verdict {
+    fn decide(dead_letter: &DeadLetter, marks: &[(i32, i64)], max_replays: u32) -> Verdict {
         let mark = |(partition, offset): &(i32, i64)| Mark {
             partition: *partition,
             offset: *offset,
@@ -201,74 +202,77 @@ mod tests {
         };
         let (pipeline, marks) =
             (pipeline(&[("warehouse", APPEND)]), marks.iter().map(mark).collect());
-        Rules::new(&pipeline, &marks, max_replays).judge(dead_letter)
+        Rules::new(&pipeline, &marks, max_replays).decide(dead_letter)
     }
 
     #[test]
-    fn a_dead_letter_of_the_enricher_holds_its_record_unless_it_was_cut() {
+    fn a_dead_letter_of_the_enricher_holds_its_record_unless_it_was_truncated() {
         let dead_letter = of_topic(Stage::Rule, "late", 7);
-        assert_eq!(judge(&dead_letter, &[], 1), Verdict::FromDeadLetter);
-        assert_eq!(judge(&DeadLetter { cut: true, ..dead_letter }, &[], 1), Verdict::FromInput);
-        assert_eq!(judge(&of_sink("warehouse", Some(7)), &[], 1), Verdict::FromInput);
+        assert_eq!(decide(&dead_letter, &[], 1), Verdict::FromDeadLetter);
+        assert_eq!(
+            decide(&DeadLetter { truncated: true, ..dead_letter }, &[], 1),
+            Verdict::FromInput
+        );
+        assert_eq!(decide(&of_sink("warehouse", Some(7)), &[], 1), Verdict::FromInput);
     }
 
     #[test]
-    fn what_came_back_does_not_come_back_again() {
-        assert_eq!(judge(&of_topic(Stage::Rule, "late", 7), &[(0, 7)], 1), Verdict::Already);
-        assert_eq!(judge(&of_sink("warehouse", Some(7)), &[(0, 7)], 1), Verdict::Already);
+    fn a_replayed_record_is_not_replayed_again() {
+        assert_eq!(decide(&of_topic(Stage::Rule, "late", 7), &[(0, 7)], 1), Verdict::Already);
+        assert_eq!(decide(&of_sink("warehouse", Some(7)), &[(0, 7)], 1), Verdict::Already);
         assert_eq!(
-            judge(&of_topic(Stage::Rule, "late", 7), &[(1, 7), (0, 8)], 1),
+            decide(&of_topic(Stage::Rule, "late", 7), &[(1, 7), (0, 8)], 1),
             Verdict::FromDeadLetter
         );
     }
 
     #[test]
-    fn the_mark_of_a_record_does_not_speak_for_one_that_took_its_place_in_a_topic_created_anew() {
+    fn a_mark_does_not_apply_to_another_record_at_the_same_offset_of_a_recreated_topic() {
         let marks = Marks::from([Mark { partition: 0, offset: 7, timestamp_ms: 4 }]);
         let pipeline = pipeline(&[("warehouse", APPEND)]);
         let dead_letter = of_topic(Stage::Rule, "late", 7);
-        assert_eq!(Rules::new(&pipeline, &marks, 1).judge(&dead_letter), Verdict::FromDeadLetter);
+        assert_eq!(Rules::new(&pipeline, &marks, 1).decide(&dead_letter), Verdict::FromDeadLetter);
     }
 
     #[test]
-    fn a_record_that_died_again_stays_dead_until_it_is_asked_for() {
-        let dead_letter = DeadLetter { times: 1, ..of_topic(Stage::Rule, "late", 7) };
+    fn a_record_that_was_dead_lettered_again_is_replayed_only_on_request() {
+        let dead_letter = DeadLetter { num_replays: 1, ..of_topic(Stage::Rule, "late", 7) };
         assert_eq!(
-            (judge(&dead_letter, &[], 1), judge(&dead_letter, &[], 2)),
+            (decide(&dead_letter, &[], 1), decide(&dead_letter, &[], 2)),
             (Verdict::Guarded(1), Verdict::FromDeadLetter)
         );
     }
 
     #[test]
-    fn what_never_was_a_record_of_this_pipeline_is_left() {
+    fn an_item_that_never_was_a_record_of_this_pipeline_is_left() {
         let elsewhere = Some(RecordCoordinates { topic: "orders".into(), partition: 0, offset: 7 });
         for dead_letter in [
             of_topic(Stage::Source, "not_json", 7),
             of_sink("warehouse", None),
             DeadLetter { origin: elsewhere, ..of_topic(Stage::Rule, "late", 7) },
         ] {
-            assert!(matches!(judge(&dead_letter, &[], 1), Verdict::Left(_)), "{dead_letter:?}");
+            assert!(matches!(decide(&dead_letter, &[], 1), Verdict::Left(_)), "{dead_letter:?}");
         }
     }
 
     #[test]
     fn no_sink_gets_a_record_twice() {
         let marks = Marks::new();
-        let judge = |mode: &str, lake: Vec<DeadLetter>| {
+        let decide = |mode: &str, lake: Vec<DeadLetter>| {
             let pipeline = pipeline(&[("warehouse", APPEND), ("lake", mode)]);
             let mut rules = Rules::new(&pipeline, &marks, 1);
             rules.refused_by("warehouse", vec![of_sink("warehouse", Some(7))]);
             rules.refused_by("lake", lake);
-            rules.judge(&of_sink("warehouse", Some(7)))
+            rules.decide(&of_sink("warehouse", Some(7)))
         };
         assert!(
-            matches!(judge(APPEND, Vec::new()), Verdict::Left(why) if why.contains("sink lake"))
+            matches!(decide(APPEND, Vec::new()), Verdict::Left(why) if why.contains("sink lake"))
         );
-        assert_eq!(judge(APPEND, vec![of_sink("lake", Some(7))]), Verdict::FromInput);
+        assert_eq!(decide(APPEND, vec![of_sink("lake", Some(7))]), Verdict::FromInput);
         assert_eq!(
-            judge(UPSERT, Vec::new()),
+            decide(UPSERT, Vec::new()),
             Verdict::FromInput,
-            "to write a row again changes nothing"
+            "an upsert of the same row changes nothing"
         );
     }
 

@@ -1,5 +1,5 @@
-//! The way back: dead letters and input records are read in one passage each, and written in small
-//! transactions.
+//! Copies records back to the input topic. Dead letters and input records are each read in one pass
+//! and written in small transactions.
 
 use super::choice::{At, Choice, Known, RECREATED};
 use super::mapping::{Forecast, Repair, Repaired};
@@ -14,14 +14,14 @@ use weir_kafka::{Header, ReceivedDeadLetter, Record, Records, admin};
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::pipeline::Pipeline;
 
-/// Bytes in one transaction, about.
+/// The approximate size of a transaction in bytes.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Where records go.
+/// Where records are written.
 pub(crate) enum Out {
-    /// Back.
+    /// To the input topic.
     Replayer(Box<Replayer>),
-    /// Nowhere: a dry run only needs to know what came back before.
+    /// Nowhere: a dry run only needs the records that were replayed before.
     Dry(Marks),
 }
 
@@ -49,15 +49,15 @@ impl Out {
     }
 }
 
-/// What bounds a replay.
+/// The limits of a replay.
 pub(crate) struct Limits {
-    /// Records per second; 0 for none.
+    /// Records per second; 0 = unlimited.
     pub(crate) rate: u64,
-    /// How often one record may come back.
+    /// How often a record may be replayed.
     pub(crate) max_replays: u32,
 }
 
-/// Carries records back.
+/// Copies records back.
 pub(crate) struct Copier<'a> {
     pipeline: &'a Pipeline,
     out: Out,
@@ -91,19 +91,19 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Carries back what was chosen. What cannot be found any more is entered in the report.
+    /// Copies the chosen records. Records that no longer exist are added to the report.
     ///
     /// # Errors
-    /// Broker or registry away; another replayer has begun.
+    /// The broker or the registry is unavailable, or another replay has started.
     pub(crate) fn copy(&mut self, choice: &Choice) -> Result<()> {
-        self.passage(
+        self.read_chosen(
             &self.pipeline.dead_letters.topic,
             &choice.dead_letters,
             |copier, record, mark| {
                 copier.take(record, &ReceivedDeadLetter::original_headers(record), *mark)
             },
         )?;
-        self.passage(&self.pipeline.input.topic, &choice.inputs, |copier, record, known| {
+        self.read_chosen(&self.pipeline.input.topic, &choice.inputs, |copier, record, known| {
             let mark = Mark::of(record);
             if is_same(record, known) {
                 return copier.take(record, &record.headers().collect::<Vec<_>>(), mark);
@@ -114,47 +114,47 @@ impl<'a> Copier<'a> {
         self.flush()
     }
 
-    /// Reads a topic from the first to the last place that is wanted in each partition, and shows
-    /// what lies there to `take`.
-    fn passage<W>(
+    /// Reads a topic from the first to the last chosen offset of each partition, and calls `take`
+    /// with each chosen record.
+    fn read_chosen<W>(
         &mut self,
         topic: &str,
-        wanted: &BTreeMap<At, W>,
+        chosen: &BTreeMap<At, W>,
         take: impl Fn(&mut Copier<'a>, Record<'_>, &W) -> Result<()>,
     ) -> Result<()> {
-        if wanted.is_empty() {
+        if chosen.is_empty() {
             return Ok(());
         }
-        let mut missing: BTreeMap<&At, &W> = wanted.iter().collect();
-        let spans = self.spans(topic, wanted)?;
+        let mut missing: BTreeMap<&At, &W> = chosen.iter().collect();
+        let spans = self.spans(topic, chosen)?;
         let mut taken = Ok(());
         scan(&self.pipeline.kafka, topic, &spans, |record| {
-            if let Some(wanted) = missing.remove(&(record.partition(), record.offset())) {
-                taken = take(self, record, wanted);
+            if let Some(known) = missing.remove(&(record.partition(), record.offset())) {
+                taken = take(self, record, known);
             }
             if taken.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         taken?;
         for (partition, offset) in missing.into_keys() {
-            let place =
+            let coordinates =
                 RecordCoordinates { topic: topic.into(), partition: *partition, offset: *offset };
             self.report.leave(
-                format!("{topic} does not hold the record any more; its retention removed it"),
-                place.to_string(),
+                format!("{topic} no longer contains the record; retention removed it"),
+                coordinates.to_string(),
             );
         }
         Ok(())
     }
 
-    fn spans<W>(&self, topic: &str, wanted: &BTreeMap<At, W>) -> Result<Vec<Span>> {
+    fn spans<W>(&self, topic: &str, chosen: &BTreeMap<At, W>) -> Result<Vec<Span>> {
         let mut spans = Vec::new();
         for watermarks in admin::describe(&self.pipeline.kafka, topic)?.unwrap_or_default() {
-            let mut here = wanted
+            let mut here = chosen
                 .range((watermarks.partition, i64::MIN)..=(watermarks.partition, i64::MAX))
                 .map(|((_, offset), _)| *offset);
             let Some(first) = here.next() else { continue };
             let last = here.next_back().unwrap_or(first);
-            // Below the beginning of the log there is nothing to be found.
+            // There are no records before the beginning of the log.
             spans.push(Span {
                 partition: watermarks.partition,
                 from: Some(first.max(watermarks.first)),
@@ -176,7 +176,7 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    /// Repairs, looks ahead, and writes what was taken.
+    /// Repairs the batch, forecasts its outcome, and writes it.
     fn flush(&mut self) -> Result<()> {
         let mut batch = std::mem::take(&mut self.batch);
         if let Some(repair) = &mut self.repair {
@@ -213,8 +213,8 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Whether the record that was found can be the one that the dead letter speaks of. The dead
-/// letter's time is not before the record's: the output topic may give records a time of its own.
+/// Whether this can be the record of the dead letter. The dead letter's timestamp must not be
+/// earlier than the record's: the output topic may set its own timestamps.
 fn is_same(record: Record<'_>, known: &Known) -> bool {
     let same_key = known.key.as_ref().is_none_or(|key| key.as_deref() == record.key());
     same_key && (known.time_ms < 0 || record.timestamp_ms() <= known.time_ms)
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_of_a_topic_created_anew_is_not_taken_for_the_old_one() {
+    fn a_record_of_a_recreated_topic_is_not_taken_for_the_old_one() {
         let mut records = Records::new();
         records.push_parts(0, 7, 1000, Some(b"key"), Some(b"value"));
         let same = |key: Option<&[u8]>, time_ms| {

@@ -1,5 +1,5 @@
-//! Records through SQL: the repair that `--sql` asks for, and the pipeline's own plan, to tell what
-//! would become of them.
+//! Runs records through SQL: the repair of `--sql`, and the pipeline's own plan to forecast their
+//! outcome.
 
 use super::report::Outlook;
 use crate::Result;
@@ -19,15 +19,14 @@ pub(crate) struct Repair {
     encoder: Encoder,
 }
 
-/// Repaired records, and those that stay as they are, with the reason.
+/// The repaired records, and those that could not be repaired, with the reason.
 pub(crate) struct Repaired {
     pub(crate) records: Records,
     pub(crate) left: Vec<(Mark, String)>,
 }
 
 impl Repair {
-    /// Compiles the SQL; the repaired records get the id that the registry has for the input
-    /// schema.
+    /// Compiles the SQL; the repaired records get the registry's id of the input schema.
     ///
     /// # Errors
     /// [`Mistakes`] in the SQL; the registry is unavailable.
@@ -78,8 +77,8 @@ impl Repair {
     }
 }
 
-/// The pipeline as it would be if the SQL were its own and its result the input again; rules are
-/// for the enricher.
+/// A pipeline with this SQL whose output is the input schema. It has no rules: the enricher
+/// evaluates them.
 fn compile(pipeline: &Pipeline, input: &Schema, sql: &str) -> std::result::Result<Plan, Mistakes> {
     let mut own = pipeline.clone();
     own.rejects.clear();
@@ -93,7 +92,7 @@ fn compile(pipeline: &Pipeline, input: &Schema, sql: &str) -> std::result::Resul
         .map_err(|list| Mistakes::new(&pipeline.file, list.into_iter().map(named).collect()))
 }
 
-/// What the enricher would do.
+/// Forecasts what the enricher would do.
 pub(crate) struct Forecast {
     decoder: Decoder,
     plan: Plan,
@@ -113,7 +112,7 @@ impl Forecast {
         Ok(Forecast { decoder: Decoder::new(input, registry, Handle::current())?, plan })
     }
 
-    /// Adds what would become of a batch.
+    /// Adds the forecast of a batch.
     ///
     /// # Errors
     /// The registry is unavailable.

@@ -1,10 +1,11 @@
-//! Records per second.
+//! Limits the records per second.
 
 use std::time::{Duration, Instant};
 
-/// Transactions in a second at most, when there is a rate: a slow replay is to be even.
+/// The maximum number of transactions per second when there is a rate, so that a slow replay is
+/// even.
 const PER_SECOND: u64 = 4;
-/// Records in one transaction at most.
+/// The maximum number of records in a transaction.
 const BATCH: u64 = 1000;
 
 /// Keeps a rate over the whole replay.
@@ -26,14 +27,14 @@ impl Pace {
         usize::try_from(batch).unwrap_or(1)
     }
 
-    /// Notes that so many records came back, and says how long to wait before the next.
+    /// Adds the number of records that were replayed, and returns how long to wait before the next.
     pub(crate) fn after(&mut self, records: u64) -> Duration {
         self.done += records;
         due(self.done, self.rate).saturating_sub(self.started.elapsed())
     }
 }
 
-/// When so many records may be done, from the start.
+/// The time since the start after which this many records may be done.
 fn due(done: u64, rate: u64) -> Duration {
     if rate == 0 { Duration::ZERO } else { Duration::from_secs_f64(done as f64 / rate as f64) }
 }

@@ -1,17 +1,17 @@
-//! What came of a replay.
+//! The result of a replay.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 use weir_model::pipeline::Pipeline;
 
-/// Dead letters with the same fate, and the coordinates of the first.
+/// The number of dead letters with the same outcome, and the coordinates of the first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Few {
+pub struct CountAndFirst {
     pub count: u64,
     pub first: String,
 }
 
-impl Few {
+impl CountAndFirst {
     fn add(&mut self, coordinates: String) {
         if self.count == 0 {
             self.first = coordinates;
@@ -20,27 +20,27 @@ impl Few {
     }
 }
 
-/// Counts of dead letters by what became of them.
+/// The number of dead letters by outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub pipeline: String,
     pub topic: String,
     pub dry_run: bool,
-    /// Came back, or would.
+    /// Replayed, or would be in a dry run.
     pub replayed: u64,
-    /// Had come back before.
+    /// Replayed before.
     pub already: u64,
-    /// Came back before and were dead-lettered again.
-    pub guarded: Few,
-    /// Cannot come back, by the reason.
-    pub left: BTreeMap<String, Few>,
+    /// Replayed before and dead-lettered again.
+    pub guarded: CountAndFirst,
+    /// Cannot be replayed, by reason.
+    pub left: BTreeMap<String, CountAndFirst>,
     /// More than --limit allows.
     pub beyond: u64,
-    /// Of a dry run: what the pipeline would do with the records now.
+    /// For a dry run: what the pipeline would do with the records now.
     pub forecast: Option<Outlook>,
 }
 
-/// What would become of records that come back.
+/// The forecast for the replayed records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Outlook {
     pub pass: u64,
@@ -57,24 +57,24 @@ impl Report {
             dry_run,
             replayed: 0,
             already: 0,
-            guarded: Few::default(),
+            guarded: CountAndFirst::default(),
             left: BTreeMap::new(),
             beyond: 0,
             forecast: None,
         }
     }
 
-    /// A dead letter whose record came back often enough.
+    /// A dead letter whose record was replayed too often.
     pub(crate) fn guard(&mut self, coordinates: String) {
         self.guarded.add(coordinates);
     }
 
-    /// A dead letter whose record cannot come back.
+    /// A dead letter whose record cannot be replayed.
     pub(crate) fn leave(&mut self, why: String, coordinates: String) {
         self.left.entry(why).or_default().add(coordinates);
     }
 
-    /// Whether everything that was chosen has come back, now or before.
+    /// Whether everything that was chosen was replayed, now or before.
     pub fn complete(&self) -> bool {
         self.guarded.count == 0 && self.left.is_empty()
     }
@@ -92,7 +92,7 @@ mod tests {
         guarded.guard("calls[0]@7".into());
         guarded.guard("calls[0]@8".into());
         assert!(!guarded.complete());
-        assert_eq!(guarded.guarded, Few { count: 2, first: "calls[0]@7".into() });
+        assert_eq!(guarded.guarded, CountAndFirst { count: 2, first: "calls[0]@7".into() });
         let mut left = complete;
         left.leave("gone".into(), "calls[0]@7".into());
         assert!(!left.complete());

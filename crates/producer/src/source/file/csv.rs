@@ -16,13 +16,13 @@ pub(super) struct Csv {
     input: Input,
     file: String,
     columns: Vec<String>,
-    /// Per field the column that holds it.
+    /// For each field, its column.
     positions: Vec<Option<usize>>,
     nulls: Vec<String>,
     raw: Vec<u8>,
 }
 
-/// A value as it stands in the line.
+/// A value as it is in the line.
 #[derive(Debug, PartialEq)]
 struct Item<'a> {
     text: Cow<'a, str>,
@@ -57,7 +57,7 @@ impl Csv {
         Ok(Csv { input, file, columns, positions, nulls: nulls.to_vec(), raw })
     }
 
-    /// The cells of a record, or what is wrong with it.
+    /// The cells of a record, or its fault.
     fn cells<'a>(
         &self,
         raw: &'a [u8],
@@ -78,9 +78,9 @@ impl Csv {
         }
         let mut values: Vec<_> = values.into_iter().map(Some).collect();
         let mut cells = Vec::with_capacity(self.positions.len());
-        for (field, place) in layout.fields.iter().zip(&self.positions) {
-            let value = place.and_then(|column| values[column].take());
-            let column = || place.map_or("", |column| self.columns[column].as_str());
+        for (field, position) in layout.fields.iter().zip(&self.positions) {
+            let value = position.and_then(|column| values[column].take());
+            let column = || position.map_or("", |column| self.columns[column].as_str());
             cells.push(match value.filter(|value| !self.is_null(value)) {
                 Some(value) => parse(value.text, &field.kind).map_err(|(text, what)| {
                     fault(
@@ -156,7 +156,7 @@ impl OpenFile for Csv {
             self.raw = raw;
         }
         let batch = rows.finish().map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))?;
-        Ok(Found { batch, positions, malformed, within: self.input.place(), end })
+        Ok(Found { batch, positions, malformed, within: self.input.position(), end })
     }
 }
 
@@ -172,9 +172,9 @@ fn parse<'a>(
     }
 }
 
-/// Reads one record into `raw`: a line, or several when a value in quotes goes over its end. A
-/// quote that is never closed would swallow the rest of the file; then only the first line is
-/// taken, and reading goes on behind it.
+/// Reads one record into `raw`: a line, or several lines if a quoted value contains line feeds. A
+/// quote that is never closed would consume the rest of the file; then only the first line is
+/// taken, and reading continues after it.
 fn record(input: &mut Input, raw: &mut Vec<u8>) -> Result<Line, Error> {
     raw.clear();
     let kind = input.line(raw)?;
@@ -193,7 +193,7 @@ fn record(input: &mut Input, raw: &mut Vec<u8>) -> Result<Line, Error> {
     Ok(kind)
 }
 
-/// Whether a value in quotes goes on after this text, which begins within one or not.
+/// Whether a quoted value is still open after this text; `quoted` is the state at its beginning.
 fn open_at_end(text: &[u8], mut quoted: bool) -> bool {
     if !quoted && !text.contains(&b'"') {
         return false;
@@ -211,7 +211,7 @@ fn open_at_end(text: &[u8], mut quoted: bool) -> bool {
     quoted
 }
 
-/// The values of a record, or what is wrong with it.
+/// The values of a record, or its fault.
 fn split(raw: &[u8]) -> Result<Vec<Item<'_>>, String> {
     let text = std::str::from_utf8(strip(raw))
         .map_err(|e| format!("is not UTF-8 at byte {}", e.valid_up_to()))?;

@@ -4,7 +4,7 @@
 //! position holds a digest of all bytes before it, and of the files that were finished before. Size
 //! and time of modification decide only whether the digest of a large file has to be computed again.
 
-use super::away;
+use super::unavailable;
 use crate::source::Error;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -31,7 +31,7 @@ pub(super) struct Prefix {
 impl Prefix {
     /// Of a file that is read from its beginning.
     pub(super) fn new(file: &File, path: &Path) -> Result<Prefix, Error> {
-        let file = file.try_clone().map_err(|e| away(path, &e))?;
+        let file = file.try_clone().map_err(|e| unavailable(path, &e))?;
         Ok(Prefix { file, path: path.into(), from: 0, num_blocks: 0, blocks: 0 })
     }
 
@@ -47,13 +47,13 @@ impl Prefix {
     }
 
     pub(super) fn size(&self) -> Result<u64, Error> {
-        let metadata = self.file.metadata().map_err(|e| away(&self.path, &e))?;
+        let metadata = self.file.metadata().map_err(|e| unavailable(&self.path, &e))?;
         Ok(metadata.len())
     }
 
     /// Size and time of modification.
     fn stat(&self) -> Result<Value, Error> {
-        let metadata = self.file.metadata().map_err(|e| away(&self.path, &e))?;
+        let metadata = self.file.metadata().map_err(|e| unavailable(&self.path, &e))?;
         let modified = format!("{}.{:09}", metadata.mtime(), metadata.mtime_nsec());
         Ok(json!({ "size": metadata.len(), "modified": modified }))
     }
@@ -108,7 +108,7 @@ impl Prefix {
 
     fn fill(&self, block: &mut [u8], at: u64) -> Result<(), Error> {
         let read = self.file.read_exact_at(block, self.from + at);
-        read.map_err(|e| away(&self.path, &e))
+        read.map_err(|e| unavailable(&self.path, &e))
     }
 }
 

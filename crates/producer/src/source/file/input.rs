@@ -1,6 +1,6 @@
-//! Lines of a file, with their place, in bounded memory.
+//! Lines of a file, with their positions, in bounded memory.
 
-use super::away;
+use super::unavailable;
 use crate::source::Error;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// A longer line, or a longer quoted value, is malformed. It bounds the memory, and Kafka would not
-/// take it either.
+/// A longer line, or a longer quoted value, is malformed. This limits the memory, and Kafka would
+/// not accept it either.
 pub(super) const MAX_LINE: usize = 1 << 20;
 const BUFFER: usize = 1 << 18;
 
@@ -22,11 +22,11 @@ pub(super) struct Input {
     pub(super) line: u64,
 }
 
-/// Whether a line is all there.
+/// Whether a line is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
     Whole,
-    /// Only its beginning was kept; the rest was passed over.
+    /// Only its beginning was kept; the rest was skipped.
     TooLong,
     /// There is none.
     End,
@@ -41,8 +41,11 @@ impl Input {
             byte: 0,
             line: 1,
         };
-        let mark =
-            input.reader.fill_buf().map_err(|e| away(path, &e))?.starts_with(&[0xef, 0xbb, 0xbf]);
+        let mark = input
+            .reader
+            .fill_buf()
+            .map_err(|e| unavailable(path, &e))?
+            .starts_with(&[0xef, 0xbb, 0xbf]);
         if mark {
             input.reader.consume(3);
             input.byte = 3;
@@ -50,15 +53,19 @@ impl Input {
         Ok(input)
     }
 
-    /// Goes to a place that [`Input::place`] named; null is where it is.
-    pub(super) fn resume(&mut self, place: &Value) -> Result<(), Error> {
-        if place.is_null() {
+    /// Goes to a position that [`Input::position`] returned; null: stays where it is.
+    pub(super) fn resume(&mut self, position: &Value) -> Result<(), Error> {
+        if position.is_null() {
             return Ok(());
         }
-        let (Some(byte), Some(line)) = (place["byte"].as_u64(), place["line"].as_u64()) else {
-            return Err(Error::Lost(format!("{place} is no place in {}", self.path.display())));
+        let (Some(byte), Some(line)) = (position["byte"].as_u64(), position["line"].as_u64())
+        else {
+            return Err(Error::Lost(format!(
+                "{position} is not a position in {}",
+                self.path.display()
+            )));
         };
-        let size = self.reader.get_ref().metadata().map_err(|e| away(&self.path, &e))?.len();
+        let size = self.reader.get_ref().metadata().map_err(|e| unavailable(&self.path, &e))?.len();
         if size < byte {
             return Err(Error::Lost(format!(
                 "{} has {size} bytes now, but {byte} of them were read before",
@@ -80,17 +87,17 @@ impl Input {
     fn ends_line(&self, byte: u64) -> Result<bool, Error> {
         let mut before = [0];
         let read = self.reader.get_ref().read_exact_at(&mut before, byte - 1);
-        read.map_err(|e| away(&self.path, &e))?;
+        read.map_err(|e| unavailable(&self.path, &e))?;
         Ok(&before == b"\n")
     }
 
     /// Where the next line begins.
-    pub(super) fn place(&self) -> Value {
+    pub(super) fn position(&self) -> Value {
         json!({ "byte": self.byte, "line": self.line })
     }
 
     pub(super) fn seek(&mut self, byte: u64, line: u64) -> Result<(), Error> {
-        self.reader.seek(SeekFrom::Start(byte)).map_err(|e| away(&self.path, &e))?;
+        self.reader.seek(SeekFrom::Start(byte)).map_err(|e| unavailable(&self.path, &e))?;
         (self.byte, self.line) = (byte, line);
         Ok(())
     }
@@ -119,7 +126,7 @@ impl Input {
         let read = (&mut self.reader)
             .take(MAX_LINE as u64)
             .read_until(b'\n', to)
-            .map_err(|e| away(&self.path, &e))?;
+            .map_err(|e| unavailable(&self.path, &e))?;
         self.byte += read as u64;
         Ok(read)
     }
@@ -131,7 +138,7 @@ pub(super) fn strip(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The beginning of a value, for people.
+/// The beginning of a value, for messages.
 pub(super) fn excerpt(text: &str) -> String {
     let mut short: String =
         text.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();

@@ -128,6 +128,6 @@ impl OpenFile for Json {
             self.raw = raw;
         }
         let batch = rows.finish().map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))?;
-        Ok(Found { batch, positions, malformed, within: self.input.place(), end })
+        Ok(Found { batch, positions, malformed, within: self.input.position(), end })
     }
 }

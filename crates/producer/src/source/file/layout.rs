@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use weir_codec::Schema;
 use weir_model::pipeline::FileSource;
 
-/// The fields of the input schema, and what a file calls them.
+/// The fields of the input schema, and their names in a file.
 pub(super) struct Layout {
     pub(super) codec: Schema,
     schema: SchemaRef,
@@ -54,8 +54,8 @@ impl Layout {
         self.schema.clone()
     }
 
-    /// For each field the column that holds it: by `source.columns`, or else the one whose cleaned
-    /// name is the field's. `None`: the file has no such column, and every record gets the default.
+    /// For each field, its column: by `source.columns`, or else the one whose cleaned name is the
+    /// field's. `None`: the file has no such column, and every record gets the default.
     pub(super) fn match_columns(
         &self,
         file: &str,
@@ -77,7 +77,7 @@ impl Layout {
                 columns.join(", ")
             ));
         }
-        let place = |field: &Field| match field.find(columns) {
+        let find = |field: &Field| match field.find(columns) {
             Found::At(index) => Ok(Some(index)),
             Found::Nowhere => Ok(None),
             Found::Twice(a, b) => Err(format!(
@@ -85,7 +85,7 @@ impl Layout {
                 field.name
             )),
         };
-        self.fields.iter().map(place).collect()
+        self.fields.iter().map(find).collect()
     }
 
     pub(super) fn rows(&self) -> Rows<'_> {
@@ -117,7 +117,7 @@ impl Field {
         }
     }
 
-    /// The column's name, as far as the pipeline file says.
+    /// The column's name, if the pipeline file specifies it.
     pub(super) fn column(&self) -> &str {
         self.renamed.as_ref().unwrap_or(&self.name)
     }
@@ -130,7 +130,7 @@ impl Field {
         builder.finish().ok()
     }
 
-    /// What stands for a value that is not there.
+    /// The replacement for a missing value.
     pub(super) fn absent(&self) -> Result<Cell<'_>, ()> {
         match &self.default {
             Some(Some(default)) => text::parse(default, &self.kind).map_err(|_| ()),
@@ -141,8 +141,8 @@ impl Field {
     }
 }
 
-/// Lower-case, every run of other characters than dead letters and digits one `_`, none at the
-/// ends: `Cost Total $` → `cost_total`.
+/// Lower-case; every run of characters other than letters and digits becomes one `_`, removed at
+/// the ends: `Cost Total $` → `cost_total`.
 pub(super) fn clean(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {

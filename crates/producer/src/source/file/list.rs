@@ -1,11 +1,11 @@
-//! Which files there are.
+//! The list of files.
 
 use crate::source::Error;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The files that match, in the order of their names, each with the name that positions know it by:
-/// its path below the part of the pattern that has no wildcard, so that a folder can be moved.
+/// The files that match, in the order of their names, each with its name in positions: its path
+/// below the part of the pattern that has no wildcard, so that a folder can be moved.
 pub(super) struct List {
     files: Vec<(String, PathBuf)>,
 }
@@ -18,7 +18,7 @@ impl List {
             .map_err(|e| Error::Unfit(format!("`{pattern}` is not a pattern: {e}")))?;
         let mut files = Vec::new();
         for path in paths {
-            let path = path.map_err(|e| Error::Away {
+            let path = path.map_err(|e| Error::Unavailable {
                 doing: format!("looking for {pattern}"),
                 reason: e.to_string(),
             })?;
@@ -35,7 +35,7 @@ impl List {
         self.files.get(index).map(|(name, path)| (name.as_str(), path.as_path()))
     }
 
-    /// The file of a position and the place in it.
+    /// The file of a position and the position in it.
     pub(super) fn locate(&self, position: &Value) -> Result<(usize, Value), Error> {
         let (Some(name), Some(index)) = (position["file"].as_str(), position["index"].as_u64())
         else {
@@ -46,7 +46,7 @@ impl List {
         match self.get(index as usize) {
             Some((found, _)) if found == name => Ok((index as usize, position["at"].clone())),
             found => Err(Error::Lost(format!(
-                "file {name} was number {} when it was read, now {}; files may only be added behind those that were read",
+                "file {name} was number {} when it was read, now {}; files may only be added after those that were read",
                 index + 1,
                 found.map_or_else(
                     || "there are fewer".into(),

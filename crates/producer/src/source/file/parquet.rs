@@ -24,11 +24,11 @@ const STEP: usize = 8192;
 pub(super) struct Parquet {
     reader: ParquetRecordBatchReader,
     file: String,
-    /// Per field the column that holds it, among those that are read.
+    /// For each field, its column among those that are read.
     positions: Vec<Option<usize>>,
-    /// Decoded, not yet handed out.
+    /// Decoded, not yet returned.
     ahead: VecDeque<RecordBatch>,
-    /// The next row to hand out.
+    /// The next row to return.
     row: u64,
 }
 
@@ -44,7 +44,7 @@ impl Parquet {
             Value::Null => 0,
             position => position["row"]
                 .as_u64()
-                .ok_or_else(|| Error::Lost(format!("{position} is no position in {name}")))?,
+                .ok_or_else(|| Error::Lost(format!("{position} is not a position in {name}")))?,
         };
         let builder =
             ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(&name, &e))?;
@@ -74,19 +74,20 @@ impl Parquet {
             )));
         }
         let (groups, skip) = groups(&builder, row);
-        let mut wanted: Vec<_> = positions.iter().flatten().copied().collect();
-        wanted.sort_unstable();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
+        let mut projected: Vec<_> = positions.iter().flatten().copied().collect();
+        projected.sort_unstable();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), projected.iter().copied());
         let reader = builder
             .with_projection(mask)
             .with_row_groups(groups)
             .with_offset(skip)
             .with_batch_size(STEP)
             .build();
-        // Reading keeps the order of the file, so the n-th wanted column is the n-th that comes.
+        // Reading keeps the order of the file, so the n-th projected column is the n-th of the
+        // batch.
         let positions = positions
             .into_iter()
-            .map(|place| place.and_then(|p| wanted.binary_search(&p).ok()))
+            .map(|column| column.and_then(|column| projected.binary_search(&column).ok()))
             .collect();
         Ok(Parquet {
             reader: reader.map_err(|e| broken(&name, &e))?,
@@ -97,7 +98,7 @@ impl Parquet {
         })
     }
 
-    /// Up to `limit` rows as they stand in the file; `None` at its end.
+    /// Up to `limit` rows as they are in the file; `None` at its end.
     fn take(&mut self, limit: Limit) -> Result<Option<RecordBatch>, Error> {
         let (mut taken, mut rows, mut bytes) = (Vec::new(), 0, 0);
         while rows < limit.records && bytes < limit.bytes {
@@ -161,7 +162,7 @@ impl OpenFile for Parquet {
         };
         let CastBatch { batch, rows: kept, faults } =
             weir_codec::cast(&self.fields(&rows, layout)?, &layout.codec);
-        // People count rows from 1.
+        // Messages count rows from 1.
         let number = |row: u32| self.row as i64 + i64::from(row) + 1;
         let positions = kept.into_iter().map(number).collect();
         let malformed = faults.into_iter().map(|(row, found)| {
@@ -179,7 +180,8 @@ impl OpenFile for Parquet {
     }
 }
 
-/// The row groups from the one that holds `row` on, and how many rows of the first of them to skip.
+/// The row groups from the one that contains `row` on, and how many rows of the first of them to
+/// skip.
 fn groups(builder: &ParquetRecordBatchReaderBuilder<File>, row: u64) -> (Vec<usize>, usize) {
     let sizes = builder.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as u64);
     let mut start = 0;

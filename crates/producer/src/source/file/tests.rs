@@ -55,7 +55,7 @@ fn limit(records: usize) -> Limit {
     Limit { records, bytes: 1 << 20 }
 }
 
-/// Everything from a position on, in steps; rows as lines, then faults as `reason place detail`.
+/// Everything from a position on, in steps; rows as lines, then faults as `reason position detail`.
 fn read(
     source: &Files,
     partition: u32,

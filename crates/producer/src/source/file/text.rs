@@ -34,7 +34,7 @@ impl Cell<'_> {
     }
 }
 
-/// The value of `text`, or what is wrong with it ("is not a whole number").
+/// The value of `text`, or its fault ("is not a whole number").
 pub(super) fn parse<'a>(text: &'a str, kind: &DataType) -> Result<Cell<'a>, String> {
     let trimmed = text.trim();
     match kind {

@@ -3,18 +3,17 @@
 use super::draw::{Draw, Purpose, scale};
 use super::providers::{PROVIDERS, Provider, SUBSCRIBERS};
 
-/// Subscribers in all. The same number always belongs to the same person.
+/// The total number of subscribers. The same number always belongs to the same person.
 const POPULATION: u32 = 1 << 20;
 /// 2025-01-01T00:00:00Z in microseconds.
 const EPOCH: i64 = 1_735_689_600_000_000;
-/// Sequence numbers are so far apart, in microseconds; calls begin up to ten minutes later than
-/// that.
+/// The time between two sequence numbers in microseconds; calls begin up to ten minutes later.
 const STEP: i64 = 250_000;
 const JITTER_MILLIS: u32 = 600_000;
-/// After so many calls the calendar starts over (34 years), so that no sequence leaves the range of
-/// a date.
+/// After this many calls the calendar starts over (34 years), so that no sequence exceeds the range
+/// of a date.
 const CALENDAR: u64 = 1 << 32;
-/// Calls to another country cost so much more.
+/// The factor by which calls to another country cost more.
 const ABROAD: i64 = 4;
 /// Durations in seconds, one for each 64th of all calls: log-normal with a median of 95 s, the
 /// longest three hours.

@@ -35,7 +35,7 @@ fn made(field: &str) -> DataType {
     }
 }
 
-/// Knows which columns the schema wants.
+/// The columns that the schema requires.
 #[derive(Clone)]
 pub(super) struct Columns {
     schema: SchemaRef,

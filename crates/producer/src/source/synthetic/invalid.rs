@@ -34,7 +34,7 @@ pub enum Kind {
     InvalidUtf8,
     /// `caller_name` has more than 50 characters.
     NameTooLong,
-    /// `caller_name` holds U+0000.
+    /// `caller_name` contains U+0000.
     NulInText,
 }
 

@@ -8,7 +8,7 @@ use weir_model::fault::Stage;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline;
 
-/// Recomputes what a synthetic source sends, and what the pipeline `telecom` has to make of it.
+/// Recomputes what a synthetic source sends, and what the pipeline `telecom` must make of it.
 pub struct Oracle {
     generator: Generator,
     partitions: u32,

@@ -1,5 +1,4 @@
-//! Who carries the calls. Every name stands in `deploy/reference/providers.csv`, which a test
-//! checks.
+//! Who carries the calls. Every name is in `deploy/reference/providers.csv`, which a test checks.
 
 use fake::locales::{DE_DE, Data, EN, FR_FR, IT_IT, NL_NL};
 

@@ -71,12 +71,12 @@ impl<'a> Comparison<'a> {
     pub(super) fn create(
         &mut self,
         privileges: &Privileges,
-        wanted: &[TargetColumn],
+        required: &[TargetColumn],
     ) -> Vec<Column> {
         self.check_create(privileges);
         let mut definitions = Vec::new();
         let mut columns = Vec::new();
-        for column in wanted {
+        for column in required {
             let Some(pg_type) = &column.pg_type else { continue };
             let not_null = if column.nullable { "" } else { " NOT NULL" };
             definitions.push(format!("    {} {}{not_null}", ident(&column.name), pg_type.shown));
@@ -124,11 +124,11 @@ impl<'a> Comparison<'a> {
         &mut self,
         privileges: &Privileges,
         table: &Table,
-        wanted: &[TargetColumn],
+        required: &[TargetColumn],
     ) -> Vec<Column> {
         self.check_access(privileges, table);
         let mut columns = Vec::new();
-        for column in wanted {
+        for column in required {
             match (table.columns.iter().find(|c| c.name == column.name), &column.pg_type) {
                 (Some(existing), _) => columns.extend(self.existing(column, existing)),
                 (None, Some(pg_type)) => {
@@ -141,7 +141,7 @@ impl<'a> Comparison<'a> {
         let unfilled = |existing: &&TableColumn| {
             existing.not_null
                 && !existing.filled
-                && !wanted.iter().any(|column| column.name == existing.name)
+                && !required.iter().any(|column| column.name == existing.name)
         };
         for existing in table.columns.iter().filter(unfilled) {
             let what = format!(
