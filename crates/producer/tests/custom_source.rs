@@ -13,7 +13,7 @@ use running::{LONG, Running, rows};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use weir_codec::Schema;
@@ -169,7 +169,7 @@ fn key_headers_and_timestamp_of_the_source_are_the_records() {
 }
 
 /// A number that a client pushes, and where the client waits for the answer.
-type Request = (i32, Sender<()>);
+type Request = (i32, SyncSender<()>);
 
 /// An endpoint that is pushed to. A request that was not answered is lost for the client, which
 /// sends it again.
@@ -180,7 +180,7 @@ struct Endpoint {
 struct Requests {
     requests: Arc<Mutex<Receiver<Request>>>,
     next: usize,
-    unanswered: Vec<Sender<()>>,
+    unanswered: Vec<SyncSender<()>>,
 }
 
 impl Source for Endpoint {
@@ -224,7 +224,7 @@ impl Reader for Requests {
 fn a_push_source_answers_after_the_commit_and_never_without_one() {
     let folder = tempfile::tempdir().unwrap();
     let pipeline = pipeline(&folder);
-    let (sender, receiver) = channel::<Request>();
+    let (sender, receiver) = sync_channel::<Request>(1);
     let source = Endpoint { requests: Arc::new(Mutex::new(receiver)) };
     let running = Running::over(Box::new(source), &pipeline, true);
     for number in 0..20 {
@@ -234,7 +234,7 @@ fn a_push_source_answers_after_the_commit_and_never_without_one() {
             drop(TransactionalProducer::open(&pipeline.kafka, &id).unwrap());
         }
         wait_until("an answer", LONG, || {
-            let (client, answer) = channel();
+            let (client, answer) = sync_channel(1);
             sender.send((number, client)).unwrap();
             answer.recv().ok()
         });
