@@ -9,7 +9,7 @@ use weir_kafka::{admin, position_store, replay};
 use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::pipeline::{Pipeline, Sink, Source};
 use weir_model::progress::{Counters, Progress};
-use weir_model::protocol::{CommittedPosition, Offset, Partition, PartitionState};
+use weir_model::protocol::{CommittedPosition, Offset, Partition, PartitionState, Proof};
 
 /// Next offset (`None`: nothing was ever committed) and counts of each partition.
 pub(crate) type Positions = BTreeMap<Partition, (Option<Offset>, Progress)>;
@@ -107,6 +107,12 @@ impl RecordCounts {
         self.accepted.iter().filter(there).filter_map(|a| a.records).sum()
     }
 
+    /// Whether input offsets started over in a partition, as an operator accepted it.
+    pub(crate) fn restarted(&self, partition: Partition) -> bool {
+        let skips = self.accepted.iter().filter(|a| a.hop == ENRICHER).flat_map(|a| &a.skips);
+        skips.filter(|skip| skip.restarts()).any(|skip| skip.partition == partition)
+    }
+
     /// Losses that operators accepted.
     pub(crate) fn accepted(&self) -> &[AcceptedLoss] {
         &self.accepted
@@ -174,18 +180,23 @@ pub(crate) fn log(pipeline: &Pipeline, topic: &str) -> Result<Log> {
 }
 
 impl Log {
-    /// The positions of a reader in it; does not look for output.
+    /// Where a reader stands in it; nothing is proven yet.
     pub(crate) fn committed_positions(&self, positions: &Positions) -> Vec<PartitionState> {
         let found = self.watermarks.iter().map(|watermarks| {
             let (next, progress) =
                 positions.get(&watermarks.partition).copied().unwrap_or_default();
-            let committed =
-                CommittedPosition { partition: watermarks.partition, fence: 0, next, progress };
+            let committed = CommittedPosition {
+                partition: watermarks.partition,
+                fence: 0,
+                next,
+                progress,
+                intact: true,
+            };
             PartitionState {
                 committed,
                 low: watermarks.first,
                 high: watermarks.end,
-                has_output: false,
+                proof: Proof::default(),
             }
         });
         found.collect()

@@ -161,7 +161,7 @@ mod tests {
         Progress {
             counters: Counters { read, written, filtered, dead: 0 },
             last: Some(last),
-            filtered_since: 0,
+            ..Progress::default()
         }
     }
 

@@ -161,7 +161,7 @@ impl PartitionLineage {
             filtered: continuity.filtered,
             dead,
         };
-        Some(Progress { counters, last: (last >= 0).then_some(last), filtered_since: 0 })
+        Some(Progress { counters, last: (last >= 0).then_some(last), ..Progress::default() })
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
         let counters = Counters { read: 7, written: 2, filtered: 4, dead: 1 };
         assert_eq!(
             lineage_of(&records).counts(),
-            Some(Progress { counters, last: Some(9), filtered_since: 0 })
+            Some(Progress { counters, last: Some(9), ..Progress::default() })
         );
         assert_eq!(lineage_of(&records[1..]).counts(), None);
         assert_eq!(PartitionLineage { incomplete: true, ..lineage_of(&records) }.counts(), None);

@@ -7,16 +7,20 @@
 //!
 //! * **expired** (the log begins after the position): continue at its first record;
 //! * **truncated** (the log ends before the position) or recreated: continue after the last record
-//!   that was demonstrably read. For the enricher, its key and timestamp must equal those of the
-//!   record that was emitted from this offset; for a sink, it is the record that the sink's lineage
-//!   ends with. In a recreated log there is none, so all records are unread. Without such evidence
-//!   there is no automatic choice;
+//!   that was demonstrably read. For the enricher that is one whose key and timestamp are those of
+//!   what was emitted from that offset, for a sink the one that its lineage ends with. In a
+//!   recreated log there is none, and its records are all unread. Without such evidence there is no
+//!   automatic choice;
+//! * **disproved** (the record before it is another one than the one that was read last): behind the
+//!   record that was read last, if the log still holds it; otherwise as in a recreated log;
 //! * **missing** (the enricher's group has no offsets, yet there is output): the lineage names the
 //!   last emitted record, and the counts follow from it; nothing is lost.
 
 mod accept;
 mod choice;
 mod gaps;
+mod continuations;
 
 pub use accept::accept;
-pub use gaps::{Continuation, Gap, Hop, Lost, find, hops};
+pub use gaps::{Gap, Hop, Lost, find, hops};
+pub use continuations::Continuation;

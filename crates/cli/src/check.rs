@@ -53,6 +53,8 @@ struct Check {
 struct Report {
     checks: Vec<Check>,
     mistakes: Vec<Mistake>,
+    /// What the pipeline runs with, and an operator should know.
+    warnings: Vec<String>,
 }
 
 impl Report {
@@ -157,6 +159,7 @@ fn print(args: &Args, report: &Report, mistakes: &Mistakes) {
     if !mistakes.list.is_empty() {
         eprint!("{mistakes}");
     }
+    report.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     let plural = |n: usize| if n == 1 { "check" } else { "checks" };
     let (passed, open) = (report.passed(), report.open().count());
     if open > 0 {
@@ -187,6 +190,7 @@ fn as_json(report: &Report, mistakes: &Mistakes) -> Value {
     json!({
         "file": mistakes.file,
         "passed": report.passed(),
+        "warnings": report.warnings,
         "checks": report.checks.iter().map(check).collect::<Vec<_>>(),
         "mistakes": mistakes.list.iter().map(mistake).collect::<Vec<_>>(),
     })

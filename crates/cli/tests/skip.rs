@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 use weir_e2e::{Flow, Settings};
+use weir_kafka::positions;
+use weir_testkit::topics::Record;
 use weir_testkit::{Service, Stack, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -232,4 +234,86 @@ fn a_recreated_output_topic_is_read_from_its_beginning() {
     contains(&accept(&flow, sink), &["back to 0", ": 0 records"]);
     contains(&run(&flow, 4_000), &["everything is accounted for"]);
     adds_up(&flow, 0);
+}
+
+/// Topics are deleted, and the source begins again; the new log ends before the old positions or
+/// behind them. While the table holds rows of the old one, nothing is passed over unseen.
+#[test]
+fn a_pipeline_that_was_started_over_is_read_from_its_beginning() {
+    for again in [1_000, 3_000, 4_500] {
+        let flow = flow(0.02);
+        start_over(&flow);
+        produce(&flow, again, again);
+        let enricher = start(&flow, "weir-enricher");
+        wait_until("the enricher", SOON, || {
+            (flow.enricher_counts().ok()?.read == again).then_some(())
+        });
+        assert!(enricher.stop().unwrap().success());
+        let sink = start(&flow, "weir-sink");
+        halts(&sink, "recreated");
+        assert!(sink.stop().unwrap().success());
+        contains(&weir(&flow, "skip", &[]).unwrap_err(), &["still holds rows"]);
+        let accept = ["--accept", "--reason", REASON];
+        contains(&weir(&flow, "skip", &accept).unwrap_err(), &["still holds rows"]);
+
+        let table = flow.pipeline.sinks[0].target.name();
+        let database = flow.fresh_database().unwrap();
+        database.execute(&format!("DELETE FROM {table}")).unwrap();
+        contains(&weir(&flow, "skip", &[]).unwrap_err(), &["go on at 0"]);
+        contains(&weir(&flow, "skip", &accept).unwrap(), &[": 0 records"]);
+        contains(&run(&flow, again), &["everything is accounted for"]);
+        let rows = database.number(&format!("SELECT count(*) FROM {table}")).unwrap();
+        assert_eq!(rows as u64, flow.sink_counts().unwrap().written, "{again} records");
+    }
+}
+
+/// Deletes the topics, and what the producer remembers.
+fn start_over(flow: &Flow) {
+    let pipeline = &flow.pipeline;
+    for topic in [&pipeline.input.topic, &pipeline.output.topic, &pipeline.dead_letters.topic] {
+        flow.topics.delete(topic).unwrap();
+        flow.topics.create(topic, 3).unwrap();
+    }
+    let source = pipeline.source.as_ref().unwrap();
+    let forgotten: Vec<Record> = (0..source.partitions())
+        .map(|number| Record {
+            partition: positions::partition(number),
+            key: Some(positions::key(&pipeline.name, source.kind(), number).into_bytes()),
+            ..Record::default()
+        })
+        .collect();
+    flow.topics.write(positions::TOPIC, &forgotten).unwrap();
+}
+
+/// An enricher's position that was moved is found again, wherever it was moved to.
+#[test]
+fn a_position_that_was_moved_is_found_again_and_nothing_is_lost_or_doubled() {
+    let flow = flow(0.02);
+    let (group, topic) = (flow.pipeline.enricher_group(), &flow.pipeline.input.topic);
+    let (next, metadata) = flow.topics.committed(&group, topic).unwrap().remove(0).unwrap();
+    for (moved, metadata) in
+        [(next - 100, ""), (next - 100, &*metadata), (next + 1, &*metadata), (0, "")]
+    {
+        flow.topics.commit(&group, topic, 0, moved, metadata).unwrap();
+        contains(&weir(&flow, "skip", &[]).unwrap_err(), &["moved the position"]);
+        contains(
+            &weir(&flow, "skip", &["--accept", "--reason", REASON]).unwrap(),
+            &[": 0 records"],
+        );
+        contains(&run(&flow, 3_000), &["everything is accounted for"]);
+        adds_up(&flow, 0);
+    }
+    let database = flow.fresh_database().unwrap();
+    for by in [2, -2] {
+        let moved = format!(
+            "UPDATE weir.positions SET next_offset = next_offset + {by} WHERE partition = 0"
+        );
+        database.execute(&moved).unwrap();
+        contains(&weir(&flow, "skip", &[]).unwrap_err(), &["moved the position"]);
+        contains(
+            &weir(&flow, "skip", &["--accept", "--reason", REASON]).unwrap(),
+            &[": 0 records"],
+        );
+        contains(&run(&flow, 3_000), &["everything is accounted for"]);
+    }
 }

@@ -6,10 +6,7 @@ use crate::error::Error;
 use std::sync::Arc;
 use weir_codec::{Decoder, Encoded, Encoder, Registry};
 use weir_kafka::Records;
-use weir_model::fault::{Fault, Stage};
-
-/// The maximum size that the lineage header adds to a record.
-const LINEAGE_BYTES: usize = 64;
+use weir_model::fault::Fault;
 
 /// The fate of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +36,6 @@ pub(crate) struct Enricher {
     job: Arc<Job>,
     decoder: Decoder,
     encoder: Encoder,
-    /// The broker's limit for the size of a record.
-    limit: usize,
 }
 
 impl Enricher {
@@ -50,11 +45,10 @@ impl Enricher {
         registry: Registry,
         runtime: tokio::runtime::Handle,
         schema_id: u32,
-        limit: usize,
     ) -> Result<Enricher, Error> {
         let decoder = Decoder::new(job.input.clone(), registry, runtime)?;
         let encoder = Encoder::new(&job.output, schema_id)?;
-        Ok(Enricher { job, decoder, encoder, limit })
+        Ok(Enricher { job, decoder, encoder })
     }
 
     /// Decodes, applies rules and SQL, encodes. `now_micros` is `now()` in the SQL.
@@ -71,7 +65,7 @@ impl Enricher {
         let mut enriched =
             Enriched { fates: vec![Fate::Filtered; records.len()], rows, faults: Vec::new() };
         for (row, input) in (0..).zip(&transformed.rows) {
-            enriched.emit(decoded.rows[*input as usize] as usize, row, records, self.limit);
+            enriched.fates[decoded.rows[*input as usize] as usize] = Fate::Emitted(row);
         }
         decoded
             .faults
@@ -85,20 +79,8 @@ impl Enricher {
 }
 
 impl Enriched {
-    fn emit(&mut self, record: usize, row: u32, records: &Records, limit: usize) {
-        let bytes = self.rows.get(row as usize).len()
-            + records.key(record).map_or(0, <[u8]>::len)
-            + LINEAGE_BYTES;
-        if bytes <= limit {
-            self.fates[record] = Fate::Emitted(row);
-            return;
-        }
-        let detail =
-            format!("enriched, the record has {bytes} bytes, and message.max.bytes allows {limit}");
-        self.refuse(record, Fault { stage: Stage::Transform, reason: "too_large".into(), detail });
-    }
-
-    fn refuse(&mut self, record: usize, fault: Fault) {
+    /// Makes a dead letter of a record.
+    pub(crate) fn refuse(&mut self, record: usize, fault: Fault) {
         self.fates[record] = Fate::Dead(self.faults.len() as u32);
         self.faults.push(fault);
     }

@@ -2,6 +2,7 @@
 
 use crate::enrich::Fate;
 use std::collections::BTreeMap;
+use weir_kafka::Records;
 use weir_model::lineage::Lineage;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
@@ -20,6 +21,8 @@ struct PartitionCounts {
     last: Option<Offset>,
     filtered: u64,
     delta: Progress,
+    /// Whether `delta` has the last record of this part.
+    noted: bool,
 }
 
 impl RecordCounts {
@@ -51,6 +54,25 @@ impl RecordCounts {
         lineages
     }
 
+    /// Takes the last record of each partition that was added: the proof of the position. To be
+    /// called after [`RecordCounts::add`] of the same records.
+    pub(crate) fn note_last_read(&mut self, records: &Records, fates: &[Fate]) {
+        let mut missing = self.partitions.len();
+        self.partitions.iter_mut().for_each(|counts| counts.noted = false);
+        for i in (0..records.len()).rev().filter(|i| fates[*i] != Fate::Stale) {
+            let partition = records.partition(i);
+            let counts = self.partitions.iter_mut().find(|counts| counts.partition == partition);
+            if let Some(counts) = counts.filter(|counts| !counts.noted) {
+                counts.noted = true;
+                counts.delta.last_read = Some(records.last_read(i));
+                missing -= 1;
+            }
+            if missing == 0 {
+                break;
+            }
+        }
+    }
+
     /// True when nothing was added.
     pub(crate) fn is_empty(&self) -> bool {
         self.partitions.is_empty()
@@ -73,7 +95,7 @@ impl PartitionCounts {
     fn begin(partition: Partition, counts: Option<&Progress>) -> PartitionCounts {
         let (last, filtered) =
             counts.map_or((None, 0), |counts| (counts.last, counts.filtered_since));
-        PartitionCounts { partition, last, filtered, delta: Progress::default() }
+        PartitionCounts { partition, last, filtered, delta: Progress::default(), noted: false }
     }
 
     fn add(&mut self, offset: Offset, fate: &Fate) -> Lineage {

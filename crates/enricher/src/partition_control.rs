@@ -7,11 +7,11 @@ use crate::status::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use weir_kafka::{Consumer, Rebalance, Records, TransactionalProducer, admin};
+use weir_kafka::{Consumer, Rebalance, Records, TransactionalProducer, proof};
 use weir_model::pipeline::{Batch, Kafka};
 use weir_model::progress::Progress;
 use weir_model::protocol::{
-    self, Claim, Command, Event, Fencing, Halt, Offset, Outcome, Partition, PartitionState,
+    self, Claim, Command, Event, Fencing, Halt, Offset, Outcome, Partition, PartitionState, Proof,
     StateMachine, Term,
 };
 use weir_service::Health;
@@ -89,31 +89,17 @@ impl PartitionControl {
         self.machine.handle(Event::Reinitialized);
     }
 
-    /// The committed positions of the group, once no transaction is open, and the offsets that the
-    /// log still contains.
+    /// What the group has committed, once no transaction is open any more, what the log still
+    /// holds, and whether the two belong together.
     pub(crate) fn find(&self, partitions: &[Partition]) -> weir_kafka::Result<Vec<PartitionState>> {
         let committed = self.consumer.stable(partitions)?;
-        let unset = committed.iter().filter(|c| c.next.is_none()).map(|c| c.partition).collect();
-        let with_output = self.with_output(unset)?;
         let mut found = Vec::with_capacity(committed.len());
         for committed in committed {
             let (low, high) = self.consumer.watermarks(committed.partition)?;
-            let has_output = with_output.contains(&committed.partition);
-            found.push(PartitionState { committed, low, high, has_output });
+            found.push(PartitionState { committed, low, high, proof: Proof::default() });
         }
+        proof::enricher(&self.kafka, &self.job.pipeline, &mut found)?;
         Ok(found)
-    }
-
-    /// The partitions without a position from which this pipeline has emitted records.
-    fn with_output(&self, unset: Vec<Partition>) -> weir_kafka::Result<BTreeSet<Partition>> {
-        let pipeline = &self.job.pipeline;
-        let mut with_output = BTreeSet::new();
-        if !unset.is_empty() {
-            for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
-                with_output.extend(admin::traces(&self.kafka, topic, &unset)?);
-            }
-        }
-        Ok(with_output)
     }
 
     pub(crate) fn acquired(&mut self, term: Term, found: Vec<PartitionState>) {

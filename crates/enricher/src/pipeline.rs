@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::worker::{POLL_TIMEOUT, Worker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_kafka::dead_letter::Origin;
-use weir_kafka::{Outgoing, OutgoingDeadLetter};
-use weir_model::fault::Class;
+use weir_kafka::{Header, Outgoing, OutgoingDeadLetter, Record};
+use weir_model::fault::{Class, Fault, Stage};
 use weir_model::lineage::{self, Lineage};
 use weir_model::pipeline;
 use weir_model::protocol::{self, Claim, Outcome, PartitionState, Term};
@@ -17,6 +17,8 @@ use weir_service::{CancellationToken, Failure};
 
 /// Records that are enriched at once: their columns stay in the processor's cache.
 const PART_RECORDS: usize = 8192;
+/// A lineage header as long as any, for records that are only measured.
+const NO_LINEAGE: [Header<'static>; 1] = [(lineage::HEADER, Some(&[0; lineage::LEN]))];
 
 impl Worker {
     /// Reads the next records, enriches them, and commits output, dead letters, offsets and
@@ -131,6 +133,7 @@ impl Worker {
 
     /// Counts a part and sends it; false when the transaction cannot be committed any more.
     fn add_part(&mut self, mut enriched: Enriched, batch: &mut Batch) -> bool {
+        self.refuse_unwritable(&mut enriched);
         for (record, fate) in self.records.iter().zip(&mut enriched.fates) {
             if !self.partitions.accept_record(record.partition(), record.offset()) {
                 *fate = Fate::Stale;
@@ -140,6 +143,7 @@ impl Worker {
         let records = self.records.iter().map(|record| (record.partition(), record.offset()));
         let before = |partition| self.partitions.progress(partition);
         let lineages = batch.counts.add(records, &enriched.fates, before);
+        batch.counts.note_last_read(&self.records, &enriched.fates);
         batch.add(&self.records, &enriched);
         if batch.counts.is_empty() {
             return true;
@@ -152,6 +156,38 @@ impl Worker {
                 self.producer.abort();
                 false
             }
+        }
+    }
+
+    /// Makes dead letters of the records that the output topic does not accept.
+    fn refuse_unwritable(&self, enriched: &mut Enriched) {
+        for i in 0..self.records.len() {
+            let Fate::Emitted(row) = enriched.fates[i] else { continue };
+            let outgoing = self.outgoing(self.records.get(i), row, enriched, &NO_LINEAGE);
+            let Some(refusal) = self.producer.refusal(&outgoing) else { continue };
+            let reason = match refusal {
+                weir_kafka::Error::TooLarge { .. } => "too_large",
+                _ => refusal.reason().unwrap_or("refused"),
+            };
+            let detail = format!("enriched: {refusal}");
+            enriched.refuse(i, Fault { stage: Stage::Transform, reason: reason.into(), detail });
+        }
+    }
+
+    fn outgoing<'a>(
+        &'a self,
+        record: Record<'a>,
+        row: u32,
+        enriched: &'a Enriched,
+        headers: &'a [Header<'a>],
+    ) -> Outgoing<'a> {
+        Outgoing {
+            topic: &self.shared.job.pipeline.output.topic,
+            partition: Some(record.partition()),
+            key: record.key(),
+            value: Some(enriched.rows.get(row as usize)),
+            timestamp_ms: Some(record.timestamp_ms()),
+            headers,
         }
     }
 
@@ -205,10 +241,16 @@ impl Worker {
             Outcome::Refused => {}
             Outcome::Unknown => self.unconfirmed = Some(sent),
         }
-        let reason =
-            self.producer.fault().map_or_else(|| "aborted".into(), |error| error.to_string());
+        let fault = self.producer.fault();
+        let reason = fault.as_ref().map_or_else(|| "aborted".into(), ToString::to_string);
         tracing::info!(?outcome, reason, "transaction not committed");
-        self.partitions.idle(self.backoff.next_wait());
+        // What the broker refuses it will refuse again, until its limits are known or changed.
+        let refused = fault.filter(|fault| fault.class() == Class::Configuration);
+        let pause = match refused {
+            Some(fault) => self.dependencies.kafka.failed(&fault),
+            None => self.backoff.next_wait(),
+        };
+        self.partitions.idle(pause);
     }
 
     /// A transaction whose outcome was unknown was committed if the positions show any of its

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::Instrument;
 use weir_codec::{Registry, Schema, registry};
-use weir_kafka::{admin, transactional_producer};
+use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Kafka, Pipeline};
@@ -100,14 +100,8 @@ async fn work(
         let name = format!("{}-{number}", options.settings.instance);
         let transactional_id =
             format!("weir.{}.enricher.{}.{number}", pipeline.name, options.settings.instance);
-        let limit = transactional_producer::record_limit(&shared.kafka);
-        let enricher = Enricher::new(
-            shared.job.clone(),
-            registry.clone(),
-            Handle::current(),
-            schema_id,
-            limit,
-        )?;
+        let enricher =
+            Enricher::new(shared.job.clone(), registry.clone(), Handle::current(), schema_id)?;
         let (shared, stop, member) = (shared.clone(), stop.clone(), name.clone());
         let work = move |heartbeat| {
             Worker::join(number, shared, enricher, dependencies, &member, &transactional_id)?

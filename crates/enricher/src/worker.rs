@@ -94,7 +94,8 @@ impl Worker {
         Ok(Worker {
             number,
             partitions: PartitionControl::join(number, (kafka, job), (health, meters), member)?,
-            producer: TransactionalProducer::new(kafka, transactional_id),
+            producer: TransactionalProducer::new(kafka, transactional_id)
+                .writing_to(&[&job.pipeline.output.topic, &job.pipeline.dead_letters.topic]),
             dependencies,
             enricher,
             records: Records::new(),

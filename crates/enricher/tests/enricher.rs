@@ -4,6 +4,8 @@
 
 #[path = "enricher/outages.rs"]
 mod outages;
+#[path = "enricher/positions.rs"]
+mod positions;
 #[path = "enricher/records.rs"]
 mod records;
 #[path = "enricher/support.rs"]

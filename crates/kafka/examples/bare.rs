@@ -68,7 +68,7 @@ fn create(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
         key: "output.topic",
         name: topic.into(),
         partitions,
-        keep: admin::CleanupPolicy::Default,
+        keep: admin::CleanupPolicy::Forever,
     };
     let mistakes = admin::ensure(&kafka(brokers), &[topic])?;
     anyhow::ensure!(mistakes.is_empty(), "{}", mistakes[0].what);

@@ -5,9 +5,13 @@ use crate::error::{Error, Result};
 use crate::positions;
 use crate::reader::{Span, scan};
 use crate::settings::{self, LoggingContext};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use crate::transactional_producer::record_limit;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigEntry, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -37,9 +41,8 @@ pub struct Topic {
 /// How long a topic keeps its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CleanupPolicy {
-    /// The broker's default.
-    Default,
-    /// Forever: dead letters.
+    /// All records. Kafka counts a record's age from its own timestamp, so that a topic with a
+    /// retention drops old data before anybody has read it.
     Forever,
     /// The last record of each key: positions.
     Latest,
@@ -66,8 +69,8 @@ pub fn topics(pipeline: &Pipeline) -> Vec<Topic> {
         keep,
     };
     vec![
-        topic("input.topic", &pipeline.input.topic, CleanupPolicy::Default),
-        topic("output.topic", &pipeline.output.topic, CleanupPolicy::Default),
+        topic("input.topic", &pipeline.input.topic, CleanupPolicy::Forever),
+        topic("output.topic", &pipeline.output.topic, CleanupPolicy::Forever),
         topic("dead_letters.topic", &pipeline.dead_letters.topic, CleanupPolicy::Forever),
         Topic {
             key: "source",
@@ -107,6 +110,7 @@ pub fn inspect(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
     let mut mistakes = Vec::new();
     for topic in topics {
         let Some(partitions) = partitions(kafka, &topic.name)? else { continue };
+        mistakes.extend(forgetful(kafka, topic)?);
         let found = partitions.len() as i32;
         if found != topic.partitions {
             mistakes.push(
@@ -122,6 +126,114 @@ pub fn inspect(kafka: &Kafka, topics: &[Topic]) -> Result<Vec<Mistake>> {
         }
     }
     Ok(mistakes)
+}
+
+/// A topic of positions that drops them by age or size would have the producers send everything
+/// again.
+fn forgetful(kafka: &Kafka, topic: &Topic) -> Result<Option<Mistake>> {
+    if topic.keep != CleanupPolicy::Latest {
+        return Ok(None);
+    }
+    let Some(policy) = configuration(kafka, &topic.name)?.remove(CLEANUP) else { return Ok(None) };
+    if policy == COMPACT {
+        return Ok(None);
+    }
+    let name = &topic.name;
+    let what = format!("topic {name} has {CLEANUP}={policy}, which forgets positions");
+    let hint = format!(
+        "kafka-configs.sh --bootstrap-server … --alter --entity-type topics --entity-name {name} \
+         --add-config {CLEANUP}={COMPACT}"
+    );
+    Ok(Some(Mistake::new(topic.key, what).hint(hint)))
+}
+
+/// What an operator should know about a topic, although weir works with it: it drops records by
+/// age or by size, whether they were read or not.
+pub fn advice(kafka: &Kafka, topic: &Topic) -> Result<Option<String>> {
+    if topic.keep != CleanupPolicy::Forever || partitions(kafka, &topic.name)?.is_none() {
+        return Ok(None);
+    }
+    let settings = configuration(kafka, &topic.name)?;
+    let limited: Vec<String> = ["retention.ms", "retention.bytes"]
+        .into_iter()
+        .filter_map(|key| Some((key, settings.get(key).filter(|value| *value != "-1")?)))
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    if limited.is_empty() || settings.get(CLEANUP).is_some_and(|policy| policy == COMPACT) {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{}: Kafka deletes records by their own timestamps, also those that nobody has read yet; \
+         retention.ms=-1 keeps them",
+        limited.join(", ")
+    )))
+}
+
+/// What an operator should know about the sizes that the topics of a pipeline accept: records that
+/// one topic takes and the next does not become dead letters.
+pub fn size_advice(pipeline: &Pipeline) -> Result<Vec<String>> {
+    const KEY: &str = "max.message.bytes";
+    let kafka = &pipeline.kafka;
+    let limit = |topic: &str| -> Result<Option<usize>> {
+        if partitions(kafka, topic)?.is_none() {
+            return Ok(None);
+        }
+        Ok(configuration(kafka, topic)?.get(KEY).and_then(|bytes| bytes.parse().ok()))
+    };
+    let input = &pipeline.input.topic;
+    let Some(most) = limit(input)? else { return Ok(Vec::new()) };
+    let mut advice = Vec::new();
+    for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
+        if let Some(less) = limit(topic)?.filter(|own| *own < most) {
+            advice.push(format!(
+                "topic {topic} has {KEY}={less}, and {input} {most}: larger records of it become \
+                 dead letters, and dead letters are cut to fit"
+            ));
+        }
+    }
+    let client = record_limit(kafka);
+    if most > BROKER_DEFAULT_BYTES && client < most {
+        advice.push(format!(
+            "message.max.bytes in [kafka.properties] is {client}, and topic {input} has \
+             {KEY}={most}: records that are larger become dead letters, and dead letters are cut"
+        ));
+    }
+    Ok(advice)
+}
+
+/// `max.message.bytes` of a broker that was not told otherwise; the client's own default is a
+/// little below it.
+const BROKER_DEFAULT_BYTES: usize = 1_048_588;
+
+const CLEANUP: &str = "cleanup.policy";
+const COMPACT: &str = "compact";
+
+/// Whether the topic may drop records in the middle of its log.
+pub(crate) fn compacted(kafka: &Kafka, topic: &str) -> Result<bool> {
+    let policy = configuration(kafka, topic)?.remove(CLEANUP);
+    Ok(policy.is_some_and(|policy| policy.contains(COMPACT)))
+}
+
+/// The settings of a topic that exists, the broker's defaults included; empty for a client that
+/// must not ask.
+pub(crate) fn configuration(kafka: &Kafka, topic: &str) -> Result<BTreeMap<String, String>> {
+    let doing = || format!("asking for the settings of topic {topic}");
+    let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+    let resource = ResourceSpecifier::Topic(topic);
+    let described = block_on(admin(kafka)?.describe_configs([&resource], &options))
+        .map_err(|e| Error::call(doing(), &e))?;
+    match described.into_iter().next() {
+        Some(Ok(found)) => {
+            let setting = |entry: ConfigEntry| Some((entry.name, entry.value?));
+            Ok(found.entries.into_iter().filter_map(setting).collect())
+        }
+        None | Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
+            Ok(BTreeMap::new())
+        }
+        Some(Err(code)) => {
+            Err(Error::call(doing(), &rdkafka::error::KafkaError::MetadataFetch(code)))
+        }
+    }
 }
 
 fn remedy(topic: &Topic, found: i32) -> String {
@@ -228,8 +340,9 @@ fn create(kafka: &Kafka, topics: &[&Topic]) -> Result<()> {
             );
             let new = new.set("min.insync.replicas", min_insync);
             match topic.keep {
-                CleanupPolicy::Default => new,
-                CleanupPolicy::Forever => new.set("retention.ms", "-1"),
+                CleanupPolicy::Forever => {
+                    new.set("retention.ms", "-1").set("retention.bytes", "-1")
+                }
                 CleanupPolicy::Latest => new.set("cleanup.policy", "compact"),
             }
         })
@@ -242,7 +355,8 @@ fn create(kafka: &Kafka, topics: &[&Topic]) -> Result<()> {
         .map_err(|e| Error::call("creating topics", &e))?;
     for result in results {
         match result {
-            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+            Ok(name) => tracing::info!(topic = name, "topic created; it keeps all records"),
+            Err((_, Code::TopicAlreadyExists)) => {}
             Err((name, code)) => {
                 return Err(Error::call(
                     format!("creating topic {name}"),

@@ -320,39 +320,27 @@ pub(crate) fn stable<C: ConsumerContext>(
     for element in list.elements() {
         element.error().map_err(|e| Error::call(doing(), &e))?;
         committed_positions.push(committed(
-            topic,
             element.partition(),
             element.offset(),
             element.metadata(),
-        )?);
+        ));
     }
     Ok(committed_positions)
 }
 
-fn committed(
-    topic: &str,
-    partition: Partition,
-    offset: rdkafka::Offset,
-    metadata: &str,
-) -> Result<CommittedPosition> {
-    let rdkafka::Offset::Offset(next) = offset else {
-        return Ok(CommittedPosition {
-            partition,
-            fence: 0,
-            next: None,
-            progress: Default::default(),
-        });
+/// A position without weir's metadata was committed by another program.
+fn committed(partition: Partition, offset: rdkafka::Offset, metadata: &str) -> CommittedPosition {
+    let none = CommittedPosition {
+        partition,
+        fence: 0,
+        next: None,
+        progress: Default::default(),
+        intact: true,
     };
-    // Sinks hint without counts; theirs are in the target.
-    let progress = if metadata.is_empty() { Ok(Default::default()) } else { metadata.parse() };
-    match progress {
-        Ok(progress) => Ok(CommittedPosition { partition, fence: 0, next: Some(next), progress }),
-        Err(error) => Err(Error::Foreign {
-            topic: topic.into(),
-            partition,
-            offset: next,
-            what: format!("{error}"),
-        }),
+    let rdkafka::Offset::Offset(next) = offset else { return none };
+    match metadata.parse() {
+        Ok(progress) => CommittedPosition { next: Some(next), progress, ..none },
+        Err(_) => CommittedPosition { next: Some(next), intact: false, ..none },
     }
 }
 

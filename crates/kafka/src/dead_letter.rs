@@ -70,21 +70,35 @@ pub struct Origin<'a> {
 }
 
 impl<'a> OutgoingDeadLetter<'a> {
-    /// Adds the dead letter to the producer's transaction. A dead letter above the broker's limit
-    /// is cut: its value to the first 16 KiB, its original headers to none.
+    /// Adds the dead letter to the producer's transaction. One that is too large for its topic is
+    /// cut: its original headers to none, its key and value to 16 KiB, or less if need be. One whose
+    /// timestamp the topic does not accept gets that of now; the original one is in its headers.
     pub fn send(&self, producer: &mut TransactionalProducer) -> Result<()> {
-        match self.with(None, |record| producer.send(record)) {
-            Err(Error::TooLarge { .. }) => {
-                let value = self.value.map(|v| &v[..v.len().min(KEPT_BYTES)]);
-                let key = self.key.map(|k| &k[..k.len().min(KEPT_BYTES)]);
-                let cut = OutgoingDeadLetter { value, key, headers: &[], ..*self };
-                cut.with(Some(self.value.map_or(0, <[u8]>::len)), |record| producer.send(record))
+        let mut cut = *self;
+        let mut truncated = None;
+        let mut stamped = true;
+        let mut kept = KEPT_BYTES;
+        loop {
+            match cut.with(truncated, stamped, |record| producer.send(record)) {
+                Err(Error::Timestamp { .. }) if stamped => stamped = false,
+                Err(Error::TooLarge { .. }) if kept > 0 || truncated.is_none() => {
+                    let first = |bytes: &'a [u8]| &bytes[..bytes.len().min(kept)];
+                    let (key, value) = (self.key.map(first), self.value.map(first));
+                    cut = OutgoingDeadLetter { value, key, headers: &[], ..*self };
+                    truncated = Some(self.value.map_or(0, <[u8]>::len));
+                    kept /= 16;
+                }
+                other => return other,
             }
-            other => other,
         }
     }
 
-    fn with<R>(&self, truncated: Option<usize>, then: impl FnOnce(&Outgoing<'_>) -> R) -> R {
+    fn with<R>(
+        &self,
+        truncated: Option<usize>,
+        stamped: bool,
+        then: impl FnOnce(&Outgoing<'_>) -> R,
+    ) -> R {
         let Origin { topic, partition, offset, timestamp_ms } = self.origin;
         let numbers = [partition.to_string(), offset.to_string(), timestamp_ms.to_string()];
         let schema_id = self.value.and_then(frame::schema_id).map(|id| id.to_string());
@@ -112,7 +126,7 @@ impl<'a> OutgoingDeadLetter<'a> {
             partition: self.partition,
             key: self.key,
             value: self.value,
-            timestamp_ms: (timestamp_ms > 0).then_some(timestamp_ms),
+            timestamp_ms: Some(timestamp_ms).filter(|_| stamped && timestamp_ms > 0),
             headers: &headers,
         })
     }
@@ -214,7 +228,7 @@ mod tests {
     }
 
     fn written(dead_letter: &OutgoingDeadLetter<'_>) -> Records {
-        dead_letter.with(None, |out| {
+        dead_letter.with(None, true, |out| {
             let mut records = Records::new();
             records.push_parts(1, 0, 0, out.key, out.value);
             out.headers.iter().for_each(|(name, value)| records.push_header(name, *value));

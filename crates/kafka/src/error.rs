@@ -45,13 +45,29 @@ pub enum Error {
     Loss(LostRange),
     /// A record exceeds what the broker takes.
     #[error(
-        "the record of {bytes} bytes for topic {topic} is larger than message.max.bytes allows"
+        "the record of {bytes} bytes for topic {topic} is larger than the {limit} bytes that \
+         message.max.bytes in [kafka.properties] and the topic's max.message.bytes allow"
     )]
     TooLarge {
         /// Its topic.
         topic: String,
         /// Bytes of key, value and headers.
         bytes: usize,
+        /// Bytes that are allowed.
+        limit: usize,
+    },
+    /// A record is older or younger than its topic accepts.
+    #[error(
+        "the record's timestamp {timestamp_ms} (milliseconds since 1970) is outside of what topic \
+         {topic} accepts: {setting}"
+    )]
+    Timestamp {
+        /// Its topic.
+        topic: String,
+        /// Milliseconds since 1970.
+        timestamp_ms: i64,
+        /// The topic's setting that refuses it.
+        setting: &'static str,
     },
     /// Bytes in a topic of weir's own that weir did not write.
     #[error("{topic} [{partition}] @ {offset} holds a record that weir did not write: {what}")]
@@ -119,7 +135,16 @@ impl Error {
             // The worker rebuilds its producer and starts over.
             Error::Fenced { .. } => Class::Environment,
             Error::Loss(_) => Class::Loss,
-            Error::TooLarge { .. } => Class::Record,
+            Error::TooLarge { .. } | Error::Timestamp { .. } => Class::Record,
+        }
+    }
+
+    /// The fault's short name, when one record is at fault and its neighbours are not.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Error::TooLarge { .. } => Some("record_too_large"),
+            Error::Timestamp { .. } => Some("timestamp_out_of_range"),
+            _ => None,
         }
     }
 
@@ -159,6 +184,9 @@ fn class(code: Code) -> Class {
         | Code::InvalidTransactionTimeout
         | Code::UnsupportedVersion
         | Code::PolicyViolation
+        | Code::InvalidTimestamp
+        | Code::MessageSizeTooLarge
+        | Code::InvalidRecord
         | Code::InconsistentGroupProtocol
         | Code::InvalidSessionTimeout => Class::Configuration,
         _ => Class::Environment,

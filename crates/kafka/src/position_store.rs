@@ -42,22 +42,27 @@ pub fn read(kafka: &Kafka, pipeline: &str, sources: &[(&str, &[u32])]) -> Result
     })
 }
 
-/// Whether the record at `offset` of the output topic is the first that was emitted after an
-/// operator let the enricher start over in that partition, in an input log that was truncated or
-/// recreated.
-pub fn is_first_after_restart(
-    pipeline: &Pipeline,
-    partition: Partition,
-    offset: Offset,
-) -> Result<bool> {
-    let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
-    let skips = read(kafka, &pipeline.name, &[])?
+/// Where the output topic ended in a partition each time an operator let the enricher start over in
+/// an input log that was truncated or recreated.
+pub fn restarts(pipeline: &Pipeline, partition: Partition) -> Result<Vec<Offset>> {
+    let skips = read(&pipeline.kafka, &pipeline.name, &[])?
         .accepted
         .into_iter()
         .flat_map(|accepted_loss| accepted_loss.skips);
     let restarts = skips.filter(|skip| skip.partition == partition && skip.restarts());
-    let ends = restarts.filter_map(|skip| skip.emitted).map(|emitted| emitted.output);
-    let Some(end) = ends.filter(|end| *end <= offset).max() else { return Ok(false) };
+    Ok(restarts.filter_map(|skip| skip.emitted).map(|emitted| emitted.output).collect())
+}
+
+/// Whether the record at `offset` of the output topic is the first that was emitted after one of
+/// these [`restarts`].
+pub fn is_first_after_restart(
+    pipeline: &Pipeline,
+    partition: Partition,
+    offset: Offset,
+    restarts: &[Offset],
+) -> Result<bool> {
+    let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
+    let Some(&end) = restarts.iter().filter(|end| **end <= offset).max() else { return Ok(false) };
     let watermarks = admin::describe(kafka, topic)?.unwrap_or_default();
     let first = watermarks
         .iter()

@@ -4,6 +4,7 @@
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use weir_model::lineage::{self, Lineage};
+use weir_model::progress::{LastRead, fingerprint};
 use weir_model::protocol::{Offset, Partition};
 
 /// Length that stands for "none", as on the wire.
@@ -21,7 +22,7 @@ pub struct Records {
     /// Ascending by record.
     headers: Vec<HeaderSpan>,
     data: Vec<u8>,
-    value_bytes: usize,
+    num_bytes: usize,
 }
 
 /// Key and value of a record lie side by side in `data`.
@@ -64,9 +65,9 @@ impl Records {
         self.offsets.is_empty()
     }
 
-    /// Bytes of all keys and values.
+    /// Bytes of all keys, values and headers, as they are in memory: what a batch's limit counts.
     pub fn bytes(&self) -> usize {
-        self.value_bytes
+        self.num_bytes
     }
 
     /// Forgets the records, keeps the memory.
@@ -78,7 +79,7 @@ impl Records {
         self.lineages.clear();
         self.headers.clear();
         self.data.clear();
-        self.value_bytes = 0;
+        self.num_bytes = 0;
     }
 
     /// Partition of record `i`.
@@ -170,7 +171,15 @@ impl Records {
         sift(&mut self.timestamps, &kept);
         sift(&mut self.spans, &kept);
         sift(&mut self.lineages, &kept);
-        self.value_bytes = self.spans.iter().map(|s| len(s.key) + len(s.value)).sum();
+        let spans = self.spans.iter().map(|s| len(s.key) + len(s.value));
+        let headers = self.headers.iter().map(|h| len(h.name) + len(h.value));
+        self.num_bytes = spans.chain(headers).sum();
+    }
+
+    /// Offset and fingerprint of record `i`.
+    pub fn last_read(&self, i: usize) -> LastRead {
+        let fingerprint = fingerprint(self.timestamp_ms(i), self.key(i), self.value(i));
+        LastRead { offset: self.offset(i), fingerprint: Some(fingerprint) }
     }
 
     /// Adds a copy of record `i` of another batch.
@@ -198,7 +207,7 @@ impl Records {
     ) {
         let start = self.data.len();
         let (key, value) = (self.append(key), self.append(value));
-        self.value_bytes += self.data.len() - start;
+        self.num_bytes += self.data.len() - start;
         self.partitions.push(partition);
         self.offsets.push(offset);
         self.timestamps.push(timestamp_ms);
@@ -213,6 +222,7 @@ impl Records {
         let Some(record) = self.len().checked_sub(1) else { return };
         let start = self.data.len();
         let (name_len, value_len) = (self.append(Some(name.as_bytes())), self.append(value));
+        self.num_bytes += self.data.len() - start;
         self.headers.push(HeaderSpan {
             record: record as u32,
             start,
@@ -222,6 +232,13 @@ impl Records {
         if name == lineage::HEADER {
             self.lineages.resize(record + 1, None);
             self.lineages[record] = value.and_then(Lineage::decode);
+        }
+    }
+
+    /// Takes record `i` for one that did not come through the enricher, whatever its header says.
+    pub fn disown(&mut self, i: usize) {
+        if let Some(lineage) = self.lineages.get_mut(i) {
+            *lineage = None;
         }
     }
 
@@ -297,6 +314,11 @@ impl<'a> Record<'a> {
     /// Value; `None` for a tombstone.
     pub fn value(&self) -> Option<&'a [u8]> {
         self.records.value(self.index)
+    }
+
+    /// See [`fingerprint`].
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(self.timestamp_ms(), self.key(), self.value())
     }
 
     /// Lineage header.

@@ -118,9 +118,18 @@ const WRITING: [(&str, &str); 6] = [
 /// slow one.
 pub(crate) const RETRY_BACKOFF: Duration = Duration::from_millis(400);
 
-/// A transactional producer.
-pub(crate) fn transactional_producer(kafka: &Kafka, transactional_id: &str) -> ClientConfig {
+/// A transactional producer, whose topics take batches of `most` bytes.
+pub(crate) fn transactional_producer(
+    kafka: &Kafka,
+    transactional_id: &str,
+    most: Option<usize>,
+) -> ClientConfig {
     let mut config = base(kafka, &WRITING);
+    let batch = config.get("batch.size").and_then(|size| size.parse::<usize>().ok());
+    // The broker refuses a batch that is too large, however small its records are.
+    if let Some(most) = most.filter(|most| batch.is_none_or(|batch| *most < batch)) {
+        config.set("batch.size", most.max(1).to_string());
+    }
     // Implies idempotence, acks=all and unlimited retries.
     config.set("transactional.id", transactional_id);
     config.set("client.id", transactional_id);

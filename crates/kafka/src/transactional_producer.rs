@@ -8,6 +8,7 @@
 
 use crate::consumer::Consumer;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::settings;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -36,8 +37,8 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Events of the client are served once in so many records.
 const SERVE_EVERY: u32 = 1000;
 
-/// Most bytes of one record (see [`Outgoing::bytes`]): `message.max.bytes`, a million unless
-/// `[kafka] properties` sets it. The topic's own `max.message.bytes` must not be smaller.
+/// Bytes that a producer takes in one record (see [`Outgoing::bytes`]): `message.max.bytes`, a
+/// million unless `[kafka] properties` sets it. The topic's own `max.message.bytes` may be smaller.
 pub fn record_limit(kafka: &Kafka) -> usize {
     kafka
         .properties
@@ -82,7 +83,10 @@ impl Outgoing<'_> {
 /// A transactional producer; used only on its worker's thread.
 pub struct TransactionalProducer {
     kafka: Kafka,
+    /// The topics whose limits are asked for.
+    topics: Vec<String>,
     limit: usize,
+    limits: Limits,
     id: String,
     state: State,
     fault: Option<Error>,
@@ -119,13 +123,30 @@ impl TransactionalProducer {
     pub fn new(kafka: &Kafka, transactional_id: &str) -> TransactionalProducer {
         TransactionalProducer {
             kafka: kafka.clone(),
+            topics: Vec::new(),
             limit: record_limit(kafka),
+            limits: Limits::default(),
             id: transactional_id.into(),
             state: State::Unusable,
             fault: None,
             reinitializations: 0,
             unserved: 0,
         }
+    }
+
+    /// With the topics it writes to: what they do not accept is refused by
+    /// [`TransactionalProducer::send`] instead of by the broker, which would refuse the transaction.
+    pub fn writing_to(mut self, topics: &[&str]) -> TransactionalProducer {
+        self.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        self
+    }
+
+    /// Why [`TransactionalProducer::send`] would refuse a record, when the record is at fault.
+    pub fn refusal(&self, record: &Outgoing<'_>) -> Option<Error> {
+        if record.bytes() > self.limit {
+            return Some(self.too_large(record));
+        }
+        self.limits.refusal(record)
     }
 
     /// The transactional id.
@@ -159,8 +180,11 @@ impl TransactionalProducer {
             old => {
                 drop(old);
                 self.reinitializations += 1;
+                // Asked again each time, because an operator may have changed them.
+                self.limits = Limits::ask(&self.kafka, &self.topics)?;
+                let most = self.limits.batch_bytes();
                 settings::create(
-                    &settings::transactional_producer(&self.kafka, &self.id),
+                    &settings::transactional_producer(&self.kafka, &self.id, most),
                     Context::default(),
                     &format!("creating producer {}", self.id),
                 )?
@@ -185,6 +209,7 @@ impl TransactionalProducer {
         match std::mem::replace(&mut self.state, State::Unusable) {
             State::Idle(producer) => match producer.begin_transaction() {
                 Ok(()) => {
+                    self.limits.read_clock();
                     producer.context().forget();
                     self.state = State::Open(producer);
                     Ok(())
@@ -203,14 +228,14 @@ impl TransactionalProducer {
 
     /// Adds a record to the transaction; waits while the queue to the broker is full.
     ///
-    /// Errors: [`Error::TooLarge`] leaves the transaction as it was, without the record; after any
-    /// other it can only be aborted.
+    /// Errors: one with a [`reason`](Error::reason) leaves the transaction as it was, without the
+    /// record; after any other it can only be aborted.
     pub fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
         let State::Open(producer) = &self.state else { return Err(self.not_ready()) };
         // librdkafka does not count headers; the broker does, and would refuse the whole
         // transaction.
-        if record.bytes() > self.limit {
-            return Err(too_large(record));
+        if let Some(refusal) = self.refusal(record) {
+            return Err(refusal);
         }
         self.unserved += 1;
         if self.unserved >= SERVE_EVERY {
@@ -230,7 +255,7 @@ impl TransactionalProducer {
                 {
                     serve_a_while(producer);
                 }
-                Some(Code::MessageSizeTooLarge) => return Err(too_large(record)),
+                Some(Code::MessageSizeTooLarge) => return Err(self.too_large(record)),
                 _ => {
                     return Err(self.fenced(producer).unwrap_or_else(|| {
                         Error::call(format!("writing to {}", record.topic), &error)
@@ -391,6 +416,10 @@ impl TransactionalProducer {
         (code == Code::Fenced).then(|| Error::Fenced { id: self.id.clone() })
     }
 
+    fn too_large(&self, record: &Outgoing<'_>) -> Error {
+        Error::TooLarge { topic: record.topic.into(), bytes: record.bytes(), limit: self.limit }
+    }
+
     fn not_ready(&self) -> Error {
         Error::waiting(
             format!("using producer {}", self.id),
@@ -422,10 +451,6 @@ fn native<'a>(record: &Outgoing<'a>) -> BaseRecord<'a, [u8], [u8]> {
         }),
         delivery_opaque: (),
     }
-}
-
-fn too_large(record: &Outgoing<'_>) -> Error {
-    Error::TooLarge { topic: record.topic.into(), bytes: record.bytes() }
 }
 
 /// Remembers the first record that could not be written.

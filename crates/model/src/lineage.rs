@@ -7,7 +7,8 @@
 pub const HEADER: &str = "weir-lineage";
 
 const VERSION: u8 = 1;
-const LEN: usize = 1 + 8 + 8 + 8;
+/// The bytes of its value.
+pub const LEN: usize = 1 + 8 + 8 + 8;
 
 /// Where an emitted record came from. Offsets are those of the input topic, in the partition of the
 /// same number.

@@ -48,6 +48,31 @@ pub struct Progress {
     pub last: Option<i64>,
     /// Records filtered since `last`.
     pub filtered_since: u64,
+    /// The record read last: the proof that the position was not moved, and that the log is the
+    /// one that was read. `None` before the first, and for a position of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_read: Option<LastRead>,
+}
+
+/// A record of a topic, recognisable in another log at the same offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRead {
+    /// Its offset; the position is the one after it.
+    pub offset: i64,
+    /// What [`fingerprint`] makes of it; `None` when an operator put the position there, and the
+    /// record was never read.
+    pub fingerprint: Option<u64>,
+}
+
+/// A hash of a record: its timestamp (milliseconds since 1970), key and value. It is stored, so it
+/// never changes: FNV-1a with 64 bits.
+pub fn fingerprint(timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
+    let length = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i64).to_be_bytes();
+    let (stamp, key_length) = (timestamp_ms.to_be_bytes(), length(key));
+    let parts = [&stamp[..], &key_length, key.unwrap_or_default(), value.unwrap_or_default()];
+    parts.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 impl Progress {
@@ -56,28 +81,30 @@ impl Progress {
     pub fn then(&self, delta: &Progress) -> Progress {
         let mut counters = self.counters;
         counters += delta.counters;
-        match delta.last {
-            Some(last) => {
-                Progress { counters, last: Some(last), filtered_since: delta.filtered_since }
-            }
-            None => Progress {
-                counters,
-                last: self.last,
-                filtered_since: self.filtered_since + delta.filtered_since,
-            },
-        }
+        let last_read = delta.last_read.or(self.last_read);
+        let (last, filtered_since) = match delta.last {
+            Some(last) => (Some(last), delta.filtered_since),
+            None => (self.last, self.filtered_since + delta.filtered_since),
+        };
+        Progress { counters, last, filtered_since, last_read }
     }
 }
 
-/// The text form used in the metadata of a Kafka offset commit: `1 read written filtered dead last
-/// filtered_since`, `-` for no `last`.
+/// The text form used in the metadata of a Kafka offset commit: `2 read written filtered dead last
+/// filtered_since last_read_offset fingerprint`, `-` for what is absent. Version 1 ends after
+/// `filtered_since`; it is still read.
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = &self.counters;
-        write!(f, "1 {} {} {} {} ", c.read, c.written, c.filtered, c.dead)?;
+        write!(f, "2 {} {} {} {} ", c.read, c.written, c.filtered, c.dead)?;
         match self.last {
-            Some(last) => write!(f, "{last} {}", self.filtered_since),
-            None => write!(f, "- {}", self.filtered_since),
+            Some(last) => write!(f, "{last} {} ", self.filtered_since)?,
+            None => write!(f, "- {} ", self.filtered_since)?,
+        }
+        match self.last_read {
+            None => f.write_str("- -"),
+            Some(LastRead { offset, fingerprint: None }) => write!(f, "{offset} -"),
+            Some(LastRead { offset, fingerprint: Some(hash) }) => write!(f, "{offset} {hash:x}"),
         }
     }
 }
@@ -88,9 +115,7 @@ impl std::str::FromStr for Progress {
     fn from_str(text: &str) -> Result<Progress, NotProgress> {
         let parse = || {
             let mut words = text.split(' ');
-            if words.next()? != "1" {
-                return None;
-            }
+            let version = words.next().filter(|version| ["1", "2"].contains(version))?;
             let mut number = || words.next()?.parse::<u64>().ok();
             let counters = Counters {
                 read: number()?,
@@ -103,10 +128,26 @@ impl std::str::FromStr for Progress {
                 offset => Some(offset.parse().ok()?),
             };
             let filtered_since = words.next()?.parse().ok()?;
-            words.next().is_none().then_some(Progress { counters, last, filtered_since })
+            let last_read = match version {
+                "1" => None,
+                _ => last_read(words.next()?, words.next()?)?,
+            };
+            words.next().is_none().then_some(Progress { counters, last, filtered_since, last_read })
         };
         parse().ok_or_else(|| NotProgress(text.into()))
     }
+}
+
+/// The last two words of the text form; `None` when they are not such words.
+fn last_read(offset: &str, fingerprint: &str) -> Option<Option<LastRead>> {
+    if (offset, fingerprint) == ("-", "-") {
+        return Some(None);
+    }
+    let fingerprint = match fingerprint {
+        "-" => None,
+        hash => Some(u64::from_str_radix(hash, 16).ok()?),
+    };
+    Some(Some(LastRead { offset: offset.parse().ok()?, fingerprint }))
 }
 
 /// The metadata of a committed offset is not weir's: another process committed it.
@@ -121,16 +162,49 @@ mod tests {
 
     proptest! {
         #[test]
-        fn progress_survives_commit_metadata(read: u64, written: u64, filtered: u64, dead: u64, last: Option<i64>, filtered_since: u64) {
-            let progress = Progress { counters: Counters { read, written, filtered, dead }, last, filtered_since };
+        fn progress_survives_commit_metadata(read: u64, written: u64, filtered: u64, dead: u64, last: Option<i64>, filtered_since: u64, read_last: Option<(i64, Option<u64>)>) {
+            let last_read = read_last.map(|(offset, fingerprint)| LastRead { offset, fingerprint });
+            let progress = Progress { counters: Counters { read, written, filtered, dead }, last, filtered_since, last_read };
             prop_assert_eq!(progress.to_string().parse(), Ok(progress));
         }
     }
 
     #[test]
     fn metadata_of_other_programs_is_refused() {
-        for text in ["", "1", "2 1 1 0 0 5 0", "1 1 1 0 0 5 0 0", "1 1 1 0 0 x 0", "hello"] {
+        for text in [
+            "",
+            "1",
+            "2 1 1 0 0 5 0",
+            "1 1 1 0 0 5 0 0",
+            "1 1 1 0 0 x 0",
+            "2 1 1 0 0 5 0",
+            "2 1 1 0 0 5 0 7 xyz",
+            "2 1 1 0 0 5 0 - 7",
+            "hello",
+        ] {
             assert!(text.parse::<Progress>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn metadata_of_the_version_before_is_read_without_proof() {
+        let progress: Progress = "1 9 5 3 1 - 3".parse().unwrap();
+        assert_eq!((progress.counters.read, progress.filtered_since), (9, 3));
+        assert_eq!(progress.last_read, None);
+    }
+
+    #[test]
+    fn a_fingerprint_tells_records_apart_that_differ_in_anything() {
+        let all = [
+            fingerprint(1, None, None),
+            fingerprint(2, None, None),
+            fingerprint(1, Some(b""), None),
+            fingerprint(1, Some(b"a"), Some(b"b")),
+            fingerprint(1, Some(b"ab"), Some(b"")),
+            fingerprint(1, None, Some(b"ab")),
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+        assert_eq!(all[0], 0x2d1b_1d81_2f81_3a71, "it is stored, and must not change");
     }
 }

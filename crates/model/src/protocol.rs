@@ -39,10 +39,11 @@
 //!    predecessor fails. (`BatchKeptAfterARebalance`, `BatchKeptAfterAFailure`)
 //! 9. **Records below the position are stale and dropped; above it there may be gaps**, since
 //!    control records and compaction take offsets. (`StaleRecordsAdmitted`)
-//! 10. **Loss halts.** A position outside the log, or an empty position store although the output
-//!     already contains data, halts that partition and names the range; the others continue. An
-//!     empty position store is read twice, since a successor may have written between the two
-//!     reads. (`LossJumpedOver`; unit tests `loss_*`)
+//! 10. **Loss halts.** A position outside the log, one that is not behind the record that was read
+//!     last ([`Proof`]), or none although the output already holds data, halts that partition and
+//!     names the range; the others go on. A position store that may have forgotten is never taken
+//!     for a beginning, at any hop. An empty one is asked twice, since a successor may have written
+//!     between the two looks. (`LossJumpedOver`; unit tests `loss_*`)
 //!
 //! # How a service runs it
 //!
@@ -78,7 +79,7 @@ mod messages;
 
 pub use messages::{
     Claim, Command, CommittedPosition, Error, Event, Fencing, Halt, Offset, Outcome, Partition,
-    PartitionState, Term,
+    PartitionState, Proof, Term,
 };
 
 use crate::progress::Progress;

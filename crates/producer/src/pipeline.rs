@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use weir_kafka::dead_letter::Origin;
 use weir_kafka::positions::{self, Position};
-use weir_kafka::{Outgoing, OutgoingDeadLetter};
-use weir_model::fault::{Fault, Stage};
+use weir_kafka::{Outgoing, OutgoingDeadLetter, proof};
+use weir_model::fault::{Class, Fault, Stage};
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Event, Offset, Outcome, Partition, Term};
 
@@ -21,8 +21,6 @@ use weir_model::protocol::{Event, Offset, Outcome, Partition, Term};
 const REQUEST_BYTES: usize = 900_000;
 /// The size of a record in Kafka beside its key and value.
 const RECORD_OVERHEAD: usize = 12;
-
-const TOO_LARGE: &str = "record_too_large";
 
 impl SourcePartition {
     /// Reads the next records, encodes them, and commits them with dead letters, position and
@@ -104,9 +102,15 @@ impl SourcePartition {
         let outcome = self.producer.commit(None);
         self.machine.handle(Event::WriteFinished(outcome));
         if outcome != Outcome::Committed {
-            self.log_outcome(outcome);
             self.reader = None;
-            return Ok(false);
+            return match self.producer.fault() {
+                // The broker would refuse it again.
+                Some(fault) if fault.class() == Class::Configuration => Err(fault.into()),
+                fault => {
+                    self.log_outcome(outcome, fault);
+                    Ok(false)
+                }
+            };
         }
         self.position = Some(chunk.position.clone());
         self.record_bytes = (sent.bytes / chunk.len().max(1)).max(1);
@@ -119,9 +123,8 @@ impl SourcePartition {
         Ok(true)
     }
 
-    fn log_outcome(&mut self, outcome: Outcome) {
-        let reason =
-            self.producer.fault().map_or_else(|| "no answer".into(), |fault| fault.to_string());
+    fn log_outcome(&self, outcome: Outcome, fault: Option<weir_kafka::Error>) {
+        let reason = fault.map_or_else(|| "no answer".into(), |fault| fault.to_string());
         tracing::warn!(
             partition = self.number,
             ?outcome,
@@ -139,9 +142,13 @@ impl SourcePartition {
     ) -> Result<SentBatch<'a>, Error> {
         self.producer.begin()?;
         let mut sent = SentBatch::default();
+        let trace = positions::key(&shared.pipeline.name, shared.source_kind(), self.number);
         for row in 0..payloads.len() {
             let (key, value) = (payloads.key(row), payloads.value(row));
-            let headers = chunk.headers(row);
+            let mut headers = chunk.headers(row);
+            if sent.counters.written == 0 {
+                headers.push((proof::SOURCE, Some(trace.as_bytes())));
+            }
             let record = Outgoing {
                 topic: &shared.pipeline.input.topic,
                 partition: None,
@@ -152,16 +159,17 @@ impl SourcePartition {
             };
             match self.producer.send(&record) {
                 Ok(()) => sent.add_record(key, value),
-                Err(error @ weir_kafka::Error::TooLarge { .. }) => {
+                Err(error) if error.reason().is_some() => {
+                    let reason = error.reason().unwrap_or_default();
                     let fault = Fault {
                         stage: Stage::Source,
-                        reason: TOO_LARGE.into(),
+                        reason: reason.into(),
                         detail: error.to_string(),
                     };
                     let position = chunk.positions.get(row).copied().unwrap_or(-1);
                     let bytes = value.to_vec();
                     self.dead_letter(&Malformed { bytes, fault, position }, key, shared)?;
-                    sent.add_dead(TOO_LARGE);
+                    sent.add_dead(reason);
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -11,11 +11,11 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_kafka::TransactionalProducer;
-use weir_kafka::positions;
+use weir_kafka::{positions, proof};
 use weir_model::fault::Class;
 use weir_model::pipeline::{self, Pipeline};
 use weir_model::protocol::{
-    Command, CommittedPosition, Event, Fencing, Offset, Outcome, Partition, PartitionState,
+    Command, CommittedPosition, Event, Fencing, Offset, Outcome, Partition, PartitionState, Proof,
     StateMachine, Term,
 };
 use weir_service::Failure;
@@ -92,7 +92,8 @@ impl SourcePartition {
         let mut machine = StateMachine::new(Fencing::PerPartition);
         machine.handle(Event::Assigned(vec![number as Partition]));
         let producer =
-            TransactionalProducer::new(&file.kafka, &format!("{}.{number}", file.producer_group()));
+            TransactionalProducer::new(&file.kafka, &format!("{}.{number}", file.producer_group()))
+                .writing_to(&[&file.input.topic, &file.dead_letters.topic, positions::TOPIC]);
         let share = file.source.as_ref().map_or(0, pipeline::Source::rate) as f64
             / f64::from(shared.source.partitions());
         let pace = Pace::new(share, Instant::now());
@@ -153,10 +154,21 @@ impl SourcePartition {
                 self.machine.handle(Event::Started { term });
             }
             Command::Reinitialize => self.machine.handle(Event::Reinitialized),
-            Command::Halt { halt, .. } => return Err(source::Error::Lost(halt.to_string()).into()),
+            Command::Halt { .. } => return Err(self.position_lost(shared).into()),
         }
         self.publish_status(shared);
         Ok(())
+    }
+
+    /// A source partition can only halt for want of its position.
+    fn position_lost(&self, shared: &Shared) -> source::Error {
+        let (store, topic) = (positions::TOPIC, &shared.pipeline.input.topic);
+        source::Error::Lost(format!(
+            "{store} holds no position of source partition {}, yet topic {topic} holds records that \
+             it wrote: the position was lost, and reading from the beginning would send them \
+             again; restore {store}, or delete {topic} to send everything again",
+            self.number
+        ))
     }
 
     /// First the fence, then the position store: after it, no other process can add to what is read
@@ -177,8 +189,13 @@ impl SourcePartition {
         let next = known.as_ref().map(|position| position.progress.counters.read as Offset);
         let progress = known.as_ref().map(|position| position.progress).unwrap_or_default();
         self.position = known.map(|known| known.position);
-        let committed =
-            CommittedPosition { partition: self.number as Partition, fence: 0, next, progress };
+        let committed = CommittedPosition {
+            partition: self.number as Partition,
+            fence: 0,
+            next,
+            progress,
+            intact: true,
+        };
         let at = self.position.as_ref().map_or_else(|| "the beginning".into(), Value::to_string);
         tracing::info!(
             partition = self.number,
@@ -186,7 +203,11 @@ impl SourcePartition {
             read = progress.counters.read,
             "reading the source"
         );
-        Ok(PartitionState { committed, low: 0, high: Offset::MAX, has_output: false })
+        let proof = match next {
+            Some(_) => Proof::Consistent,
+            None => proof::producer(&shared.pipeline, shared.source_kind(), self.number)?,
+        };
+        Ok(PartitionState { committed, low: 0, high: Offset::MAX, proof })
     }
 
     /// Nothing of the batch was written. A claim that was made has failed; one that was not is

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use weir_codec::{Registry, Schema};
 use weir_kafka::positions::{self, Position};
 use weir_kafka::reader::Span;
-use weir_kafka::{Outgoing, ReceivedDeadLetter, TransactionalProducer, admin, scan};
+use weir_kafka::{Outgoing, ReceivedDeadLetter, TransactionalProducer, admin, proof, scan};
 use weir_model::pipeline::{Pipeline, Source};
-use weir_model::protocol::Outcome;
+use weir_model::protocol::{Outcome, Proof};
 use weir_producer::Error;
 use weir_producer::synthetic::Oracle;
 use weir_testkit::{Stack, wait_until};
@@ -92,6 +92,44 @@ fn a_producer_that_is_stopped_again_and_again_neither_loses_nor_repeats() {
     }
     Running::start(&pipeline, true).end().unwrap();
     assert_exact(&pipeline);
+}
+
+/// However the topic of positions came to forget: a producer that finds its own records in the
+/// input topic does not begin.
+#[test]
+fn a_position_that_was_forgotten_is_no_beginning() {
+    let pipeline = calls(3_000, 2, 0);
+    Running::start(&pipeline, true).end().unwrap();
+    assert_exact(&pipeline);
+    forget(&pipeline, 1);
+    // It ends when each of its partitions is done or halted.
+    Running::start(&pipeline, true).end().unwrap();
+    assert_exact(&pipeline);
+    assert_eq!(proof::producer(&pipeline, "synthetic", 1).unwrap(), Proof::Lost);
+    assert_eq!(proof::producer(&pipeline, "synthetic", 2).unwrap(), Proof::Consistent);
+    // Another pipeline's records in the same topic are none of its own.
+    let mut other = Pipeline::clone(&pipeline);
+    other.name = weir_testkit::random_name("other");
+    Running::start(&Arc::new(other), true).end().unwrap();
+    assert_eq!(rows(&pipeline, &pipeline.input.topic).len(), 2 * expected(&pipeline).len());
+}
+
+/// Deletes the position of a source partition.
+fn forget(pipeline: &Pipeline, source_partition: u32) {
+    let id = weir_testkit::random_name("forget");
+    let mut producer = TransactionalProducer::open(&pipeline.kafka, &id).unwrap();
+    let key = positions::key(&pipeline.name, "synthetic", source_partition);
+    producer.begin().unwrap();
+    let tombstone = Outgoing {
+        topic: positions::TOPIC,
+        partition: Some(positions::partition(source_partition)),
+        key: Some(key.as_bytes()),
+        value: None,
+        timestamp_ms: None,
+        headers: &[],
+    };
+    producer.send(&tombstone).unwrap();
+    assert_eq!(producer.commit(None), Outcome::Committed);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 pub mod config;
 mod dependency_health;
 pub mod error;
+mod lineage_order;
 pub mod metrics;
 mod part;
 mod partition_control;

@@ -7,6 +7,7 @@ use weir_kafka::Records;
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::{Fault, Stage};
+use weir_model::lineage::HEADER;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
 use weir_store::target::Room;
@@ -65,7 +66,12 @@ impl Contents {
                 Counters { read: num_records, written: num_records, ..Counters::default() };
             contents.gain(
                 records.partition(run.start),
-                &Progress { counters, last: last.map(|l| l.source), filtered_since: 0 },
+                &Progress {
+                    counters,
+                    last: last.map(|lineage| lineage.source),
+                    last_read: Some(records.last_read(run.end - 1)),
+                    ..Progress::default()
+                },
             );
         }
         for (index, _) in faults {
@@ -192,48 +198,9 @@ fn dead_letter(records: &Records, topic: &str, index: usize, fault: Fault) -> De
     }
 }
 
-/// A record whose source offset is not greater than that of the record before it: the topic
-/// contains a record twice.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "offset {offset} came from input offset {source_offset}, but {last} was read before it: the \
-     topic contains records twice or out of order"
-)]
-pub(crate) struct OutOfOrder {
-    pub(crate) partition: Partition,
-    pub(crate) offset: Offset,
-    pub(crate) source_offset: Offset,
-    pub(crate) last: Offset,
-}
-
-/// Checks that the source offsets increase strictly within each partition, from the one that `last`
-/// gives. `restarts` (partition and offset) are the records at which they start over.
-pub(crate) fn check_order(
-    records: &Records,
-    restarts: &[(Partition, Offset)],
-    last: impl Fn(Partition) -> Option<Offset>,
-) -> Result<(), OutOfOrder> {
-    let mut lasts: BTreeMap<Partition, Option<Offset>> = BTreeMap::new();
-    for run in runs(records) {
-        let partition = records.partition(run.start);
-        let seen = lasts.entry(partition).or_insert_with(|| last(partition));
-        for i in run {
-            let Some(source_offset) = records.lineage(i).map(|l| l.source) else { continue };
-            let offset = records.offset(i);
-            match *seen {
-                Some(last) if source_offset <= last && !restarts.contains(&(partition, offset)) => {
-                    return Err(OutOfOrder { partition, offset, source_offset, last });
-                }
-                _ => *seen = Some(source_offset),
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Ranges of consecutive records of one partition. Records of a partition come in long runs, so
 /// that counting by runs is cheap.
-fn runs(records: &Records) -> impl Iterator<Item = std::ops::Range<usize>> {
+pub(crate) fn runs(records: &Records) -> impl Iterator<Item = std::ops::Range<usize>> {
     let partitions = records.partitions();
     let mut start = 0;
     partitions.chunk_by(|a, b| a == b).map(move |run| {
@@ -247,14 +214,22 @@ fn sink_fault(records: &Records, index: u32, fault: Fault) -> Fault {
     if records.lineage(index as usize).is_some() {
         return Fault { stage: Stage::Sink, ..fault };
     }
-    let detail = "the record has no weir-lineage header, so it did not come through the enricher";
-    Fault { stage: Stage::Sink, reason: "no_lineage".into(), detail: detail.into() }
+    let (reason, detail) = match records.headers(index as usize).any(|(name, _)| name == HEADER) {
+        false => ("no_lineage", NO_LINEAGE),
+        true => ("foreign_lineage", FOREIGN_LINEAGE),
+    };
+    Fault { stage: Stage::Sink, reason: reason.into(), detail: detail.into() }
 }
+
+const NO_LINEAGE: &str =
+    "the record has no weir-lineage header, so it did not come through the enricher";
+const FOREIGN_LINEAGE: &str = "the record's weir-lineage header does not continue the lineage of \
+     its partition: the record is in the topic a second time, or did not come through the enricher";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_model::lineage::{HEADER, Lineage};
+    use weir_model::lineage::Lineage;
 
     fn records(list: &[(Partition, Offset, Option<Offset>)]) -> Records {
         let mut records = Records::new();
@@ -287,28 +262,5 @@ mod tests {
         assert_eq!(of(1), (3, 2, 1, Some(10)));
         assert_eq!((contents.num_records, contents.dead.len()), (6, 3));
         assert_eq!(contents.timestamps, [(7, 6)]);
-    }
-
-    #[test]
-    fn a_record_that_comes_twice_is_noticed() {
-        let twice = records(&[(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, Some(50))]);
-        let error = check_order(&twice, &[], |_| None).unwrap_err();
-        assert_eq!(
-            (error.partition, error.offset, error.source_offset, error.last),
-            (0, 6, 50, 50)
-        );
-        let again = records(&[(0, 5, Some(50))]);
-        let error = check_order(&again, &[], |_| Some(50)).unwrap_err();
-        assert_eq!(error.offset, 5, "also when it came in an earlier part");
-        let good = [(0, 5, Some(50)), (1, 5, Some(50)), (0, 6, None), (0, 7, Some(53))];
-        assert!(check_order(&records(&good), &[], |_| Some(49)).is_ok());
-    }
-
-    #[test]
-    fn source_offsets_start_over_at_the_given_record_only() {
-        let restarted = records(&[(0, 7, Some(50)), (0, 9, Some(1)), (0, 10, Some(2))]);
-        assert_eq!(check_order(&restarted, &[], |_| None).unwrap_err().offset, 9);
-        assert!(check_order(&restarted, &[(0, 9)], |_| None).is_ok());
-        assert!(check_order(&restarted, &[(1, 9), (0, 10)], |_| None).is_err());
     }
 }

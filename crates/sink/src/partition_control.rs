@@ -2,15 +2,16 @@
 //! what is known about their positions.
 
 use crate::Error;
+use crate::lineage_order::{LineageEnd, LineageEnds, OutOfOrder, check_order};
 use crate::metrics::Meters;
-use crate::part::{Contents, OutOfOrder, check_order};
+use crate::part::Contents;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use weir_kafka::{Consumer, Rebalance, Records};
 use weir_model::pipeline::Batch;
 use weir_model::protocol::{
     self, Claim, Command, CommittedPosition, Event, Fencing, Halt, Offset, Partition,
-    PartitionState, StateMachine, Term,
+    PartitionState, Proof, StateMachine, Term,
 };
 use weir_service::Health;
 
@@ -47,6 +48,7 @@ pub(crate) struct PartitionControl {
     consumer: Consumer,
     known: BTreeMap<Partition, KnownPosition>,
     lags: BTreeMap<Partition, i64>,
+    ends: LineageEnds,
     health: Health,
     meters: Meters,
 }
@@ -58,6 +60,7 @@ impl PartitionControl {
             consumer,
             known: BTreeMap::new(),
             lags: BTreeMap::new(),
+            ends: LineageEnds::new(),
             health: health.clone(),
             meters: meters.clone(),
         }
@@ -108,30 +111,30 @@ impl PartitionControl {
         &self.lags
     }
 
-    /// The partitions were fenced and their positions read: compares them with the log. A position
-    /// that was changed externally stops its partition.
-    pub(crate) fn acquired(
-        &mut self,
-        term: Term,
+    /// Where the partitions stand, whose positions were read after they were fenced.
+    pub(crate) fn find(
+        &self,
         committed: Vec<CommittedPosition>,
-    ) -> Result<(), Error> {
-        let mut found = Vec::with_capacity(committed.len());
-        for committed in committed {
+    ) -> weir_kafka::Result<Vec<PartitionState>> {
+        let state = |committed: CommittedPosition| {
             let (low, high) = self.consumer.watermarks(committed.partition)?;
-            // The position is stored beside the rows: it cannot be lost without them.
-            found.push(PartitionState { committed, low, high, has_output: false });
-        }
+            Ok(PartitionState { committed, low, high, proof: Proof::default() })
+        };
+        committed.into_iter().map(state).collect()
+    }
+
+    /// Goes on from what was found. A position that was changed externally stops its partition.
+    pub(crate) fn acquired(&mut self, term: Term, found: Vec<PartitionState>) {
         let changed = self.compare(&found);
         self.machine.handle(Event::Acquired { term, found });
         for (partition, next) in changed {
             let next = next.map_or("nothing".into(), |next| format!("offset {next}"));
             let reason = format!(
-                "the position row was changed externally to {next}; restart the sink to continue \
-                 from there"
+                "the position row was changed externally to {next}; `weir skip FILE` shows \
+                 where reading stopped"
             );
             self.stop_partition(partition, &reason);
         }
-        Ok(())
     }
 
     /// Remembers the positions, and returns those that were changed externally.
@@ -192,18 +195,23 @@ impl PartitionControl {
         Ok(())
     }
 
-    /// Whether each record comes once and after the one before it. `batch` contains the parts
-    /// before `records`.
+    /// Whether each record continues the lineage of its partition. `batch` holds the parts that
+    /// precede `records`.
     pub(crate) fn check_order(
-        &self,
+        &mut self,
         records: &Records,
         restarts: &[(Partition, Offset)],
         batch: &Contents,
     ) -> Result<(), OutOfOrder> {
-        check_order(records, restarts, |partition| {
+        let ends = check_order(records, restarts, |partition| {
             let in_batch = batch.deltas.get(&partition).and_then(|delta| delta.last);
-            in_batch.or_else(|| self.machine.progress(partition)?.last)
-        })
+            let last = in_batch.or_else(|| self.machine.progress(partition)?.last)?;
+            // What was read before a rewind does not count.
+            let known = self.ends.get(&partition).filter(|end| end.last == last);
+            Some(known.copied().unwrap_or(LineageEnd { last, before: None }))
+        })?;
+        self.ends.extend(ends);
+        Ok(())
     }
 
     /// Claims what was read since the last claim.
@@ -268,7 +276,7 @@ mod tests {
     use weir_model::progress::Progress;
 
     fn committed(fence: i64, next: Option<Offset>) -> CommittedPosition {
-        CommittedPosition { partition: 0, fence, next, progress: Progress::default() }
+        CommittedPosition { partition: 0, fence, next, progress: Progress::default(), intact: true }
     }
 
     fn known() -> KnownPosition {

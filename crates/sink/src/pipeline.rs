@@ -6,10 +6,12 @@
 //! and encoded; it is claimed only after the one before it has finished.
 
 use crate::Error;
+use crate::lineage_order::OutOfOrder;
 use crate::metrics::BatchMetrics;
 use crate::part::Contents;
 use crate::pending_write::{PendingWrite, WriteOutcome};
 use crate::worker::{POLL_TIMEOUT, Worker};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use weir_kafka::{Records, position_store};
 use weir_model::fault::Class;
@@ -67,7 +69,7 @@ impl Worker {
             self.read_error = Some(error);
             records.clear();
         }
-        if records.is_empty() || !self.check_order(&records, &batch.contents)? {
+        if records.is_empty() || !self.check_order(&mut records, &batch.contents) {
             self.parts.spare.put(records);
             return Ok(None);
         }
@@ -182,33 +184,46 @@ impl Worker {
         self.last_timestamp = contents.timestamps.last().map(|(timestamp_ms, _)| *timestamp_ms);
     }
 
-    /// Whether each record comes once and after the one before it; if not, its partition is read no
-    /// further. Input offsets may start over only where an operator accepted that, which is rare
-    /// enough to be looked up when it happens.
-    fn check_order(&mut self, records: &Records, batch: &Contents) -> Result<bool, Error> {
-        let term = self.partitions.term();
-        let mut restarts = Vec::new();
-        loop {
-            let Err(out_of_order) = self.partitions.check_order(records, &restarts, batch) else {
-                return Ok(true);
+    /// Disowns the records that do not continue the lineage of their partition, so that they become
+    /// dead letters and move nothing; false when the part has become stale in the meantime. A
+    /// lineage may start over only where an operator accepted that, which is rare enough to be
+    /// looked up when it happens.
+    fn check_order(&mut self, records: &mut Records, batch: &Contents) -> bool {
+        let (term, pipeline) = (self.partitions.term(), self.shared.pipeline.clone());
+        let (mut restarts, mut accepted) = (Vec::new(), BTreeMap::new());
+        let mut num_foreign = 0;
+        while let Err(found) = self.partitions.check_order(records, &restarts, batch) {
+            let OutOfOrder { index, partition, offset } = found;
+            let known = match accepted.get(&partition) {
+                Some(ends) => Ok(Vec::clone(ends)),
+                None => position_store::restarts(&pipeline, partition),
             };
-            let (partition, offset) = (out_of_order.partition, out_of_order.offset);
-            match position_store::is_first_after_restart(&self.shared.pipeline, partition, offset) {
-                Ok(true) => restarts.push((partition, offset)),
-                Ok(false) => {
-                    self.finish_write()?;
-                    self.partitions.stop_partition(partition, &out_of_order.to_string());
-                    return Ok(false);
+            let begins = known.and_then(|ends| {
+                let ends = accepted.entry(partition).or_insert(ends);
+                position_store::is_first_after_restart(&pipeline, partition, offset, ends)
+            });
+            match begins {
+                Ok(true) if !restarts.contains(&(partition, offset)) => {
+                    restarts.push((partition, offset));
+                }
+                Ok(_) => {
+                    records.disown(index);
+                    num_foreign += 1;
                 }
                 Err(error) => {
                     self.report_error(&error.into());
                     self.partitions.poll_events();
                     if self.partitions.term() != term {
-                        return Ok(false);
+                        return false;
                     }
                 }
             }
         }
+        if num_foreign > 0 {
+            let topic = &pipeline.output.topic;
+            tracing::warn!(topic, num_foreign, "records that do not continue the lineage are dead");
+        }
+        true
     }
 
     fn linger(&self) -> Duration {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use weir_codec::Decoder;
-use weir_kafka::Consumer;
+use weir_kafka::{Consumer, proof};
 use weir_model::breaker::Breaker;
 use weir_model::fault::Class;
 use weir_model::pipeline::Pipeline;
@@ -125,10 +125,15 @@ impl Worker {
         }
     }
 
-    /// Fences, then reads the positions.
+    /// Fences, then reads the positions and proves them.
     fn acquire(&mut self, term: Term, partitions: &[Partition]) -> Result<(), Error> {
-        let committed = self.shared.runtime.block_on(self.shared.target.acquire(partitions))?;
-        self.partitions.acquired(term, committed)?;
+        let Shared { runtime, target, pipeline, sink, .. } = &*self.shared;
+        let committed = runtime.block_on(target.acquire(partitions))?;
+        let mut found = self.partitions.find(committed)?;
+        proof::sink(pipeline, sink, &mut found, || {
+            Ok::<_, Error>(runtime.block_on(target.has_rows())?)
+        })?;
+        self.partitions.acquired(term, found);
         self.dependencies.kafka_answered();
         self.dependencies.target_works();
         Ok(())

@@ -54,6 +54,9 @@ pub trait TargetReader: Send + Sync {
     /// Counts the rows by reading them; 0 when there is no table.
     async fn count_rows(&self) -> Result<u64, Error>;
 
+    /// Whether there is any row; no when there is no table.
+    async fn has_rows(&self) -> Result<bool, Error>;
+
     /// Any `limit` rows.
     async fn sample(&self, limit: usize) -> Result<Sample, Error>;
 
@@ -157,7 +160,7 @@ pub struct Move {
     pub partition: Partition,
     /// The fence that was acquired.
     pub fence: i64,
-    /// The position that must still be there.
+    /// The position that must still be there; 0 also stands for none.
     pub from: Offset,
     /// The new position.
     pub to: Offset,
@@ -165,4 +168,6 @@ pub struct Move {
     pub last: Option<Offset>,
     /// Records given up.
     pub records: u64,
+    /// The counts begin again: neither the log nor the target holds anything of what was read.
+    pub anew: bool,
 }

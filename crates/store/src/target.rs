@@ -62,6 +62,13 @@ pub trait Target: Send + Sync + 'static {
     /// The positions are unknown; retry.
     async fn acquire(&self, partitions: &[Partition]) -> Result<Vec<CommittedPosition>, Error>;
 
+    /// Whether the target holds any row, whoever wrote it. Asked where there is no position: a
+    /// position that was lost must not be taken for a beginning.
+    ///
+    /// # Errors
+    /// The target is unavailable.
+    async fn has_rows(&self) -> Result<bool, Error>;
+
     /// An empty transaction, to be filled part by part. No IO.
     ///
     /// # Errors
@@ -97,7 +104,7 @@ pub trait Transaction: Send + Sync {
 pub struct Room {
     /// Records.
     pub records: usize,
-    /// Bytes of record values.
+    /// Bytes of keys, values and headers.
     pub bytes: usize,
 }
 
@@ -109,7 +116,7 @@ pub struct Part {
     pub records: Box<dyn SourceRecords>,
     /// Records that could not be decoded.
     pub dead_letters: Vec<DeadLetter>,
-    /// The number of records in the part, and the bytes of their values.
+    /// The number of records in the part, and the bytes of their keys, values and headers.
     pub size: Room,
 }
 

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -66,8 +66,24 @@ impl Topics {
 
     /// Creates a topic.
     pub fn create_replicated(&self, topic: &str, partitions: i32, replicas: i32) -> Result<()> {
+        self.create_new(topic, partitions, replicas, &[])
+    }
+
+    /// Creates a topic with these settings and replication factor 1.
+    pub fn create_with(&self, topic: &str, partitions: i32, set: &[(&str, &str)]) -> Result<()> {
+        self.create_new(topic, partitions, 1, set)
+    }
+
+    fn create_new(
+        &self,
+        topic: &str,
+        partitions: i32,
+        replicas: i32,
+        set: &[(&str, &str)],
+    ) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas));
+        let new = set.iter().fold(new, |new, (key, value)| new.set(key, value));
         let results = crate::database::block(async {
             admin.create_topics([&new], &AdminOptions::new()).await
         })?;
@@ -213,6 +229,22 @@ impl Topics {
             .iter()
             .map(|element| of(element.offset(), element.metadata()))
             .collect())
+    }
+
+    /// Commits an offset of a group without members, as an operator's tool would; such tools leave
+    /// the metadata empty.
+    pub fn commit(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        metadata: &str,
+    ) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        list.elements().iter_mut().for_each(|element| element.set_metadata(metadata));
+        Ok(self.cached_client(group, STABLE)?.commit(&list, CommitMode::Sync)?)
     }
 
     /// The end of every partition: records, and the markers of transactions, open ones included.

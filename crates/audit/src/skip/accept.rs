@@ -9,6 +9,7 @@ use weir_kafka::{Consumer, Rebalance, TransactionalProducer, accepted_loss, admi
 use weir_model::accepted_loss::{AcceptedLoss, Emitted, Skip};
 use weir_model::fault::Class;
 use weir_model::pipeline::{Pipeline, Sink};
+use weir_model::progress::{LastRead, Progress};
 use weir_model::protocol::{Claim, Outcome, Partition};
 use weir_store::reader::Move;
 
@@ -130,7 +131,8 @@ fn note_ends(pipeline: &Pipeline, skips: &mut [Skip]) -> Result<()> {
 }
 
 fn claim(lost: &Lost) -> Option<Claim> {
-    let (next, progress) = lost.continuation.ok()?;
+    let (next, mut progress) = lost.continuation.ok()?;
+    progress.last_read = Some(LastRead { offset: next - 1, fingerprint: None });
     Some(Claim { partition: lost.partition, fence: 0, expected: lost.from, next, progress })
 }
 
@@ -220,18 +222,17 @@ async fn sink(
     let skips = moves(&gap, Hop::Sink(sink), None)?;
     for (lost, skip) in gap.lost.iter().zip(&skips) {
         let committed = acquired.iter().find(|acquired| acquired.partition == lost.partition);
-        let (Some(committed), Some(from), Ok((to, progress))) =
-            (committed, lost.from, lost.continuation)
-        else {
+        let (Some(committed), Ok((to, progress))) = (committed, lost.continuation) else {
             continue;
         };
         let order = Move {
             partition: lost.partition,
             fence: committed.fence,
-            from,
+            from: committed.next.unwrap_or(0),
             to,
             last: progress.last,
             records: gap.records(&[*skip]).unwrap_or_default(),
+            anew: progress == Progress::default() && committed.progress.counters.read > 0,
         };
         if !target.accept(&cluster, &order, reason).await? {
             refuse!(

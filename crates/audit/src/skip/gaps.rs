@@ -1,22 +1,20 @@
 //! Finds positions outside their log, where reading would continue, and what would be lost. Changes
 //! nothing.
 
-use super::choice::{
-    RecordEvidence, after_the_last_record_of_a_sink, after_what_was_read, given_up,
+use super::choice::given_up;
+use super::continuations::{
+    Continuation, enricher_continuation, has_rows, sink_continuation,
 };
 use crate::counts::{self, ENRICHER, Positions, RecordCounts};
-use crate::lineage::{self, PartitionLineage};
+use crate::lineage;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
-use weir_kafka::reader::{Span, scan};
-use weir_kafka::{Record, admin};
+use weir_kafka::{admin, proof};
 use weir_model::accepted_loss::Skip;
 use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::progress::Progress;
-use weir_model::protocol::{CommittedPosition, Halt, Offset, Partition, PartitionState};
+use weir_model::protocol::{Halt, Offset, Partition, PartitionState};
 
 /// How long to wait for a moment at which nothing that is being counted changes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -166,8 +164,14 @@ impl Hop<'_> {
     ) -> Result<Vec<(PartitionState, Halt)>> {
         let mut found = counts::log(pipeline, self.topic(pipeline))?
             .committed_positions(self.positions(counts)?);
-        if matches!(self, Hop::Enricher) {
-            mark_output(pipeline, &mut found)?;
+        match self {
+            Hop::Enricher => {
+                mark_foreign(pipeline, &mut found)?;
+                proof::enricher(&pipeline.kafka, pipeline, &mut found)?;
+            }
+            Hop::Sink(sink) => {
+                proof::sink(pipeline, &sink.name, &mut found, || has_rows(pipeline, sink))?
+            }
         }
         Ok(found.into_iter().filter_map(|found| found.halt().map(|halt| (found, halt))).collect())
     }
@@ -185,14 +189,14 @@ impl Hop<'_> {
         let lost = halted.into_iter().map(|(mut found, halt)| {
             let continuation = match self {
                 Hop::Enricher => enricher_continuation(pipeline, &mut found, halt, &lineages)?,
-                Hop::Sink(_) => sink_continuation(pipeline, &found, halt, counts)?,
+                Hop::Sink(sink) => sink_continuation(pipeline, sink, &found, halt, counts)?,
             };
-            Ok(Lost {
-                partition: found.committed.partition,
-                from: found.committed.next,
-                halt,
-                continuation,
-            })
+            // A log that is read for the first time should begin with its first record.
+            let from = match halt {
+                Halt::Expired { from, .. } => Some(from),
+                _ => found.committed.next,
+            };
+            Ok(Lost { partition: found.committed.partition, from, halt, continuation })
         });
         lost.collect()
     }
@@ -248,153 +252,13 @@ impl Hop<'_> {
     }
 }
 
-/// Looks for output of partitions that have no position.
-fn mark_output(pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> {
-    let unset: Vec<Partition> = found
-        .iter()
-        .filter(|f| f.committed.next.is_none())
-        .map(|f| f.committed.partition)
-        .collect();
-    if unset.is_empty() {
-        return Ok(());
-    }
-    for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
-        let traces = admin::traces(&pipeline.kafka, topic, &unset)?;
-        found
-            .iter_mut()
-            .filter(|f| traces.contains(&f.committed.partition))
-            .for_each(|f| f.has_output = true);
+/// Marks the positions of the enricher that another program committed.
+fn mark_foreign(pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> {
+    let (group, topic) = (pipeline.enricher_group(), &pipeline.input.topic);
+    let committed = admin::committed_positions(&pipeline.kafka, &group, topic)?;
+    for foreign in committed.unwrap_or_default().iter().filter(|committed| !committed.intact) {
+        let same = found.iter_mut().filter(|f| f.committed.partition == foreign.partition);
+        same.for_each(|found| found.committed.intact = false);
     }
     Ok(())
-}
-
-/// The position to continue at with its counts, or why it is unknown.
-pub type Continuation = std::result::Result<(Offset, Progress), &'static str>;
-
-const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer contain one complete lineage, so the counts cannot be \
-     restored; restore the group's offsets with their metadata";
-
-/// Restores a missing position first. It may still be outside the log, because Kafka deletes the
-/// positions of a topic that is deleted.
-fn enricher_continuation(
-    pipeline: &Pipeline,
-    found: &mut PartitionState,
-    halt: Halt,
-    lineages: &BTreeMap<Partition, PartitionLineage>,
-) -> Result<Continuation> {
-    let lineage = lineages.get(&found.committed.partition);
-    match halt {
-        Halt::Expired { to, .. } => Ok(Ok((to, found.committed.progress))),
-        Halt::Truncated { .. } => {
-            let to = resume(pipeline, found, lineage.is_some_and(|lineage| lineage.incomplete))?;
-            Ok(to.map(|to| (to, found.committed.progress)))
-        }
-        Halt::PositionMissing => {
-            let Some(counts) = lineage.and_then(PartitionLineage::counts) else {
-                return Ok(Err(INCOMPLETE_LINEAGE));
-            };
-            let next = counts.last.map_or(found.low, |last| last + 1);
-            let mut again = PartitionState {
-                committed: CommittedPosition {
-                    next: Some(next),
-                    progress: counts,
-                    ..found.committed.clone()
-                },
-                ..*found
-            };
-            let Some(halt) = again.halt() else { return Ok(Ok((next, counts))) };
-            let continuation = enricher_continuation(pipeline, &mut again, halt, lineages);
-            *found = again;
-            continuation
-        }
-    }
-}
-
-/// Where to continue in a log that ends before the position.
-fn resume(
-    pipeline: &Pipeline,
-    found: &PartitionState,
-    incomplete: bool,
-) -> Result<std::result::Result<Offset, &'static str>> {
-    let emitted = emitted(pipeline, found)?;
-    let mut left = Vec::new();
-    let span = Span {
-        partition: found.committed.partition,
-        from: Some(found.low),
-        until: Some(found.high),
-    };
-    scan(&pipeline.kafka, &pipeline.input.topic, &[span], |record| {
-        left.push((record.offset(), evidence(&record)));
-        ControlFlow::Continue(())
-    })?;
-    Ok(after_what_was_read(found.low, left, &emitted, incomplete))
-}
-
-/// The records that were emitted from the offsets that the log contains now.
-fn emitted(
-    pipeline: &Pipeline,
-    found: &PartitionState,
-) -> Result<BTreeMap<Offset, RecordEvidence>> {
-    let mut emitted = BTreeMap::new();
-    for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
-        scan(&pipeline.kafka, topic, &[Span::all(found.committed.partition)], |record| {
-            if let Some(lineage) =
-                record.lineage().filter(|l| (found.low..found.high).contains(&l.source))
-            {
-                emitted.insert(lineage.source, evidence(&record));
-            }
-            ControlFlow::Continue(())
-        })?;
-    }
-    Ok(emitted)
-}
-
-fn evidence(record: &Record<'_>) -> RecordEvidence {
-    let hash = |key: &[u8]| {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        hasher.finish()
-    };
-    RecordEvidence { timestamp_ms: record.timestamp_ms(), key: record.key().map(hash) }
-}
-
-/// Reading continues at a record whose predecessor in the lineage may be gone, so the end of the
-/// lineage becomes the predecessor that this record names.
-fn sink_continuation(
-    pipeline: &Pipeline,
-    found: &PartitionState,
-    halt: Halt,
-    counts: &RecordCounts,
-) -> Result<Continuation> {
-    let partition = found.committed.partition;
-    let mut progress = found.committed.progress;
-    let mut left = Vec::new();
-    let span = Span { partition, from: Some(found.low), until: Some(found.high) };
-    scan(&pipeline.kafka, &pipeline.output.topic, &[span], |record| {
-        left.extend(record.lineage().map(|lineage| (record.offset(), lineage)));
-        // Only a log that ends before the position has to be searched.
-        if matches!(halt, Halt::Truncated { .. }) || left.is_empty() {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    })?;
-    let restarted = counts.accepted().iter().filter(|a| a.hop == ENRICHER).flat_map(|a| &a.skips);
-    let restarted =
-        restarted.filter(|skip| skip.restarts()).any(|skip| skip.partition == partition);
-    let to = match halt {
-        Halt::Truncated { .. } => after_the_last_record_of_a_sink(
-            (found.low, found.high),
-            progress.last,
-            left.iter().copied(),
-            restarted,
-        ),
-        Halt::Expired { .. } | Halt::PositionMissing => Ok(found.low),
-    };
-    Ok(to.map(|to| {
-        if let Some((_, next)) = left.iter().find(|(offset, _)| *offset >= to) {
-            progress.last = (next.previous >= 0).then_some(next.previous);
-        }
-        (to, progress)
-    }))
 }

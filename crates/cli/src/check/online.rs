@@ -32,8 +32,31 @@ fn topics(pipeline: &Pipeline, report: &mut Report) {
             }
         };
         match admin::inspect(&pipeline.kafka, std::slice::from_ref(&topic)) {
-            Ok(mistakes) => report.verdict(name, mistakes, found),
+            Ok(mistakes) => {
+                report.verdict(name, mistakes, found);
+                advise(pipeline, &topic, report);
+            }
             Err(error) => failed(report, name, "kafka.brokers", error.class(), &error),
+        }
+    }
+    sizes(pipeline, report);
+}
+
+/// Records that one topic takes and the next does not.
+fn sizes(pipeline: &Pipeline, report: &mut Report) {
+    match admin::size_advice(pipeline) {
+        Ok(advice) => report.warnings.extend(advice),
+        Err(error) => failed(report, "sizes".into(), "kafka.brokers", error.class(), &error),
+    }
+}
+
+/// What is worth a warning, although the pipeline runs with it.
+fn advise(pipeline: &Pipeline, topic: &admin::Topic, report: &mut Report) {
+    match admin::advice(&pipeline.kafka, topic) {
+        Ok(None) => {}
+        Ok(Some(text)) => report.warnings.push(format!("topic {}: {text}", topic.name)),
+        Err(error) => {
+            failed(report, format!("settings of {}", topic.name), topic.key, error.class(), &error);
         }
     }
 }

@@ -60,3 +60,20 @@ fn a_forged_lineage_is_none() {
     records.push_header(lineage::HEADER, Some(b"nonsense"));
     assert_eq!(records.lineage(0), None);
 }
+
+/// A limit in bytes is one of memory: nothing that a record brings is left out.
+#[test]
+fn keys_values_and_headers_count() {
+    let mut records = Records::new();
+    records.push_parts(0, 1, 0, Some(b"key"), Some(b"value"));
+    assert_eq!(records.bytes(), 8);
+    records.push_header("name", Some(&[0; 1000]));
+    records.push_header("null", None);
+    assert_eq!(records.bytes(), 8 + 4 + 1000 + 4);
+    records.push_parts(0, 2, 0, None, Some(b"x"));
+    records.push_header("n", Some(b"y"));
+    records.retain(|_, offset| offset == 2);
+    assert_eq!(records.bytes(), 3);
+    records.clear();
+    assert_eq!(records.bytes(), 0);
+}

@@ -29,7 +29,7 @@ pub(crate) fn batch() -> Batch {
 pub(crate) fn topic(partitions: i32) -> String {
     let name = random_name("kafka");
     let topic =
-        Topic { key: "input.topic", name: name.clone(), partitions, keep: CleanupPolicy::Default };
+        Topic { key: "input.topic", name: name.clone(), partitions, keep: CleanupPolicy::Forever };
     assert_eq!(ensure(&kafka(), &[topic]).unwrap(), []);
     name
 }
@@ -108,6 +108,6 @@ pub(crate) fn claim(partition: Partition, next: i64, read: u64) -> Claim {
         fence: 0,
         expected: None,
         next,
-        progress: Progress { counters, last: Some(next - 1), filtered_since: 0 },
+        progress: Progress { counters, last: Some(next - 1), ..Progress::default() },
     }
 }

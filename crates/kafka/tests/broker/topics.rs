@@ -3,7 +3,8 @@
 use crate::support::*;
 use weir_kafka::admin::{self, CleanupPolicy, Topic, Watermarks};
 use weir_kafka::reader::Span;
-use weir_testkit::random_name;
+use weir_testkit::topics::Topics;
+use weir_testkit::{Stack, random_name};
 
 #[test]
 fn missing_topics_are_created_and_wrong_ones_are_named() {
@@ -28,6 +29,56 @@ fn missing_topics_are_created_and_wrong_ones_are_named() {
         "{}",
         mistakes[0].what
     );
+}
+
+/// Whatever makes Kafka drop the last position of a source is a mistake.
+#[test]
+fn a_topic_of_positions_that_forgets_is_a_mistake() {
+    let topics = Topics::new(Stack::shared().kafka());
+    for policy in ["delete", "compact,delete", "delete,compact", "compact"] {
+        let name = random_name("positions");
+        topics.create_with(&name, 1, &[("cleanup.policy", policy)]).unwrap();
+        let keep = CleanupPolicy::Latest;
+        let wanted = [Topic { key: "source", name, partitions: 1, keep }];
+        let mistakes = admin::inspect(&kafka(), &wanted).unwrap();
+        assert_eq!(mistakes.is_empty(), policy == "compact", "{policy}");
+        for mistake in mistakes {
+            assert!(mistake.what.contains("forgets positions"), "{}", mistake.what);
+            assert!(mistake.hint.unwrap().contains("--add-config cleanup.policy=compact"));
+        }
+    }
+}
+
+/// Old timestamps do not let a record disappear from a topic that weir created; other topics are
+/// warned of.
+#[test]
+fn a_topic_that_drops_unread_records_is_advised_against() {
+    let topics = Topics::new(Stack::shared().kafka());
+    let wanted = |name: String| Topic {
+        key: "output.topic",
+        name,
+        partitions: 1,
+        keep: CleanupPolicy::Forever,
+    };
+    let created = wanted(random_name("created"));
+    assert_eq!(admin::advice(&kafka(), &created).unwrap(), None, "it will be created");
+    assert_eq!(admin::ensure(&kafka(), std::slice::from_ref(&created)).unwrap(), []);
+    assert_eq!(admin::advice(&kafka(), &created).unwrap(), None);
+    for (key, value, warns) in [
+        ("retention.ms", "604800000", true),
+        ("retention.ms", "-1", false),
+        ("retention.bytes", "1000000", true),
+        ("cleanup.policy", "compact", false),
+    ] {
+        let topic = wanted(random_name("found"));
+        let mut set = vec![("retention.ms", "-1"), ("retention.bytes", "-1")];
+        set.retain(|(own, _)| *own != key);
+        set.push((key, value));
+        topics.create_with(&topic.name, 1, &set).unwrap();
+        let advice = admin::advice(&kafka(), &topic).unwrap();
+        assert_eq!(advice.is_some(), warns, "{key}={value}: {advice:?}");
+        assert!(advice.is_none_or(|text| text.contains(&format!("{key}={value}"))));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use weir_kafka::{
 };
 use weir_model::fault::{Class, Fault, Stage};
 use weir_model::protocol::Outcome;
-use weir_testkit::random_name;
+use weir_testkit::{Stack, random_name};
 
 #[test]
 fn an_aborted_transaction_never_happened() {
@@ -154,4 +154,44 @@ fn positions_topic() -> weir_kafka::admin::Topic {
         partitions: positions::PARTITIONS,
         keep: weir_kafka::admin::CleanupPolicy::Latest,
     }
+}
+
+/// Whatever a topic does not accept is refused by `send`, and the transaction goes on without it.
+#[test]
+fn what_the_topic_does_not_accept_is_no_reason_to_refuse_the_transaction() {
+    let topics = weir_testkit::topics::Topics::new(Stack::shared().kafka());
+    let name = random_name("limits");
+    topics.create_with(&name, 1, &[("max.message.bytes", "100000")]).unwrap();
+    let mut producer =
+        TransactionalProducer::new(&kafka(), &random_name("unit")).writing_to(&[&name]);
+    producer.reinitialize().unwrap();
+    producer.begin().unwrap();
+    let now = 1_000 * i64::try_from(now_seconds()).unwrap();
+    let day = 86_400_000;
+    let random: Vec<u8> =
+        (0..99_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let cases: [(usize, i64, Option<&str>); 7] = [
+        (10, now, None),
+        (10, now + 30 * day, Some("timestamp_out_of_range")),
+        (10, now * 1000, Some("timestamp_out_of_range")),
+        (10, 1, None),
+        (99_000, now, None),
+        (150_000, now, Some("record_too_large")),
+        (3_000_000, now, Some("record_too_large")),
+    ];
+    for (size, timestamp_ms, refused) in cases {
+        let value: Vec<u8> = random.iter().copied().cycle().take(size).collect();
+        let outgoing =
+            weir_kafka::Outgoing { timestamp_ms: Some(timestamp_ms), ..record(&name, 0, &value) };
+        let sent = producer.send(&outgoing);
+        assert_eq!(sent.err().and_then(|e| e.reason()), refused, "{size} bytes at {timestamp_ms}");
+    }
+    // Small records fill batches that are no larger than the topic takes.
+    (0..1_000).for_each(|_| producer.send(&record(&name, 0, &random[..1_000])).unwrap());
+    assert_eq!(producer.commit(None), weir_model::protocol::Outcome::Committed);
+    assert_eq!(topics.count(&name).unwrap(), 1_003);
+}
+
+fn now_seconds() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }

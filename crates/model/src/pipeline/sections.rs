@@ -133,7 +133,7 @@ section! {
     pub struct Batch = table("batch"), with [] {
         /// At most this many in one transaction.
         records: usize = Integer(1, 10_000_000), Is("50000"), "records";
-        /// At most about this many bytes of record values in one transaction.
+        /// At most about this many bytes of keys, values and headers in one transaction.
         bytes: usize = Size(1 << 10, 1 << 30), Is("16MiB"), "";
         /// Maximum wait before a partial batch is processed.
         linger: time::Duration = Duration(0, HOUR / 60), Is("10ms"), "";

@@ -21,6 +21,34 @@ pub struct CommittedPosition {
     pub next: Option<Offset>,
     /// The counts up to `next`.
     pub progress: Progress,
+    /// `false` when the position store holds something that weir did not write.
+    pub intact: bool,
+}
+
+impl CommittedPosition {
+    /// Whether the position is as its owner left it: written by weir, behind the record read last.
+    pub fn follows_last_read(&self) -> bool {
+        let behind = |next: Offset| self.progress.last_read.is_none_or(|r| r.offset + 1 == next);
+        self.intact && self.next.is_none_or(behind)
+    }
+}
+
+/// What the surroundings of a position say about it: whether it is where its owner stopped, in the
+/// log that was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing contradicts it: the record before it is the one that was read last, or nothing was
+    /// ever read.
+    #[default]
+    Consistent,
+    /// There is none, but what the worker wrote is there.
+    Lost,
+    /// There is none, and the log, which this pipeline has written from its first record on, does
+    /// not begin with it any more.
+    Late,
+    /// It was not committed by its owner, or the log holds another record before it than the one
+    /// that was read.
+    Disproved,
 }
 
 /// One partition's part of a transaction: from `expected` to `next`, under `fence`.
@@ -101,22 +129,24 @@ pub struct PartitionState {
     pub low: Offset,
     /// The offset after the log's last (high watermark); `Offset::MAX` for sources without an end.
     pub high: Offset,
-    /// Whether the topic or table this worker writes to already contains data of this pipeline from
-    /// this partition, which an empty position store contradicts. Used only when `committed.next`
-    /// is `None` (and then the machine has the partition acquired once more before it halts);
-    /// `false` where the position store cannot be lost without the data (position rows).
-    pub has_output: bool,
+    /// What was found beside the position. On [`Proof::Lost`] the machine has the partition
+    /// acquired once more before it halts.
+    pub proof: Proof,
 }
 
 impl PartitionState {
     /// Why the partition must be halted, if it must.
     pub fn halt(&self) -> Option<Halt> {
-        let PartitionState { committed, low, high, has_output } = self;
-        match committed.next {
-            None if *has_output => Some(Halt::PositionMissing),
-            Some(next) if next < *low => Some(Halt::Expired { from: next, to: *low }),
-            Some(next) if next > *high => Some(Halt::Truncated { end: *high, next }),
-            _ => None,
+        let PartitionState { committed, low, high, proof } = self;
+        match (committed.next, proof) {
+            (None, Proof::Lost) => Some(Halt::PositionMissing),
+            (None, Proof::Late) => Some(Halt::Expired { from: 0, to: *low }),
+            (None, _) => None,
+            (Some(next), _) if !committed.follows_last_read() => Some(Halt::Disproved { next }),
+            (Some(next), _) if next < *low => Some(Halt::Expired { from: next, to: *low }),
+            (Some(next), _) if next > *high => Some(Halt::Truncated { end: *high, next }),
+            (Some(next), Proof::Disproved) => Some(Halt::Disproved { next }),
+            (Some(_), _) => None,
         }
     }
 }
@@ -202,6 +232,11 @@ pub enum Halt {
     /// The position store is empty, but the output holds data of this pipeline: the position store
     /// expired or was deleted; this is not a first start.
     PositionMissing,
+    /// The position is not behind the record that was read last.
+    Disproved {
+        /// The position.
+        next: Offset,
+    },
 }
 
 impl Halt {
@@ -211,7 +246,7 @@ impl Halt {
             Halt::Expired { .. } | Halt::Truncated { .. } => {
                 "`weir skip FILE` shows what is lost and accepts it"
             }
-            Halt::PositionMissing => {
+            Halt::PositionMissing | Halt::Disproved { .. } => {
                 "`weir skip FILE` finds the position again from what the output holds"
             }
         }
@@ -228,6 +263,11 @@ impl fmt::Display for Halt {
             Halt::PositionMissing => {
                 f.write_str("no position is stored, yet the output holds data of this pipeline: the position was lost, not unset")
             }
+            Halt::Disproved { next } => write!(
+                f,
+                "the record before offset {next} is not the one that was read last: another \
+                 program moved the position, or the topic was recreated"
+            ),
         }
     }
 }

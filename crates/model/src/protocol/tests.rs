@@ -1,19 +1,24 @@
 use super::*;
-use crate::progress::Counters;
+use crate::progress::{Counters, LastRead};
 
 fn committed(partition: Partition, next: Option<Offset>) -> CommittedPosition {
-    CommittedPosition { partition, fence: 7, next, progress: Progress::default() }
+    CommittedPosition { partition, fence: 7, next, progress: Progress::default(), intact: true }
 }
 
 fn found(partition: Partition, next: Option<Offset>) -> PartitionState {
-    PartitionState { committed: committed(partition, next), low: 0, high: 1_000, has_output: false }
+    PartitionState {
+        committed: committed(partition, next),
+        low: 0,
+        high: 1_000,
+        proof: Proof::Consistent,
+    }
 }
 
 fn delta(records: u64) -> Progress {
     Progress {
         counters: Counters { read: records, written: records, filtered: 0, dead: 0 },
         last: Some(1),
-        filtered_since: 0,
+        ..Progress::default()
     }
 }
 
@@ -301,8 +306,8 @@ fn loss_behind_the_end_halts() {
 fn loss_of_the_position_store_is_not_a_first_start() {
     let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
-    acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, None) }]);
-    acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, None) }]);
+    acquire(&mut worker, vec![PartitionState { proof: Proof::Lost, ..found(0, None) }]);
+    acquire(&mut worker, vec![PartitionState { proof: Proof::Lost, ..found(0, None) }]);
     assert_eq!(
         worker.next_command(),
         Some(Command::Halt { partition: 0, halt: Halt::PositionMissing })
@@ -310,11 +315,40 @@ fn loss_of_the_position_store_is_not_a_first_start() {
 }
 
 #[test]
+fn loss_of_the_beginning_of_an_own_log_is_no_first_start() {
+    let late = PartitionState { low: 15, proof: Proof::Late, ..found(0, None) };
+    assert_eq!(late.halt(), Some(Halt::Expired { from: 0, to: 15 }));
+    assert_eq!(PartitionState { proof: Proof::Consistent, ..late }.halt(), None);
+}
+
+/// Whatever another program does to a position, its owner does not go on from there.
+#[test]
+fn loss_of_the_proof_of_a_position_halts() {
+    let at = |next, last_read, intact, proof| {
+        let progress = Progress { last_read, ..Progress::default() };
+        let committed =
+            CommittedPosition { next: Some(next), progress, intact, ..committed(0, None) };
+        PartitionState { committed, proof, ..found(0, None) }.halt()
+    };
+    let read = |offset| Some(LastRead { offset, fingerprint: Some(7) });
+    let disproved = |next| Some(Halt::Disproved { next });
+    assert_eq!(at(10, read(9), true, Proof::Consistent), None);
+    assert_eq!(at(10, None, true, Proof::Consistent), None, "of the version before, or skipped");
+    for moved in [-100, -1, 1, 2, 100_000] {
+        let next = 200 + moved;
+        assert_eq!(at(next, read(199), true, Proof::Consistent), disproved(next), "by {moved}");
+    }
+    assert_eq!(at(10, read(9), false, Proof::Consistent), disproved(10), "not weir's");
+    assert_eq!(at(10, None, false, Proof::Consistent), disproved(10), "no metadata");
+    assert_eq!(at(10, read(9), true, Proof::Disproved), disproved(10), "another log");
+}
+
+#[test]
 fn data_of_a_successor_is_not_taken_for_a_lost_position_store() {
     let mut worker = StateMachine::new(Fencing::PerPartition);
     worker.handle(Event::Assigned(vec![0]));
-    acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, None) }]);
-    acquire(&mut worker, vec![PartitionState { has_output: true, ..found(0, Some(5)) }]);
+    acquire(&mut worker, vec![PartitionState { proof: Proof::Lost, ..found(0, None) }]);
+    acquire(&mut worker, vec![PartitionState { proof: Proof::Lost, ..found(0, Some(5)) }]);
     assert_eq!(start(&mut worker), [(0, 5)]);
 }
 

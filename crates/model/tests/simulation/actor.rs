@@ -11,7 +11,7 @@ use crate::world::World;
 use std::collections::VecDeque;
 use weir_model::protocol::{
     Claim, Command, CommittedPosition, Error, Event, Fencing, Offset, Outcome, Partition,
-    PartitionState, StateMachine, Term,
+    PartitionState, Proof, StateMachine, Term,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -344,14 +344,15 @@ impl Actor {
             && self.kind != Kind::Producer
             && committed.next.is_none();
         let low = if at_the_end { high } else { self.low(world, partition) };
-        let has_output = self.kind == Kind::Enricher
+        let lost = self.kind == Kind::Enricher
             && committed.next.is_none()
             && [OUTPUT, DEAD_LETTERS]
                 .into_iter()
                 .any(|log| world.broker.read(log + partition, 0).is_some());
+        let proof = if lost { Proof::Lost } else { Proof::Consistent };
         self.worker.handle(Event::Acquired {
             term,
-            found: vec![PartitionState { committed, low, high, has_output }],
+            found: vec![PartitionState { committed, low, high, proof }],
         });
     }
 
@@ -468,6 +469,7 @@ impl Actor {
                 fence: claim.fence,
                 next,
                 progress,
+                intact: true,
             });
         }
         self.last_claims = claims;

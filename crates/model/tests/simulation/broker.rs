@@ -370,5 +370,5 @@ impl Broker {
 fn committed(partition: usize, found: Option<(Offset, Progress)>) -> CommittedPosition {
     let (next, progress) =
         found.map_or((None, Progress::default()), |(next, progress)| (Some(next), progress));
-    CommittedPosition { partition: partition as i32, fence: 0, next, progress }
+    CommittedPosition { partition: partition as i32, fence: 0, next, progress, intact: true }
 }

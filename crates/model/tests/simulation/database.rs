@@ -74,6 +74,7 @@ impl Database {
             fence: row.fence,
             next: row.next,
             progress: row.progress,
+            intact: true,
         }))
     }
 

@@ -130,7 +130,7 @@ fn judge_sink(world: &mut World, partition: usize) -> Result<(), String> {
     same(
         &format!("counters of the sink of partition {partition}"),
         &[counts],
-        &[Progress { counters, last, filtered_since: 0 }],
+        &[Progress { counters, last, ..Progress::default() }],
     )
 }
 

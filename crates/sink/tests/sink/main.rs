@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
 mod memory;
+mod positions;
 mod suite;
 mod warehouse;
 mod world;

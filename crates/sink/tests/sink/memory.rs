@@ -65,13 +65,22 @@ impl Target for Memory {
     async fn acquire(&self, partitions: &[Partition]) -> Result<Vec<CommittedPosition>, Error> {
         let mut state = self.state.lock().unwrap();
         let mut acquire = |&partition: &Partition| {
-            let none =
-                CommittedPosition { partition, fence: 0, next: None, progress: Default::default() };
+            let none = CommittedPosition {
+                partition,
+                fence: 0,
+                next: None,
+                progress: Default::default(),
+                intact: true,
+            };
             let position = state.positions.entry(partition).or_insert(none);
             position.fence += 1;
             position.clone()
         };
         Ok(partitions.iter().map(&mut acquire).collect())
+    }
+
+    async fn has_rows(&self) -> Result<bool, Error> {
+        Ok(!self.state.lock().unwrap().ids.is_empty())
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction>, Error> {

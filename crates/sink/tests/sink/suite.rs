@@ -91,8 +91,8 @@ fn claim(committed: &CommittedPosition, next: Offset, num_records: u64, num_dead
         filtered: 0,
         dead: num_dead,
     };
-    let delta = Progress { counters, last: Some(next - 1), filtered_since: 0 };
-    let CommittedPosition { partition, fence, next: expected, ref progress } = *committed;
+    let delta = Progress { counters, last: Some(next - 1), ..Progress::default() };
+    let CommittedPosition { partition, fence, next: expected, ref progress, .. } = *committed;
     Claim { partition, fence, expected, next, progress: progress.then(&delta) }
 }
 

@@ -139,6 +139,11 @@ records = 500
         assert_eq!(self.producer.commit(None), Outcome::Committed);
     }
 
+    /// From here on the input offsets start over.
+    pub(crate) fn begin_anew(&mut self) {
+        self.lineages.clear();
+    }
+
     /// The next lineage of a partition; source offsets have gaps, as transactions leave them.
     fn link(&mut self, partition: i32) -> Lineage {
         let (next, previous) = self.lineages.entry(partition).or_insert((0, -1));

@@ -26,7 +26,17 @@ impl Store {
         let moved = transaction
             .execute(
                 MOVE,
-                &[pipeline, sink, topic, &to.partition, &to.fence, &to.from, &to.to, &to.last],
+                &[
+                    pipeline,
+                    sink,
+                    topic,
+                    &to.partition,
+                    &to.fence,
+                    &to.from,
+                    &to.to,
+                    &to.last,
+                    &to.anew,
+                ],
             )
             .await
             .map_err(fail)?;
@@ -82,9 +92,12 @@ fn accepted_loss(row: &Row) -> Result<AcceptedLoss, tokio_postgres::Error> {
 }
 
 const MOVE: &str = "UPDATE weir.positions \
-     SET next_offset = $7, last_source = $8, updated_at = now() \
+     SET next_offset = $7, last_source = $8, updated_at = now(), \
+     last_read_offset = $7 - 1, last_read_fingerprint = NULL, \
+     read = CASE WHEN $9 THEN 0 ELSE read END, written = CASE WHEN $9 THEN 0 ELSE written END, \
+     dead = CASE WHEN $9 THEN 0 ELSE dead END \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 \
-     AND fence = $5 AND next_offset = $6";
+     AND fence = $5 AND coalesce(next_offset, 0) = $6";
 
 const RECORD: &str = "INSERT INTO weir.accepted_losses \
      (pipeline, sink, topic, partition, from_offset, to_offset, records, reason) \

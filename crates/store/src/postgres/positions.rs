@@ -5,7 +5,7 @@ use crate::postgres::{Error, Store};
 use crate::reader::SinkPosition;
 use std::time::Duration;
 use tokio_postgres::Row;
-use weir_model::progress::{Counters, Progress};
+use weir_model::progress::{Counters, LastRead, Progress};
 use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
 /// Advisory lock that serialises first starts. An arbitrary number.
@@ -107,7 +107,7 @@ impl Store {
                 )
                 .await
                 .map_err(fail)?;
-            let recorded: String = row.try_get(8).map_err(fail)?;
+            let recorded: String = row.try_get(10).map_err(fail)?;
             if recorded != position_key.cluster {
                 return Err(Error::OtherCluster {
                     pipeline: position_key.pipeline.clone(),
@@ -190,13 +190,13 @@ const TAKE: &str = "INSERT INTO weir.positions AS p \
      ON CONFLICT (pipeline, sink, topic, partition) \
      DO UPDATE SET fence = p.fence + 1, updated_at = now() \
      RETURNING partition, fence, next_offset, read, written, filtered, dead, last_source, \
-     cluster_id";
+     last_read_offset, last_read_fingerprint, cluster_id";
 
 const POSITIONS: &str = "SELECT topic, partition, fence, next_offset, read, written, filtered, \
-     dead, last_source FROM weir.positions WHERE pipeline = $1 AND sink = $2 \
+     dead, last_source, last_read_offset, last_read_fingerprint FROM weir.positions WHERE pipeline = $1 AND sink = $2 \
      ORDER BY topic, partition";
 
-/// Whether weir's tables exist.
+/// Whether weir's tables exist, with all their columns.
 pub(crate) async fn prepared(
     client: &deadpool_postgres::Client,
 ) -> Result<bool, tokio_postgres::Error> {
@@ -204,11 +204,16 @@ pub(crate) async fn prepared(
 }
 
 const PREPARED: &str = "SELECT bool_and(to_regclass('weir.' || name) IS NOT NULL) \
+     AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('weir.positions') \
+     AND attname = 'last_read_fingerprint') \
      FROM unnest(ARRAY['positions', 'dead_letters', 'accepted_losses']) AS name";
 
-/// Columns from `at`: partition, fence, next_offset, read, written, filtered, dead, last_source.
+/// Columns from `at`: partition, fence, next_offset, read, written, filtered, dead, last_source,
+/// last_read_offset, last_read_fingerprint.
 fn committed(row: &Row, at: usize) -> Result<CommittedPosition, tokio_postgres::Error> {
     let count = |index: usize| row.try_get::<_, i64>(at + index).map(|n| n.max(0) as u64);
+    let fingerprint = row.try_get::<_, Option<i64>>(at + 9)?.map(i64::cast_unsigned);
+    let last_read = row.try_get::<_, Option<Offset>>(at + 8)?;
     Ok(CommittedPosition {
         partition: row.try_get(at)?,
         fence: row.try_get(at + 1)?,
@@ -222,6 +227,8 @@ fn committed(row: &Row, at: usize) -> Result<CommittedPosition, tokio_postgres::
             },
             last: row.try_get(at + 7)?,
             filtered_since: 0,
+            last_read: last_read.map(|offset| LastRead { offset, fingerprint }),
         },
+        intact: true,
     })
 }

@@ -5,6 +5,7 @@ use crate::postgres::sql::qualified;
 use crate::postgres::{Error, Store};
 use crate::reader::{ReasonCount, Sample};
 use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::types::FromSql;
 
 impl Store {
     /// Counts the rows of a table by reading it; 0 if the table does not exist.
@@ -13,19 +14,34 @@ impl Store {
     /// The server cannot be reached, or the role lacks SELECT.
     pub async fn count_rows(&self, schema: &str, table: &str) -> Result<u64, Error> {
         let name = qualified(schema, table);
+        let count = format!("SELECT count(*) FROM {name}");
+        Ok(self.ask::<i64>(&name, &count).await?.map_or(0, |count| count as u64))
+    }
+
+    /// Whether a table has any row; `false` if it does not exist.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or the role lacks SELECT.
+    pub async fn has_rows(&self, schema: &str, table: &str) -> Result<bool, Error> {
+        let name = qualified(schema, table);
+        let any = format!("SELECT EXISTS (SELECT FROM {name})");
+        Ok(self.ask(&name, &any).await?.unwrap_or(false))
+    }
+
+    /// The one value that `query` selects; `None` if there is no table `name`.
+    async fn ask<T: for<'a> FromSql<'a>>(
+        &self,
+        name: &str,
+        query: &str,
+    ) -> Result<Option<T>, Error> {
+        let fail = |e| self.error(e);
         let client = self.client().await?;
-        let exists = client
-            .query_one("SELECT to_regclass($1) IS NOT NULL", &[&name])
-            .await
-            .map_err(|e| self.error(e))?;
-        if !exists.try_get(0).map_err(|e| self.error(e))? {
-            return Ok(0);
+        let exists = "SELECT to_regclass($1) IS NOT NULL";
+        let exists = client.query_one(exists, &[&name]).await.and_then(|row| row.try_get(0));
+        if !exists.map_err(fail)? {
+            return Ok(None);
         }
-        let row = client
-            .query_one(&format!("SELECT count(*) FROM {name}"), &[])
-            .await
-            .map_err(|e| self.error(e))?;
-        row.try_get::<_, i64>(0).map(|n| n as u64).map_err(|e| self.error(e))
+        client.query_one(query, &[]).await.and_then(|row| row.try_get(0)).map_err(fail)
     }
 
     /// A sink's dead letters by reason, most frequent first; none if weir's tables do not exist.

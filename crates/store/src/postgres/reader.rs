@@ -89,6 +89,10 @@ impl TargetReader for Reader {
         Ok(self.store.count_rows(&self.table.table.schema, &self.table.table.table).await?)
     }
 
+    async fn has_rows(&self) -> Result<bool, crate::Error> {
+        Ok(self.store.has_rows(&self.table.table.schema, &self.table.table.table).await?)
+    }
+
     async fn sample(&self, limit: usize) -> Result<Sample, crate::Error> {
         Ok(self.store.sample(&self.table.table.schema, &self.table.table.table, limit).await?)
     }

@@ -13,9 +13,15 @@ CREATE TABLE IF NOT EXISTS weir.positions (
     filtered    bigint      NOT NULL DEFAULT 0,
     dead        bigint      NOT NULL DEFAULT 0,
     last_source bigint,
+    last_read_offset      bigint,
+    last_read_fingerprint bigint,
     updated_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (pipeline, sink, topic, partition)
 ) WITH (fillfactor = 50);
+
+-- Rows of the version before have no proof until the next commit.
+ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS last_read_offset bigint;
+ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS last_read_fingerprint bigint;
 
 COMMENT ON TABLE weir.positions IS
     'One row per sink and partition, updated with the rows; manual changes lose or repeat records';
@@ -25,6 +31,10 @@ COMMENT ON COLUMN weir.positions.next_offset IS
     'The next offset to read; null before the first commit';
 COMMENT ON COLUMN weir.positions.last_source IS
     'Offset in the input topic that the last record came from';
+COMMENT ON COLUMN weir.positions.last_read_offset IS
+    'Offset of the record that was read last, one before next_offset';
+COMMENT ON COLUMN weir.positions.last_read_fingerprint IS
+    'Hash of that record; a start compares it with the topic';
 
 CREATE TABLE IF NOT EXISTS weir.dead_letters (
     id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

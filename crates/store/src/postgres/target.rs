@@ -122,6 +122,10 @@ impl Target for Postgres {
         Ok(self.store.acquire(&self.position_key, partitions).await?)
     }
 
+    async fn has_rows(&self) -> Result<bool, crate::Error> {
+        Ok(self.store.has_rows(&self.table.table.schema, &self.table.table.table).await?)
+    }
+
     fn begin(&self) -> Result<Box<dyn Transaction>, crate::Error> {
         let layout = self.layout().ok_or_else(|| {
             let text = format!("table {} was not prepared", self.table.table);

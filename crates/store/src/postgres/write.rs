@@ -126,7 +126,10 @@ impl Store {
             let c = &claim.progress.counters;
             let [read, written, filtered, dead] =
                 [c.read, c.written, c.filtered, c.dead].map(|n| n as i64);
-            let parameters: [&(dyn ToSql + Sync); 12] = [
+            let last_read = claim.progress.last_read;
+            let offset = last_read.map(|read| read.offset);
+            let fingerprint = last_read.and_then(|read| read.fingerprint).map(u64::cast_signed);
+            let parameters: [&(dyn ToSql + Sync); 14] = [
                 &position_key.pipeline,
                 &position_key.sink,
                 &position_key.topic,
@@ -139,6 +142,8 @@ impl Store {
                 &filtered,
                 &dead,
                 &claim.progress.last,
+                &offset,
+                &fingerprint,
             ];
             transaction.execute(&statement, &parameters).await
         };
@@ -191,7 +196,8 @@ impl Store {
 const IMMEDIATE: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
 const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, written = $9, \
-     filtered = $10, dead = $11, last_source = $12, updated_at = now() \
+     filtered = $10, dead = $11, last_source = $12, \
+     last_read_offset = $13, last_read_fingerprint = $14, updated_at = now() \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 \
      AND fence = $5 AND next_offset IS NOT DISTINCT FROM $6";
 

@@ -10,7 +10,7 @@ use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::Fault;
 use weir_model::pipeline::{Mode, Postgres, TableName};
-use weir_model::progress::{Counters, Progress};
+use weir_model::progress::{Counters, LastRead, Progress};
 use weir_model::protocol::{Claim, CommittedPosition, Offset, Partition};
 use weir_model::secret::Secret;
 use weir_store::SourceRecords;
@@ -119,7 +119,8 @@ pub(crate) fn claim(committed: &CommittedPosition, next: i64, rows: u64) -> Clai
     let delta = Progress {
         counters: Counters { read: rows, written: rows, ..Counters::default() },
         last: Some(next - 1),
-        filtered_since: 0,
+        last_read: Some(LastRead { offset: next - 1, fingerprint: Some(u64::MAX - next as u64) }),
+        ..Progress::default()
     };
     Claim {
         partition: committed.partition,

@@ -75,8 +75,15 @@ async fn an_accepted_loss_and_the_move_of_the_position_happen_together_or_not_at
     let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     write(&fixture.store, &layout, &claim(&committed, 5, 1), &batch(&[(1, "a")])).await.unwrap();
-    let to =
-        Move { partition: 0, fence: committed.fence, from: 5, to: 90, last: Some(70), records: 12 };
+    let to = Move {
+        partition: 0,
+        fence: committed.fence,
+        from: 5,
+        to: 90,
+        last: Some(70),
+        records: 12,
+        anew: false,
+    };
     for stale in [Move { fence: committed.fence - 1, ..to.clone() }, Move { from: 4, ..to.clone() }]
     {
         assert!(!fixture.store.accept(&position_key(), &stale, "stale").await.unwrap());

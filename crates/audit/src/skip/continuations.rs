@@ -1,0 +1,212 @@
+//! Where reading goes on behind a gap: reads what is left, and changes nothing.
+
+use super::choice::{RecordEvidence, after_what_was_read, after_the_last_record_of_a_sink};
+use crate::Result;
+use crate::counts::RecordCounts;
+use crate::lineage::PartitionLineage;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::ControlFlow;
+use weir_kafka::reader::{Span, scan};
+use weir_kafka::{Record, proof};
+use weir_model::lineage::Lineage;
+use weir_model::pipeline::{Pipeline, Sink};
+use weir_model::progress::Progress;
+use weir_model::protocol::{CommittedPosition, Halt, Offset, Partition, PartitionState, Proof};
+
+/// The position to continue at with its counters, or why it cannot be told.
+pub type Continuation = std::result::Result<(Offset, Progress), &'static str>;
+
+const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold all that was emitted, or not as one lineage, so the counts cannot be \
+     found again; put the group's offsets back, with the metadata they had, or, to begin again with an empty pipeline, \
+     delete the output and the dead letters as well";
+
+const WRITTEN_ANEW: &str = "the log was written anew from its first record, while the target still holds rows of the one before, so going on \
+     might lose or double some; empty the table, and everything in the log is read, or put the \
+     position row back";
+
+const ROW_LOST: &str = "the target holds rows, and nothing tells which records they came from; put the row of weir.positions back, or \
+     empty the table, and the sink begins at the first record";
+
+/// A position that was forgotten is found again first; it may lie outside the log all the same,
+/// since Kafka forgets the positions of a topic that is deleted.
+pub(super) fn enricher_continuation(
+    pipeline: &Pipeline,
+    found: &mut PartitionState,
+    halt: Halt,
+    lineages: &BTreeMap<Partition, PartitionLineage>,
+) -> Result<Continuation> {
+    let lineage = lineages.get(&found.committed.partition);
+    match halt {
+        Halt::Expired { to, .. } => Ok(Ok((to, found.committed.progress))),
+        Halt::Truncated { .. } => {
+            let to = resume(pipeline, found, lineage.is_some_and(|lineage| lineage.incomplete))?;
+            Ok(to.map(|to| (to, found.committed.progress)))
+        }
+        Halt::Disproved { .. } if found.committed.intact => {
+            if let Some(found_again) = after_last_read(pipeline, &pipeline.input.topic, found)? {
+                // It was only moved: nothing is given up between the two.
+                found.committed.next = None;
+                return Ok(Ok(found_again));
+            }
+            let to = resume(pipeline, found, lineage.is_some_and(|lineage| lineage.incomplete))?;
+            Ok(to.map(|to| (to, found.committed.progress)))
+        }
+        Halt::PositionMissing | Halt::Disproved { .. } => {
+            let Some(counts) = lineage.and_then(PartitionLineage::counts) else {
+                return Ok(Err(INCOMPLETE_LINEAGE));
+            };
+            let next = counts.last.map_or(found.low, |last| last + 1);
+            let mut again = PartitionState {
+                committed: CommittedPosition {
+                    next: Some(next),
+                    progress: counts,
+                    intact: true,
+                    ..found.committed.clone()
+                },
+                ..*found
+            };
+            again.proof = Proof::Consistent;
+            let Some(halt) = again.halt() else {
+                // The log may be another one with as many records.
+                let incomplete = lineage.is_some_and(|lineage| lineage.incomplete);
+                let to = resume(pipeline, &again, incomplete)?;
+                found.committed.next = Some(next).filter(|next| Ok(*next) != to);
+                return Ok(to.map(|to| (to, counts)));
+            };
+            let continuation = enricher_continuation(pipeline, &mut again, halt, lineages);
+            *found = again;
+            continuation
+        }
+    }
+}
+
+/// The position behind the record that was read last, if the log still holds that record: then
+/// only the position was moved.
+fn after_last_read(
+    pipeline: &Pipeline,
+    topic: &str,
+    found: &PartitionState,
+) -> Result<Option<(Offset, Progress)>> {
+    let progress = found.committed.progress;
+    let Some(read) = progress.last_read.filter(|r| (found.low..found.high).contains(&r.offset))
+    else {
+        return Ok(None);
+    };
+    let there = proof::holds(&pipeline.kafka, topic, found.committed.partition, read)?;
+    Ok(there.then_some((read.offset + 1, progress)))
+}
+
+/// Where to go on in a log that ends before the position, or holds other records before it.
+fn resume(
+    pipeline: &Pipeline,
+    found: &PartitionState,
+    incomplete: bool,
+) -> Result<std::result::Result<Offset, &'static str>> {
+    let emitted = emitted(pipeline, found)?;
+    let mut left = Vec::new();
+    let span = Span {
+        partition: found.committed.partition,
+        from: Some(found.low),
+        until: Some(found.high),
+    };
+    scan(&pipeline.kafka, &pipeline.input.topic, &[span], |record| {
+        left.push((record.offset(), evidence(&record)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(after_what_was_read(found.low, left, &emitted, incomplete))
+}
+
+/// What was emitted from the offsets that the log holds now.
+fn emitted(
+    pipeline: &Pipeline,
+    found: &PartitionState,
+) -> Result<BTreeMap<Offset, RecordEvidence>> {
+    let mut emitted = BTreeMap::new();
+    for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
+        scan(&pipeline.kafka, topic, &[Span::all(found.committed.partition)], |record| {
+            if let Some(lineage) =
+                record.lineage().filter(|l| (found.low..found.high).contains(&l.source))
+            {
+                emitted.insert(lineage.source, evidence(&record));
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(emitted)
+}
+
+fn evidence(record: &Record<'_>) -> RecordEvidence {
+    let hash = |key: &[u8]| {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        hasher.finish()
+    };
+    RecordEvidence { timestamp_ms: record.timestamp_ms(), key: record.key().map(hash) }
+}
+
+/// Reading goes on at a record whose predecessor in the lineage may be gone, so the end of the lineage
+/// becomes what that record names.
+pub(super) fn sink_continuation(
+    pipeline: &Pipeline,
+    sink: &Sink,
+    found: &PartitionState,
+    halt: Halt,
+    counts: &RecordCounts,
+) -> Result<Continuation> {
+    let partition = found.committed.partition;
+    let mut progress = found.committed.progress;
+    let to = match halt {
+        Halt::PositionMissing => return Ok(Err(ROW_LOST)),
+        Halt::Expired { .. } => Ok(found.low),
+        Halt::Truncated { .. } | Halt::Disproved { .. } => {
+            if let Some(found_again) = after_last_read(pipeline, &pipeline.output.topic, found)? {
+                return Ok(Ok(found_again));
+            }
+            if !has_rows(pipeline, sink)? {
+                return Ok(Ok((found.low, Progress::default())));
+            }
+            let left = lineages(pipeline, found, usize::MAX)?;
+            let (_, emitted) = counts.enricher().get(&partition).copied().unwrap_or_default();
+            if is_whole(&left, emitted.counters.written) {
+                return Ok(Err(WRITTEN_ANEW));
+            }
+            let restarted = counts.restarted(partition);
+            after_the_last_record_of_a_sink((found.low, found.high), progress.last, left, restarted)
+        }
+    };
+    let Ok(to) = to else { return Ok(to.map(|to| (to, progress))) };
+    let rest = PartitionState { low: to, ..found.clone() };
+    if let Some((_, next)) = lineages(pipeline, &rest, 1)?.first() {
+        progress.last = (next.previous >= 0).then_some(next.previous);
+    }
+    Ok(Ok((to, progress)))
+}
+
+/// The first `most` lineages that a log holds, with their offsets.
+fn lineages(
+    pipeline: &Pipeline,
+    found: &PartitionState,
+    most: usize,
+) -> Result<Vec<(Offset, Lineage)>> {
+    let mut left = Vec::new();
+    let partition = found.committed.partition;
+    let span = Span { partition, from: Some(found.low), until: Some(found.high) };
+    scan(&pipeline.kafka, &pipeline.output.topic, &[span], |record| {
+        left.extend(record.lineage().map(|lineage| (record.offset(), lineage)));
+        if left.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(left)
+}
+
+/// Whether a log holds all that the enricher, by its own counts, has ever written to it: then
+/// nothing of it is missing, and a position that does not fit belongs to another log.
+fn is_whole(left: &[(Offset, Lineage)], written: u64) -> bool {
+    left.first().is_some_and(|(_, first)| first.previous == -1) && left.len() as u64 == written
+}
+
+/// Whether the target of a sink holds any row.
+pub(super) fn has_rows(pipeline: &Pipeline, sink: &Sink) -> Result<bool> {
+    let target = weir_store::reader::open(pipeline, sink)?;
+    Ok(tokio::runtime::Handle::current().block_on(target.has_rows())?)
+}

@@ -1,0 +1,165 @@
+//! Whether a position is where its owner stopped, in the log that was read. The one place for it:
+//! every hop asks here before it reads, and so do the operator's commands.
+//!
+//! A position is proven by the record before it, whose offset and fingerprint were committed with
+//! it. A position that is not there is proven by the absence of everything that its owner would
+//! have written: a position store that may have forgotten is never taken for a beginning.
+
+use crate::reader::{Span, scan};
+use crate::{Error, Result, admin, positions};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use weir_model::pipeline::{Kafka, Pipeline};
+use weir_model::progress::LastRead;
+use weir_model::protocol::{Partition, PartitionState, Proof};
+
+/// The header that the producer gives to the first record of each of its transactions: whose
+/// position has moved, as in the position store's key.
+pub const SOURCE: &str = "weir-source";
+
+/// Fills in the proofs of the enricher's positions. `kafka` may have other timeouts than the
+/// pipeline's.
+///
+/// # Errors
+/// The broker does not answer; ask again.
+pub fn enricher(kafka: &Kafka, pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> {
+    read_last(kafka, &pipeline.input.topic, found)?;
+    let unset = unset(found);
+    for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
+        if !unset.is_empty() {
+            mark(found, &admin::traces(kafka, topic, &unset)?, Proof::Lost);
+        }
+    }
+    Ok(())
+}
+
+/// Fills in the proofs of a sink's positions. `has_rows` asks the target whether it holds any row;
+/// it is called only where a position is missing that the sink's consumer group remembers.
+///
+/// # Errors
+/// The broker or the target does not answer; ask again.
+pub fn sink<E: From<Error>>(
+    pipeline: &Pipeline,
+    sink: &str,
+    found: &mut [PartitionState],
+    has_rows: impl FnOnce() -> Result<bool, E>,
+) -> Result<(), E> {
+    let topic = &pipeline.output.topic;
+    read_last(&pipeline.kafka, topic, found)?;
+    let unset = unset(found);
+    if unset.is_empty() {
+        return Ok(());
+    }
+    let late = found.iter().filter(|state| state.committed.next.is_none() && state.low > 0);
+    mark(found, &late.map(|s| s.committed.partition).collect::<Vec<_>>(), Proof::Late);
+    // A hint is no position, but nobody leaves one who has committed nothing.
+    let hints = admin::committed_positions(&pipeline.kafka, &pipeline.sink_group(sink), topic)?;
+    let hinted: Vec<Partition> = hints
+        .unwrap_or_default()
+        .iter()
+        .filter(|hint| hint.next.is_some() && unset.contains(&hint.partition))
+        .map(|hint| hint.partition)
+        .collect();
+    if !hinted.is_empty() && has_rows()? {
+        mark(found, &hinted, Proof::Lost);
+    }
+    Ok(())
+}
+
+/// The proof of a source partition without a position: whether the input topic holds records that
+/// it wrote.
+///
+/// # Errors
+/// The broker does not answer; ask again.
+pub fn producer(pipeline: &Pipeline, source: &str, source_partition: u32) -> Result<Proof> {
+    let (kafka, topic) = (&pipeline.kafka, &pipeline.input.topic);
+    let key = positions::key(&pipeline.name, source, source_partition);
+    let filled = admin::describe(kafka, topic)?.unwrap_or_default();
+    let spans: Vec<Span> = filled
+        .iter()
+        .filter(|watermarks| watermarks.first < watermarks.end)
+        .map(|watermarks| Span::all(watermarks.partition))
+        .collect();
+    let mut proof = Proof::Consistent;
+    if !spans.is_empty() {
+        scan(kafka, topic, &spans, |record| {
+            let own = |(name, value): (&str, Option<&[u8]>)| {
+                name == SOURCE && value == Some(key.as_bytes())
+            };
+            if record.headers().any(own) {
+                proof = Proof::Lost;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(proof)
+}
+
+/// Whether the log holds this record.
+///
+/// # Errors
+/// The broker does not answer; ask again.
+pub fn holds(kafka: &Kafka, topic: &str, partition: Partition, read: LastRead) -> Result<bool> {
+    let found = fingerprints(kafka, topic, &[(partition, read.offset)])?;
+    Ok(read.fingerprint.is_some() && found.get(&partition).copied() == read.fingerprint)
+}
+
+/// Compares the record before each position with the one that was read.
+fn read_last(kafka: &Kafka, topic: &str, found: &mut [PartitionState]) -> Result<()> {
+    let provable: BTreeMap<Partition, LastRead> = found
+        .iter()
+        .filter(|state| state.halt().is_none())
+        .filter_map(|state| Some((state, state.committed.progress.last_read?)))
+        .filter(|(state, read)| read.offset >= state.low && read.fingerprint.is_some())
+        .map(|(state, read)| (state.committed.partition, read))
+        .collect();
+    if provable.is_empty() {
+        return Ok(());
+    }
+    let sought: Vec<_> = provable.iter().map(|(p, read)| (*p, read.offset)).collect();
+    let there = fingerprints(kafka, topic, &sought)?;
+    let mut disproved = Vec::new();
+    for (partition, read) in &provable {
+        match there.get(partition) {
+            Some(other) if Some(*other) != read.fingerprint => disproved.push(*partition),
+            // A compacted topic forgets records without being another one.
+            None if !admin::compacted(kafka, topic)? => disproved.push(*partition),
+            _ => {}
+        }
+    }
+    mark(found, &disproved, Proof::Disproved);
+    Ok(())
+}
+
+/// The fingerprints of the records at these offsets, of those that are there.
+fn fingerprints(
+    kafka: &Kafka,
+    topic: &str,
+    sought: &[(Partition, i64)],
+) -> Result<BTreeMap<Partition, u64>> {
+    let spans: Vec<Span> = sought
+        .iter()
+        .map(|(partition, offset)| Span {
+            partition: *partition,
+            from: Some(*offset),
+            until: Some(offset + 1),
+        })
+        .collect();
+    let mut found = BTreeMap::new();
+    scan(kafka, topic, &spans, |record| {
+        found.insert(record.partition(), record.fingerprint());
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+fn unset(found: &[PartitionState]) -> Vec<Partition> {
+    let unset = found.iter().filter(|state| state.committed.next.is_none());
+    unset.map(|state| state.committed.partition).collect()
+}
+
+fn mark(found: &mut [PartitionState], partitions: &[Partition], proof: Proof) {
+    let marked = found.iter_mut().filter(|s| partitions.contains(&s.committed.partition));
+    marked.for_each(|state| state.proof = proof);
+}

@@ -1,0 +1,172 @@
+//! Whether each record continues the lineage of its partition: the enricher writes each once, behind
+//! the one before it. What does not is foreign, or in the topic a second time.
+
+use crate::part::runs;
+use std::collections::BTreeMap;
+use weir_kafka::Records;
+use weir_model::lineage::Lineage;
+use weir_model::protocol::{Offset, Partition};
+
+/// A record whose lineage does not continue that of the records before it: the topic holds it
+/// twice, or it did not come through the enricher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutOfOrder {
+    /// Its index in the part.
+    pub(crate) index: usize,
+    pub(crate) partition: Partition,
+    pub(crate) offset: Offset,
+}
+
+/// The end of a partition's lineage, and the end before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineageEnd {
+    pub(crate) last: Offset,
+    pub(crate) before: Option<Offset>,
+}
+
+/// Where the lineages end after a part.
+pub(crate) type LineageEnds = BTreeMap<Partition, LineageEnd>;
+
+/// Finds the first record that does not continue the lineage of its partition, whose end before the
+/// part `end` gives. `restarts` (partition and offset) are the records at which it starts over.
+pub(crate) fn check_order(
+    records: &Records,
+    restarts: &[(Partition, Offset)],
+    end: impl Fn(Partition) -> Option<LineageEnd>,
+) -> Result<LineageEnds, OutOfOrder> {
+    let mut ends = LineageEnds::new();
+    for run in runs(records) {
+        let partition = records.partition(run.start);
+        let none = LineageEnd { last: -1, before: None };
+        let seen = ends.entry(partition).or_insert_with(|| end(partition).unwrap_or(none));
+        for index in run.clone() {
+            let Some(lineage) = records.lineage(index) else { continue };
+            let offset = records.offset(index);
+            // The record read last was foreign, as this one shows too late to leave that one out.
+            let denies = |before| continues(lineage, before) && lineage.source < seen.last;
+            let before = match seen.before {
+                _ if restarts.contains(&(partition, offset)) => None,
+                _ if continues(lineage, seen.last) => Some(seen.last),
+                Some(before) if denies(before) => Some(before),
+                _ => return Err(OutOfOrder { index, partition, offset }),
+            };
+            if is_denied(records, index + 1..run.end, lineage, seen.last) {
+                return Err(OutOfOrder { index, partition, offset });
+            }
+            *seen = LineageEnd { last: lineage.source, before };
+        }
+    }
+    Ok(ends)
+}
+
+/// Whether a record may come after the one from input offset `last`: dead letters may lie between.
+fn continues(lineage: Lineage, last: Offset) -> bool {
+    lineage.source > last && lineage.previous >= last && lineage.previous < lineage.source
+}
+
+/// Whether those that follow a record contradict it: they continue the lineage as if it were not
+/// there, so that going on behind it would leave all of them out.
+fn is_denied(
+    records: &Records,
+    rest: std::ops::Range<usize>,
+    lineage: Lineage,
+    last: Offset,
+) -> bool {
+    let mut following = rest.filter_map(|index| records.lineage(index));
+    let Some(next) = following.next() else { return false };
+    if next.previous >= lineage.source || !continues(next, last) {
+        return false;
+    }
+    following.next().map_or(next.source < lineage.source, |after| continues(after, next.source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_model::lineage::HEADER;
+
+    fn linked(list: &[(Offset, Offset)]) -> Records {
+        let mut records = Records::new();
+        for (offset, (source, previous)) in (100..).zip(list) {
+            records.push_parts(0, offset, 7, None, Some(b"value"));
+            let lineage = Lineage { source: *source, previous: *previous, filtered: 0 };
+            records.push_header(HEADER, Some(&lineage.encode()));
+        }
+        records
+    }
+
+    /// The indices of the records that are left out, one after the other.
+    fn foreign(mut records: Records, last: Option<Offset>) -> Vec<usize> {
+        let mut foreign = Vec::new();
+        let end = last.map(|last| LineageEnd { last, before: None });
+        while let Err(found) = check_order(&records, &[], |_| end) {
+            records.disown(found.index);
+            foreign.push(found.index);
+        }
+        foreign
+    }
+
+    const HUGE: Offset = i64::MAX;
+
+    #[test]
+    fn records_of_one_lineage_are_all_taken() {
+        for (list, last) in [
+            (&[(0, -1), (1, 0), (2, 1)][..], None),
+            (&[(51, 50), (53, 51), (90, 88)], Some(50)),
+            (&[(60, 55), (61, 60)], Some(50)),
+            (&[(60, 55)], None),
+        ] {
+            assert_eq!(foreign(linked(list), last), [0; 0], "{list:?} after {last:?}");
+        }
+    }
+
+    /// Whatever lineage a foreign record claims, it is left out, and its neighbours are not.
+    #[test]
+    fn a_foreign_record_is_left_out_alone() {
+        for claimed in [
+            (50, 49),
+            (51, 50),
+            (52, 51),
+            (0, -1),
+            (-1, -1),
+            (i64::MIN, i64::MIN),
+            (HUGE, -1),
+            (HUGE, HUGE),
+            (HUGE, HUGE - 1),
+            (HUGE, 52),
+            (1_000, 52),
+        ] {
+            let list = [(51, 50), (52, 51), claimed, (53, 52), (54, 53), (57, 55)];
+            assert_eq!(foreign(linked(&list), Some(50)), [2], "{claimed:?}");
+            let first = [claimed, (51, 50), (52, 51), (53, 52)];
+            if claimed.0 != 51 && claimed.1 != 51 {
+                assert_eq!(foreign(linked(&first), Some(50)), [0], "{claimed:?} first");
+            }
+        }
+    }
+
+    /// One that ends a part can only be told by the part that follows.
+    #[test]
+    fn a_foreign_record_that_was_taken_keeps_nothing_else_out() {
+        let end = LineageEnd { last: 50, before: Some(49) };
+        let ends = check_order(&linked(&[(51, 50), (999, 998)]), &[], |_| Some(end)).unwrap();
+        let genuine = linked(&[(52, 51), (53, 52)]);
+        let ends = check_order(&genuine, &[], |p| ends.get(&p).copied()).unwrap();
+        assert_eq!(ends[&0], LineageEnd { last: 53, before: Some(52) });
+    }
+
+    #[test]
+    fn records_that_come_again_are_left_out_together() {
+        let list = [(51, 50), (52, 51), (50, 49), (51, 50), (52, 51), (53, 52)];
+        assert_eq!(foreign(linked(&list), Some(50)), [2, 3, 4]);
+        assert_eq!(foreign(linked(&[(50, 49), (51, 50)]), Some(60)), [0, 1]);
+    }
+
+    #[test]
+    fn a_lineage_starts_over_at_the_given_record_only() {
+        let records = linked(&[(50, 49), (1, 50), (2, 1)]);
+        assert_eq!(check_order(&records, &[], |_| None).unwrap_err().offset, 101);
+        assert!(check_order(&records, &[(0, 101)], |_| None).is_ok());
+        assert!(check_order(&records, &[(1, 101), (0, 102)], |_| None).is_err());
+    }
+}
