@@ -214,8 +214,8 @@ pub(crate) fn compacted(kafka: &Kafka, topic: &str) -> Result<bool> {
     Ok(policy.is_some_and(|policy| policy.contains(COMPACT)))
 }
 
-/// The settings of a topic that exists, the broker's defaults included; empty for a client that
-/// must not ask.
+/// The settings of a topic, the broker's defaults included; empty when there is no such topic, and
+/// for a client that must not ask.
 pub(crate) fn configuration(kafka: &Kafka, topic: &str) -> Result<BTreeMap<String, String>> {
     let doing = || format!("asking for the settings of topic {topic}");
     let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
@@ -227,9 +227,13 @@ pub(crate) fn configuration(kafka: &Kafka, topic: &str) -> Result<BTreeMap<Strin
             let setting = |entry: ConfigEntry| Some((entry.name, entry.value?));
             Ok(found.entries.into_iter().filter_map(setting).collect())
         }
-        None | Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
-            Ok(BTreeMap::new())
-        }
+        None => Ok(BTreeMap::new()),
+        Some(Err(
+            Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition,
+        )) => Ok(BTreeMap::new()),
         Some(Err(code)) => {
             Err(Error::call(doing(), &rdkafka::error::KafkaError::MetadataFetch(code)))
         }

@@ -34,11 +34,7 @@ impl Limits {
     pub(crate) fn ask(kafka: &Kafka, topics: &[String]) -> Result<Limits> {
         let client = record_limit(kafka);
         let limits = |topic: &String| {
-            let settings = match admin::configuration(kafka, topic) {
-                Ok(settings) => settings,
-                Err(error) if admin::partitions(kafka, topic)?.is_some() => return Err(error),
-                Err(_) => BTreeMap::new(),
-            };
+            let settings = admin::configuration(kafka, topic)?;
             Ok((topic.clone(), TopicLimits::new(&settings, client)))
         };
         let topics = topics.iter().map(limits).collect::<Result<_>>()?;

@@ -139,8 +139,10 @@ async fn a_foreign_record_is_a_dead_letter_and_moves_nothing() {
     }
     assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), 210);
     assert_eq!(world.number("SELECT count(*) FROM shop.sale"), 210);
+    assert_eq!(world.number("SELECT count(*) FROM weir.dead_letters"), 6);
+    // The last one could have been the next record, and shows only by the one after it.
     let foreign = "SELECT count(*) FROM weir.dead_letters WHERE reason = 'foreign_lineage'";
-    assert_eq!(world.number(foreign), 6);
+    assert_eq!(world.number(foreign), 5);
     assert!(sink.ask("/ready").contains("\"ready\":true"));
     sink.stop().await.unwrap();
 }
