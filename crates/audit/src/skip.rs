@@ -18,9 +18,9 @@
 
 mod accept;
 mod choice;
-mod gaps;
 mod continuations;
+mod gaps;
 
 pub use accept::accept;
-pub use gaps::{Gap, Hop, Lost, find, hops};
 pub use continuations::Continuation;
+pub use gaps::{Gap, Hop, Lost, find, hops};

@@ -25,6 +25,10 @@ pub const SOURCE: &str = "weir-source";
 pub fn enricher(kafka: &Kafka, pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> {
     read_last(kafka, &pipeline.input.topic, found)?;
     let unset = unset(found);
+    // What the pipeline's own producer wrote and nobody has read.
+    if pipeline.source.is_some() {
+        mark_late(found);
+    }
     for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
         if !unset.is_empty() {
             mark(found, &admin::traces(kafka, topic, &unset)?, Proof::Lost);
@@ -50,8 +54,7 @@ pub fn sink<E: From<Error>>(
     if unset.is_empty() {
         return Ok(());
     }
-    let late = found.iter().filter(|state| state.committed.next.is_none() && state.low > 0);
-    mark(found, &late.map(|s| s.committed.partition).collect::<Vec<_>>(), Proof::Late);
+    mark_late(found);
     // A hint is no position, but nobody leaves one who has committed nothing.
     let hints = admin::committed_positions(&pipeline.kafka, &pipeline.sink_group(sink), topic)?;
     let hinted: Vec<Partition> = hints
@@ -157,6 +160,12 @@ fn fingerprints(
 fn unset(found: &[PartitionState]) -> Vec<Partition> {
     let unset = found.iter().filter(|state| state.committed.next.is_none());
     unset.map(|state| state.committed.partition).collect()
+}
+
+/// Nothing was read yet of a log that this pipeline writes, and its beginning is gone.
+fn mark_late(found: &mut [PartitionState]) {
+    let late = found.iter_mut().filter(|s| s.committed.next.is_none() && s.low > 0);
+    late.for_each(|state| state.proof = Proof::Late);
 }
 
 fn mark(found: &mut [PartitionState], partitions: &[Partition], proof: Proof) {

@@ -1,6 +1,6 @@
 //! Where reading goes on behind a gap: reads what is left, and changes nothing.
 
-use super::choice::{RecordEvidence, after_what_was_read, after_the_last_record_of_a_sink};
+use super::choice::{RecordEvidence, after_the_last_record_of_a_sink, after_what_was_read};
 use crate::Result;
 use crate::counts::RecordCounts;
 use crate::lineage::PartitionLineage;

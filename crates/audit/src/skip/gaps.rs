@@ -2,9 +2,7 @@
 //! nothing.
 
 use super::choice::given_up;
-use super::continuations::{
-    Continuation, enricher_continuation, has_rows, sink_continuation,
-};
+use super::continuations::{Continuation, enricher_continuation, has_rows, sink_continuation};
 use crate::counts::{self, ENRICHER, Positions, RecordCounts};
 use crate::lineage;
 use crate::{Error, Result};
