@@ -15,21 +15,27 @@
 //! `tests/postgres/` proves it on a real server.
 
 mod accepted_loss;
+mod arrange;
 mod catalog;
 mod column_type;
+mod connection_url;
 mod copy;
 mod dead_letter;
 mod encode;
 mod error;
+mod insert;
 mod layout;
 mod pool;
 mod positions;
 mod queries;
 mod reader;
 mod refusal;
+mod single_rows;
 mod sql;
+mod sqlstate;
 mod table_check;
 mod target;
+mod value_range;
 mod write;
 
 pub use encode::{CopyData, Encoded, Origins};

@@ -1,15 +1,13 @@
 //! Pooled connections with the timeouts that weir relies on. Messages name the server, never the
 //! password.
 
-use crate::postgres::Error;
 use crate::postgres::error::Report;
+use crate::postgres::{Error, connection_url};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
-use postgres_native_tls::MakeTlsConnector;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::config::{Config, Host, SslMode};
 use weir_model::secret::Secret;
 
 /// A COPY of one batch takes milliseconds; after a minute, something else is wrong.
@@ -43,13 +41,13 @@ impl Store {
     /// # Errors
     /// [`Error::Url`]: the URL cannot be parsed, or its certificate file cannot be read.
     pub fn new(url: &Secret, application: &str, connections: usize) -> Result<Store, Error> {
-        let (mut config, tls) = parse(url.expose())?;
+        let (mut config, tls) = connection_url::parse(url.expose())?;
         config
             .application_name(format!("{APPLICATION} {application}"))
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30));
-        let server = server_name(&config).into();
+        let server = connection_url::server_name(&config).into();
         let manager = Manager::from_config(
             config,
             tls,
@@ -128,82 +126,6 @@ fn session_settings() -> String {
     )
 }
 
-fn server_name(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => "localhost".into(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
-    format!("postgres at {host}:{port}/{database}")
-}
-
-/// How much of the server's identity is verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verify {
-    Nothing,
-    Chain,
-    ChainAndName,
-}
-
-fn parse(url: &str) -> Result<(Config, MakeTlsConnector), Error> {
-    let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut rest = Vec::new();
-    let (mut mode, mut verify, mut root) = (SslMode::Prefer, Verify::Nothing, None);
-    for pair in query.split('&').filter(|p| !p.is_empty()) {
-        match pair.split_once('=') {
-            Some(("sslmode", text)) => (mode, verify) = ssl_mode(text)?,
-            Some(("sslrootcert", path)) => {
-                root = Some(path.replace("%2F", "/").replace("%2f", "/"))
-            }
-            _ => rest.push(pair),
-        }
-    }
-    let text = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-    // The parser's message may quote the text that it cannot parse, including the password.
-    let mut config: Config = text
-        .parse()
-        .map_err(|_| Error::Url("expected postgres://user:password@host:port/database".into()))?;
-    if config.get_hosts().is_empty() {
-        return Err(Error::Url("it has no host".into()));
-    }
-    config.ssl_mode(mode);
-    Ok((config, MakeTlsConnector::new(connector(verify, root.as_deref())?)))
-}
-
-fn ssl_mode(text: &str) -> Result<(SslMode, Verify), Error> {
-    Ok(match text {
-        "disable" => (SslMode::Disable, Verify::Nothing),
-        "allow" | "prefer" => (SslMode::Prefer, Verify::Nothing),
-        "require" => (SslMode::Require, Verify::Nothing),
-        "verify-ca" => (SslMode::Require, Verify::Chain),
-        "verify-full" => (SslMode::Require, Verify::ChainAndName),
-        other => {
-            return Err(Error::Url(format!(
-                "sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full, \
-                 not `{other}`"
-            )));
-        }
-    })
-}
-
-fn connector(verify: Verify, root: Option<&str>) -> Result<native_tls::TlsConnector, Error> {
-    let mut builder = native_tls::TlsConnector::builder();
-    builder
-        .danger_accept_invalid_certs(verify == Verify::Nothing)
-        .danger_accept_invalid_hostnames(verify != Verify::ChainAndName);
-    if let Some(path) = root {
-        let pem =
-            std::fs::read(path).map_err(|e| Error::Url(format!("sslrootcert {path}: {e}")))?;
-        let certificate = native_tls::Certificate::from_pem(&pem)
-            .map_err(|e| Error::Url(format!("sslrootcert {path}: {e}")))?;
-        builder.add_root_certificate(certificate);
-    }
-    builder.build().map_err(|e| Error::Url(format!("cannot set up TLS: {e}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,25 +142,5 @@ mod tests {
         .unwrap();
         assert_eq!(store.server(), "postgres at db.example:5433/shop");
         assert_eq!(format!("{store:?}"), "Store(postgres at db.example:5433/shop)");
-    }
-
-    #[test]
-    fn an_error_does_not_quote_the_url() {
-        for url in [
-            "postgres://weir:hush@db:port/shop",
-            "hush",
-            "postgres://weir:hush@db/x?hush=1",
-            "postgres://weir:hush@db/x?sslmode=maybe",
-        ] {
-            let message = Store::new(&Secret::new(url), "test", 1).unwrap_err().to_string();
-            assert!(!message.contains("hush"), "{message}");
-        }
-    }
-
-    #[test]
-    fn sslmode_has_libpqs_meaning() {
-        assert!(matches!(ssl_mode("require"), Ok((SslMode::Require, Verify::Nothing))));
-        assert!(matches!(ssl_mode("verify-full"), Ok((SslMode::Require, Verify::ChainAndName))));
-        assert!(ssl_mode("on").is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Compares an output schema with its table. Changes nothing, so that `weir check` and a starting
 //! sink come to the same result.
 
-use crate::postgres::column_type::{self, PgType};
+use crate::postgres::column_type::{self, Modifier, PgType};
 use crate::postgres::layout::Layout;
 use crate::postgres::{Error, Store};
 use arrow::datatypes::SchemaRef;
@@ -34,7 +34,12 @@ impl TableCheck {
         let mut comparison = Comparison::new(sink, target);
         // Only the server knows whether a type exists; until it is asked, every name is accepted.
         let accepted = |text: &String| {
-            Some(PgType { shown: text.clone(), name: text.clone(), is_enum: false, scale: None })
+            Some(PgType {
+                shown: text.clone(),
+                name: text.clone(),
+                is_enum: false,
+                modifier: Modifier::default(),
+            })
         };
         let named =
             target.columns.iter().map(|(column, text)| (column.clone(), accepted(text))).collect();

@@ -88,7 +88,7 @@ impl Store {
         client: &'c mut Client,
         write: &mut Write<'_>,
     ) -> Result<Option<Transaction<'c>>, Error> {
-        let mut transaction = client.transaction().await.map_err(|e| self.error(e))?;
+        let transaction = client.transaction().await.map_err(|e| self.error(e))?;
         // Sent together, because small batches mostly wait for round trips.
         let (immediate, claimed) = tokio::join!(
             transaction.batch_execute(IMMEDIATE),
@@ -99,11 +99,12 @@ impl Store {
             transaction.rollback().await.map_err(|e| self.error(e))?;
             return Ok(None);
         }
-        let refused = self.insert(&mut transaction, write.layout, write.rows).await?;
+        let refused = self.insert(&transaction, write.layout, write.rows).await?;
         if !refused.is_empty() {
             mark_dead(&mut write.claims, write.records, &refused);
             self.recount(&transaction, write.position_key, &write.claims).await?;
             write.refused.extend(refused);
+            write.refused.sort_by_key(|refusal| refusal.row);
         }
         let mut dead_letters: Vec<DeadLetter> =
             write.refused.iter().map(|refusal| dead_letter(write.records, refusal)).collect();
@@ -212,7 +213,7 @@ fn mark_dead(claims: &mut [Claim], records: &dyn SourceRecords, refused: &[Refus
 fn dead_letter(records: &dyn SourceRecords, refusal: &Refusal) -> DeadLetter {
     DeadLetter {
         column: refusal.column.clone(),
-        code: Some(refusal.sqlstate.clone()),
+        code: refusal.sqlstate.clone(),
         ..records.dead_letter(refusal.row, refusal.fault.clone())
     }
 }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
+mod extremes;
 mod fixture;
 mod positions;
+mod refusals;
 mod table_check;
 mod write;
