@@ -6,8 +6,11 @@ use crate::postgres::{Error, connection_url};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use postgres_native_tls::MakeTlsConnector;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::config::Config;
 use weir_model::secret::Secret;
 
 /// A COPY of one batch takes milliseconds; after a minute, something else is wrong.
@@ -17,6 +20,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// A process that stops in the middle of a transaction must not hold its row locks forever.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A pooler may use another connection when the last one is taken by someone else.
+const POOLER_ATTEMPTS: usize = 3;
 
 /// A pool of connections to one database. Cheap to clone.
 #[derive(Clone)]
@@ -24,6 +29,8 @@ pub struct Store {
     pool: Pool,
     /// `postgres at host:port/database`, for messages.
     server: Arc<str>,
+    /// For a connection outside of the pool.
+    settings: Arc<(Config, MakeTlsConnector)>,
 }
 
 impl std::fmt::Debug for Store {
@@ -48,6 +55,7 @@ impl Store {
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30));
         let server = connection_url::server_name(&config).into();
+        let settings = Arc::new((config.clone(), tls.clone()));
         let manager = Manager::from_config(
             config,
             tls,
@@ -65,12 +73,18 @@ impl Store {
             }))
             .build()
             .map_err(|e| Error::Url(e.to_string()))?;
-        Ok(Store { pool, server })
+        Ok(Store { pool, server, settings })
     }
 
     /// `postgres at host:port/database`, for messages.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The size of the pool.
+    #[cfg(test)]
+    pub(crate) fn max_connections(&self) -> usize {
+        self.pool.status().max_size
     }
 
     /// One round trip, for `/ready`.
@@ -93,6 +107,36 @@ impl Store {
             },
             other => self.unreachable(other.to_string()),
         })
+    }
+
+    /// Whether a connection pooler gives two sessions the same connection to the server, one
+    /// transaction after the other. Then prepared statements, settings and temporary tables of a
+    /// session end up in another one.
+    ///
+    /// # Errors
+    /// The server cannot be reached or refuses the connection.
+    pub(crate) async fn is_pooled_by_transaction(&self) -> Result<bool, Error> {
+        let (config, tls) = &*self.settings;
+        let one = self.client().await?;
+        let (other, connection) = config.connect(tls.clone()).await.map_err(|e| self.error(e))?;
+        // Ends when `other` is dropped.
+        tokio::spawn(connection);
+        for _ in 0..POOLER_ATTEMPTS {
+            if self.backend(&one).await? == self.backend(&other).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The process of the server that answers. Not prepared, because poolers may refuse that.
+    async fn backend(&self, client: &tokio_postgres::Client) -> Result<Option<String>, Error> {
+        let answer = client.simple_query("SELECT pg_backend_pid()").await;
+        let messages = answer.map_err(|e| self.error(e))?;
+        Ok(messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
     }
 
     pub(crate) fn error(&self, error: tokio_postgres::Error) -> Error {

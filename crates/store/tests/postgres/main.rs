@@ -4,7 +4,9 @@
 
 mod extremes;
 mod fixture;
+mod pooler;
 mod positions;
 mod refusals;
 mod table_check;
+mod tls;
 mod write;
