@@ -56,6 +56,21 @@ pub enum Error {
         /// Cluster id of the connected brokers.
         actual: String,
     },
+    /// The table or `weir.positions` was replaced without the other.
+    #[error(
+        "{replaced} is not the one that the positions of {pipeline}/{sink} were written with: it was \
+         replaced or restored alone, so rows may be missing or come twice. Restore both from the \
+         same backup; or, if rows and positions are right as they are: UPDATE weir.positions SET \
+         target_oid = NULL, positions_oid = NULL WHERE pipeline = '{pipeline}' AND sink = '{sink}'"
+    )]
+    Restored {
+        /// What has another identity: the table, or `weir.positions`.
+        replaced: String,
+        /// The pipeline.
+        pipeline: String,
+        /// The sink.
+        sink: String,
+    },
     /// An Arrow batch that does not have the schema of the layout: a bug in the caller.
     #[error("the batch does not match the table's layout: {0}")]
     Batch(String),
@@ -128,7 +143,7 @@ impl Error {
         match self {
             Error::Unreachable { .. } | Error::Slow { .. } => Class::Environment,
             Error::Url(_) | Error::Batch(_) => Class::Configuration,
-            Error::OtherCluster { .. } => Class::Loss,
+            Error::OtherCluster { .. } | Error::Restored { .. } => Class::Loss,
             Error::Database { report, .. } => report.origin().class(),
         }
     }

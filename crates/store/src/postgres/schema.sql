@@ -17,6 +17,9 @@ CREATE TABLE IF NOT EXISTS weir.positions (
     PRIMARY KEY (pipeline, sink, topic, partition)
 ) WITH (fillfactor = 50);
 
+ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS target_oid oid;
+ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS positions_oid oid;
+
 COMMENT ON TABLE weir.positions IS
     'One row per sink and partition, updated with the rows; manual changes lose or repeat records';
 COMMENT ON COLUMN weir.positions.fence IS
@@ -25,6 +28,11 @@ COMMENT ON COLUMN weir.positions.next_offset IS
     'The next offset to read; null before the first commit';
 COMMENT ON COLUMN weir.positions.last_source IS
     'Offset in the input topic that the last record came from';
+
+COMMENT ON COLUMN weir.positions.target_oid IS
+    'The table that the rows went to; when another one has its name, rows and position disagree';
+COMMENT ON COLUMN weir.positions.positions_oid IS
+    'This table itself; differs after it was restored';
 
 CREATE TABLE IF NOT EXISTS weir.dead_letters (
     id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

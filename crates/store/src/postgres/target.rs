@@ -57,6 +57,7 @@ impl Postgres {
                 sink: sink.into(),
                 topic: pipeline.output.topic.clone(),
                 cluster: cluster.into(),
+                table: table.table.clone(),
             },
             table: table.clone(),
             schema,

@@ -123,11 +123,12 @@ impl Store {
         claims: &[Claim],
     ) -> Result<bool, Error> {
         let statement = transaction.prepare_cached(CLAIM).await.map_err(|e| self.error(e))?;
+        let table = position_key.qualified_table();
         let one = async |claim: &Claim| {
             let c = &claim.progress.counters;
             let [read, written, filtered, dead] =
                 [c.read, c.written, c.filtered, c.dead].map(|n| n as i64);
-            let parameters: [&(dyn ToSql + Sync); 12] = [
+            let parameters: [&(dyn ToSql + Sync); 13] = [
                 &position_key.pipeline,
                 &position_key.sink,
                 &position_key.topic,
@@ -140,6 +141,7 @@ impl Store {
                 &filtered,
                 &dead,
                 &claim.progress.last,
+                &table,
             ];
             transaction.execute(&statement, &parameters).await
         };
@@ -194,7 +196,8 @@ const IMMEDIATE: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, written = $9, \
      filtered = $10, dead = $11, last_source = $12, updated_at = now() \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 \
-     AND fence = $5 AND next_offset IS NOT DISTINCT FROM $6";
+     AND fence = $5 AND next_offset IS NOT DISTINCT FROM $6 \
+     AND coalesce(target_oid = to_regclass($13)::oid, true)";
 
 const RECOUNT: &str = "UPDATE weir.positions SET written = $5, dead = $6 \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";

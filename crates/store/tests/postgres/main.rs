@@ -7,6 +7,7 @@ mod fixture;
 mod pooler;
 mod positions;
 mod refusals;
+mod restored;
 mod table_check;
 mod tls;
 mod write;
