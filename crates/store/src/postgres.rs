@@ -35,6 +35,7 @@ mod sql;
 mod sqlstate;
 mod table_check;
 mod target;
+mod uuid;
 mod value_range;
 mod write;
 

@@ -4,7 +4,7 @@
 use crate::postgres::encode::Origins;
 use crate::postgres::layout::{self, Layout, Source};
 use crate::postgres::refusal::Refusal;
-use crate::postgres::{Error, value_range};
+use crate::postgres::{Error, uuid, value_range};
 use arrow::array::{
     Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
 };
@@ -87,8 +87,11 @@ fn convert(
     }
     // What cannot be converted becomes null.
     let lenient = CastOptions { safe: true, ..CastOptions::default() };
-    let converted = cast_with_options(array, wanted, &lenient)
-        .map_err(|e| Error::Batch(format!("column {}: {e}", column.name)))?;
+    let converted = match wanted {
+        DataType::FixedSizeBinary(16) => uuid::parse_all(array),
+        _ => cast_with_options(array, wanted, &lenient),
+    };
+    let converted = converted.map_err(|e| Error::Batch(format!("column {}: {e}", column.name)))?;
     let nulls = array.logical_nulls();
     if converted.null_count() > nulls.as_ref().map_or(0, |nulls| nulls.null_count()) {
         let was_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
@@ -106,13 +109,12 @@ fn not_converted(array: &ArrayRef, row: usize, column: &layout::Column) -> Refus
         _ => array_value_to_string(array, row),
     };
     let value = value.unwrap_or_default();
-    match is_time {
-        true => Refusal::of_value(row, &column.name, "22008", value_range::time(&value)),
-        false => {
-            let what = format!("{value} is outside the range of the column's type");
-            Refusal::of_value(row, &column.name, "22003", what)
-        }
-    }
+    let (sqlstate, what) = match &column.wire.arrow {
+        _ if is_time => ("22008", value_range::time(&value)),
+        DataType::FixedSizeBinary(_) => ("22P02", format!("`{value}` is not a UUID")),
+        _ => ("22003", format!("{value} is outside the range of the column's type")),
+    };
+    Refusal::of_value(row, &column.name, sqlstate, what)
 }
 
 /// The rows that are not refused; `None` if none is refused.

@@ -119,6 +119,8 @@ pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static s
         ("jsonb", _) if text => Ok(Wire { jsonb: true, ..Wire::plain(A::Utf8) }),
         ("bytea", A::Binary | A::LargeBinary | A::FixedSizeBinary(_)) => plain(arrow.clone()),
         ("uuid", A::FixedSizeBinary(16)) => plain(arrow.clone()),
+        // Checked: the row of a text that is none is refused.
+        ("uuid", _) if text => plain(A::FixedSizeBinary(16)),
         ("date", A::Date32) => plain(A::Date32),
         ("time" | "timestamp" | "timestamptz" | "_timestamp", _)
             if scale.is_some_and(|digits| digits < fraction(arrow)) =>

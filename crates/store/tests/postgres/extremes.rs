@@ -180,6 +180,11 @@ fn texts() -> Vec<Case> {
             vec![Some("{}"), None, None, None, Some("[1]")],
         ),
         (
+            "uuid",
+            text(&["", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99"]),
+            vec![None, Some("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"), None],
+        ),
+        (
             "bytea",
             Arc::new(BinaryArray::from(vec![&b""[..], &b"\0\xff"[..]])),
             vec![Some("\\x"), Some("\\x00ff")],

@@ -48,8 +48,9 @@ async fn a_running_sink_writes_nothing_into_a_table_that_was_replaced() {
     let (fixture, layout) = started().await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     fixture.database.execute(REPLACE_TABLE).unwrap();
-    let written = write(&fixture.store, &layout, &claim(&committed, 2, 1), &batch(&[(2, "b")]));
-    assert_eq!(written.await.unwrap().outcome, Outcome::Refused);
+    let (claim, rows) = (claim(&committed, 2, 1), batch(&[(2, "b")]));
+    let written = write(&fixture.store, &layout, &claim, &rows).await.unwrap();
+    assert_eq!(written.outcome, Outcome::Refused);
     assert_eq!(fixture.number("SELECT count(*) FROM shop.sale"), 0);
     assert!(fixture.store.acquire(&position_key(), &[0]).await.is_err());
 }
@@ -60,8 +61,9 @@ async fn a_table_and_positions_restored_together_are_taken_as_they_are() {
     fixture.database.execute(&format!("{REPLACE_TABLE}; {REPLACE_POSITIONS}")).unwrap();
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     assert_eq!((committed.fence, committed.next), (2, Some(1)));
-    let written = write(&fixture.store, &layout, &claim(&committed, 2, 1), &batch(&[(2, "b")]));
-    assert_eq!(written.await.unwrap().outcome, Outcome::Committed);
+    let (claim, rows) = (claim(&committed, 2, 1), batch(&[(2, "b")]));
+    let written = write(&fixture.store, &layout, &claim, &rows).await.unwrap();
+    assert_eq!(written.outcome, Outcome::Committed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

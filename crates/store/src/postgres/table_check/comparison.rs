@@ -268,7 +268,13 @@ impl<'a> Comparison<'a> {
                     column_type::shown(&column.arrow),
                     pg_type.shown
                 );
-                let hint = "CAST it in transform.sql, or change the column".into();
+                let hint = match column_type::natural(&column.arrow) {
+                    Some(natural) => format!(
+                        "change the field's type in the output schema, with a CAST in \
+                         transform.sql, or the column's type to {natural}"
+                    ),
+                    None => "change the field's type in the output schema".into(),
+                };
                 self.mistake_with_hint("table", what, hint);
                 None
             }
