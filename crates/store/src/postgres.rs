@@ -9,8 +9,8 @@
 //!   predecessor's open transaction (and terminates it after a timeout), and only then reads the
 //!   position.
 //! * [`Store::write`] is the transaction. It begins with a compare-and-set on fence and position,
-//!   so a writer that was replaced writes nothing. Rows that the table refuses are isolated under
-//!   savepoints and become rows of `weir.dead_letters`.
+//!   so a writer that was replaced writes nothing. Rows that the table refuses are found by
+//!   bisection, each is tried alone, and they become rows of `weir.dead_letters`.
 //!
 //! `tests/postgres/` proves it on a real server.
 

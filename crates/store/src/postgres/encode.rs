@@ -168,8 +168,8 @@ impl CopyData {
         boundaries
     }
 
-    /// The values of one row in their binary format; `None` is null. In a layout with an upsert, the
-    /// last one is the row's number.
+    /// The values of one row in their binary format; `None` is null. In a layout with an upsert,
+    /// the last one is the row's number.
     pub(crate) fn fields(
         &self,
         boundaries: &[usize],

@@ -28,8 +28,8 @@ const MAX_SINGLE_ROWS: usize = 30;
 pub(super) enum Attempt {
     /// All of them are stored.
     Stored,
-    /// None of them is, with the server's error, if it reported one. It may name a row, counted from
-    /// the first of the COPY.
+    /// None of them is, with the server's error, if it reported one. It may name a row, counted
+    /// from the first of the COPY.
     Refused(Option<Box<Report>>),
 }
 

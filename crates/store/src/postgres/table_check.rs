@@ -52,8 +52,8 @@ impl TableCheck {
 /// Advisory lock that serialises the DDL of sinks that start at the same time.
 const DDL_LOCK: i64 = 0x7765_6973;
 
-const POOLER: &str = "leads to a connection pooler in transaction mode, which does not keep the prepared \
-     statements and settings of a session";
+const POOLER: &str = "leads to a connection pooler in transaction mode, which does not keep the \
+     prepared statements and settings of a session";
 const POOLER_HINT: &str = "connect to the server itself, or to a pool in session mode (pgbouncer: \
      pool_mode = session)";
 

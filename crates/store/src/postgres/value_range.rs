@@ -1,5 +1,5 @@
-//! Values that PostgreSQL would change instead of refusing them: it takes the extremes of 64 bits for
-//! infinity, and cuts spaces off a text that is too long.
+//! Values that PostgreSQL would change instead of refusing them: it takes the extremes of 64 bits
+//! for infinity, and cuts spaces off a text that is too long.
 
 use crate::postgres::layout::Column;
 use crate::postgres::refusal::Refusal;

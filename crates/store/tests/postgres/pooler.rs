@@ -1,5 +1,5 @@
-//! A connection pooler in transaction mode is refused by the check. The pooler is a minimal one: all
-//! of its clients are answered by one backend.
+//! A connection pooler in transaction mode is refused by the check. The pooler is a minimal one:
+//! all of its clients are answered by one backend.
 
 use crate::fixture::{Fixture, append, schema};
 use std::io::{Read, Result, Write};
@@ -19,7 +19,8 @@ fn read_body(client: &mut TcpStream) -> Result<Vec<u8>> {
     Ok(body)
 }
 
-/// Answers `SELECT pg_backend_pid()` with the number of its only backend, and all else with success.
+/// Answers `SELECT pg_backend_pid()` with the number of its only backend, and all else with
+/// success.
 fn serve(mut client: TcpStream) -> Result<()> {
     const TLS_REQUEST: [u8; 4] = 80_877_103_u32.to_be_bytes();
     while read_body(&mut client)?.starts_with(&TLS_REQUEST) {

@@ -1,5 +1,5 @@
-//! A table or a position that was put back without the other is noticed, by a sink that starts and by
-//! one that runs. Both put back together are not.
+//! A table or a position that was put back without the other is noticed, by a sink that starts and
+//! by one that runs. Both put back together are not.
 
 use crate::fixture::{Fixture, append, batch, claim, position_key, schema, write};
 use weir_model::fault::Class;
