@@ -14,6 +14,7 @@ mod spans;
 mod target;
 mod units;
 
+pub use names::credentials;
 pub use reference::reference;
 pub use sections::{
     Batch, DeadLetters, Input, Kafka, Lookup, Output, Registry, Reject, Transform, Workers,

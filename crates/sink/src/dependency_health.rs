@@ -17,6 +17,8 @@ pub(crate) struct DependencyHealth {
     /// `sink warehouse`, while it is halted.
     what: String,
     halted: bool,
+    /// The target refused a write permanently, and has not committed one since.
+    write_refused: bool,
 }
 
 impl DependencyHealth {
@@ -34,6 +36,7 @@ impl DependencyHealth {
             health: health.clone(),
             what: format!("sink {sink}"),
             halted: false,
+            write_refused: false,
         }
     }
 
@@ -70,10 +73,23 @@ impl DependencyHealth {
         self.target.answered();
     }
 
+    /// A write failed. If the target refused it permanently, only a commit shows that it is
+    /// repaired.
+    pub(crate) fn write_failed(&mut self, error: &Error) -> Duration {
+        self.write_refused |= error.class() != Class::Environment;
+        self.failed(error)
+    }
+
+    /// The target committed a write.
+    pub(crate) fn committed(&mut self) {
+        self.write_refused = false;
+        self.target_works();
+    }
+
     /// The target did what it was asked for: it is repaired.
     pub(crate) fn target_works(&mut self) {
         self.target.answered();
-        if std::mem::take(&mut self.halted) {
+        if !self.write_refused && std::mem::take(&mut self.halted) {
             self.health.resume(&self.what);
             tracing::info!("{} was repaired and resumes", self.what);
         }

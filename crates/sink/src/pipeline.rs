@@ -137,7 +137,8 @@ impl Worker {
             Err(error) => {
                 self.partitions.write_finished(Outcome::Refused, Vec::new())?;
                 self.unfit = error.class() != Class::Environment;
-                self.report_error(&error.into());
+                let pause = self.dependencies.write_failed(&error.into());
+                self.partitions.idle(pause);
             }
         }
         self.publish_status();
@@ -169,7 +170,7 @@ impl Worker {
         took: Duration,
         at: std::time::SystemTime,
     ) {
-        self.dependencies.target_works();
+        self.dependencies.committed();
         let (read, dead) =
             (contents.num_records as u64, (contents.dead.len() + written.refused.len()) as u64);
         self.shared.breaker().note(read, dead, Instant::now());

@@ -9,27 +9,34 @@
 //!   predecessor's open transaction (and terminates it after a timeout), and only then reads the
 //!   position.
 //! * [`Store::write`] is the transaction. It begins with a compare-and-set on fence and position,
-//!   so a writer that was replaced writes nothing. Rows that the table refuses are isolated under
-//!   savepoints and become rows of `weir.dead_letters`.
+//!   so a writer that was replaced writes nothing. Rows that the table refuses are found by
+//!   bisection, each is tried alone, and they become rows of `weir.dead_letters`.
 //!
 //! `tests/postgres/` proves it on a real server.
 
 mod accepted_loss;
+mod arrange;
 mod catalog;
 mod column_type;
+mod connection_url;
 mod copy;
 mod dead_letter;
 mod encode;
 mod error;
+mod insert;
 mod layout;
 mod pool;
 mod positions;
 mod queries;
 mod reader;
 mod refusal;
+mod single_rows;
 mod sql;
+mod sqlstate;
 mod table_check;
 mod target;
+mod uuid;
+mod value_range;
 mod write;
 
 pub use encode::{CopyData, Encoded, Origins};

@@ -174,12 +174,27 @@ pub(super) fn http_url(text: &str) -> Result<(), String> {
 
 /// `postgres://user:password@host:port/database`.
 pub(super) fn postgres_url(text: &str) -> Result<(), String> {
+    credentials(text)?;
     let path = url(text, &["postgres://", "postgresql://"]);
     let database =
         path.map(|p| p.split('?').next().unwrap_or("").trim_start_matches('/').to_owned());
     verdict(
         database.is_some_and(|d| !d.is_empty()),
         "is not an address such as postgres://user:password@host:5432/database",
+    )
+}
+
+/// Whether everyone finds the same end of the password: some take the first `@`, some the last one
+/// before the first slash. A URL that they would split differently is refused, because a part of
+/// the password would be taken for the host, and printed.
+pub fn credentials(url: &str) -> Result<(), String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let at: Vec<usize> = rest.match_indices('@').map(|(at, _)| at).collect();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    verdict(
+        at.len() <= 1 && at.iter().all(|at| *at < end),
+        "has a special character in its user or password that must be percent-encoded: %40 for @, \
+         %2F for /, %3F for ?, %23 for #, %25 for %",
     )
 }
 
@@ -209,6 +224,20 @@ fn authority(text: &str, port_needed: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_ends_in_one_place_only() {
+        for special in ["@", "/", "?", "#", "@@", "a/@", "?x=@"] {
+            let url = format!("postgres://weir:pass{special}word@host:5432/weir");
+            assert!(credentials(&url).is_err() && postgres_url(&url).is_err(), "{url}");
+        }
+        for plain in ["", "%40", "%2F%3F", "a:b", "!$&'()*+,;=", "ä", "100%25"] {
+            let url = format!("postgres://weir:pass{plain}word@host:5432/weir?sslmode=require");
+            assert!(credentials(&url).is_ok() && postgres_url(&url).is_ok(), "{url}");
+        }
+        assert!(credentials("postgres://host/weir").is_ok());
+        assert!(credentials("postgres://host/we@ir").is_err());
+    }
 
     #[test]
     fn names_that_could_be_taken_for_something_else_are_refused() {

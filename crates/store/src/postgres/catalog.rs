@@ -1,6 +1,6 @@
 //! The catalog's entries about the table that a sink fills, and about the role that fills it.
 
-use crate::postgres::column_type::PgType;
+use crate::postgres::column_type::{Modifier, PgType};
 use crate::postgres::{Error, Store};
 use deadpool_postgres::Transaction;
 use tokio_postgres::{IsolationLevel, Row};
@@ -32,6 +32,8 @@ pub(crate) struct TableColumn {
     pub(crate) filled: bool,
     /// GENERATED ALWAYS AS (…): does not accept values.
     pub(crate) generated: bool,
+    /// GENERATED ALWAYS AS IDENTITY: accepts values in a new row only.
+    pub(crate) identity_always: bool,
 }
 
 /// The privileges of the role in the schema of the table.
@@ -155,7 +157,7 @@ const COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypm
      CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, \
      a.attnotnull OR t.typnotnull, \
      a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '' OR t.typdefault IS NOT NULL, \
-     a.attgenerated <> '' \
+     a.attgenerated <> '', a.attidentity = 'a' \
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
      LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
      WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
@@ -179,13 +181,14 @@ fn column(row: &Row) -> Result<TableColumn, tokio_postgres::Error> {
         name: row.try_get(0)?,
         kind: PgType {
             shown: row.try_get(1)?,
-            scale: scale(&name, modifier),
+            modifier: modifier_of(&name, modifier),
             is_enum: row.try_get(3)?,
             name,
         },
         not_null: row.try_get(5)?,
         filled: row.try_get(6)?,
         generated: row.try_get(7)?,
+        identity_always: row.try_get(8)?,
     })
 }
 
@@ -196,11 +199,9 @@ fn named(row: &Row, text: &str) -> Result<PgType, tokio_postgres::Error> {
         .split_once('(')
         .and_then(|(_, rest)| rest.split_once(')'))
         .map(|(inner, _)| inner.replace(' ', ""));
-    let scale = match (&modifier, name.as_str()) {
-        (Some(inner), "numeric") => {
-            Some(inner.split_once(',').and_then(|(_, s)| s.parse().ok()).unwrap_or(0))
-        }
-        _ => scale(&name, row.try_get(2)?),
+    let parsed = match &modifier {
+        Some(inner) => modifier_in(&name, inner),
+        None => modifier_of(&name, row.try_get(2)?),
     };
     let shown = match (modifier, full.split_once(' ')) {
         (None, _) => full,
@@ -210,13 +211,39 @@ fn named(row: &Row, text: &str) -> Result<PgType, tokio_postgres::Error> {
         }
         (Some(inner), _) => format!("{full}({inner})"),
     };
-    Ok(PgType { shown, is_enum: row.try_get(1)?, scale, name })
+    Ok(PgType { shown, is_enum: row.try_get(1)?, modifier: parsed, name })
 }
 
-/// The scale of `numeric(p,s)`, which is in the low eleven bits of the modifier.
-fn scale(name: &str, modifier: i32) -> Option<i32> {
+/// The modifier that `text` spells out: `10,2` in `numeric(10,2)`.
+fn modifier_in(name: &str, text: &str) -> Modifier {
+    let number = text.split_once(',').map_or(text, |(_, scale)| scale).parse::<i32>().ok();
+    match name.trim_start_matches('_') {
+        "numeric" if !text.contains(',') => Modifier { scale: Some(0), length: None },
+        "numeric" | "time" | "timetz" | "timestamp" | "timestamptz" => {
+            Modifier { scale: number, length: None }
+        }
+        "varchar" | "bpchar" => {
+            Modifier { scale: None, length: number.and_then(|n| usize::try_from(n).ok()) }
+        }
+        _ => Modifier::default(),
+    }
+}
+
+/// The modifier in the catalog's form. The scale of `numeric(p,s)` is in its low eleven bits.
+fn modifier_of(name: &str, number: i32) -> Modifier {
     const HEADER: i32 = 4;
-    (name == "numeric" && modifier >= HEADER).then(|| (((modifier - HEADER) & 0x7ff) ^ 1024) - 1024)
+    match name.trim_start_matches('_') {
+        "numeric" if number >= HEADER => {
+            Modifier { scale: Some((((number - HEADER) & 0x7ff) ^ 1024) - 1024), length: None }
+        }
+        "time" | "timetz" | "timestamp" | "timestamptz" if number >= 0 => {
+            Modifier { scale: Some(number), length: None }
+        }
+        "varchar" | "bpchar" => {
+            Modifier { scale: None, length: usize::try_from(number - HEADER).ok() }
+        }
+        _ => Modifier::default(),
+    }
 }
 
 #[cfg(test)]
@@ -224,9 +251,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_modifier_of_numeric_holds_its_scale() {
-        assert_eq!(scale("numeric", ((10 << 16) | 2) + 4), Some(2));
-        assert_eq!(scale("numeric", -1), None);
-        assert_eq!(scale("varchar", 54), None);
+    fn a_modifier_is_read_from_the_catalog_and_from_the_pipeline_file() {
+        let scale = |scale| Modifier { scale: Some(scale), length: None };
+        let length = |length| Modifier { scale: None, length: Some(length) };
+        for (name, number, text, modifier) in [
+            ("numeric", ((10 << 16) | 2) + 4, "10,2", scale(2)),
+            ("numeric", (10 << 16) + 4, "10", scale(0)),
+            ("timestamp", 0, "0", scale(0)),
+            ("timestamptz", 3, "3", scale(3)),
+            ("_timestamp", 3, "3", scale(3)),
+            ("time", 6, "6", scale(6)),
+            ("varchar", 54, "50", length(50)),
+            ("bpchar", 5, "1", length(1)),
+            ("bit", 8, "8", Modifier::default()),
+        ] {
+            assert_eq!(modifier_of(name, number), modifier, "{name}");
+            assert_eq!(modifier_in(name, text), modifier, "{name}({text})");
+            assert_eq!(modifier_of(name, -1), Modifier::default(), "{name}");
+        }
     }
 }

@@ -12,8 +12,18 @@ pub(crate) struct PgType {
     pub(crate) name: String,
     /// A user-defined enum, whose values are its labels.
     pub(crate) is_enum: bool,
-    /// Scale of `numeric(p,s)`.
+    /// What is in parentheses after the type's name.
+    pub(crate) modifier: Modifier,
+}
+
+/// The modifier of a type, which limits its values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Modifier {
+    /// Digits after the point: of a number in `numeric(p,s)`, of the seconds in `timestamp(p)` and
+    /// `time(p)`.
     pub(crate) scale: Option<i32>,
+    /// Characters in `varchar(n)` and `char(n)`.
+    pub(crate) length: Option<usize>,
 }
 
 /// The form in which the values of a column are sent.
@@ -23,6 +33,14 @@ pub(crate) struct Wire {
     pub(crate) arrow: DataType,
     /// `jsonb` puts a version byte before its text.
     pub(crate) jsonb: bool,
+    /// The number of characters that the column holds at most.
+    pub(crate) max_chars: Option<usize>,
+}
+
+impl Wire {
+    pub(crate) fn plain(arrow: DataType) -> Wire {
+        Wire { arrow, jsonb: false, max_chars: None }
+    }
 }
 
 /// The PostgreSQL type that a column has when weir creates it; `None` when no type is lossless.
@@ -72,7 +90,8 @@ fn element(arrow: &DataType) -> Option<&'static str> {
 /// The reason why they cannot be.
 pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static str> {
     use DataType as A;
-    let plain = |arrow: DataType| Ok(Wire { arrow, jsonb: false });
+    let plain = |arrow: DataType| Ok(Wire::plain(arrow));
+    let scale = column.modifier.scale;
     let text = matches!(arrow, A::Utf8 | A::LargeUtf8 | A::Utf8View)
         || matches!(arrow, A::Dictionary(_, value) if matches!(**value, A::Utf8 | A::LargeUtf8));
     if column.is_enum {
@@ -85,19 +104,29 @@ pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static s
         ("int8", A::Int8 | A::Int16 | A::Int32 | A::Int64) => plain(A::Int64),
         ("float4", A::Float32) => plain(A::Float32),
         ("float8", A::Float32 | A::Float64 | A::Int32) => plain(A::Float64),
-        ("numeric", A::Decimal128(_, scale))
-            if column.scale.is_none_or(|s| i32::from(*scale) <= s) =>
-        {
+        ("numeric", A::Decimal128(_, digits)) if scale.is_none_or(|s| i32::from(*digits) <= s) => {
             plain(arrow.clone())
         }
         ("numeric", A::Decimal128(_, _)) => Err("PostgreSQL would round it to the column's scale"),
+        ("numeric", _) if scale.is_some_and(|s| s < 0) => {
+            Err("PostgreSQL would round it to the column's scale")
+        }
         ("numeric", A::Int8 | A::Int16 | A::Int32 | A::Int64) => plain(A::Decimal128(19, 0)),
-        ("text" | "varchar" | "bpchar" | "citext" | "name", _) if text => plain(A::Utf8),
+        ("text" | "varchar" | "bpchar" | "citext" | "name", _) if text => {
+            Ok(Wire { max_chars: column.modifier.length, ..Wire::plain(A::Utf8) })
+        }
         ("json", _) if text => plain(A::Utf8),
-        ("jsonb", _) if text => Ok(Wire { arrow: A::Utf8, jsonb: true }),
+        ("jsonb", _) if text => Ok(Wire { jsonb: true, ..Wire::plain(A::Utf8) }),
         ("bytea", A::Binary | A::LargeBinary | A::FixedSizeBinary(_)) => plain(arrow.clone()),
         ("uuid", A::FixedSizeBinary(16)) => plain(arrow.clone()),
+        // Checked: the row of a text that is none is refused.
+        ("uuid", _) if text => plain(A::FixedSizeBinary(16)),
         ("date", A::Date32) => plain(A::Date32),
+        ("time" | "timestamp" | "timestamptz" | "_timestamp", _)
+            if scale.is_some_and(|digits| digits < fraction(arrow)) =>
+        {
+            Err("PostgreSQL would round it to the column's precision")
+        }
         ("time", A::Time32(_) | A::Time64(TimeUnit::Microsecond)) => {
             plain(A::Time64(TimeUnit::Microsecond))
         }
@@ -111,7 +140,9 @@ pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static s
         ("timestamp" | "timestamptz", A::Timestamp(TimeUnit::Nanosecond, _)) => {
             Err("PostgreSQL stores microseconds, not nanoseconds")
         }
-        ("int2" | "int4", A::Int32 | A::Int64) => Err("values may be out of range"),
+        // Checked: the row of a value that is out of range is refused.
+        ("int2", A::Int32 | A::Int64) => plain(A::Int16),
+        ("int4", A::Int64) => plain(A::Int32),
         ("float4", A::Float64) | ("float4" | "float8", A::Int32 | A::Int64) => {
             Err("precision would be lost")
         }
@@ -119,6 +150,16 @@ pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static s
             plain(arrow.clone())
         }
         _ => Err("the types are not compatible"),
+    }
+}
+
+/// Digits after the point that the seconds of a time have.
+fn fraction(arrow: &DataType) -> i32 {
+    match arrow {
+        DataType::Time32(TimeUnit::Second) | DataType::Timestamp(TimeUnit::Second, _) => 0,
+        DataType::Time32(_) | DataType::Timestamp(TimeUnit::Millisecond, _) => 3,
+        DataType::List(item) => fraction(item.data_type()),
+        _ => 6,
     }
 }
 
@@ -174,34 +215,61 @@ pub(crate) fn shown(arrow: &DataType) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::datatypes::Field;
+    use std::sync::Arc;
 
     fn column(name: &str) -> PgType {
-        PgType { shown: name.into(), name: name.into(), is_enum: false, scale: None }
+        PgType {
+            shown: name.into(),
+            name: name.into(),
+            is_enum: false,
+            modifier: Modifier::default(),
+        }
+    }
+
+    fn with_scale(name: &str, scale: i32) -> PgType {
+        let modifier = Modifier { scale: Some(scale), length: None };
+        PgType { modifier, ..column(name) }
     }
 
     #[test]
-    fn nothing_is_narrowed() {
-        assert!(wire(&DataType::Int64, &column("int4")).is_err());
+    fn nothing_is_rounded() {
         assert!(wire(&DataType::Float64, &column("float4")).is_err());
         assert!(wire(&DataType::Int64, &column("float8")).is_err());
-        assert!(
-            wire(&DataType::Decimal128(12, 4), &PgType { scale: Some(2), ..column("numeric") })
-                .is_err()
-        );
-        assert!(
-            wire(&DataType::Timestamp(TimeUnit::Nanosecond, None), &column("timestamp")).is_err()
-        );
+        assert!(wire(&DataType::Decimal128(12, 4), &with_scale("numeric", 2)).is_err());
+        assert!(wire(&DataType::Int32, &with_scale("numeric", -2)).is_err());
+        let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
+        assert!(wire(&nanos, &column("timestamp")).is_err());
+    }
+
+    #[test]
+    fn a_time_enters_a_column_that_has_its_digits() {
+        let list = |item| DataType::List(Arc::new(Field::new("item", item, true)));
+        let utc = |unit| DataType::Timestamp(unit, Some("+00:00".into()));
+        for (name, arrow, digits) in [
+            ("time", DataType::Time32(TimeUnit::Millisecond), 3),
+            ("time", DataType::Time64(TimeUnit::Microsecond), 6),
+            ("timestamp", utc(TimeUnit::Millisecond), 3),
+            ("timestamp", utc(TimeUnit::Microsecond), 6),
+            ("timestamptz", utc(TimeUnit::Millisecond), 3),
+            ("timestamptz", utc(TimeUnit::Microsecond), 6),
+            ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None), 6),
+            ("_timestamp", list(utc(TimeUnit::Microsecond)), 6),
+        ] {
+            assert!(wire(&arrow, &column(name)).is_ok(), "{arrow} into {name}");
+            for scale in 0..=6 {
+                let fits = wire(&arrow, &with_scale(name, scale)).is_ok();
+                assert_eq!(fits, scale >= digits, "{arrow} into {name}({scale})");
+            }
+        }
     }
 
     #[test]
     fn integers_widen_to_the_columns_type() {
-        assert_eq!(
-            wire(&DataType::Int32, &column("int8")),
-            Ok(Wire { arrow: DataType::Int64, jsonb: false })
-        );
+        assert_eq!(wire(&DataType::Int32, &column("int8")), Ok(Wire::plain(DataType::Int64)));
         assert_eq!(
             wire(&DataType::Int64, &column("numeric")),
-            Ok(Wire { arrow: DataType::Decimal128(19, 0), jsonb: false })
+            Ok(Wire::plain(DataType::Decimal128(19, 0)))
         );
     }
 

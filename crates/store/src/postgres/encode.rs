@@ -1,20 +1,15 @@
 //! Arrow batch → COPY BINARY bytes, without IO: it runs on the worker's thread while the server
 //! processes the transaction before.
 
-use crate::postgres::layout::{Layout, Source};
+use crate::postgres::Error;
+use crate::postgres::arrange::Arranged;
+use crate::postgres::layout::Layout;
 use crate::postgres::refusal::Refusal;
-use crate::postgres::{Error, layout};
-use arrow::array::{
-    Array, ArrayRef, ArrowNumericType, AsArray, Int32Array, Int64Array, RecordBatch, StringArray,
-    UInt32Array,
-};
-use arrow::compute::{CastOptions, cast_with_options, max, min, take_record_batch};
-use arrow::datatypes::{DataType, Date32Type, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use bytes::{Bytes, BytesMut};
 use pgpq::ArrowToPostgresBinaryEncoder;
 use std::ops::Range;
-use std::sync::Arc;
-use weir_model::fault::{Fault, Stage};
 
 /// The input records of the rows of a batch, for the lineage columns. The slices have one entry per
 /// row.
@@ -173,6 +168,24 @@ impl CopyData {
         boundaries
     }
 
+    /// The values of one row in their binary format; `None` is null. In a layout with an upsert,
+    /// the last one is the row's number.
+    pub(crate) fn fields(
+        &self,
+        boundaries: &[usize],
+        row: usize,
+    ) -> impl Iterator<Item = Option<&[u8]>> {
+        let bytes = &self.bytes[boundaries[row]..boundaries[row + 1]];
+        let mut at = 2;
+        std::iter::from_fn(move || {
+            let length = number(bytes.get(at..at + 4)?);
+            at += 4;
+            let start = at;
+            at += length.max(0) as usize;
+            Some((length >= 0).then(|| &bytes[start..at]))
+        })
+    }
+
     /// The COPY of a range of the rows, in pieces that share the memory. `boundaries` comes from
     /// [`CopyData::boundaries`].
     pub(crate) fn part(&self, boundaries: &[usize], range: Range<usize>) -> [Bytes; 3] {
@@ -198,144 +211,13 @@ fn number(bytes: &[u8]) -> i32 {
     }
 }
 
-/// The rows of a batch as columns of the table.
-struct Arranged {
-    batch: RecordBatch,
-    /// The numbers of the rows within the given batch; `None` if no row was refused.
-    rows: Option<Vec<u32>>,
-    refused: Vec<Refusal>,
-}
-
-impl Layout {
-    /// `first` is the number of the batch's first row.
-    fn arrange(
-        &self,
-        batch: &RecordBatch,
-        origins: Origins<'_>,
-        first: usize,
-    ) -> Result<Arranged, Error> {
-        if batch.schema_ref().fields().len() != self.input.fields().len() {
-            return Err(Error::Batch(format!(
-                "{} columns instead of {}",
-                batch.num_columns(),
-                self.input.fields().len()
-            )));
-        }
-        let mut columns = self
-            .columns
-            .iter()
-            .map(|c| self.column(batch, &origins, c))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut refused = self.out_of_range(&columns);
-        if self.upsert.is_some() {
-            let numbers = first as i32..(first + batch.num_rows()) as i32;
-            columns.push(Arc::new(Int32Array::from_iter_values(numbers)));
-        }
-        let whole = RecordBatch::try_new(self.output.clone(), columns)
-            .map_err(|e| Error::Batch(e.to_string()))?;
-        let rows = remaining_rows(whole.num_rows(), &refused);
-        let batch = match &rows {
-            None => whole,
-            Some(rows) => take_record_batch(&whole, &UInt32Array::from(rows.clone()))
-                .map_err(|e| Error::Batch(e.to_string()))?,
-        };
-        refused.iter_mut().for_each(|refusal| refusal.row += first);
-        Ok(Arranged { batch, rows, refused })
-    }
-
-    fn column(
-        &self,
-        batch: &RecordBatch,
-        origins: &Origins<'_>,
-        column: &layout::Column,
-    ) -> Result<ArrayRef, Error> {
-        let array: ArrayRef = match column.source {
-            Source::Field(index) => batch.column(index).clone(),
-            Source::Topic => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
-                origins.topic,
-                batch.num_rows(),
-            ))),
-            Source::Partition => Arc::new(Int32Array::from(origins.partitions.to_vec())),
-            Source::Offset => Arc::new(Int64Array::from(origins.offsets.to_vec())),
-        };
-        if array.data_type() == &column.wire.arrow {
-            return Ok(array);
-        }
-        let strict = CastOptions { safe: false, ..CastOptions::default() };
-        cast_with_options(&array, &column.wire.arrow, &strict)
-            .map_err(|e| Error::Batch(format!("column {}: {e}", column.name)))
-    }
-
-    /// PostgreSQL would refuse most of these rows itself, but it takes the extremes of 64 bits for
-    /// infinity.
-    fn out_of_range(&self, columns: &[ArrayRef]) -> Vec<Refusal> {
-        let mut refused = Vec::new();
-        for (column, array) in self.columns.iter().zip(columns) {
-            match &column.wire.arrow {
-                DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                    beyond::<TimestampMicrosecondType>(
-                        array,
-                        TIMESTAMPS,
-                        &column.name,
-                        &mut refused,
-                    );
-                }
-                DataType::Date32 => beyond::<Date32Type>(array, DATES, &column.name, &mut refused),
-                _ => {}
-            }
-        }
-        refused.sort_by_key(|r| r.row);
-        refused.dedup_by_key(|r| r.row);
-        refused
-    }
-}
-
-/// 4713-11-24 BC to the end of 294276 AD, microseconds since 1970. Counted from 1970, 64 bits end
-/// before PostgreSQL's range, which counts from 2000.
-const TIMESTAMPS: Range<i64> = -210_866_803_200_000_000..i64::MAX;
-/// 4713-11-24 BC to the end of 5874897 AD, days since 1970.
-const DATES: Range<i32> = -2_440_588..2_145_042_541;
-
-fn beyond<T>(array: &ArrayRef, range: Range<T::Native>, column: &str, refused: &mut Vec<Refusal>)
-where
-    T: ArrowNumericType<Native: PartialOrd + std::fmt::Display>,
-{
-    let array = array.as_primitive::<T>();
-    let within = |value: Option<T::Native>| value.is_none_or(|v| range.contains(&v));
-    if within(min(array)) && within(max(array)) {
-        return;
-    }
-    let outside = array
-        .iter()
-        .enumerate()
-        .filter_map(|(row, value)| value.filter(|v| !range.contains(v)).map(|v| (row, v)));
-    refused.extend(outside.map(|(row, value)| Refusal {
-        row,
-        fault: Fault {
-            stage: Stage::Sink,
-            reason: "datetime_out_of_range".into(),
-            detail: format!(
-                "column {column}: {value} is outside the range of PostgreSQL's dates and times"
-            ),
-        },
-        column: Some(column.to_owned()),
-        sqlstate: "22008".into(),
-    }));
-}
-
-/// The rows that are not refused; `None` if none is refused.
-fn remaining_rows(num_rows: usize, refused: &[Refusal]) -> Option<Vec<u32>> {
-    if refused.is_empty() {
-        return None;
-    }
-    let mut refused = refused.iter().map(|refusal| refusal.row as u32).peekable();
-    Some((0..num_rows as u32).filter(|row| refused.next_if_eq(row).is_none()).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::postgres::column_type::Wire;
+    use crate::postgres::layout::{self, Source};
+    use arrow::array::{ArrayRef, Int32Array, StringArray};
+    use std::sync::Arc;
     use weir_model::pipeline::TableName;
 
     fn layout(input: &RecordBatch) -> Layout {
@@ -343,7 +225,7 @@ mod tests {
         let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| layout::Column {
             name: field.name().clone(),
             source: Source::Field(i),
-            wire: Wire { arrow: field.data_type().clone(), jsonb: false },
+            wire: Wire::plain(field.data_type().clone()),
         };
         let columns = fields.fields().iter().enumerate().map(column).collect();
         Layout::new(&TableName::default(), fields.clone(), columns, None).unwrap()

@@ -1,5 +1,6 @@
 //! Errors of PostgreSQL and their classes.
 
+use crate::postgres::sqlstate::Origin;
 use std::time::Duration;
 use tokio_postgres::error::DbError;
 use weir_model::fault::Class;
@@ -55,6 +56,21 @@ pub enum Error {
         /// Cluster id of the connected brokers.
         actual: String,
     },
+    /// The table or `weir.positions` was replaced without the other.
+    #[error(
+        "{replaced} is not the one that the positions of {pipeline}/{sink} were written with: it \
+         was replaced or restored alone, so rows may be missing or come twice. Restore both from the \
+         same backup; or, if rows and positions are right as they are: UPDATE weir.positions SET \
+         target_oid = NULL, positions_oid = NULL WHERE pipeline = '{pipeline}' AND sink = '{sink}'"
+    )]
+    Restored {
+        /// What has another identity: the table, or `weir.positions`.
+        replaced: String,
+        /// The pipeline.
+        pipeline: String,
+        /// The sink.
+        sink: String,
+    },
     /// An Arrow batch that does not have the schema of the layout: a bug in the caller.
     #[error("the batch does not match the table's layout: {0}")]
     Batch(String),
@@ -82,6 +98,10 @@ pub struct Report {
     /// The row within the COPY, from 0, that the server was reading when it failed. Only a hint:
     /// for constraints that are checked in bulk it comes some rows later.
     pub row: Option<usize>,
+    /// The server was processing something within the statement: a row, a trigger, a function.
+    pub(crate) has_context: bool,
+    /// The statement's parameter, from 0, whose value was being read.
+    pub(crate) parameter: Option<usize>,
 }
 
 impl Report {
@@ -97,6 +117,8 @@ impl Report {
                 .or_else(|| context.as_ref().and_then(|c| c.1.clone())),
             constraint: error.constraint().map(str::to_owned),
             row: context.map(|c| c.0),
+            has_context: error.where_().is_some(),
+            parameter: error.where_().and_then(parameter_context),
         }
     }
 
@@ -104,13 +126,13 @@ impl Report {
         self.detail.as_ref().map(|d| format!("; {d}")).unwrap_or_default()
     }
 
-    /// The class of the SQLSTATE.
-    pub fn class(&self) -> Class {
+    /// Whom the error comes from.
+    pub(crate) fn origin(&self) -> Origin {
         match self.sqlstate.as_str() {
             // While rows are read, it means that a column got too few bytes: its type is not that
             // of the layout. (Connection poolers use the same code for their own errors.)
-            "08P01" if self.row.is_some() => Class::Configuration,
-            code => class_of(code),
+            "08P01" if self.row.is_some() => Origin::Table,
+            code => Origin::of(code),
         }
     }
 }
@@ -121,8 +143,8 @@ impl Error {
         match self {
             Error::Unreachable { .. } | Error::Slow { .. } => Class::Environment,
             Error::Url(_) | Error::Batch(_) => Class::Configuration,
-            Error::OtherCluster { .. } => Class::Loss,
-            Error::Database { report, .. } => report.class(),
+            Error::OtherCluster { .. } | Error::Restored { .. } => Class::Loss,
+            Error::Database { report, .. } => report.origin().class(),
         }
     }
 
@@ -139,29 +161,6 @@ impl Error {
     }
 }
 
-/// Classes 22 and 23 are caused by a value. What passes by itself, or when the database is
-/// repaired, is environment. The rest, unknown codes included, is configuration: the sink halts and
-/// loses nothing.
-fn class_of(sqlstate: &str) -> Class {
-    match sqlstate {
-        // The bytes do not have the column's binary format: the column does not have the type of
-        // the layout.
-        "22P03" | "22P04" => Class::Configuration,
-        // A value exceeds a limit of the server, such as a text that is too long for its index. The
-        // other rows are not affected.
-        "54000" => Class::Record,
-        // The server does not know whether the transaction was committed; the position row does.
-        "40003" | "08007" => Class::Environment,
-        _ => match sqlstate.get(..2).unwrap_or_default() {
-            "22" | "23" => Class::Record,
-            // connection, read-only node, transaction timeouts, authentication, conflicts,
-            // resources, locks, operator, disk
-            "08" | "25" | "28" | "40" | "53" | "55" | "57" | "58" => Class::Environment,
-            _ => Class::Configuration,
-        },
-    }
-}
-
 /// `COPY calls, line 12, column caller_name` → row 11 and the column. In other languages of
 /// `lc_messages` the context is not recognised; then refused ranges are halved.
 fn copy_context(context: &str) -> Option<(usize, Option<String>)> {
@@ -175,28 +174,16 @@ fn copy_context(context: &str) -> Option<(usize, Option<String>)> {
     Some((number.checked_sub(1)?, column.map(|c| c.split(':').next().unwrap_or(c).to_owned())))
 }
 
+/// `unnamed portal parameter $2` → 1.
+fn parameter_context(context: &str) -> Option<usize> {
+    let (_, number) = context.lines().next()?.split_once(" parameter $")?;
+    let digits = number.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse::<usize>().ok()?.checked_sub(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_errors_of_values_have_class_record() {
-        for code in ["22001", "22003", "22008", "22021", "23502", "23505", "23514", "54000"] {
-            assert_eq!(class_of(code), Class::Record, "{code}");
-        }
-        for code in [
-            "08006", "57P01", "57P03", "57014", "53300", "53100", "25006", "25P03", "40001",
-            "40P01", "55P03", "28P01", "40003", "58030",
-        ] {
-            assert_eq!(class_of(code), Class::Environment, "{code}");
-        }
-        for code in [
-            "42501", "42P01", "42703", "42804", "3D000", "3F000", "22P03", "22P04", "0A000",
-            "XX001", "P0001", "",
-        ] {
-            assert_eq!(class_of(code), Class::Configuration, "{code}");
-        }
-    }
 
     #[test]
     fn the_servers_context_names_row_and_column() {
@@ -207,5 +194,8 @@ mod tests {
         assert_eq!(copy_context("COPY t, line 3"), Some((2, None)));
         assert_eq!(copy_context("COPY t, Zeile 3, Spalte x"), None);
         assert_eq!(copy_context("SQL statement \"…\""), None);
+        assert_eq!(parameter_context("unnamed portal parameter $2"), Some(1));
+        assert_eq!(parameter_context("unnamed portal parameter $12 = '…'"), Some(11));
+        assert_eq!(parameter_context("COPY t, line 3"), None);
     }
 }

@@ -48,6 +48,8 @@ pub struct Layout {
     pub(crate) output: SchemaRef,
     pub(crate) encoders: HashMap<String, EncoderBuilder>,
     pub(crate) copy: String,
+    /// Stores one row.
+    pub(crate) insert: String,
     pub(crate) upsert: Option<Upsert>,
 }
 
@@ -56,7 +58,11 @@ pub struct Layout {
 pub(crate) struct Upsert {
     pub(crate) stage: String,
     pub(crate) clear: String,
+    /// Returns the number of keys and the number of rows stored.
     pub(crate) merge: String,
+    /// All columns belong to the key, so that there is nothing to update in a row that exists.
+    pub(crate) leaves_existing: bool,
+    on_conflict: String,
 }
 
 /// The column that orders the rows in the temporary table.
@@ -73,6 +79,7 @@ impl Layout {
             columns.iter().map(|c| Field::new(&c.name, c.wire.arrow.clone(), true)).collect();
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         let upsert = upsert_key.map(|key| Upsert::new(table, &names, key));
+        let insert = insert(table, &names, upsert.as_ref());
         let into = match &upsert {
             None => format!(
                 "{} ({})",
@@ -101,10 +108,30 @@ impl Layout {
             input,
             output: Arc::new(Schema::new(fields)),
             encoders,
+            insert,
             copy: format!("COPY {into} FROM STDIN (FORMAT binary)"),
             upsert,
         })
     }
+
+    /// Whether a row that exists counts as stored, although nothing is written.
+    pub(crate) fn leaves_existing(&self) -> bool {
+        self.upsert.as_ref().is_some_and(|upsert| upsert.leaves_existing)
+    }
+}
+
+/// Values are given for identity columns, too, as COPY does.
+const OVERRIDING: &str = "OVERRIDING SYSTEM VALUE";
+
+fn insert(table: &TableName, names: &[&str], upsert: Option<&Upsert>) -> String {
+    let parameters: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
+    format!(
+        "INSERT INTO {} ({}) {OVERRIDING} VALUES ({}){}",
+        qualified(&table.schema, &table.table),
+        idents(names.iter().copied()),
+        parameters.join(", "),
+        upsert.map(|upsert| format!(" {}", upsert.on_conflict)).unwrap_or_default()
+    )
 }
 
 /// The temporary table. It is created in each transaction and dropped at its end, so that nothing
@@ -127,6 +154,7 @@ impl Upsert {
             format!("UPDATE SET {}", updates.join(", "))
         };
         let stage = ident(STAGE);
+        let on_conflict = format!("ON CONFLICT ({keys}) DO {action}");
         Upsert {
             stage: format!(
                 "CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS \
@@ -134,10 +162,14 @@ impl Upsert {
             ),
             clear: format!("DELETE FROM {stage}"),
             merge: format!(
-                "INSERT INTO {target} ({columns}) \
-                 SELECT DISTINCT ON ({keys}) {columns} FROM {stage} \
-                 ORDER BY {keys}, {ORDINAL} DESC ON CONFLICT ({keys}) DO {action}"
+                "WITH latest AS MATERIALIZED (SELECT DISTINCT ON ({keys}) {columns} FROM {stage} \
+                 ORDER BY {keys}, {ORDINAL} DESC), \
+                 stored AS (INSERT INTO {target} ({columns}) {OVERRIDING} \
+                 SELECT {columns} FROM latest {on_conflict} RETURNING 1) \
+                 SELECT (SELECT count(*) FROM latest), (SELECT count(*) FROM stored)"
             ),
+            leaves_existing: updates.is_empty(),
+            on_conflict,
         }
     }
 }
@@ -154,16 +186,13 @@ mod tests {
     fn an_upsert_keeps_the_last_row_of_a_key() {
         let upsert = Upsert::new(&table(), &["sku", "left"], &["sku".to_owned()]);
         assert!(upsert.merge.contains("DISTINCT ON (\"sku\")"));
-        assert!(
-            upsert
-                .merge
-                .ends_with("ON CONFLICT (\"sku\") DO UPDATE SET \"left\" = EXCLUDED.\"left\"")
-        );
+        let update = "ON CONFLICT (\"sku\") DO UPDATE SET \"left\" = EXCLUDED.\"left\"";
+        assert!(upsert.merge.contains(update));
     }
 
     #[test]
     fn an_upsert_of_keys_alone_updates_nothing() {
         let upsert = Upsert::new(&table(), &["sku"], &["sku".to_owned()]);
-        assert!(upsert.merge.ends_with("DO NOTHING"));
+        assert!(upsert.leaves_existing && upsert.merge.contains("DO NOTHING"));
     }
 }

@@ -1,15 +1,16 @@
 //! Pooled connections with the timeouts that weir relies on. Messages name the server, never the
 //! password.
 
-use crate::postgres::Error;
 use crate::postgres::error::Report;
+use crate::postgres::{Error, connection_url};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
 use postgres_native_tls::MakeTlsConnector;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::config::{Config, Host, SslMode};
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::config::Config;
 use weir_model::secret::Secret;
 
 /// A COPY of one batch takes milliseconds; after a minute, something else is wrong.
@@ -19,6 +20,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// A process that stops in the middle of a transaction must not hold its row locks forever.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A pooler may use another connection when the last one is taken by someone else.
+const POOLER_ATTEMPTS: usize = 3;
 
 /// A pool of connections to one database. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub struct Store {
     pool: Pool,
     /// `postgres at host:port/database`, for messages.
     server: Arc<str>,
+    /// For a connection outside of the pool.
+    settings: Arc<(Config, MakeTlsConnector)>,
 }
 
 impl std::fmt::Debug for Store {
@@ -43,13 +48,14 @@ impl Store {
     /// # Errors
     /// [`Error::Url`]: the URL cannot be parsed, or its certificate file cannot be read.
     pub fn new(url: &Secret, application: &str, connections: usize) -> Result<Store, Error> {
-        let (mut config, tls) = parse(url.expose())?;
+        let (mut config, tls) = connection_url::parse(url.expose())?;
         config
             .application_name(format!("{APPLICATION} {application}"))
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30));
-        let server = server_name(&config).into();
+        let server = connection_url::server_name(&config).into();
+        let settings = Arc::new((config.clone(), tls.clone()));
         let manager = Manager::from_config(
             config,
             tls,
@@ -67,12 +73,18 @@ impl Store {
             }))
             .build()
             .map_err(|e| Error::Url(e.to_string()))?;
-        Ok(Store { pool, server })
+        Ok(Store { pool, server, settings })
     }
 
     /// `postgres at host:port/database`, for messages.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The size of the pool.
+    #[cfg(test)]
+    pub(crate) fn max_connections(&self) -> usize {
+        self.pool.status().max_size
     }
 
     /// One round trip, for `/ready`.
@@ -95,6 +107,36 @@ impl Store {
             },
             other => self.unreachable(other.to_string()),
         })
+    }
+
+    /// Whether a connection pooler gives two sessions the same connection to the server, one
+    /// transaction after the other. Then prepared statements, settings and temporary tables of a
+    /// session end up in another one.
+    ///
+    /// # Errors
+    /// The server cannot be reached or refuses the connection.
+    pub(crate) async fn is_pooled_by_transaction(&self) -> Result<bool, Error> {
+        let (config, tls) = &*self.settings;
+        let one = self.client().await?;
+        let (other, connection) = config.connect(tls.clone()).await.map_err(|e| self.error(e))?;
+        // Ends when `other` is dropped.
+        tokio::spawn(connection);
+        for _ in 0..POOLER_ATTEMPTS {
+            if self.backend(&one).await? == self.backend(&other).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The process of the server that answers. Not prepared, because poolers may refuse that.
+    async fn backend(&self, client: &tokio_postgres::Client) -> Result<Option<String>, Error> {
+        let answer = client.simple_query("SELECT pg_backend_pid()").await;
+        let messages = answer.map_err(|e| self.error(e))?;
+        Ok(messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
     }
 
     pub(crate) fn error(&self, error: tokio_postgres::Error) -> Error {
@@ -128,82 +170,6 @@ fn session_settings() -> String {
     )
 }
 
-fn server_name(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => "localhost".into(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
-    format!("postgres at {host}:{port}/{database}")
-}
-
-/// How much of the server's identity is verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verify {
-    Nothing,
-    Chain,
-    ChainAndName,
-}
-
-fn parse(url: &str) -> Result<(Config, MakeTlsConnector), Error> {
-    let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut rest = Vec::new();
-    let (mut mode, mut verify, mut root) = (SslMode::Prefer, Verify::Nothing, None);
-    for pair in query.split('&').filter(|p| !p.is_empty()) {
-        match pair.split_once('=') {
-            Some(("sslmode", text)) => (mode, verify) = ssl_mode(text)?,
-            Some(("sslrootcert", path)) => {
-                root = Some(path.replace("%2F", "/").replace("%2f", "/"))
-            }
-            _ => rest.push(pair),
-        }
-    }
-    let text = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-    // The parser's message may quote the text that it cannot parse, including the password.
-    let mut config: Config = text
-        .parse()
-        .map_err(|_| Error::Url("expected postgres://user:password@host:port/database".into()))?;
-    if config.get_hosts().is_empty() {
-        return Err(Error::Url("it has no host".into()));
-    }
-    config.ssl_mode(mode);
-    Ok((config, MakeTlsConnector::new(connector(verify, root.as_deref())?)))
-}
-
-fn ssl_mode(text: &str) -> Result<(SslMode, Verify), Error> {
-    Ok(match text {
-        "disable" => (SslMode::Disable, Verify::Nothing),
-        "allow" | "prefer" => (SslMode::Prefer, Verify::Nothing),
-        "require" => (SslMode::Require, Verify::Nothing),
-        "verify-ca" => (SslMode::Require, Verify::Chain),
-        "verify-full" => (SslMode::Require, Verify::ChainAndName),
-        other => {
-            return Err(Error::Url(format!(
-                "sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full, \
-                 not `{other}`"
-            )));
-        }
-    })
-}
-
-fn connector(verify: Verify, root: Option<&str>) -> Result<native_tls::TlsConnector, Error> {
-    let mut builder = native_tls::TlsConnector::builder();
-    builder
-        .danger_accept_invalid_certs(verify == Verify::Nothing)
-        .danger_accept_invalid_hostnames(verify != Verify::ChainAndName);
-    if let Some(path) = root {
-        let pem =
-            std::fs::read(path).map_err(|e| Error::Url(format!("sslrootcert {path}: {e}")))?;
-        let certificate = native_tls::Certificate::from_pem(&pem)
-            .map_err(|e| Error::Url(format!("sslrootcert {path}: {e}")))?;
-        builder.add_root_certificate(certificate);
-    }
-    builder.build().map_err(|e| Error::Url(format!("cannot set up TLS: {e}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,25 +186,5 @@ mod tests {
         .unwrap();
         assert_eq!(store.server(), "postgres at db.example:5433/shop");
         assert_eq!(format!("{store:?}"), "Store(postgres at db.example:5433/shop)");
-    }
-
-    #[test]
-    fn an_error_does_not_quote_the_url() {
-        for url in [
-            "postgres://weir:hush@db:port/shop",
-            "hush",
-            "postgres://weir:hush@db/x?hush=1",
-            "postgres://weir:hush@db/x?sslmode=maybe",
-        ] {
-            let message = Store::new(&Secret::new(url), "test", 1).unwrap_err().to_string();
-            assert!(!message.contains("hush"), "{message}");
-        }
-    }
-
-    #[test]
-    fn sslmode_has_libpqs_meaning() {
-        assert!(matches!(ssl_mode("require"), Ok((SslMode::Require, Verify::Nothing))));
-        assert!(matches!(ssl_mode("verify-full"), Ok((SslMode::Require, Verify::ChainAndName))));
-        assert!(ssl_mode("on").is_err());
     }
 }

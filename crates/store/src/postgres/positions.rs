@@ -1,10 +1,12 @@
 //! `weir.positions`: the position of each sink in each partition, its fence, and the counters that
 //! were committed with it.
 
+use crate::postgres::sql::qualified;
 use crate::postgres::{Error, Store};
 use crate::reader::SinkPosition;
 use std::time::Duration;
 use tokio_postgres::Row;
+use weir_model::pipeline::TableName;
 use weir_model::progress::{Counters, LastRead, Progress};
 use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
@@ -30,6 +32,15 @@ pub struct PositionKey {
     pub topic: String,
     /// Id of the Kafka cluster that the offsets belong to.
     pub cluster: String,
+    /// The table that the rows go to.
+    pub table: TableName,
+}
+
+impl PositionKey {
+    /// The table as SQL names it.
+    pub(crate) fn qualified_table(&self) -> String {
+        qualified(&self.table.schema, &self.table.table)
+    }
 }
 
 impl Store {
@@ -57,7 +68,8 @@ impl Store {
     /// transaction, and terminates its connection if it does not finish.
     ///
     /// # Errors
-    /// [`Error::OtherCluster`]: the rows belong to another Kafka cluster.
+    /// [`Error::OtherCluster`]: the rows belong to another Kafka cluster. [`Error::Restored`]: the
+    /// table or `weir.positions` was replaced without the other.
     pub async fn acquire(
         &self,
         position_key: &PositionKey,
@@ -91,6 +103,7 @@ impl Store {
         let fail = |e| self.error(e);
         let transaction = client.transaction().await.map_err(fail)?;
         let statement = transaction.prepare_cached(TAKE).await.map_err(fail)?;
+        let table = position_key.qualified_table();
         let mut committed_positions = Vec::with_capacity(sorted.len());
         // In the order of partitions, as every writer does, so that two of them cannot deadlock.
         for partition in sorted {
@@ -103,6 +116,7 @@ impl Store {
                         &position_key.topic,
                         partition,
                         &position_key.cluster,
+                        &table,
                     ],
                 )
                 .await
@@ -117,10 +131,48 @@ impl Store {
                     actual: position_key.cluster.clone(),
                 });
             }
+            self.check_tables(&transaction, position_key, &row).await?;
             committed_positions.push(committed(&row, 0).map_err(fail)?);
         }
         transaction.commit().await.map_err(fail)?;
         Ok(committed_positions)
+    }
+
+    /// Whether table and position still belong together. Each is named in the position row by its
+    /// oid. When one of them has another oid, it was replaced, for instance by a restored one, and
+    /// rows would be missing or come twice. When both have, they were restored together.
+    async fn check_tables(
+        &self,
+        transaction: &deadpool_postgres::Transaction<'_>,
+        position_key: &PositionKey,
+        row: &Row,
+    ) -> Result<(), Error> {
+        let fail = |e| self.error(e);
+        let oid = |index: usize| row.try_get::<_, Option<u32>>(index).map_err(fail);
+        let differs = |recorded: Option<u32>, found: Option<u32>| {
+            recorded.is_some() && found.is_some() && recorded != found
+        };
+        match (differs(oid(11)?, oid(12)?), differs(oid(13)?, oid(14)?)) {
+            (false, false) => Ok(()),
+            (true, true) => {
+                let PositionKey { pipeline, sink, topic, .. } = position_key;
+                let partition: Partition = row.try_get(0).map_err(fail)?;
+                let table = position_key.qualified_table();
+                transaction
+                    .execute(ADOPT, &[pipeline, sink, topic, &partition, &table])
+                    .await
+                    .map_err(fail)?;
+                Ok(())
+            }
+            (is_table, _) => Err(Error::Restored {
+                replaced: match is_table {
+                    true => position_key.table.to_string(),
+                    false => "weir.positions".into(),
+                },
+                pipeline: position_key.pipeline.clone(),
+                sink: position_key.sink.clone(),
+            }),
+        }
     }
 
     /// Terminates the connections of weir that block the backend `pid`. Their owner has lost the
@@ -186,14 +238,24 @@ impl Store {
 /// One statement inserts the row, or waits for its lock and increments the fence, and returns the
 /// latest committed position. So nothing can happen between fence and position.
 const TAKE: &str = "INSERT INTO weir.positions AS p \
-     (pipeline, sink, topic, partition, cluster_id, fence) VALUES ($1, $2, $3, $4, $5, 1) \
+     (pipeline, sink, topic, partition, cluster_id, fence, target_oid, positions_oid) \
+     VALUES ($1, $2, $3, $4, $5, 1, to_regclass($6)::oid, 'weir.positions'::regclass::oid) \
      ON CONFLICT (pipeline, sink, topic, partition) \
-     DO UPDATE SET fence = p.fence + 1, updated_at = now() \
+     DO UPDATE SET fence = p.fence + 1, updated_at = now(), \
+     target_oid = coalesce(p.target_oid, EXCLUDED.target_oid), \
+     positions_oid = coalesce(p.positions_oid, EXCLUDED.positions_oid) \
      RETURNING partition, fence, next_offset, read, written, filtered, dead, last_source, \
-     last_read_offset, last_read_fingerprint, cluster_id";
+     last_read_offset, last_read_fingerprint, cluster_id, target_oid, to_regclass($6)::oid, \
+     positions_oid, 'weir.positions'::regclass::oid";
+
+/// Table and position were restored together.
+const ADOPT: &str = "UPDATE weir.positions SET target_oid = to_regclass($5)::oid, \
+     positions_oid = 'weir.positions'::regclass::oid \
+     WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
 
 const POSITIONS: &str = "SELECT topic, partition, fence, next_offset, read, written, filtered, \
-     dead, last_source, last_read_offset, last_read_fingerprint FROM weir.positions WHERE pipeline = $1 AND sink = $2 \
+     dead, last_source, last_read_offset, last_read_fingerprint \
+     FROM weir.positions WHERE pipeline = $1 AND sink = $2 \
      ORDER BY topic, partition";
 
 /// Whether weir's tables exist, with all their columns.
@@ -204,8 +266,8 @@ pub(crate) async fn prepared(
 }
 
 const PREPARED: &str = "SELECT bool_and(to_regclass('weir.' || name) IS NOT NULL) \
-     AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('weir.positions') \
-     AND attname = 'last_read_fingerprint') \
+     AND (SELECT count(*) = 2 FROM pg_attribute WHERE attrelid = to_regclass('weir.positions') \
+     AND attname IN ('last_read_fingerprint', 'positions_oid')) \
      FROM unnest(ARRAY['positions', 'dead_letters', 'accepted_losses']) AS name";
 
 /// Columns from `at`: partition, fence, next_offset, read, written, filtered, dead, last_source,

@@ -52,6 +52,7 @@ impl Reader {
             sink: self.sink.clone(),
             topic: self.topic.clone(),
             cluster: cluster.into(),
+            table: self.table.table.clone(),
         }
     }
 }

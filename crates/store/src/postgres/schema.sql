@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS weir.positions (
 -- Rows of the version before have no proof until the next commit.
 ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS last_read_offset bigint;
 ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS last_read_fingerprint bigint;
+ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS target_oid oid;
+ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS positions_oid oid;
 
 COMMENT ON TABLE weir.positions IS
     'One row per sink and partition, updated with the rows; manual changes lose or repeat records';
@@ -35,6 +37,11 @@ COMMENT ON COLUMN weir.positions.last_read_offset IS
     'Offset of the record that was read last, one before next_offset';
 COMMENT ON COLUMN weir.positions.last_read_fingerprint IS
     'Hash of that record; a start compares it with the topic';
+
+COMMENT ON COLUMN weir.positions.target_oid IS
+    'The table that the rows went to; when another one has its name, rows and position disagree';
+COMMENT ON COLUMN weir.positions.positions_oid IS
+    'This table itself; differs after it was restored';
 
 CREATE TABLE IF NOT EXISTS weir.dead_letters (
     id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

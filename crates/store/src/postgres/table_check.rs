@@ -1,7 +1,7 @@
 //! Compares an output schema with its table. Changes nothing, so that `weir check` and a starting
 //! sink come to the same result.
 
-use crate::postgres::column_type::{self, PgType};
+use crate::postgres::column_type::{self, Modifier, PgType};
 use crate::postgres::layout::Layout;
 use crate::postgres::{Error, Store};
 use arrow::datatypes::SchemaRef;
@@ -34,7 +34,12 @@ impl TableCheck {
         let mut comparison = Comparison::new(sink, target);
         // Only the server knows whether a type exists; until it is asked, every name is accepted.
         let accepted = |text: &String| {
-            Some(PgType { shown: text.clone(), name: text.clone(), is_enum: false, scale: None })
+            Some(PgType {
+                shown: text.clone(),
+                name: text.clone(),
+                is_enum: false,
+                modifier: Modifier::default(),
+            })
         };
         let named =
             target.columns.iter().map(|(column, text)| (column.clone(), accepted(text))).collect();
@@ -46,6 +51,11 @@ impl TableCheck {
 
 /// Advisory lock that serialises the DDL of sinks that start at the same time.
 const DDL_LOCK: i64 = 0x7765_6973;
+
+const POOLER: &str = "leads to a connection pooler in transaction mode, which does not keep the \
+     prepared statements and settings of a session";
+const POOLER_HINT: &str = "connect to the server itself, or to a pool in session mode (pgbouncer: \
+     pool_mode = session)";
 
 impl Store {
     /// Compares `schema` (the output schema, in Arrow's types) with the table of the sink `sink`.
@@ -59,6 +69,12 @@ impl Store {
         target: &Postgres,
         schema: &SchemaRef,
     ) -> Result<TableCheck, Error> {
+        if self.is_pooled_by_transaction().await? {
+            let key = format!("sink.{sink}.url");
+            let mistakes =
+                vec![Mistake { hint: Some(POOLER_HINT.into()), ..Mistake::new(key, POOLER) }];
+            return Ok(TableCheck { statements: Vec::new(), mistakes, layout: None });
+        }
         let (privileges, table) =
             self.table_and_privileges(&target.table.schema, &target.table.table).await?;
         let mut named = BTreeMap::new();

@@ -57,6 +57,7 @@ impl Postgres {
                 sink: sink.into(),
                 topic: pipeline.output.topic.clone(),
                 cluster: cluster.into(),
+                table: table.table.clone(),
             },
             table: table.clone(),
             schema,
@@ -241,5 +242,23 @@ impl SourceRecords for PartRecords {
     fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {
         let (part, row) = self.find(row);
         part.dead_letter(row, fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_worker_has_a_connection_and_some_are_spare() {
+        for workers in [1, 16, 17, 64] {
+            let mut pipeline = Pipeline::default();
+            pipeline.workers.sink = workers;
+            let url = weir_model::secret::Secret::new("postgres://weir@localhost/weir");
+            let table = pipeline::Postgres { url, ..pipeline::Postgres::default() };
+            let schema = Arc::new(arrow::datatypes::Schema::empty());
+            let target = Postgres::new(&pipeline, "warehouse", &table, schema, "cluster").unwrap();
+            assert_eq!(target.store.max_connections(), workers + SPARE_CONNECTIONS);
+        }
     }
 }

@@ -88,7 +88,7 @@ impl Store {
         client: &'c mut Client,
         write: &mut Write<'_>,
     ) -> Result<Option<Transaction<'c>>, Error> {
-        let mut transaction = client.transaction().await.map_err(|e| self.error(e))?;
+        let transaction = client.transaction().await.map_err(|e| self.error(e))?;
         // Sent together, because small batches mostly wait for round trips.
         let (immediate, claimed) = tokio::join!(
             transaction.batch_execute(IMMEDIATE),
@@ -99,11 +99,12 @@ impl Store {
             transaction.rollback().await.map_err(|e| self.error(e))?;
             return Ok(None);
         }
-        let refused = self.insert(&mut transaction, write.layout, write.rows).await?;
+        let refused = self.insert(&transaction, write.layout, write.rows).await?;
         if !refused.is_empty() {
             mark_dead(&mut write.claims, write.records, &refused);
             self.recount(&transaction, write.position_key, &write.claims).await?;
             write.refused.extend(refused);
+            write.refused.sort_by_key(|refusal| refusal.row);
         }
         let mut dead_letters: Vec<DeadLetter> =
             write.refused.iter().map(|refusal| dead_letter(write.records, refusal)).collect();
@@ -122,6 +123,7 @@ impl Store {
         claims: &[Claim],
     ) -> Result<bool, Error> {
         let statement = transaction.prepare_cached(CLAIM).await.map_err(|e| self.error(e))?;
+        let table = position_key.qualified_table();
         let one = async |claim: &Claim| {
             let c = &claim.progress.counters;
             let [read, written, filtered, dead] =
@@ -129,7 +131,7 @@ impl Store {
             let last_read = claim.progress.last_read;
             let offset = last_read.map(|read| read.offset);
             let fingerprint = last_read.and_then(|read| read.fingerprint).map(u64::cast_signed);
-            let parameters: [&(dyn ToSql + Sync); 14] = [
+            let parameters: [&(dyn ToSql + Sync); 15] = [
                 &position_key.pipeline,
                 &position_key.sink,
                 &position_key.topic,
@@ -144,6 +146,7 @@ impl Store {
                 &claim.progress.last,
                 &offset,
                 &fingerprint,
+                &table,
             ];
             transaction.execute(&statement, &parameters).await
         };
@@ -199,7 +202,8 @@ const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, writ
      filtered = $10, dead = $11, last_source = $12, \
      last_read_offset = $13, last_read_fingerprint = $14, updated_at = now() \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 \
-     AND fence = $5 AND next_offset IS NOT DISTINCT FROM $6";
+     AND fence = $5 AND next_offset IS NOT DISTINCT FROM $6 \
+     AND coalesce(target_oid = to_regclass($15)::oid, true)";
 
 const RECOUNT: &str = "UPDATE weir.positions SET written = $5, dead = $6 \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
@@ -218,7 +222,7 @@ fn mark_dead(claims: &mut [Claim], records: &dyn SourceRecords, refused: &[Refus
 fn dead_letter(records: &dyn SourceRecords, refusal: &Refusal) -> DeadLetter {
     DeadLetter {
         column: refusal.column.clone(),
-        code: Some(refusal.sqlstate.clone()),
+        code: refusal.sqlstate.clone(),
         ..records.dead_letter(refusal.row, refusal.fault.clone())
     }
 }

@@ -111,6 +111,7 @@ pub(crate) fn position_key() -> PositionKey {
         sink: "warehouse".into(),
         topic: "sales".into(),
         cluster: "cluster-1".into(),
+        table: append().table,
     }
 }
 

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
+mod extremes;
 mod fixture;
+mod pooler;
 mod positions;
+mod refusals;
+mod restored;
 mod table_check;
+mod tls;
 mod write;

@@ -100,15 +100,15 @@ async fn all_differences_are_listed_at_once() {
     fixture
         .database
         .execute(
-            "CREATE SCHEMA shop; CREATE TABLE shop.sale (id smallint, name varchar(20) NOT NULL, \
+            "CREATE SCHEMA shop; CREATE TABLE shop.sale (id boolean, name varchar(20) NOT NULL, \
              amount numeric(10,1), sold date, branch text NOT NULL, weir_topic text, \
              weir_partition int, weir_offset bigint)",
         )
         .unwrap();
     let found = mistakes(&fixture, &upsert(&["id"]), &schema()).await;
     let expected = [
-        "sink.warehouse.table: field id is int in the output schema and smallint in the table: \
-         values may be out of range",
+        "sink.warehouse.table: field id is int in the output schema and boolean in the table: \
+         the types are not compatible",
         "sink.warehouse.columns.name: the pipeline file specifies character varying(10), but the \
          table's column is character varying(20)",
         "sink.warehouse.table: field amount is decimal(10,2) in the output schema and \
@@ -196,4 +196,69 @@ async fn missing_privileges_are_named() {
         "{:?}",
         check.mistakes
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_whose_name_differs_in_case_is_not_added_beside_it() {
+    let fixture = Fixture::prepared().await;
+    fixture
+        .database
+        .execute(
+            "CREATE SCHEMA shop; CREATE TABLE shop.sale (\"ID\" int NOT NULL, name varchar(10), \
+             \"Amount\" numeric(10,2), sold timestamp)",
+        )
+        .unwrap();
+    let found = mistakes(&fixture, &append(), &schema()).await;
+    let text = |field: &str, column: &str| {
+        format!(
+            "sink.warehouse.table: the table has no column {field}; did you mean its column \
+             {column}, whose name differs in upper and lower case?"
+        )
+    };
+    assert_eq!(found, [text("id", "ID"), text("amount", "Amount")]);
+    // The remedy works.
+    let check = fixture.store.check("warehouse", &append(), &schema()).await.unwrap();
+    for hint in check.mistakes.iter().filter_map(|mistake| mistake.hint.as_ref()) {
+        let (_, statement) = hint.split_once("or: ").unwrap();
+        fixture.database.execute(statement).unwrap();
+    }
+    assert_eq!(mistakes(&fixture, &append(), &schema()).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_differ_in_case_are_two_columns_when_both_are_wanted() {
+    let fixture = Fixture::prepared().await;
+    let both = with(&schema(), Field::new("ID", DataType::Int32, true));
+    fixture.layout(&append(), &both).await;
+    assert_eq!(mistakes(&fixture, &append(), &both).await, Vec::<String>::new());
+    let third = with(&both, Field::new("Id", DataType::Int32, true));
+    assert_eq!(mistakes(&fixture, &append(), &third).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_would_round_a_time_is_refused() {
+    let fixture = Fixture::prepared().await;
+    let target = Postgres { columns: Default::default(), ..append() };
+    for digits in 0..=6 {
+        for kind in ["timestamp", "timestamptz"] {
+            fixture
+                .database
+                .execute(&format!(
+                    "DROP SCHEMA IF EXISTS shop CASCADE; CREATE SCHEMA shop; CREATE TABLE \
+                     shop.sale (id int, name text, amount numeric, sold {kind}({digits}))"
+                ))
+                .unwrap();
+            let found = mistakes(&fixture, &target, &schema()).await;
+            match digits {
+                6 => assert_eq!(found, Vec::<String>::new()),
+                _ => assert!(found[0].ends_with("would round it to the column's precision")),
+            }
+        }
+    }
+    let named = Postgres {
+        columns: [("sold".to_owned(), "timestamp(3)".to_owned())].into(),
+        table: TableName { schema: "shop".into(), table: "new".into() },
+        ..append()
+    };
+    assert_eq!(mistakes(&fixture, &named, &schema()).await.len(), 1, "also in a new table");
 }

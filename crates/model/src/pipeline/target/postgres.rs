@@ -13,7 +13,7 @@ use std::fmt;
 section! {
     /// A table in PostgreSQL.
     pub struct Postgres = list_of("sink", "postgres"), with [NAME, TYPE] {
-        /// `postgres://user:password@host:port/database`.
+        /// `postgres://user:password@host:port/database`; special characters in user and password are percent-encoded.
         url: Secret = Kind::Secret(names::postgres_url), Is("${WEIR_POSTGRES:-postgres://weir@localhost:5432/weir}"), "";
         /// `schema.table`, or a table in `public`; created when missing.
         table: TableName = Text(names::table), Refused, "";

@@ -1,0 +1,147 @@
+//! Rows into the table, within an open transaction: all at once, and after a refusal in smaller and
+//! smaller ranges, so that a bad row affects itself only.
+
+use crate::postgres::encode::CopyData;
+use crate::postgres::error::Report;
+use crate::postgres::layout::Layout;
+use crate::postgres::refusal::Refusal;
+use crate::postgres::single_rows::SingleRows;
+use crate::postgres::sqlstate::Origin;
+use crate::postgres::{Error, Store};
+use deadpool_postgres::Transaction;
+use weir_model::bisect::Bisection;
+
+/// The one savepoint of a transaction: what was stored so far is before it. It is moved and never
+/// nested, because each level that wrote something holds a lock until the end of the transaction,
+/// and the server has a limited number of them.
+pub(super) const SAVEPOINT: &str = "SAVEPOINT weir_rows";
+/// Moves the savepoint behind what was stored.
+pub(super) const KEEP: &str = "RELEASE SAVEPOINT weir_rows; SAVEPOINT weir_rows";
+/// Removes what was done since the savepoint, and keeps the savepoint.
+pub(super) const UNDO: &str = "ROLLBACK TO SAVEPOINT weir_rows";
+
+/// Ranges of at most this many rows are stored row by row. It costs as much as the COPY of a few
+/// hundred rows, and hardly more round trips than one COPY, however many rows are refused.
+const MAX_SINGLE_ROWS: usize = 30;
+
+/// The result of a COPY of some rows.
+pub(super) enum Attempt {
+    /// All of them are stored.
+    Stored,
+    /// None of them is, with the server's error, if it reported one. It may name a row, counted
+    /// from the first of the COPY.
+    Refused(Option<Box<Report>>),
+}
+
+/// What became of rows that were stored one by one.
+#[derive(Default)]
+pub(super) struct Judged {
+    /// Rows that are stored.
+    pub(super) num_stored: usize,
+    pub(super) refused: Vec<Refusal>,
+    /// A row that a refused COPY named, with the error: an INSERT is not told the column.
+    pub(super) suspect: Option<(usize, Box<Report>)>,
+    /// The first error that leaves open whether the row or the table is to blame.
+    pub(super) doubt: Option<Box<Report>>,
+}
+
+impl Store {
+    /// Inserts all rows that the table accepts, and returns the refused ones.
+    ///
+    /// # Errors
+    /// Nothing may be committed. Class configuration: the table refused every row, with an error
+    /// that may be its own.
+    pub(crate) async fn insert(
+        &self,
+        transaction: &Transaction<'_>,
+        layout: &Layout,
+        rows: &CopyData,
+    ) -> Result<Vec<Refusal>, Error> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(upsert) = &layout.upsert {
+            transaction.batch_execute(&upsert.stage).await.map_err(|e| self.error(e))?;
+        }
+        transaction.batch_execute(SAVEPOINT).await.map_err(|e| self.error(e))?;
+        let whole = 0..rows.len();
+        match self.copy(transaction, layout, rows.pieces().into(), whole.len()).await? {
+            Attempt::Stored => Ok(Vec::new()),
+            Attempt::Refused(report) => {
+                let judged = self.isolate(transaction, layout, rows, report).await?;
+                self.verdict(judged)
+            }
+        }
+    }
+
+    /// Stores the rows that the table accepts, after a COPY of all of them was refused.
+    async fn isolate(
+        &self,
+        transaction: &Transaction<'_>,
+        layout: &Layout,
+        rows: &CopyData,
+        report: Option<Box<Report>>,
+    ) -> Result<Judged, Error> {
+        let single_rows = SingleRows {
+            store: self,
+            transaction,
+            layout,
+            // Not from the cache: its parameters would keep the types of an earlier table.
+            insert: transaction.prepare(&layout.insert).await.map_err(|e| self.error(e))?,
+            rows,
+            boundaries: rows.boundaries(),
+        };
+        let mut judged = Judged::default();
+        let mut bisection = Bisection::new(rows.len());
+        let mut next = bisection.next_range();
+        if let Some(whole) = next.take_if(|whole| whole.len() > MAX_SINGLE_ROWS) {
+            bisection.split(whole, judged.note_suspect(0, report));
+        } else {
+            judged.note_suspect(0, report);
+        }
+        while let Some(range) = next.take().or_else(|| bisection.next_range()) {
+            if range.len() <= MAX_SINGLE_ROWS {
+                single_rows.store(range, &mut judged).await?;
+                continue;
+            }
+            let pieces = rows.part(&single_rows.boundaries, range.clone()).into();
+            match self.copy(transaction, layout, pieces, range.len()).await? {
+                Attempt::Stored => judged.num_stored += range.len(),
+                Attempt::Refused(report) => {
+                    let suspect = judged.note_suspect(range.start, report);
+                    bisection.split(range, suspect);
+                }
+            }
+        }
+        Ok(judged)
+    }
+
+    /// The refused rows, if they are to blame for their refusal.
+    fn verdict(&self, judged: Judged) -> Result<Vec<Refusal>, Error> {
+        match judged.doubt {
+            Some(report) if judged.num_stored == 0 => {
+                Err(Error::Database { server: self.server().to_owned(), report })
+            }
+            _ => Ok(judged.refused),
+        }
+    }
+}
+
+impl Judged {
+    /// Keeps and returns the row that the error of a COPY names; `first` is the first row of the
+    /// COPY.
+    fn note_suspect(&mut self, first: usize, report: Option<Box<Report>>) -> Option<usize> {
+        self.suspect = report.and_then(|report| Some((first + report.row?, report)));
+        self.suspect.as_ref().map(|(row, _)| *row)
+    }
+}
+
+/// Whether rows one by one can show which of them an error comes from. An error without context is
+/// not about a row: the statement itself was refused.
+pub(super) fn is_isolable(report: &Report) -> bool {
+    match report.origin() {
+        Origin::Row => true,
+        Origin::RowOrTable => report.has_context,
+        Origin::Table | Origin::Environment => false,
+    }
+}

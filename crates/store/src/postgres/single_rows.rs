@@ -1,0 +1,127 @@
+//! Rows one by one, each with a verdict of its own.
+
+use crate::postgres::encode::CopyData;
+use crate::postgres::error::Report;
+use crate::postgres::insert::{Judged, KEEP, UNDO};
+use crate::postgres::layout::Layout;
+use crate::postgres::refusal::Refusal;
+use crate::postgres::sqlstate::Origin;
+use crate::postgres::{Error, Store};
+use bytes::BytesMut;
+use deadpool_postgres::Transaction;
+use futures_util::future::join_all;
+use std::error::Error as StdError;
+use std::ops::Range;
+use tokio_postgres::Statement;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+/// Rows of which some are bad, in an open transaction.
+pub(super) struct SingleRows<'a> {
+    pub(super) store: &'a Store,
+    pub(super) transaction: &'a Transaction<'a>,
+    pub(super) layout: &'a Layout,
+    /// The layout's INSERT.
+    pub(super) insert: Statement,
+    pub(super) rows: &'a CopyData,
+    /// The rows' [`CopyData::boundaries`].
+    pub(super) boundaries: Vec<usize>,
+}
+
+impl SingleRows<'_> {
+    /// Stores the rows of `range` that the table accepts, in their order.
+    ///
+    /// All statements are sent at once, without waiting for an answer, and are the same whether a
+    /// row is accepted or not. If it is, the savepoint is moved behind it, and there is nothing
+    /// left to undo. If it is not, the server refuses to move the savepoint, and what is undone is
+    /// the row alone.
+    pub(super) async fn store(
+        &self,
+        range: Range<usize>,
+        judged: &mut Judged,
+    ) -> Result<(), Error> {
+        let fail = |e| self.store.error(e);
+        let results = join_all(range.clone().map(|row| async move {
+            let fields = self.rows.fields(&self.boundaries, row).take(self.layout.columns.len());
+            let fields: Vec<Field<'_>> = fields.map(Field).collect();
+            tokio::join!(
+                biased;
+                self.transaction.execute_raw(&self.insert, fields),
+                self.transaction.batch_execute(KEEP),
+                self.transaction.batch_execute(UNDO)
+            )
+        }))
+        .await;
+        for (row, (inserted, kept, undone)) in range.zip(results) {
+            undone.map_err(fail)?;
+            match inserted {
+                Ok(num_rows) => {
+                    kept.map_err(fail)?;
+                    if num_rows > 0 || self.layout.leaves_existing() {
+                        judged.num_stored += 1;
+                    } else {
+                        judged.refused.push(Refusal::not_stored(self.rows.origin(row)));
+                    }
+                }
+                Err(error) => {
+                    let mut report = self.blame(fail(error), judged)?;
+                    report.column = column(&report, self.layout, row, judged);
+                    judged.refused.push(Refusal::by_server(self.rows.origin(row), &report));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of a single row, if the row may be to blame for it.
+    fn blame(&self, error: Error, judged: &mut Judged) -> Result<Box<Report>, Error> {
+        let Error::Database { report, .. } = error else { return Err(error) };
+        match report.origin() {
+            Origin::Row => {}
+            Origin::RowOrTable => {
+                judged.doubt.get_or_insert_with(|| report.clone());
+            }
+            Origin::Table | Origin::Environment => {
+                return Err(Error::Database { server: self.store.server().to_owned(), report });
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// The column of the value that an error is about: as the error names it, or the COPY before it.
+fn column(report: &Report, layout: &Layout, row: usize, judged: &Judged) -> Option<String> {
+    let parameter = || layout.columns.get(report.parameter?).map(|column| column.name.clone());
+    let copied = || match &judged.suspect {
+        Some((suspect, copied)) if *suspect == row && copied.sqlstate == report.sqlstate => {
+            copied.column.clone()
+        }
+        _ => None,
+    };
+    report.column.clone().or_else(parameter).or_else(copied)
+}
+
+/// A value in the binary format that COPY and parameters have in common.
+#[derive(Debug)]
+struct Field<'a>(Option<&'a [u8]>);
+
+impl ToSql for Field<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        match self.0 {
+            None => Ok(IsNull::Yes),
+            Some(bytes) => {
+                out.extend_from_slice(bytes);
+                Ok(IsNull::No)
+            }
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
