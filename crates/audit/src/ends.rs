@@ -98,7 +98,11 @@ fn read_last(
     let watermarks = admin::describe(&pipeline.kafka, topic)?.unwrap_or_default();
     let read = watermarks.into_iter().filter_map(|log| {
         let next = positions.get(&log.partition)?.0?;
-        (next <= log.end && !counts.moved(log.partition)).then_some((log.partition, log.first, next))
+        (next <= log.end && !counts.moved(log.partition)).then_some((
+            log.partition,
+            log.first,
+            next,
+        ))
     });
     let ends = last_sources(pipeline, topic, read.collect())?;
     let wrong = ends.into_iter().filter_map(|(partition, end)| {

@@ -55,10 +55,13 @@ pub(crate) fn ranges(offsets: impl Iterator<Item = Offset>, limit: usize) -> Str
     let mut runs: Vec<(Offset, Offset)> = Vec::new();
     let mut num_more = 0_u64;
     for offset in offsets {
+        let full = runs.len() >= limit;
         match runs.last_mut() {
-            Some((_, last)) if *last + 1 == offset && num_more == 0 => *last = offset,
-            _ if runs.len() < limit => runs.push((offset, offset)),
-            _ => num_more += 1,
+            Some((_, last)) if last.checked_add(1) == Some(offset) && num_more == 0 => {
+                *last = offset;
+            }
+            _ if full => num_more += 1,
+            _ => runs.push((offset, offset)),
         }
     }
     let text = |(first, last): &(Offset, Offset)| match first == last {

@@ -132,7 +132,9 @@ impl Verdict {
             }
             (true, true, 0) => "everything is accounted for".into(),
             (true, true, 1) => "nothing is missing, 1 record waits".into(),
-            (true, true, waiting) => format!("nothing is missing, {} records wait", grouped(waiting)),
+            (true, true, waiting) => {
+                format!("nothing is missing, {} records wait", grouped(waiting))
+            }
         }
     }
 
@@ -276,7 +278,8 @@ mod tests {
         let unaccounted = |foreign, lost| {
             let enricher = counts("enricher", 100, 100, 0, 0, Some(0));
             let read = 100 + foreign - lost;
-            let sink = HopCounts { foreign, ..counts("w", read, read - foreign, 0, foreign, Some(0)) };
+            let sink =
+                HopCounts { foreign, ..counts("w", read, read - foreign, 0, foreign, Some(0)) };
             at_rest(None, None, enricher, vec![sink]).hops[1].unaccounted
         };
         for (foreign, lost) in [(0, 0), (1, 0), (0, 7), (100, 100), (5, 9)] {
@@ -297,7 +300,10 @@ mod tests {
         assert_eq!(verdict(0, false), (true, "everything is accounted for".into()));
         assert_eq!(verdict(1, false), (true, "nothing is missing, 1 record waits".into()));
         assert_eq!(verdict(60, false), (true, "nothing is missing, 60 records wait".into()));
-        assert_eq!(verdict(60, true), (false, "HALTED: 60 records wait until somebody acts".into()));
+        assert_eq!(
+            verdict(60, true),
+            (false, "HALTED: 60 records wait until somebody acts".into())
+        );
         assert_eq!(verdict(0, true), (false, "HALTED: somebody has to act".into()));
     }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use std::process::ExitCode;
 use weir_audit::format::grouped;
 use weir_audit::verdict::{Halt, Hop};
-use weir_audit::{Verdict, deep};
+use weir_audit::{Verdict, content, deep};
 use weir_model::pipeline::Pipeline;
 
 /// The arguments of `weir audit`.
@@ -21,6 +21,12 @@ pub(crate) struct Args {
     /// Read topics and targets again and recompute everything independently of the counts.
     #[arg(long)]
     pub(crate) deep: bool,
+    /// Also compare every row with the record it was made from (tables with `lineage = true`).
+    #[arg(long, requires = "deep")]
+    pub(crate) content: bool,
+    /// With --content: compare one record of so many.
+    #[arg(long, default_value_t = 1, requires = "content", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) sample: u64,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -36,6 +42,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if args.deep {
         let findings = deep::findings(&pipeline, &verdict).await?;
         verdict.findings.extend(findings);
+    }
+    if args.content {
+        verdict.findings.extend(content::findings(&pipeline, args.sample).await?);
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json(&verdict))?);
@@ -60,7 +69,7 @@ pub(crate) fn text(verdict: &Verdict) -> String {
     let mut lines = vec![format!("audit {:42} {}", verdict.pipeline, verdict.summary())];
     lines.extend(table::lines(&rows, |column| column > 0));
     lines.extend(verdict.accepted.iter().map(|accepted| format!("accepted loss  {accepted}")));
-    let halt = |halt: &Halt| format!("■ {} halted: {}: {}", halt.hop, halt.what, halt.reason);
+    let halt = |halt: &Halt| format!("■ {} {}: halted: {}", halt.hop, halt.what, halt.reason);
     lines.extend(verdict.halts.iter().map(halt));
     lines.extend(verdict.notes.iter().map(|note| format!("· {note}")));
     lines.extend(verdict.findings.iter().map(|finding| format!("✘ {finding}")));
@@ -93,7 +102,8 @@ mod tests {
 
     #[test]
     fn records_too_many_are_shown_with_their_sign_and_never_as_accounted_for() {
-        for (unaccounted, shown) in [(0, "0"), (1, "1"), (-1, "−1"), (-1_234_567, "−1,234,567")] {
+        for (unaccounted, shown) in [(0, "0"), (1, "1"), (-1, "−1"), (-1_234_567, "−1,234,567")]
+        {
             let hop = Hop {
                 name: "warehouse".into(),
                 counters: Counters::default(),

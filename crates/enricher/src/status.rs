@@ -51,7 +51,9 @@ impl Status {
         let mut inner = self.inner();
         inner.faults.truncate(FAULTS - 1);
         let at = json!({ "partition": partition, "offset": offset });
-        inner.faults.push_front(json!({ "at": at, "stage": fault.stage.as_str(), "reason": fault.reason }));
+        inner
+            .faults
+            .push_front(json!({ "at": at, "stage": fault.stage.as_str(), "reason": fault.reason }));
     }
 
     /// The page; `about` is its constant part.

@@ -61,7 +61,9 @@ impl Metrics {
 
     /// The sum of all series of a counter or gauge that carry the `label`, if one is given.
     pub fn sum(&self, name: &str, label: Option<(&str, &str)>) -> f64 {
-        let value = |metric: &proto::Metric| metric.get_counter().get_value() + metric.get_gauge().get_value();
+        let value = |metric: &proto::Metric| {
+            metric.get_counter().get_value() + metric.get_gauge().get_value()
+        };
         self.series(name, label).iter().map(value).sum()
     }
 
@@ -69,7 +71,8 @@ impl Metrics {
     /// with the `label`; interpolated within the bucket that holds it. `None` when there is nothing.
     pub fn quantile(&self, name: &str, label: Option<(&str, &str)>, share: f64) -> Option<f64> {
         let series = self.series(name, label);
-        let total: u64 = series.iter().map(|metric| metric.get_histogram().get_sample_count()).sum();
+        let total: u64 =
+            series.iter().map(|metric| metric.get_histogram().get_sample_count()).sum();
         let mut buckets = BTreeMap::new();
         for bucket in series.iter().flat_map(|metric| metric.get_histogram().get_bucket()) {
             // Positive floats order like their bits.

@@ -17,6 +17,7 @@
 mod accepted_loss;
 mod catalog;
 mod column_type;
+mod content;
 mod copy;
 mod dead_letter;
 mod encode;

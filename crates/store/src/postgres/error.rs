@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn what_the_server_quotes_of_a_row_is_not_in_the_text_for_logs() {
         let value = "4111111111111111";
-        for sqlstate in ["22P02", "22001", "23505", "23514", "54000", "P0001", "XX000", "42804", ""] {
+        for sqlstate in ["22P02", "22001", "23505", "23514", "54000", "P0001", "XX000", "42804", ""]
+        {
             let quotes = !sqlstate.starts_with("42");
             let report = Report {
                 sqlstate: sqlstate.into(),

@@ -157,8 +157,10 @@ impl Store {
             return Ok(Vec::new());
         }
         let rows = client.query(POSITIONS, &[&pipeline, &sink]).await.map_err(|e| self.error(e))?;
-        let position =
-            |row: &Row| Ok(SinkPosition { topic: row.try_get(0)?, committed: committed(row, 1)? });
+        let position = |row: &Row| {
+            let (topic, committed) = (row.try_get(0)?, committed(row, 1)?);
+            Ok(SinkPosition { topic, committed, cluster: row.try_get(9)? })
+        };
         rows.iter().map(position).collect::<Result<_, _>>().map_err(|e| self.error(e))
     }
 
@@ -193,7 +195,7 @@ const TAKE: &str = "INSERT INTO weir.positions AS p \
      cluster_id";
 
 const POSITIONS: &str = "SELECT topic, partition, fence, next_offset, read, written, filtered, \
-     dead, last_source FROM weir.positions WHERE pipeline = $1 AND sink = $2 \
+     dead, last_source, cluster_id FROM weir.positions WHERE pipeline = $1 AND sink = $2 \
      ORDER BY topic, partition";
 
 /// Whether weir's tables exist.
