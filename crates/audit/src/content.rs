@@ -1,9 +1,9 @@
 //! `weir audit --deep --content`: every row against the record it was made from.
 
+use crate::Result;
 use crate::deep::MAX_REPORTED;
 use crate::offset_set::ranges;
-use crate::Result;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use tokio::runtime::Handle;
 use weir_codec::{Decoder, Registry, Schema};
@@ -32,6 +32,9 @@ pub async fn findings(pipeline: &Pipeline, sample: u64) -> Result<Vec<String>> {
             }
         }
         let mut comparison = Comparison::new(pipeline, &*target)?;
+        // What the target refused has no row.
+        let refused = target.dead_letters().await?.into_iter().map(|found| found.coordinates);
+        comparison.refused = refused.map(|at| (at.partition, at.offset)).collect();
         tokio::task::block_in_place(|| comparison.run(pipeline, &next, sample))?;
         findings.extend(comparison.findings(pipeline, sink));
     }
@@ -42,6 +45,8 @@ struct Comparison<'a> {
     target: &'a dyn TargetReader,
     decoder: Decoder,
     records: Records,
+    /// Partition and offset of the sink's dead letters.
+    refused: HashSet<(Partition, Offset)>,
     differing: BTreeMap<Partition, Vec<Offset>>,
 }
 
@@ -50,7 +55,13 @@ impl<'a> Comparison<'a> {
         let registry = Registry::new(&pipeline.registry)?;
         let schema = Schema::load(&pipeline.output.schema)?;
         let decoder = Decoder::new(schema, registry, Handle::current())?;
-        Ok(Comparison { target, decoder, records: Records::new(), differing: BTreeMap::new() })
+        Ok(Comparison {
+            target,
+            decoder,
+            records: Records::new(),
+            refused: HashSet::new(),
+            differing: BTreeMap::new(),
+        })
     }
 
     /// Reads what the sink has read: up to `next`.
@@ -69,7 +80,9 @@ impl<'a> Comparison<'a> {
         let (mut number, mut failed) = (0_u64, None);
         scan(&pipeline.kafka, topic, &read.collect::<Vec<_>>(), |record| {
             number += 1;
-            if record.lineage().is_some() && number.is_multiple_of(sample) {
+            let written = record.lineage().is_some()
+                && !self.refused.contains(&(record.partition(), record.offset()));
+            if written && number.is_multiple_of(sample) {
                 self.records.push(record);
             }
             if self.records.len() >= CHUNK {

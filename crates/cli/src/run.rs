@@ -61,8 +61,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let ended = services.watch(&pipeline, total, &args, &stop).await;
     // Before they are told to stop: a partition that is given back is no longer halted.
     let standstill = match ended {
-        Ok(RunEnd::Done) => Vec::new(),
-        _ => services.standstill(),
+        Ok(RunEnd::Halted) => services.standstill(false),
+        Ok(RunEnd::Stuck) => services.standstill(true),
+        _ => Vec::new(),
     };
     stop.cancel();
     let drained = services.drain().await;
@@ -202,11 +203,14 @@ impl Services {
         health
     }
 
-    /// What stands still: halts, and dependencies that do not answer.
-    fn standstill(&self) -> Vec<Halt> {
+    /// What stands still: halts and, `with_outages`, dependencies that do not answer.
+    fn standstill(&self, with_outages: bool) -> Vec<Halt> {
         let of = |(service, health): &(&str, Health)| {
             let readiness = health.readiness();
-            let away = readiness.dependencies.into_iter().filter(|(_, state)| state != "ok");
+            let away = readiness
+                .dependencies
+                .into_iter()
+                .filter(|(_, state)| with_outages && state != "ok");
             let all = readiness.halted.into_iter().chain(away);
             all.map(|(what, reason)| Halt { hop: (*service).into(), what, reason })
                 .collect::<Vec<_>>()

@@ -228,7 +228,7 @@ fn a_foreign_record_hides_no_loss_and_a_halted_partition_is_not_everything_accou
     wait_until("the output", Duration::from_secs(60), || {
         (flow.enricher_counts().ok()?.read == 6_000).then_some(())
     });
-    services.map(|service| assert!(service.stop().unwrap().success()));
+    services.into_iter().for_each(|service| assert!(service.stop().unwrap().success()));
     let text = weir(&flow, "audit", &[]).unwrap();
     assert!(text.contains("nothing is missing") && text.contains("records wait"), "{text}");
     assert!(text.contains("no instance is running"), "{text}");
