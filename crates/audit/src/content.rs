@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::deep::MAX_REPORTED;
 use crate::offset_set::ranges;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use tokio::runtime::Handle;
 use weir_codec::{Decoder, Registry, Schema};
@@ -32,9 +32,6 @@ pub async fn findings(pipeline: &Pipeline, sample: u64) -> Result<Vec<String>> {
             }
         }
         let mut comparison = Comparison::new(pipeline, &*target)?;
-        // What the target refused has no row.
-        let refused = target.dead_letters().await?.into_iter().map(|found| found.coordinates);
-        comparison.refused = refused.map(|at| (at.partition, at.offset)).collect();
         tokio::task::block_in_place(|| comparison.run(pipeline, &next, sample))?;
         findings.extend(comparison.findings(pipeline, sink));
     }
@@ -45,8 +42,6 @@ struct Comparison<'a> {
     target: &'a dyn TargetReader,
     decoder: Decoder,
     records: Records,
-    /// Partition and offset of the sink's dead letters.
-    refused: HashSet<(Partition, Offset)>,
     differing: BTreeMap<Partition, Vec<Offset>>,
 }
 
@@ -55,13 +50,7 @@ impl<'a> Comparison<'a> {
         let registry = Registry::new(&pipeline.registry)?;
         let schema = Schema::load(&pipeline.output.schema)?;
         let decoder = Decoder::new(schema, registry, Handle::current())?;
-        Ok(Comparison {
-            target,
-            decoder,
-            records: Records::new(),
-            refused: HashSet::new(),
-            differing: BTreeMap::new(),
-        })
+        Ok(Comparison { target, decoder, records: Records::new(), differing: BTreeMap::new() })
     }
 
     /// Reads what the sink has read: up to `next`.
@@ -80,9 +69,7 @@ impl<'a> Comparison<'a> {
         let (mut number, mut failed) = (0_u64, None);
         scan(&pipeline.kafka, topic, &read.collect::<Vec<_>>(), |record| {
             number += 1;
-            let written = record.lineage().is_some()
-                && !self.refused.contains(&(record.partition(), record.offset()));
-            if written && number.is_multiple_of(sample) {
+            if record.lineage().is_some() && number.is_multiple_of(sample) {
                 self.records.push(record);
             }
             if self.records.len() >= CHUNK {

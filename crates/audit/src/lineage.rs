@@ -269,10 +269,10 @@ mod tests {
             for filtered in [0, 1, u64::MAX] {
                 let records =
                     [(Output, 0, -1, 0), (Output, 1, 0, 5), (Output, source, previous, filtered)];
-                let continuity = chain(&records).check();
+                let continuity = lineage_of(&records).check();
                 let follows = [(i64::MAX, 1), (-1, -1)].contains(&(source, previous));
                 assert_eq!(continuity.broken.is_empty(), follows, "{source} {previous}");
-                chain(&records).counts();
+                lineage_of(&records).counts();
             }
         }
     }

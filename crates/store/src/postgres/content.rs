@@ -5,7 +5,6 @@ use crate::postgres::layout::Source;
 use crate::postgres::sql::{ident, qualified};
 use crate::postgres::{Error, Store};
 use arrow::array::RecordBatch;
-use futures_util::SinkExt;
 use tokio_postgres::Row;
 use weir_model::pipeline::Postgres;
 use weir_model::protocol::{Offset, Partition};
@@ -29,12 +28,12 @@ impl Store {
         rows: &RecordBatch,
         origins: Origins<'_>,
     ) -> Result<Vec<(Partition, Offset)>, Error> {
-        let Some(layout) = self.check(sink, table, &rows.schema()).await?.layout else {
+        let Some(mut layout) = self.check(sink, table, &rows.schema()).await?.layout else {
             return Err(Error::Batch("the table does not fit the output schema".into()));
         };
         let mut encoded = Encoded::new(&layout)?;
         encoded.add(&layout, rows, origins)?;
-        let pieces = encoded.finish().pieces();
+        let rows = encoded.finish();
         let name = qualified(&table.table.schema, &table.table.table);
         let texts = |alias: &str| {
             let own = layout.columns.iter().filter(|c| matches!(c.source, Source::Field(_)));
@@ -49,24 +48,20 @@ impl Store {
             texts("e"),
             texts("t")
         );
+        layout.copy = layout.copy.replacen(&name, EXPECTED, 1);
+        layout.upsert = None;
+        let fail = |e| self.error(e);
         let mut client = self.client().await?;
-        let run = async {
-            let transaction = client.transaction().await?;
-            let prepare = format!(
-                "SET LOCAL statement_timeout = 0; \
-                 CREATE TEMPORARY TABLE {EXPECTED} (LIKE {name}) ON COMMIT DROP"
-            );
-            transaction.batch_execute(&prepare).await?;
-            let copy = layout.copy.replacen(&name, EXPECTED, 1);
-            let mut copied = std::pin::pin!(transaction.copy_in(&copy).await?);
-            for piece in pieces {
-                copied.feed(piece).await?;
-            }
-            copied.as_mut().finish().await?;
-            let rows = transaction.query(&query, &[]).await?;
-            let origin = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
-            rows.iter().map(origin).collect::<Result<Vec<_>, tokio_postgres::Error>>()
-        };
-        run.await.map_err(|e| self.error(e))
+        let mut transaction = client.transaction().await.map_err(fail)?;
+        let prepare = format!(
+            "SET LOCAL statement_timeout = 0; \
+             CREATE TEMPORARY TABLE {EXPECTED} (LIKE {name}) ON COMMIT DROP"
+        );
+        transaction.batch_execute(&prepare).await.map_err(fail)?;
+        // What the columns refuse is a dead letter and not a row.
+        self.insert(&mut transaction, &layout, &rows).await?;
+        let found = transaction.query(&query, &[]).await.map_err(fail)?;
+        let origin = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+        found.iter().map(origin).collect::<Result<_, _>>().map_err(fail)
     }
 }
