@@ -1,11 +1,12 @@
 //! The counts of every hop, read from where they are committed.
 
+use crate::ends;
 use crate::error::{Result, refuse};
-use crate::verdict::{self, HandedOn, Verdict};
+use crate::verdict::{self, Halt, HandedOn, Verdict};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{admin, position_store, replay};
+use weir_kafka::{Record, admin, position_store, replay};
 use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::pipeline::{Pipeline, Sink, Source};
 use weir_model::progress::{Counters, Progress};
@@ -22,6 +23,8 @@ pub(crate) struct RecordCounts {
     replay: Counters,
     enricher: Positions,
     sinks: Vec<(String, Positions)>,
+    /// Sinks whose positions belong to another Kafka cluster.
+    other_cluster: Vec<Halt>,
     /// Losses that operators accepted.
     accepted: Vec<AcceptedLoss>,
 }
@@ -30,68 +33,96 @@ pub(crate) struct RecordCounts {
 pub(crate) async fn read(pipeline: &Pipeline) -> Result<RecordCounts> {
     let mut sinks = Vec::new();
     let mut accepted = Vec::new();
+    let cluster = tokio::task::block_in_place(|| admin::cluster_id(&pipeline.kafka))?;
+    let mut other_cluster = Vec::new();
     for sink in &pipeline.sinks {
-        let (positions, own) = sink_positions(pipeline, sink).await?;
+        let (positions, own, elsewhere) = sink_positions(pipeline, sink, &cluster).await?;
         sinks.push((sink.name.clone(), positions));
+        other_cluster.extend(elsewhere);
         accepted.extend(own);
     }
     tokio::task::block_in_place(|| {
         let enricher = enricher(pipeline)?;
         let Upstream { producer, replay, accepted: own } = upstream(pipeline)?;
         accepted.splice(..0, own);
-        Ok(RecordCounts { producer, replay, enricher, sinks, accepted })
+        Ok(RecordCounts { producer, replay, enricher, sinks, other_cluster, accepted })
     })
 }
 
 impl RecordCounts {
-    /// Whether each hop has read what the one before it wrote.
+    /// Whether each hop has read at least as many records as the one before it wrote.
     pub(crate) fn arrived(&self) -> bool {
         let enricher = total(&self.enricher);
         self.producer.is_none_or(|producer| {
-            producer.written + self.replay.written == enricher.read + self.given_up(ENRICHER)
+            producer.written + self.replay.written <= enricher.read + self.given_up(ENRICHER)
         }) && self.sinks.iter().all(|(name, positions)| {
-            total(positions).read + self.given_up(name) == enricher.written
+            total(positions).read + self.given_up(name) >= enricher.written
         })
     }
 
     /// Counts the unread records of the topics and compares. The pipeline may be running.
-    pub(crate) fn verdict(&self, pipeline: &Pipeline) -> Result<Verdict> {
+    /// `no_lineage`: dead letters of each sink that did not come through the pipeline.
+    pub(crate) fn verdict(
+        &self,
+        pipeline: &Pipeline,
+        no_lineage: &BTreeMap<String, u64>,
+    ) -> Result<Verdict> {
         tokio::task::block_in_place(|| {
             let (input, output) =
                 (log(pipeline, &pipeline.input.topic)?, log(pipeline, &pipeline.output.topic)?);
-            let hop =
-                |name: &str, log: &Log, positions: &Positions| -> Result<verdict::HopCounts> {
-                    let waiting = Some(log.unread(pipeline, positions)?.values().sum());
-                    Ok(verdict::HopCounts {
-                        name: name.into(),
-                        counters: total(positions),
-                        waiting,
-                        accepted: self.given_up(name),
-                    })
-                };
-            let upstream = |name: &str, counters| verdict::HopCounts {
+            let counts = |name: &str, counters, waiting| verdict::HopCounts {
                 name: name.into(),
                 counters,
-                waiting: None,
-                accepted: 0,
+                waiting,
+                accepted: self.given_up(name),
+                foreign: no_lineage.get(name).copied().unwrap_or(0),
             };
-            let producer = self.producer.map(|counters| upstream("producer", counters));
+            let producer = self.producer.map(|counters| counts("producer", counters, None));
             let replay =
-                (self.replay != Counters::default()).then(|| upstream(REPLAY, self.replay));
-            let enricher = hop(ENRICHER, &input, &self.enricher)?;
-            let sinks = self
-                .sinks
-                .iter()
-                .map(|(name, positions)| hop(name, &output, positions))
-                .collect::<Result<_>>()?;
+                (self.replay != Counters::default()).then(|| counts(REPLAY, self.replay, None));
+            let unread = input.unread(pipeline, &self.enricher, |_| {})?.values().sum();
+            let enricher = counts(ENRICHER, total(&self.enricher), Some(unread));
+            let (mut sinks, mut halts) = (Vec::new(), self.other_cluster.clone());
+            for (name, positions) in &self.sinks {
+                let mut order = Order::default();
+                let unread = output.unread(pipeline, positions, |record| {
+                    order.check(&record, positions);
+                })?;
+                let mut sink = counts(name, total(positions), Some(unread.values().sum()));
+                sink.foreign += order.num_foreign;
+                sinks.push(sink);
+                halts.extend(order.halts(name, &output.topic, |p| self.moved(p)));
+            }
+            halts.extend(self.outside([&input, &output]));
             // Read after the counting: everything that was counted had been written by then.
             let later = handed(pipeline)?;
             let mut verdict =
                 Verdict::new(&pipeline.name, producer, replay, enricher, sinks, later);
             verdict.accepted.clone_from(&self.accepted);
-            self.outside([&input, &output], &mut verdict);
+            verdict.halts = halts;
+            verdict.findings = ends::findings(pipeline, self)?;
             Ok(verdict)
         })
+    }
+
+    /// The unread records of all hops.
+    pub(crate) fn num_waiting(&self, pipeline: &Pipeline) -> Result<u64> {
+        tokio::task::block_in_place(|| {
+            let unread = |topic: &str, positions: &Positions| -> Result<u64> {
+                Ok(log(pipeline, topic)?.unread(pipeline, positions, |_| {})?.values().sum())
+            };
+            let mut waiting = unread(&pipeline.input.topic, &self.enricher)?;
+            for (_, positions) in &self.sinks {
+                waiting += unread(&pipeline.output.topic, positions)?;
+            }
+            Ok(waiting)
+        })
+    }
+
+    /// Whether an operator moved a position of this partition, or let its offsets start over.
+    pub(crate) fn moved(&self, partition: Partition) -> bool {
+        let skips = self.accepted.iter().flat_map(|accepted| &accepted.skips);
+        skips.into_iter().any(|skip| skip.partition == partition)
     }
 
     /// Records that operators gave up at a hop.
@@ -134,29 +165,64 @@ impl RecordCounts {
         self.producer.map(|producer| producer.written + self.replay.written)
     }
 
-    /// Positions outside their log. If no record is missing, only transaction markers were removed,
-    /// which is a note.
-    fn outside(&self, [input, output]: [&Log; 2], verdict: &mut Verdict) {
+    /// Positions outside their log, at which the services halt.
+    fn outside(&self, [input, output]: [&Log; 2]) -> Vec<Halt> {
         let sinks = self.sinks.iter().map(|(name, positions)| (name.as_str(), output, positions));
+        let mut halts = Vec::new();
         for (hop, log, positions) in std::iter::once((ENRICHER, input, &self.enricher)).chain(sinks)
         {
-            let missing = verdict.hops.iter().any(|h| h.name == hop && h.unaccounted != 0);
-            let uncounted = hop == ENRICHER && self.handed().is_none();
             for found in log.committed_positions(positions) {
                 let Some(halt) = found.halt() else { continue };
-                let text = format!(
-                    "{hop} {}[{}]: {halt}; {}",
-                    log.topic,
-                    found.committed.partition,
-                    halt.remedy()
-                );
-                if missing || uncounted {
-                    verdict.findings.push(text)
-                } else {
-                    verdict.notes.push(text)
-                }
+                let what = format!("{}[{}]", log.topic, found.committed.partition);
+                let reason = format!("{halt}; {}", halt.remedy());
+                halts.push(Halt { hop: hop.into(), what, reason });
             }
         }
+        halts
+    }
+}
+
+/// The lineage of what a sink reads next: it halts at a record that does not come after the one
+/// that it read last.
+#[derive(Default)]
+struct Order {
+    /// The first unread record with a lineage of each partition: offset, source offset, and the
+    /// source offset of the record read last.
+    first: BTreeMap<Partition, (Offset, Offset, Option<Offset>)>,
+    num_foreign: u64,
+}
+
+impl Order {
+    fn check(&mut self, record: &Record<'_>, positions: &Positions) {
+        let Some(lineage) = record.lineage() else {
+            self.num_foreign += 1;
+            return;
+        };
+        self.first.entry(record.partition()).or_insert_with(|| {
+            let last = positions.get(&record.partition()).and_then(|(_, progress)| progress.last);
+            (record.offset(), lineage.source, last)
+        });
+    }
+
+    fn halts(
+        &self,
+        hop: &str,
+        topic: &str,
+        moved: impl Fn(Partition) -> bool,
+    ) -> impl Iterator<Item = Halt> {
+        let out_of_order = self.first.iter().filter(move |(partition, (_, source, last))| {
+            last.is_some_and(|last| *source <= last) && !moved(**partition)
+        });
+        out_of_order.map(move |(partition, (offset, source, last))| Halt {
+            hop: hop.into(),
+            what: format!("{topic}[{partition}]"),
+            reason: format!(
+                "the next record, at offset {offset}, names input record {source}, but {} was read \
+                 already: another program wrote it, or the position was changed; `weir audit FILE \
+                 --deep` names the records",
+                last.unwrap_or(-1)
+            ),
+        })
     }
 }
 
@@ -204,11 +270,12 @@ impl Log {
 
     /// Data records of each partition between the position and the end of the log, counted by
     /// reading them: offsets have gaps. If the log begins after the position, only the remaining
-    /// records are counted.
+    /// records are counted. Each is shown to `visit`.
     pub(crate) fn unread(
         &self,
         pipeline: &Pipeline,
         positions: &Positions,
+        mut visit: impl FnMut(Record<'_>),
     ) -> Result<BTreeMap<Partition, u64>> {
         let span = |watermarks: &admin::Watermarks| {
             let next = positions.get(&watermarks.partition).and_then(|(next, _)| *next);
@@ -223,6 +290,7 @@ impl Log {
             self.watermarks.iter().map(|watermarks| (watermarks.partition, 0)).collect();
         scan(&pipeline.kafka, &self.topic, &spans, |record| {
             *records.entry(record.partition()).or_default() += 1;
+            visit(record);
             ControlFlow::Continue(())
         })?;
         Ok(records)
@@ -277,7 +345,7 @@ fn handed(pipeline: &Pipeline) -> Result<HandedOn> {
     })
 }
 
-fn enricher(pipeline: &Pipeline) -> Result<Positions> {
+pub(crate) fn enricher(pipeline: &Pipeline) -> Result<Positions> {
     let (group, topic) = (pipeline.enricher_group(), &pipeline.input.topic);
     let Some(positions) = admin::committed_positions(&pipeline.kafka, &group, topic)? else {
         refuse!(
@@ -292,17 +360,29 @@ fn enricher(pipeline: &Pipeline) -> Result<Positions> {
 async fn sink_positions(
     pipeline: &Pipeline,
     sink: &Sink,
-) -> Result<(Positions, Vec<AcceptedLoss>)> {
+    cluster: &str,
+) -> Result<(Positions, Vec<AcceptedLoss>, Option<Halt>)> {
     let (target, topic) = (weir_store::reader::open(pipeline, sink)?, &pipeline.output.topic);
     let mut positions: Positions =
         (0..pipeline.input.partitions).map(|partition| (partition, Default::default())).collect();
+    let mut elsewhere = None;
     for position in target.positions().await? {
         if position.topic == *topic {
+            if let Some(other) = position.cluster.filter(|other| other != cluster) {
+                elsewhere = Some(Halt {
+                    hop: sink.name.clone(),
+                    what: format!("{topic}[{}]", position.committed.partition),
+                    reason: format!(
+                        "its position belongs to Kafka cluster {other}, but this is cluster \
+                         {cluster}: offsets of one cluster are not valid in another"
+                    ),
+                });
+            }
             let CommittedPosition { partition, next, progress, .. } = position.committed;
             positions.insert(partition, (next, progress));
         }
     }
     let mut accepted = target.accepted_losses().await?;
     accepted.retain(|accepted_loss| accepted_loss.topic == *topic);
-    Ok((positions, accepted))
+    Ok((positions, accepted, elsewhere))
 }

@@ -2,51 +2,74 @@
 //! counter.
 
 use crate::Result;
-use crate::counts::REPLAY;
+use crate::counts::{REPLAY, enricher};
 use crate::format::grouped;
+use crate::identity;
 use crate::lineage::{self, EmittedRecord, EmittedTo, PartitionLineage};
+use crate::offset_set::ranges;
 use crate::verdict::Verdict;
-use weir_kafka::{admin, replay};
-use weir_model::accepted_loss::AcceptedLoss;
+use std::collections::BTreeMap;
+use weir_kafka::replay;
 use weir_model::lineage::Lineage;
 use weir_model::pipeline::Pipeline;
-use weir_model::progress::{Counters, Progress};
+use weir_model::progress::Progress;
 use weir_model::protocol::{Offset, Partition};
 
 /// Every contradiction between the topics and targets and the counts of `verdict`; empty if there
 /// is none.
 pub async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<Vec<String>> {
-    let mut findings = tokio::task::block_in_place(|| -> Result<_> {
-        let mut findings = lineages(pipeline, &verdict.accepted)?;
+    let (lineages, mut findings) = tokio::task::block_in_place(|| -> Result<_> {
+        let lineages = lineage::read(pipeline, &verdict.accepted)?;
+        let mut findings = follow_all(pipeline, &lineages)?;
+        findings.extend(foreign(pipeline, &lineages));
+        findings.extend(from_source(pipeline, verdict, &lineages));
         replays(pipeline, verdict, &mut findings)?;
-        Ok(findings)
+        Ok((lineages, findings))
     })?;
     for sink in &pipeline.sinks {
-        let target = weir_store::reader::open(pipeline, sink)?;
-        let mut counters = Counters::default();
-        for position in target.positions().await? {
-            counters += position.committed.progress.counters;
-        }
-        let reasons = target.dead_letter_reasons().await?;
-        let num_dead = reasons.iter().map(|reason| reason.count).sum();
-        compare(&mut findings, &format!("{}: dead letters", sink.name), num_dead, counters.dead);
-        // An upsert writes fewer rows than it reads records.
-        if sink.target.keeps_every_record() {
-            let what = format!("{}: {}", sink.name, target.name());
-            compare(&mut findings, &what, target.count_rows().await?, counters.written);
-        }
+        findings.extend(identity::findings(pipeline, sink, &lineages).await?);
     }
     Ok(findings)
 }
 
-fn compare(findings: &mut Vec<String>, what: &str, found: u64, counted: u64) {
-    if found != counted {
-        findings.push(format!(
-            "{what}: {} rows found, {} in the counts",
+/// Records of the output and of the dead letters that the enricher did not write.
+fn foreign(pipeline: &Pipeline, lineages: &BTreeMap<Partition, PartitionLineage>) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (partition, lineage) in lineages {
+        for (topic, emitted_to) in [
+            (&pipeline.output.topic, EmittedTo::Output),
+            (&pipeline.dead_letters.topic, EmittedTo::DeadLetters),
+        ] {
+            let own = lineage.foreign.iter().filter(|(to, _)| *to == emitted_to);
+            let offsets = ranges(own.map(|(_, offset)| *offset), MAX_REPORTED);
+            if !offsets.is_empty() {
+                findings.push(format!(
+                    "{topic}[{partition}]: records that did not come through the enricher, at \
+                     offset {offsets}"
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// The dead letters of the producer.
+fn from_source(
+    pipeline: &Pipeline,
+    verdict: &Verdict,
+    lineages: &BTreeMap<Partition, PartitionLineage>,
+) -> Option<String> {
+    let found: u64 = lineages.values().map(|lineage| lineage.num_from_source).sum();
+    let counted = verdict.hops.iter().find(|hop| hop.name == "producer")?.counters.dead;
+    let gone = lineages.values().any(|lineage| lineage.incomplete) && found < counted;
+    (found != counted && !gone).then(|| {
+        format!(
+            "{}: {} dead letters of the producer found, {} in the counts",
+            pipeline.dead_letters.topic,
             grouped(found),
             grouped(counted)
-        ));
-    }
+        )
+    })
 }
 
 /// There must be one mark for each replayed record.
@@ -65,24 +88,20 @@ fn replays(pipeline: &Pipeline, verdict: &Verdict, findings: &mut Vec<String>) -
 }
 
 /// Follows the lineage of every partition through output and dead letters.
-fn lineages(pipeline: &Pipeline, accepted: &[AcceptedLoss]) -> Result<Vec<String>> {
-    let mut lineages = lineage::read(pipeline, accepted)?;
-    let committed_positions = admin::committed_positions(
-        &pipeline.kafka,
-        &pipeline.enricher_group(),
-        &pipeline.input.topic,
-    )?
-    .unwrap_or_default();
-    let mut findings = Vec::new();
-    for committed in committed_positions {
-        let emitted = lineages.remove(&committed.partition).unwrap_or_default();
-        follow(committed.partition, &emitted, &committed.progress, &mut findings);
+fn follow_all(
+    pipeline: &Pipeline,
+    lineages: &BTreeMap<Partition, PartitionLineage>,
+) -> Result<Vec<String>> {
+    let (empty, mut findings) = (PartitionLineage::default(), Vec::new());
+    for (partition, (_, progress)) in enricher(pipeline)? {
+        let emitted = lineages.get(&partition).unwrap_or(&empty);
+        follow(partition, emitted, &progress, &mut findings);
     }
     Ok(findings)
 }
 
 /// The maximum number of records out of order that are reported individually.
-const MAX_REPORTED: usize = 5;
+pub(crate) const MAX_REPORTED: usize = 5;
 
 /// Compares the lineage of one partition, and the totals that follow from it, with the counts that
 /// the enricher committed.
@@ -109,7 +128,11 @@ fn follow(
     let counted = [
         ("written", emitted.count(EmittedTo::Output), counts.counters.written),
         ("dead", emitted.count(EmittedTo::DeadLetters), counts.counters.dead),
-        ("filtered", continuity.filtered + counts.filtered_since, counts.counters.filtered),
+        (
+            "filtered",
+            continuity.filtered.saturating_add(counts.filtered_since),
+            counts.counters.filtered,
+        ),
     ];
     for (what, found, counted) in counted {
         // Records that retention removed cannot be counted.

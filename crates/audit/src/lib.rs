@@ -6,12 +6,17 @@
 //! targets, never from the memory of a service. Only [`skip::accept`] and [`dead::replay`] change
 //! anything, and they record the change in the same transaction (`crates/cli/tests`).
 
+pub mod content;
 pub mod counts;
 pub mod dead;
 pub mod deep;
+mod ends;
 mod error;
 pub mod format;
+mod halts;
+mod identity;
 mod lineage;
+mod offset_set;
 pub mod skip;
 pub mod topics;
 pub mod verdict;
@@ -19,6 +24,7 @@ pub mod verdict;
 pub use error::{Error, Result};
 pub use verdict::Verdict;
 
+use std::collections::BTreeMap;
 use weir_model::pipeline::Pipeline;
 
 /// Compares the counts of all hops. The pipeline may be running.
@@ -26,8 +32,25 @@ use weir_model::pipeline::Pipeline;
 /// # Errors
 /// When the broker or a target is unavailable.
 pub async fn verdict(pipeline: &Pipeline) -> Result<Verdict> {
-    counts::read(pipeline).await?.verdict(pipeline)
+    let counts = counts::read(pipeline).await?;
+    let mut verdict = counts.verdict(pipeline, &no_lineage(pipeline).await?)?;
+    halts::add(pipeline, &mut verdict).await?;
+    Ok(verdict)
 }
+
+/// The dead letters of each sink that did not come through the pipeline.
+async fn no_lineage(pipeline: &Pipeline) -> Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    for sink in &pipeline.sinks {
+        let reasons = weir_store::reader::open(pipeline, sink)?.dead_letter_reasons().await?;
+        let foreign = reasons.iter().filter(|reason| reason.reason == NO_LINEAGE);
+        found.insert(sink.name.clone(), foreign.map(|reason| reason.count).sum());
+    }
+    Ok(found)
+}
+
+/// The reason of dead letters that a sink read without weir's header.
+pub(crate) const NO_LINEAGE: &str = "no_lineage";
 
 /// Whether every hop has read everything that the hop before it wrote, according to the counts.
 ///
@@ -35,5 +58,5 @@ pub async fn verdict(pipeline: &Pipeline) -> Result<Verdict> {
 /// When the broker or a target is unavailable.
 pub async fn arrived(pipeline: &Pipeline) -> Result<bool> {
     let counts = counts::read(pipeline).await?;
-    Ok(counts.arrived() && (pipeline.source.is_some() || counts.verdict(pipeline)?.nothing_waits()))
+    Ok(counts.arrived() && (pipeline.source.is_some() || counts.num_waiting(pipeline)? == 0))
 }

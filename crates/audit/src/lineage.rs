@@ -5,7 +5,7 @@ use crate::Result;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{ReceivedDeadLetter, admin};
+use weir_kafka::{ReceivedDeadLetter, Record, admin};
 use weir_model::accepted_loss::{AcceptedLoss, Emitted};
 use weir_model::fault::Stage;
 use weir_model::lineage::Lineage;
@@ -34,6 +34,10 @@ pub(crate) struct PartitionLineage {
     records: Vec<EmittedRecord>,
     /// What had been emitted when input offsets started over, oldest first.
     restarts: Vec<Emitted>,
+    /// Records of the output and of the dead letters that did not come from the enricher.
+    pub(crate) foreign: Vec<(EmittedTo, Offset)>,
+    /// Dead letters of the producer.
+    pub(crate) num_from_source: u64,
     /// Whether records of the output or of the dead letters are missing, for example because of
     /// retention.
     pub(crate) incomplete: bool,
@@ -80,17 +84,17 @@ pub(crate) fn read(
             until: None,
         };
         scan(&pipeline.kafka, topic, &watermarks.iter().map(span).collect::<Vec<_>>(), |record| {
-            // The producer's dead letters were never in the input topic, so they are not part of
-            // the lineage.
-            let source = emitted_to == EmittedTo::DeadLetters
-                && ReceivedDeadLetter::read(record)
-                    .is_some_and(|dead_letter| dead_letter.stage == Stage::Source);
-            if let Some(lineage) = record.lineage().filter(|_| !source) {
-                lineages.entry(record.partition()).or_default().records.push(EmittedRecord {
-                    lineage,
-                    emitted_to,
-                    offset: record.offset(),
-                });
+            let found = lineages.entry(record.partition()).or_default();
+            let offset = record.offset();
+            match (emitted_to, record.lineage().filter(possible), stage(emitted_to, record)) {
+                // The producer's dead letters were never in the input topic, so they are not part
+                // of the lineage.
+                (EmittedTo::DeadLetters, _, Some(Stage::Source)) => found.num_from_source += 1,
+                (EmittedTo::Output, Some(lineage), _)
+                | (EmittedTo::DeadLetters, Some(lineage), Some(_)) => {
+                    found.records.push(EmittedRecord { lineage, emitted_to, offset });
+                }
+                _ => found.foreign.push((emitted_to, offset)),
             }
             ControlFlow::Continue(())
         })?;
@@ -98,11 +102,33 @@ pub(crate) fn read(
     Ok(lineages)
 }
 
+/// Whether an enricher can have written a lineage; a forged one can name any numbers.
+fn possible(lineage: &Lineage) -> bool {
+    let Lineage { source, previous, filtered } = *lineage;
+    source >= 0 && previous >= -1 && previous < source && filtered < source.abs_diff(previous)
+}
+
+/// The stage that a dead letter names; `None` if it is not one of weir's.
+fn stage(emitted_to: EmittedTo, record: Record<'_>) -> Option<Stage> {
+    (emitted_to == EmittedTo::DeadLetters)
+        .then(|| ReceivedDeadLetter::read(record).map(|dead_letter| dead_letter.stage))?
+}
+
 impl PartitionLineage {
     /// A complete lineage.
     #[cfg(test)]
     pub(crate) fn of(records: Vec<EmittedRecord>) -> PartitionLineage {
         PartitionLineage { records, ..PartitionLineage::default() }
+    }
+
+    /// Whether input offsets started over, so that two records can have come from one offset.
+    pub(crate) fn restarted(&self) -> bool {
+        !self.restarts.is_empty()
+    }
+
+    /// The records of the output.
+    pub(crate) fn output(&self) -> impl Iterator<Item = &EmittedRecord> {
+        self.records.iter().filter(|record| record.emitted_to == EmittedTo::Output)
     }
 
     /// The number of records in the topic.
@@ -132,7 +158,8 @@ impl PartitionLineage {
                 continuity.broken.push((*record, previous));
             }
             previous = record.lineage.source;
-            continuity.filtered += record.lineage.filtered;
+            // A forged header can claim any number.
+            continuity.filtered = continuity.filtered.saturating_add(record.lineage.filtered);
         }
         continuity.end = Some(previous);
         continuity
@@ -156,7 +183,7 @@ impl PartitionLineage {
         let last = continuity.end.filter(|_| !self.incomplete && continuity.broken.is_empty())?;
         let (written, dead) = (self.count(EmittedTo::Output), self.count(EmittedTo::DeadLetters));
         let counters = Counters {
-            read: written + dead + continuity.filtered,
+            read: (written + dead).saturating_add(continuity.filtered),
             written,
             filtered: continuity.filtered,
             dead,
@@ -213,6 +240,41 @@ mod tests {
         );
         assert_eq!(lineage_of(&records[1..]).counts(), None);
         assert_eq!(PartitionLineage { incomplete: true, ..lineage_of(&records) }.counts(), None);
+    }
+
+    #[test]
+    fn only_lineages_that_an_enricher_can_write_are_taken_for_such() {
+        let possible =
+            |source, previous, filtered| super::possible(&Lineage { source, previous, filtered });
+        assert!(possible(0, -1, 0) && possible(9, 4, 4) && possible(i64::MAX, -1, 7));
+        for (source, previous, filtered) in [
+            (-1, -1, u64::MAX),
+            (-1, -1, 0),
+            (0, -1, 1),
+            (3, 3, 0),
+            (3, 4, 0),
+            (9, 4, 5),
+            (0, i64::MIN, 0),
+            (i64::MIN, i64::MAX, 0),
+        ] {
+            assert!(!possible(source, previous, filtered), "{source} {previous} {filtered}");
+        }
+    }
+
+    #[test]
+    fn forged_lineages_break_the_chain_and_nothing_else() {
+        let numbers = [i64::MIN, -1, 0, 1, i64::MAX];
+        for (source, previous) in numbers.iter().flat_map(|a| numbers.iter().map(move |b| (*a, *b)))
+        {
+            for filtered in [0, 1, u64::MAX] {
+                let records =
+                    [(Output, 0, -1, 0), (Output, 1, 0, 5), (Output, source, previous, filtered)];
+                let continuity = lineage_of(&records).check();
+                let follows = [(i64::MAX, 1), (-1, -1)].contains(&(source, previous));
+                assert_eq!(continuity.broken.is_empty(), follows, "{source} {previous}");
+                lineage_of(&records).counts();
+            }
+        }
     }
 
     #[test]

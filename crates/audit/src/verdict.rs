@@ -19,6 +19,8 @@ pub struct Hop {
     pub waiting: Option<u64>,
     /// Records that operators gave up in front of this hop.
     pub accepted: u64,
+    /// Records that this hop read or still finds, but that did not come through the pipeline.
+    pub foreign: u64,
     /// The difference: 0, or the number of missing (positive) or surplus (negative) records.
     pub unaccounted: i128,
 }
@@ -31,11 +33,24 @@ pub struct Verdict {
     /// Losses that operators accepted.
     #[serde(rename = "accepted_losses")]
     pub accepted: Vec<AcceptedLoss>,
-    /// Positions outside their log, and the findings of `--deep`, which reads topics and targets
-    /// again.
+    /// What stands still until somebody acts.
+    pub halts: Vec<Halt>,
+    /// Ends of the lineage that contradict the positions, and what `--deep` found by reading topics
+    /// and targets again.
     pub findings: Vec<String>,
     /// Information that does not make the audit fail.
     pub notes: Vec<String>,
+}
+
+/// A service, or a part of it, that does not go on by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Halt {
+    /// The service, or the name of the sink.
+    pub hop: String,
+    /// What is halted: `calls-enriched[2]`, `sink warehouse`.
+    pub what: String,
+    /// Why, and what to do about it.
+    pub reason: String,
 }
 
 /// The counts of one hop as read from its position store.
@@ -45,6 +60,8 @@ pub struct HopCounts {
     pub waiting: Option<u64>,
     /// Records that operators gave up in front of it.
     pub accepted: u64,
+    /// Records in front of it, read or waiting, that did not come through the pipeline.
+    pub foreign: u64,
 }
 
 /// The number of records that were passed from hop to hop.
@@ -89,25 +106,53 @@ impl Verdict {
             pipeline: pipeline.into(),
             hops,
             accepted: Vec::new(),
+            halts: Vec::new(),
             findings: Vec::new(),
             notes,
         }
     }
 
-    /// Whether all readers have read everything in their topics.
-    pub fn nothing_waits(&self) -> bool {
-        self.hops.iter().all(|hop| hop.waiting.unwrap_or(0) == 0)
+    /// Records that their reader has yet to read, over all hops.
+    pub fn num_waiting(&self) -> u64 {
+        self.hops.iter().filter_map(|hop| hop.waiting).sum()
     }
 
-    /// Whether every record is accounted for.
+    /// Whether every record is accounted for, and nothing keeps those that wait from going on.
     pub fn clean(&self) -> bool {
+        self.halts.is_empty() && self.adds_up()
+    }
+
+    /// In one sentence.
+    pub fn summary(&self) -> String {
+        match (self.adds_up(), self.halts.is_empty(), self.num_waiting()) {
+            (false, ..) => "NOT everything is accounted for".into(),
+            (true, false, 0) => "HALTED: somebody has to act".into(),
+            (true, false, waiting) => {
+                format!("HALTED: {} records wait until somebody acts", grouped(waiting))
+            }
+            (true, true, 0) => "everything is accounted for".into(),
+            (true, true, 1) => "nothing is missing, 1 record waits".into(),
+            (true, true, waiting) => {
+                format!("nothing is missing, {} records wait", grouped(waiting))
+            }
+        }
+    }
+
+    fn adds_up(&self) -> bool {
         self.findings.is_empty() && self.hops.iter().all(|hop| hop.unaccounted == 0)
     }
 }
 
 fn hop(counts: HopCounts, handed: Option<RangeInclusive<u64>>, notes: &mut Vec<String>) -> Hop {
-    let HopCounts { name, counters, waiting, accepted } = counts;
-    let arrived = counters.read + waiting.unwrap_or(0) + accepted;
+    let HopCounts { name, counters, waiting, accepted, foreign } = counts;
+    let arrived = (counters.read + waiting.unwrap_or(0) + accepted).saturating_sub(foreign);
+    if foreign > 0 {
+        notes.push(format!(
+            "{name}: {} records in its topic did not come through this pipeline and become dead \
+             letters (no_lineage)",
+            grouped(foreign)
+        ));
+    }
     let between = handed.map_or(0, |handed| {
         let nearest = arrived.clamp(*handed.start(), (*handed.start()).max(*handed.end()));
         let moved = nearest.abs_diff(*handed.start());
@@ -119,7 +164,8 @@ fn hop(counts: HopCounts, handed: Option<RangeInclusive<u64>>, notes: &mut Vec<S
         }
         i128::from(nearest) - i128::from(arrived)
     });
-    Hop { name, counters, waiting, accepted, unaccounted: counters.unaccounted() + between }
+    let unaccounted = counters.unaccounted() + between;
+    Hop { name, counters, waiting, accepted, foreign, unaccounted }
 }
 
 #[cfg(test)]
@@ -139,6 +185,7 @@ mod tests {
             counters: Counters { read, written, filtered, dead },
             waiting,
             accepted: 0,
+            foreign: 0,
         }
     }
 
@@ -224,6 +271,40 @@ mod tests {
         };
         assert!(verdict(7).clean(), "{:?}", verdict(7));
         assert_eq!((verdict(6).hops[1].unaccounted, verdict(8).hops[1].unaccounted), (1, -1));
+    }
+
+    #[test]
+    fn foreign_records_neither_hide_a_loss_nor_are_missed_themselves() {
+        let unaccounted = |foreign, lost| {
+            let enricher = counts("enricher", 100, 100, 0, 0, Some(0));
+            let read = 100 + foreign - lost;
+            let sink =
+                HopCounts { foreign, ..counts("w", read, read - foreign, 0, foreign, Some(0)) };
+            at_rest(None, None, enricher, vec![sink]).hops[1].unaccounted
+        };
+        for (foreign, lost) in [(0, 0), (1, 0), (0, 7), (100, 100), (5, 9)] {
+            assert_eq!(unaccounted(foreign, lost), i128::from(lost), "{foreign} {lost}");
+        }
+    }
+
+    #[test]
+    fn records_that_wait_or_cannot_go_on_are_not_everything_accounted_for() {
+        let verdict = |waiting, halted: bool| {
+            let enricher = counts("enricher", 100, 100, 0, 0, Some(0));
+            let sink = counts("w", 100 - waiting, 100 - waiting, 0, 0, Some(waiting));
+            let mut verdict = at_rest(None, None, enricher, vec![sink]);
+            let halt = Halt { hop: "w".into(), what: "out[0]".into(), reason: "gone".into() };
+            verdict.halts.extend(halted.then_some(halt));
+            (verdict.clean(), verdict.summary())
+        };
+        assert_eq!(verdict(0, false), (true, "everything is accounted for".into()));
+        assert_eq!(verdict(1, false), (true, "nothing is missing, 1 record waits".into()));
+        assert_eq!(verdict(60, false), (true, "nothing is missing, 60 records wait".into()));
+        assert_eq!(
+            verdict(60, true),
+            (false, "HALTED: 60 records wait until somebody acts".into())
+        );
+        assert_eq!(verdict(0, true), (false, "HALTED: somebody has to act".into()));
     }
 
     #[test]

@@ -5,15 +5,15 @@ use crate::table;
 use anyhow::Result;
 use std::process::ExitCode;
 use weir_audit::format::grouped;
-use weir_audit::verdict::Hop;
-use weir_audit::{Verdict, deep};
+use weir_audit::verdict::{Halt, Hop};
+use weir_audit::{Verdict, content, deep};
 use weir_model::pipeline::Pipeline;
 
 /// The arguments of `weir audit`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir audit deploy/pipelines/telecom.toml\n  weir audit deploy/pipelines/telecom.toml --deep --json\n\n\
-    Exit code: 0 every record is accounted for, 1 if not or if it is unknown, 78 mistakes in the file."
+    Exit code: 0 every record is accounted for or waits its turn, 1 not, or a service is halted, or it could not be told, 78 mistakes in the file."
 )]
 pub(crate) struct Args {
     /// The pipeline file.
@@ -21,6 +21,12 @@ pub(crate) struct Args {
     /// Read topics and targets again and recompute everything independently of the counts.
     #[arg(long)]
     pub(crate) deep: bool,
+    /// Also compare every row with the record it was made from (tables with `lineage = true`).
+    #[arg(long, requires = "deep")]
+    pub(crate) content: bool,
+    /// With --content: compare one record of so many.
+    #[arg(long, default_value_t = 1, requires = "content", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) sample: u64,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -36,6 +42,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if args.deep {
         let findings = deep::findings(&pipeline, &verdict).await?;
         verdict.findings.extend(findings);
+    }
+    if args.content {
+        verdict.findings.extend(content::findings(&pipeline, args.sample).await?);
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json(&verdict))?);
@@ -53,18 +62,15 @@ fn json(verdict: &Verdict) -> serde_json::Value {
 
 /// The table for a terminal.
 pub(crate) fn text(verdict: &Verdict) -> String {
-    let judgement = if verdict.clean() {
-        "everything is accounted for"
-    } else {
-        "NOT everything is accounted for"
-    };
     let header =
         ["hop", "read", "written", "filtered", "dead", "waiting", "unaccounted"].map(String::from);
     let rows: Vec<[String; 7]> =
         std::iter::once(header).chain(verdict.hops.iter().map(cells)).collect();
-    let mut lines = vec![format!("audit {:42} {judgement}", verdict.pipeline)];
+    let mut lines = vec![format!("audit {:42} {}", verdict.pipeline, verdict.summary())];
     lines.extend(table::lines(&rows, |column| column > 0));
     lines.extend(verdict.accepted.iter().map(|accepted| format!("accepted loss  {accepted}")));
+    let halt = |halt: &Halt| format!("■ {} {}: halted: {}", halt.hop, halt.what, halt.reason);
+    lines.extend(verdict.halts.iter().map(halt));
     lines.extend(verdict.notes.iter().map(|note| format!("· {note}")));
     lines.extend(verdict.findings.iter().map(|finding| format!("✘ {finding}")));
     lines.iter().map(|line| format!(" {line}\n")).collect()
@@ -87,4 +93,38 @@ fn cells(hop: &Hop) -> [String; 7] {
         waiting,
         unaccounted,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_model::progress::Counters;
+
+    #[test]
+    fn records_too_many_are_shown_with_their_sign_and_never_as_accounted_for() {
+        for (unaccounted, shown) in [(0, "0"), (1, "1"), (-1, "−1"), (-1_234_567, "−1,234,567")]
+        {
+            let hop = Hop {
+                name: "warehouse".into(),
+                counters: Counters::default(),
+                waiting: Some(0),
+                accepted: 0,
+                foreign: 0,
+                unaccounted,
+            };
+            let verdict = Verdict {
+                pipeline: "telecom".into(),
+                hops: vec![hop],
+                accepted: Vec::new(),
+                halts: Vec::new(),
+                findings: Vec::new(),
+                notes: Vec::new(),
+            };
+            let text = text(&verdict);
+            let row = text.lines().find(|line| line.contains("warehouse")).unwrap();
+            assert_eq!(row.split_whitespace().last(), Some(shown), "{text}");
+            assert_eq!(text.contains("NOT everything"), unaccounted != 0, "{text}");
+            assert_eq!(json(&verdict)["clean"], unaccounted == 0);
+        }
+    }
 }

@@ -9,13 +9,14 @@ pub(crate) fn lines<R: AsRef<[String]>>(rows: &[R], right: impl Fn(usize) -> boo
         .map(|column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0))
         .collect();
     let line = |row: &R| {
-        let cells =
-            row.as_ref().iter().zip(&widths).enumerate().map(
-                |(column, (cell, width))| match right(column) {
-                    true => format!("{cell:>width$}"),
-                    false => format!("{cell:width$}"),
-                },
-            );
+        let cells = row.as_ref().iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            // Not `{:width$}`, which panics on widths above 65,535.
+            let space = " ".repeat(width.saturating_sub(cell.chars().count()));
+            match right(column) {
+                true => space + cell,
+                false => cell.clone() + &space,
+            }
+        });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -33,5 +34,16 @@ mod tests {
             lines(&rows, |column| column == 1),
             ["topic   records", "größe         7", "b      12345678"]
         );
+    }
+
+    #[test]
+    fn a_cell_of_any_length_is_a_cell() {
+        for length in [0, 1, 65_535, 65_536, 1 << 20] {
+            let rows = [["name".to_owned(), "x".to_owned()], ["é".repeat(length), "y".to_owned()]];
+            for right in [true, false] {
+                let lines = lines(&rows, |_| right);
+                assert_eq!(lines[1].chars().count(), length.max(4) + 3, "{length}");
+            }
+        }
     }
 }

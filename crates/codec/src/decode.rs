@@ -123,7 +123,6 @@ impl Decoder {
                 tracing::warn!(
                     schema_id = id,
                     reason = fault.reason,
-                    detail = fault.detail,
                     "records of this schema cannot be read"
                 );
             }

@@ -17,7 +17,7 @@ use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Kafka, Pipeline};
-use weir_service::{CancellationToken, Health, RetryState, Surface, Workers, blocking, host};
+use weir_service::{CancellationToken, RetryState, Surface, Workers, blocking, host};
 
 /// Without a stable name, no successor aborts the open transaction of a dead instance, and readers
 /// wait until it times out.
@@ -49,7 +49,7 @@ async fn enrich(
         breaker: Mutex::new(Breaker::new(&pipeline.dead_letters)),
         meters: Meters::new(&options.metrics),
         status: Status::default(),
-        health: Health::new(&options.metrics),
+        health: options.health.clone(),
         job,
     });
     // Before the pages are, so that the instance is not ready before each of its workers is.

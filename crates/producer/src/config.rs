@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use weir_codec::Schema;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::Pipeline;
-use weir_service::{Metrics, Settings};
+use weir_service::{Health, Metrics, Settings};
 
 /// One producer instance.
 #[derive(Clone)]
@@ -14,6 +14,8 @@ pub struct Options {
     pub settings: Settings,
     /// Its metrics; the caller may read them.
     pub metrics: Metrics,
+    /// What `/ready` and `/live` show; the caller may read it.
+    pub health: Health,
     /// End when every partition of a bounded source that this instance owns is at its end.
     /// Otherwise the producer stays, idle and ready.
     pub exit_when_done: bool,
@@ -26,7 +28,7 @@ pub struct Options {
     about = "Brings the records of a pipeline's source into its input topic, exactly once"
 )]
 #[command(
-    after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
+    after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (127.0.0.1:8080)\n  \
     WEIR_INSTANCE  stable name of this replica\n  WEIR_LOG       level of the log (info)\n\n\
     Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else"
 )]

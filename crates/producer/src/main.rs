@@ -6,18 +6,16 @@ use std::sync::Arc;
 use weir_model::pipeline::Pipeline;
 use weir_producer::config::Arguments;
 use weir_producer::{Options, run};
-use weir_service::{Metrics, start};
+use weir_service::{Health, Metrics, start};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start("producer", |settings, shutdown| async move {
         let pipeline = Pipeline::load(&arguments.file)?;
         let metrics = Metrics::new("producer", &pipeline.name);
-        run(
-            Arc::new(pipeline),
-            Options { settings, metrics, exit_when_done: arguments.exit_when_done },
-            shutdown,
-        )
-        .await
+        let health = Health::new(&metrics);
+        let exit_when_done = arguments.exit_when_done;
+        run(Arc::new(pipeline), Options { settings, metrics, health, exit_when_done }, shutdown)
+            .await
     })
 }

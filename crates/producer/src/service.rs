@@ -52,7 +52,7 @@ pub async fn run_source(
 ) -> Result<(), Error> {
     let schema = Schema::load(&pipeline.input.schema)?;
     let span = tracing::info_span!("service", service = "producer", pipeline = pipeline.name);
-    let health = Health::new(&options.metrics);
+    let health = options.health.clone();
     let status = Status::default();
     let surface = surface(&pipeline, &options, &health, &status);
     let meters = Meters::new(&options.metrics);

@@ -13,7 +13,7 @@ use weir_kafka::reader::Span;
 use weir_kafka::scan;
 use weir_model::pipeline::Pipeline;
 use weir_producer::{Options, run};
-use weir_service::{CancellationToken, Metrics, Settings};
+use weir_service::{CancellationToken, Health, Metrics, Settings};
 use weir_testkit::{Component, Stack, random_name, wait_until};
 
 const LONG: Duration = Duration::from_secs(90);
@@ -44,7 +44,8 @@ fn registry_and_broker_may_go_and_come_back() {
         weir_testkit::http::get(&format!("http://{free}/ready")).ok().map(|answer| answer.body)
     };
     let settings = Settings { listen: free, instance: random_name("producer"), stable: false };
-    let options = Options { settings, metrics: metrics.clone(), exit_when_done: true };
+    let health = Health::new(&metrics);
+    let options = Options { settings, metrics: metrics.clone(), health, exit_when_done: true };
     stack.stop(Component::Registry).unwrap();
     let producer = std::thread::spawn({
         let pipeline = pipeline.clone();

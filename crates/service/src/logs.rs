@@ -1,5 +1,5 @@
 //! Log lines: for people on a terminal, JSON otherwise. `WEIR_LOG` sets the level (`debug`,
-//! `info,weir_kafka=debug`); default `info`.
+//! `info,weir_kafka=debug`); default `info`. Warnings and errors that repeat are counted.
 //!
 //! An event's message is its `event`; `service` and `pipeline` come from the span that the service
 //! runs in. `tracing-appender` writes the lines to standard error through a bounded queue: when the
@@ -8,10 +8,14 @@
 //! spans, has no fixed order, and its human form passes control characters to the terminal.
 
 mod line;
+mod repetition;
 
 use line::{Form, Line};
+use repetition::{LeftOut, Repetition};
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tracing::{Event, Subscriber, span};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -24,7 +28,16 @@ const MAX_WAITING_LINES: usize = 4096;
 
 /// Keeps the log going; dropping it writes what is still in the queue, for at most about a second.
 pub struct Logs {
+    lines: Option<Lines<Queue>>,
     _guard: Option<WorkerGuard>,
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.lines {
+            lines.report(lines.repetition.rest());
+        }
+    }
 }
 
 /// Installs the log for the whole process. A second call does nothing: the log that was installed
@@ -33,9 +46,17 @@ pub fn install() -> Logs {
     let (queue, guard) = Queue::new(std::io::stderr(), MAX_WAITING_LINES);
     let form = if std::io::stderr().is_terminal() { Form::Human } else { Form::Json };
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let layer = Lines { form, to: queue };
-    let installed = tracing_subscriber::registry().with(filter).with(layer).try_init();
-    Logs { _guard: installed.is_ok().then_some(guard) }
+    let lines = Lines::new(form, queue);
+    let layer = lines.clone();
+    if tracing_subscriber::registry().with(filter).with(layer).try_init().is_err() {
+        return Logs { lines: None, _guard: None };
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // The text may quote a record, and the place is what a fix needs.
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(at, thread = std::thread::current().name(), "a thread panicked");
+    }));
+    Logs { lines: Some(lines), _guard: Some(guard) }
 }
 
 /// Where finished lines go.
@@ -76,7 +97,29 @@ impl Sink for Queue {
 /// The layer that turns events into lines.
 struct Lines<S> {
     form: Form,
-    to: S,
+    to: Arc<S>,
+    repetition: Arc<Repetition>,
+}
+
+impl<S> Clone for Lines<S> {
+    fn clone(&self) -> Self {
+        Lines { form: self.form, to: self.to.clone(), repetition: self.repetition.clone() }
+    }
+}
+
+impl<T: Sink> Lines<T> {
+    fn new(form: Form, to: T) -> Lines<T> {
+        Lines { form, to: Arc::new(to), repetition: Arc::default() }
+    }
+
+    fn report(&self, left_out: Vec<LeftOut>) {
+        for LeftOut { level, place, lines } in left_out {
+            let seconds = repetition::INTERVAL.as_secs();
+            let text = format!("{lines} more lines like this within {seconds} s were not written");
+            let line = Line::of(text, vec![("lines", lines.into()), ("place", place.into())]);
+            self.to.put(line.render(self.form, &level));
+        }
+    }
 }
 
 impl<T: Sink, S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines<T> {
@@ -100,6 +143,12 @@ impl<T: Sink, S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines<T> {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let (level, place) = (*event.metadata().level(), event.metadata().name());
+        let (admitted, left_out) = self.repetition.admit(level, place, Instant::now());
+        self.report(left_out);
+        if !admitted {
+            return;
+        }
         let mut line = Line::default();
         for span in
             context.event_scope(event).into_iter().flatten().collect::<Vec<_>>().iter().rev()
@@ -129,7 +178,7 @@ fn capture_as(form: Form, work: impl FnOnce()) -> Vec<String> {
     }
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let subscriber =
-        tracing_subscriber::registry().with(Lines { form, to: Collected(lines.clone()) });
+        tracing_subscriber::registry().with(Lines::new(form, Collected(lines.clone())));
     tracing::subscriber::with_default(subscriber, work);
     std::mem::take(&mut *lines.lock().unwrap())
 }
@@ -168,6 +217,18 @@ mod tests {
         );
         assert_eq!(lines[1].matches('\n').count(), 1);
         assert!(!lines[1].contains("\u{1b}[31m"));
+    }
+
+    #[test]
+    fn a_fault_that_repeats_is_counted_and_hides_no_other() {
+        let lines = capture(|| {
+            (0..1000).for_each(|n| tracing::warn!(n, "a value was refused"));
+            (0..1000).for_each(|n| tracing::info!(n, "a step was made"));
+            tracing::error!("something else");
+        });
+        let with = |text: &str| lines.iter().filter(|line| line.contains(text)).count() as u64;
+        assert_eq!(with("a value was refused"), repetition::LINES);
+        assert_eq!((with("a step was made"), with("something else")), (1000, 1));
     }
 
     #[test]

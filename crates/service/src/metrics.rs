@@ -10,8 +10,8 @@ pub use transaction::TransactionMetrics;
 pub use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder};
-use std::collections::{HashMap, HashSet};
+use prometheus::{Encoder, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder, proto};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -57,6 +57,50 @@ impl Metrics {
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
         Ok(page)
+    }
+
+    /// The sum of all series of a counter or gauge that carry the `label`, if one is given.
+    pub fn sum(&self, name: &str, label: Option<(&str, &str)>) -> f64 {
+        let value = |metric: &proto::Metric| {
+            metric.get_counter().get_value() + metric.get_gauge().get_value()
+        };
+        self.series(name, label).iter().map(value).sum()
+    }
+
+    /// The value that `share` of what a histogram has observed stayed below, over all its series
+    /// with the `label`; interpolated within the bucket that holds it. `None` when there is nothing.
+    pub fn quantile(&self, name: &str, label: Option<(&str, &str)>, share: f64) -> Option<f64> {
+        let series = self.series(name, label);
+        let total: u64 =
+            series.iter().map(|metric| metric.get_histogram().get_sample_count()).sum();
+        let mut buckets = BTreeMap::new();
+        for bucket in series.iter().flat_map(|metric| metric.get_histogram().get_bucket()) {
+            // Positive floats order like their bits.
+            *buckets.entry(bucket.upper_bound().to_bits()).or_insert(0) +=
+                bucket.cumulative_count();
+        }
+        let (wanted, mut lower, mut below) = (share * total as f64, 0.0, 0.0);
+        for (bits, count) in buckets {
+            let (bound, count) = (f64::from_bits(bits), count as f64);
+            if count > 0.0 && count >= wanted && bound.is_finite() {
+                return Some(lower + (bound - lower) * (wanted - below) / (count - below));
+            }
+            (lower, below) = (if bound.is_finite() { bound } else { lower }, count);
+        }
+        (total > 0).then_some(lower)
+    }
+
+    fn series(&self, name: &str, label: Option<(&str, &str)>) -> Vec<proto::Metric> {
+        let carries = |metric: &proto::Metric| {
+            label.is_none_or(|(name, value)| {
+                metric.get_label().iter().any(|l| l.name() == name && l.value() == value)
+            })
+        };
+        let families = self.registry.gather().into_iter().filter(|family| family.name() == name);
+        families
+            .flat_map(|family| family.get_metric().to_vec())
+            .filter(|metric| carries(metric))
+            .collect()
     }
 
     /// A counter of the service's own.

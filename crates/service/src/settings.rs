@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-/// Where the admin pages listen unless `WEIR_LISTEN` says otherwise.
-const LISTEN: &str = "0.0.0.0:8080";
+/// Where the admin pages listen unless `WEIR_LISTEN` says otherwise: they ask for no password, so
+/// other machines reach them only where somebody decided that.
+const LISTEN: &str = "127.0.0.1:8080";
 
 /// Settings of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// `WEIR_LISTEN`: address of the admin pages; default `0.0.0.0:8080`, port 0 takes a free one.
+    /// `WEIR_LISTEN`: address of the admin pages; default `127.0.0.1:8080`, port 0 takes a free one.
     pub listen: SocketAddr,
     /// `WEIR_INSTANCE`: the stable name of this replica (`enricher-0`), part of its transactional
     /// ids; default: a unique one.
@@ -82,7 +83,8 @@ mod tests {
     #[test]
     fn an_empty_environment_gives_defaults_and_a_unique_instance() {
         let (a, b) = (read(&[]).unwrap(), read(&[("WEIR_INSTANCE", "")]).unwrap());
-        assert_eq!(a.listen, "0.0.0.0:8080".parse().unwrap());
+        assert!(a.listen.ip().is_loopback(), "{}", a.listen);
+        assert_eq!(a.listen.port(), 8080);
         assert!(a.instance.starts_with("sink-") && !a.stable);
         assert_ne!(a.instance, b.instance);
     }

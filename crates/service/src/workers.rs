@@ -99,13 +99,17 @@ pub async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(call).await;
-    done.map_err(|error| Error::Panicked { thread: doing.into(), message: error.to_string() })
+    done.map_err(|error| Error::Panicked { thread: doing.into(), message: panic_message(error) })
 }
 
+fn panic_message(error: tokio::task::JoinError) -> String {
+    error.try_into_panic().map_or_else(|error| error.to_string(), |panic| message(&*panic))
+}
+
+/// A text that is part of the program; one that was put together may quote a record.
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| s.to_string());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".into())
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    text.unwrap_or_else(|| "the log says where".into())
 }
 
 #[cfg(test)]
@@ -143,6 +147,20 @@ mod tests {
         assert!(stop.is_cancelled());
         assert!(!health.liveness().live);
         assert_eq!(health.liveness().workers["sink-1"], "ended with an error");
+    }
+
+    #[tokio::test]
+    async fn a_panic_that_quotes_a_record_is_reported_without_it() {
+        let (_, _, mut workers) = workers();
+        let value = String::from("4111 1111 1111 1111");
+        let quoted = value.clone();
+        workers.spawn("sink-0", move |_| panic!("cannot slice `{quoted}`")).unwrap();
+        let error = workers.join().await.unwrap_err().to_string();
+        assert!(error.starts_with("worker sink-0 panicked") && !error.contains(&value), "{error}");
+        let quoted = value.clone();
+        let error = blocking("asking", move || -> () { panic!("what is `{quoted}`") }).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("asking panicked") && !error.contains(&value), "{error}");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use weir_codec::Schema;
 use weir_model::mistake::{Mistake, did_you_mean};
 use weir_model::pipeline::{Pipeline, Sink};
-use weir_service::{Metrics, Settings};
+use weir_service::{Health, Metrics, Settings};
 
 /// One sink instance.
 #[derive(Clone)]
@@ -13,6 +13,8 @@ pub struct Options {
     pub settings: Settings,
     /// Its metrics; the caller may read them.
     pub metrics: Metrics,
+    /// What `/ready` and `/live` show; the caller may read it.
+    pub health: Health,
     /// The sink to run; all sinks of the file if absent.
     pub only: Option<String>,
 }
@@ -24,7 +26,7 @@ pub struct Options {
     about = "Brings the records of a pipeline's output topic into its targets, exactly once"
 )]
 #[command(
-    after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (0.0.0.0:8080)\n  \
+    after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (127.0.0.1:8080)\n  \
     WEIR_INSTANCE  name of this replica, for logs and for the broker\n  WEIR_LOG       level of the log (info)\n\n\
     Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else"
 )]

@@ -4,7 +4,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;
 use weir_model::pipeline::Pipeline;
-use weir_service::{Metrics, start};
+use weir_service::{Health, Metrics, start};
 use weir_sink::config::Arguments;
 use weir_sink::{Options, run};
 
@@ -13,6 +13,8 @@ fn main() -> ExitCode {
     start("sink", |settings, shutdown| async move {
         let pipeline = Pipeline::load(&arguments.file)?;
         let metrics = Metrics::new("sink", &pipeline.name);
-        run(Arc::new(pipeline), Options { settings, metrics, only: arguments.sink }, shutdown).await
+        let health = Health::new(&metrics);
+        let options = Options { settings, metrics, health, only: arguments.sink };
+        run(Arc::new(pipeline), options, shutdown).await
     })
 }

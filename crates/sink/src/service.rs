@@ -54,7 +54,7 @@ pub async fn run_targets(
 ) -> Result<(), Error> {
     let schema = Schema::load(&pipeline.output.schema)?;
     let span = tracing::info_span!("service", service = "sink", pipeline = pipeline.name);
-    let (health, status) = (Health::new(&options.metrics), Status::default());
+    let (health, status) = (options.health.clone(), Status::default());
     let surface = surface(&pipeline, &options, &health, &status);
     let settings = options.settings.clone();
     host(&settings, surface, &shutdown, |stop| {

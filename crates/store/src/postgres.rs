@@ -19,6 +19,7 @@ mod arrange;
 mod catalog;
 mod column_type;
 mod connection_url;
+mod content;
 mod copy;
 mod dead_letter;
 mod encode;

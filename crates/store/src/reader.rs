@@ -2,6 +2,7 @@
 //! target.
 
 use crate::{Error, kinds};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -57,6 +58,27 @@ pub trait TargetReader: Send + Sync {
     /// Whether there is any row; no when there is no table.
     async fn has_rows(&self) -> Result<bool, Error>;
 
+    /// Shows the partition and the offset of the input record of every row to `visit`, in any
+    /// order, without holding them in memory; `false` if the target does not record them.
+    async fn origins(
+        &self,
+        _visit: &mut (dyn FnMut(Partition, Offset) + Send),
+    ) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// The input records, given by partition and offset, of those `rows` of exactly the output
+    /// schema whose row in the target has another value in any column; none if the target does
+    /// not record the origin of its rows.
+    async fn differing(
+        &self,
+        _rows: &RecordBatch,
+        _partitions: &[Partition],
+        _offsets: &[Offset],
+    ) -> Result<Vec<(Partition, Offset)>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Any `limit` rows.
     async fn sample(&self, limit: usize) -> Result<Sample, Error>;
 
@@ -87,6 +109,8 @@ pub struct SinkPosition {
     pub topic: String,
     /// Partition, fence, next offset and counters.
     pub committed: CommittedPosition,
+    /// The id of the Kafka cluster that its offsets belong to, if the target records it.
+    pub cluster: Option<String>,
 }
 
 /// A dead letter of a sink, without the record's value and headers: see

@@ -213,7 +213,8 @@ impl Hop<'_> {
                 positions.insert(lost.partition, (Some(to), progress));
             }
         }
-        let unread = counts::log(pipeline, self.topic(pipeline))?.unread(pipeline, &positions)?;
+        let unread =
+            counts::log(pipeline, self.topic(pipeline))?.unread(pipeline, &positions, |_| {})?;
         let read = |partition: &Partition| {
             let (_, progress) = positions.get(partition).copied().unwrap_or_default();
             i128::from(progress.counters.read)

@@ -1,6 +1,5 @@
 //! The progress of one service, read from its own metrics.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 use weir_service::Metrics;
 
@@ -9,7 +8,8 @@ pub(crate) struct Gauge {
     /// The service's display name.
     pub(crate) name: String,
     metrics: Metrics,
-    labels: String,
+    /// Only series of this sink count.
+    sink: Option<String>,
     first: Option<(Instant, u64)>,
     last: Option<(Instant, u64)>,
 }
@@ -25,12 +25,12 @@ pub(crate) struct Totals {
 }
 
 impl Gauge {
-    /// `label`: only series that contain this text count, for instance `sink="warehouse"`.
-    pub(crate) fn new(name: &str, metrics: &Metrics, label: Option<String>) -> Gauge {
+    /// `sink`: only series of this sink count.
+    pub(crate) fn new(name: &str, metrics: &Metrics, sink: Option<&str>) -> Gauge {
         Gauge {
             name: name.into(),
             metrics: metrics.clone(),
-            labels: label.unwrap_or_default(),
+            sink: sink.map(Into::into),
             first: None,
             last: None,
         }
@@ -38,8 +38,7 @@ impl Gauge {
 
     /// Reads the totals and remembers when they moved.
     pub(crate) fn totals(&mut self) -> Totals {
-        let page = Page::of(&self.metrics, &self.labels);
-        let sum = |name| page.sum(name) as u64;
+        let sum = |name| self.metrics.sum(name, self.label()) as u64;
         let totals = Totals {
             read: sum("weir_records_read_total"),
             written: sum("weir_records_written_total"),
@@ -71,59 +70,11 @@ impl Gauge {
 
     /// The latency that `share` of the records stayed below, in seconds; `None` without records.
     pub(crate) fn latency(&self, share: f64) -> Option<f64> {
-        Page::of(&self.metrics, &self.labels).quantile("weir_latency_seconds", share)
-    }
-}
-
-/// A metrics page, reduced to the relevant series.
-struct Page(Vec<(String, f64)>);
-
-impl Page {
-    fn of(metrics: &Metrics, label: &str) -> Page {
-        let text = metrics
-            .render()
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default();
-        let series = text.lines().filter(|line| !line.starts_with('#') && line.contains(label));
-        Page(
-            series
-                .filter_map(|line| line.rsplit_once(' '))
-                .filter_map(|(name, value)| Some((name.into(), value.parse().ok()?)))
-                .collect(),
-        )
+        self.metrics.quantile("weir_latency_seconds", self.label(), share)
     }
 
-    fn sum(&self, name: &str) -> f64 {
-        let of = |series: &str| {
-            series.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
-        };
-        self.0.iter().filter(|(series, _)| of(series)).map(|(_, value)| value).sum()
-    }
-
-    /// Interpolated within its bucket.
-    fn quantile(&self, name: &str, share: f64) -> Option<f64> {
-        let prefix = format!("{name}_bucket{{");
-        let mut buckets: BTreeMap<u64, f64> = BTreeMap::new();
-        for (series, count) in self.0.iter().filter(|(series, _)| series.starts_with(&prefix)) {
-            let bound = series.split("le=\"").nth(1)?.split('"').next()?;
-            // Positive floats order like their bits, infinity last.
-            let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse::<f64>().ok()? };
-            *buckets.entry(bound.to_bits()).or_default() += count;
-        }
-        let total = *buckets.values().last()?;
-        let (mut lower, mut below) = (0.0, 0.0);
-        for (bits, count) in buckets {
-            let bound = f64::from_bits(bits);
-            if total > 0.0 && count >= share * total {
-                return Some(if bound.is_finite() {
-                    lower + (bound - lower) * (share * total - below) / (count - below)
-                } else {
-                    lower
-                });
-            }
-            (lower, below) = (bound, count);
-        }
-        None
+    fn label(&self) -> Option<(&str, &str)> {
+        self.sink.as_deref().map(|sink| ("sink", sink))
     }
 }
 
@@ -147,7 +98,7 @@ mod tests {
         let metrics = Metrics::new("sink", "telecom");
         metrics.with("sink", "a").records_read().inc_by(1);
         metrics.with("sink", "b").records_read().inc_by(5);
-        assert_eq!(Gauge::new("b", &metrics, Some("sink=\"b\"".into())).totals().read, 5);
+        assert_eq!(Gauge::new("b", &metrics, Some("b")).totals().read, 5);
     }
 
     #[test]

@@ -66,7 +66,10 @@ fn print_dead_letters(mut reasons: Vec<ReasonCount>) {
 }
 
 fn print_sample(sample: &Sample) {
-    let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| "∅".into());
+    // No cell is wider than the line is; a row can be many megabytes.
+    let cell = |value: &Option<String>| {
+        value.as_deref().map_or_else(|| "∅".into(), |text| text.chars().take(WIDTH).collect())
+    };
     let rows: Vec<Vec<String>> = std::iter::once(sample.columns.clone())
         .chain(sample.rows.iter().map(|row| row.iter().map(cell).collect()))
         .collect();

@@ -8,7 +8,7 @@ use weir_kafka::scan;
 use weir_model::pipeline::Pipeline;
 use weir_producer::source::Source;
 use weir_producer::{Error, Options, run, run_source};
-use weir_service::{CancellationToken, Metrics, Settings};
+use weir_service::{CancellationToken, Health, Metrics, Settings};
 use weir_testkit::random_name;
 
 /// How long a test waits for what must happen.
@@ -20,7 +20,8 @@ fn options(pipeline: &Pipeline, exit_when_done: bool) -> Options {
         instance: random_name("producer"),
         stable: false,
     };
-    Options { settings, metrics: Metrics::new("producer", &pipeline.name), exit_when_done }
+    let metrics = Metrics::new("producer", &pipeline.name);
+    Options { settings, health: Health::new(&metrics), metrics, exit_when_done }
 }
 
 /// A producer on a runtime of its own.

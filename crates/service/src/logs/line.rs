@@ -24,6 +24,11 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// A line about the log itself.
+    pub(super) fn of(message: String, fields: Vec<(&'static str, Value)>) -> Line {
+        Line { message, fields, ..Line::default() }
+    }
+
     /// Takes over what an enclosing span knows.
     pub(super) fn inherit(&mut self, span: &Line) {
         self.service = span.service.clone().or(self.service.take());

@@ -13,7 +13,7 @@ use weir_kafka::{TransactionalProducer, admin};
 use weir_model::lineage::{HEADER, Lineage};
 use weir_model::pipeline::Pipeline;
 use weir_model::protocol::Outcome;
-use weir_service::{CancellationToken, Metrics, Settings};
+use weir_service::{CancellationToken, Health, Metrics, Settings};
 use weir_sink::{Error, OpenTarget, Options, run_targets};
 use weir_testkit::{Database, Stack, random_name};
 
@@ -192,7 +192,8 @@ impl Instance {
         // Free a moment ago; the sink does not tell which one it would take itself.
         let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let settings = Settings { listen, instance: random_name("sink"), stable: false };
-        let options = Options { settings, metrics: metrics.clone(), only: None };
+        let health = Health::new(&metrics);
+        let options = Options { settings, metrics: metrics.clone(), health, only: None };
         let task = tokio::spawn(run_targets(pipeline, options, open, stop.clone()));
         Instance { metrics, listen, stop, task }
     }

@@ -22,7 +22,7 @@ pub enum Error {
         reason: String,
     },
     /// The server answered with an error.
-    #[error("{server}: {} ({}){}", .report.message, .report.sqlstate, .report.tail())]
+    #[error("{server}: {}", .report.without_values())]
     Database {
         /// host:port/database.
         server: String,
@@ -122,8 +122,16 @@ impl Report {
         }
     }
 
-    fn tail(&self) -> String {
-        self.detail.as_ref().map(|d| format!("; {d}")).unwrap_or_default()
+    /// The answer for logs and admin pages. What the server says about values, in its detail always
+    /// and in the message of a refused value or of a trigger, is for dead letters alone.
+    fn without_values(&self) -> String {
+        let quotes_none = ["08", "0A", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58"];
+        let class = self.sqlstate.get(..2).unwrap_or_default();
+        let what = if quotes_none.contains(&class) { &self.message } else { "a value was refused" };
+        let column = self.column.as_ref().map(|name| format!(", column {name}"));
+        let constraint = self.constraint.as_ref().map(|name| format!(", constraint {name}"));
+        let (column, constraint) = (column.unwrap_or_default(), constraint.unwrap_or_default());
+        format!("{what} (SQLSTATE {}{column}{constraint})", self.sqlstate)
     }
 
     /// Whom the error comes from.
@@ -184,6 +192,28 @@ fn parameter_context(context: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_server_quotes_of_a_row_is_not_in_the_text_for_logs() {
+        let value = "4111111111111111";
+        for sqlstate in ["22P02", "22001", "23505", "23514", "54000", "P0001", "XX000", "42804", ""]
+        {
+            let quotes = !sqlstate.starts_with("42");
+            let report = Report {
+                sqlstate: sqlstate.into(),
+                message: if quotes { format!("invalid: \"{value}\"") } else { "types".into() },
+                detail: Some(format!("Key (card)=({value}) already exists.")),
+                column: Some("card".into()),
+                constraint: Some("cards_pkey".into()),
+                row: None,
+                has_context: false,
+                parameter: None,
+            };
+            let text = Error::Database { server: "s".into(), report: report.into() }.to_string();
+            assert!(!text.contains(value) && text.contains("column card"), "{text}");
+            assert!(text.contains(sqlstate) && text.contains("cards_pkey"), "{text}");
+        }
+    }
 
     #[test]
     fn the_servers_context_names_row_and_column() {

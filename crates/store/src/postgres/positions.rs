@@ -209,8 +209,10 @@ impl Store {
             return Ok(Vec::new());
         }
         let rows = client.query(POSITIONS, &[&pipeline, &sink]).await.map_err(|e| self.error(e))?;
-        let position =
-            |row: &Row| Ok(SinkPosition { topic: row.try_get(0)?, committed: committed(row, 1)? });
+        let position = |row: &Row| {
+            let (topic, committed) = (row.try_get(0)?, committed(row, 1)?);
+            Ok(SinkPosition { topic, committed, cluster: row.try_get(11)? })
+        };
         rows.iter().map(position).collect::<Result<_, _>>().map_err(|e| self.error(e))
     }
 
@@ -254,7 +256,7 @@ const ADOPT: &str = "UPDATE weir.positions SET target_oid = to_regclass($5)::oid
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
 
 const POSITIONS: &str = "SELECT topic, partition, fence, next_offset, read, written, filtered, \
-     dead, last_source, last_read_offset, last_read_fingerprint \
+     dead, last_source, last_read_offset, last_read_fingerprint, cluster_id \
      FROM weir.positions WHERE pipeline = $1 AND sink = $2 \
      ORDER BY topic, partition";
 

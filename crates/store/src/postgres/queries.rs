@@ -4,8 +4,10 @@ use crate::postgres::positions::prepared;
 use crate::postgres::sql::qualified;
 use crate::postgres::{Error, Store};
 use crate::reader::{ReasonCount, Sample};
+use futures_util::TryStreamExt;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::types::FromSql;
+use weir_model::protocol::{Offset, Partition};
 
 impl Store {
     /// Counts the rows of a table by reading it; 0 if the table does not exist.
@@ -42,6 +44,43 @@ impl Store {
             return Ok(None);
         }
         client.query_one(query, &[]).await.and_then(|row| row.try_get(0)).map_err(fail)
+    }
+
+    /// Shows the lineage columns of all rows of a table that came from `topic` to `visit`, row by
+    /// row; none if the table does not exist.
+    ///
+    /// # Errors
+    /// The server is unreachable, or the role has no SELECT privilege.
+    pub async fn origins(
+        &self,
+        schema: &str,
+        table: &str,
+        topic: &str,
+        visit: &mut (dyn FnMut(Partition, Offset) + Send),
+    ) -> Result<(), Error> {
+        let name = qualified(schema, table);
+        let mut client = self.client().await?;
+        let run = async {
+            let transaction = client.build_transaction().read_only(true).start().await?;
+            let exists =
+                transaction.query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await?;
+            if !exists.try_get::<_, bool>(0)? {
+                return Ok(());
+            }
+            // It lasts as long as the table is large.
+            transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
+            let query =
+                format!("SELECT weir_partition, weir_offset FROM {name} WHERE weir_topic = $1");
+            let mut rows = std::pin::pin!(transaction.query_raw(&query, [topic]).await?);
+            while let Some(row) = rows.try_next().await? {
+                // A row whose lineage is NULL is not weir's.
+                if let (Some(partition), Some(offset)) = (row.try_get(0)?, row.try_get(1)?) {
+                    visit(partition, offset);
+                }
+            }
+            Ok(())
+        };
+        run.await.map_err(|e| self.error(e))
     }
 
     /// A sink's dead letters by reason, most frequent first; none if weir's tables do not exist.

@@ -1,15 +1,17 @@
 //! The read side of a table in PostgreSQL.
 
+use crate::postgres::encode::Origins;
 use crate::postgres::{Error, PositionKey, Store, TableCheck};
 use crate::reader::{
     DeadLetterContent, Move, ReasonCount, Sample, SinkPosition, StoredDeadLetter, TargetCheck,
     TargetReader,
 };
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::pipeline::{self, Pipeline};
-use weir_model::protocol::{CommittedPosition, Partition};
+use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
 /// A command asks one thing after the other; taking partitions over needs a second connection.
 const CONNECTIONS: usize = 3;
@@ -23,6 +25,8 @@ pub struct Reader {
     sink: String,
     /// The topic that the sink reads.
     topic: String,
+    /// The topic that the lineage columns refer to.
+    input_topic: String,
 }
 
 impl Reader {
@@ -43,6 +47,7 @@ impl Reader {
             pipeline: pipeline.name.clone(),
             sink: sink.into(),
             topic: pipeline.output.topic.clone(),
+            input_topic: pipeline.input.topic.clone(),
         })
     }
 
@@ -92,6 +97,30 @@ impl TargetReader for Reader {
 
     async fn has_rows(&self) -> Result<bool, crate::Error> {
         Ok(self.store.has_rows(&self.table.table.schema, &self.table.table.table).await?)
+    }
+
+    async fn origins(
+        &self,
+        visit: &mut (dyn FnMut(Partition, Offset) + Send),
+    ) -> Result<bool, crate::Error> {
+        if self.table.lineage {
+            let (schema, table) = (&self.table.table.schema, &self.table.table.table);
+            self.store.origins(schema, table, &self.input_topic, visit).await?;
+        }
+        Ok(self.table.lineage)
+    }
+
+    async fn differing(
+        &self,
+        rows: &RecordBatch,
+        partitions: &[Partition],
+        offsets: &[Offset],
+    ) -> Result<Vec<(Partition, Offset)>, crate::Error> {
+        if !self.table.lineage || rows.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let origins = Origins { topic: &self.input_topic, partitions, offsets };
+        Ok(self.store.differing(&self.sink, &self.table, rows, origins).await?)
     }
 
     async fn sample(&self, limit: usize) -> Result<Sample, crate::Error> {

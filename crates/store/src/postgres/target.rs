@@ -252,12 +252,16 @@ mod tests {
     #[tokio::test]
     async fn every_worker_has_a_connection_and_some_are_spare() {
         for workers in [1, 16, 17, 64] {
-            let mut pipeline = Pipeline::default();
-            pipeline.workers.sink = workers;
-            let url = weir_model::secret::Secret::new("postgres://weir@localhost/weir");
-            let table = pipeline::Postgres { url, ..pipeline::Postgres::default() };
+            let text = format!(
+                "name = \"o\"\ninput = {{ topic = \"a\", schema = \"a.avsc\" }}\n\
+                 output = {{ topic = \"b\", schema = \"b.avsc\" }}\nworkers = {{ sink = {workers} }}\n\
+                 [[sink]]\nname = \"warehouse\"\ntype = \"postgres\"\ntable = \"t\"\n"
+            );
+            let file = std::path::Path::new("o.toml");
+            let pipeline = Pipeline::parse(&text, file, &|_| None).unwrap();
+            let pipeline::Target::Postgres(table) = &pipeline.sinks[0].target;
             let schema = Arc::new(arrow::datatypes::Schema::empty());
-            let target = Postgres::new(&pipeline, "warehouse", &table, schema, "cluster").unwrap();
+            let target = Postgres::new(&pipeline, "warehouse", table, schema, "cluster").unwrap();
             assert_eq!(target.store.max_connections(), workers + SPARE_CONNECTIONS);
         }
     }

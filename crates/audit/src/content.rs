@@ -1,0 +1,111 @@
+//! `weir audit --deep --content`: every row against the record it was made from.
+
+use crate::Result;
+use crate::deep::MAX_REPORTED;
+use crate::offset_set::ranges;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use tokio::runtime::Handle;
+use weir_codec::{Decoder, Registry, Schema};
+use weir_kafka::reader::{Span, scan};
+use weir_kafka::{Records, admin};
+use weir_model::pipeline::{Pipeline, Sink};
+use weir_model::protocol::{Offset, Partition};
+use weir_store::TargetReader;
+
+/// Records that are compared at once.
+const CHUNK: usize = 50_000;
+
+/// The rows that differ from their record, of one record in `sample`. Targets that do not name the
+/// input records of their rows are left out.
+///
+/// # Errors
+/// When the broker, the registry or a target is unavailable.
+pub async fn findings(pipeline: &Pipeline, sample: u64) -> Result<Vec<String>> {
+    let mut findings = Vec::new();
+    for sink in &pipeline.sinks {
+        let target = weir_store::reader::open(pipeline, sink)?;
+        let mut next = BTreeMap::new();
+        for position in target.positions().await? {
+            if position.topic == pipeline.output.topic {
+                next.insert(position.committed.partition, position.committed.next);
+            }
+        }
+        let mut comparison = Comparison::new(pipeline, &*target)?;
+        tokio::task::block_in_place(|| comparison.run(pipeline, &next, sample))?;
+        findings.extend(comparison.findings(pipeline, sink));
+    }
+    Ok(findings)
+}
+
+struct Comparison<'a> {
+    target: &'a dyn TargetReader,
+    decoder: Decoder,
+    records: Records,
+    differing: BTreeMap<Partition, Vec<Offset>>,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(pipeline: &Pipeline, target: &'a dyn TargetReader) -> Result<Comparison<'a>> {
+        let registry = Registry::new(&pipeline.registry)?;
+        let schema = Schema::load(&pipeline.output.schema)?;
+        let decoder = Decoder::new(schema, registry, Handle::current())?;
+        Ok(Comparison { target, decoder, records: Records::new(), differing: BTreeMap::new() })
+    }
+
+    /// Reads what the sink has read: up to `next`.
+    fn run(
+        &mut self,
+        pipeline: &Pipeline,
+        next: &BTreeMap<Partition, Option<Offset>>,
+        sample: u64,
+    ) -> Result<()> {
+        let topic = &pipeline.output.topic;
+        let watermarks = admin::describe(&pipeline.kafka, topic)?.unwrap_or_default();
+        let read = watermarks.iter().filter_map(|log| {
+            let until = (*next.get(&log.partition)?)?;
+            Some(Span { partition: log.partition, from: Some(log.first), until: Some(until) })
+        });
+        let (mut number, mut failed) = (0_u64, None);
+        scan(&pipeline.kafka, topic, &read.collect::<Vec<_>>(), |record| {
+            number += 1;
+            if record.lineage().is_some() && number.is_multiple_of(sample) {
+                self.records.push(record);
+            }
+            if self.records.len() >= CHUNK {
+                failed = self.compare().err();
+            }
+            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        failed.map_or(Ok(()), Err)?;
+        self.compare()
+    }
+
+    fn compare(&mut self) -> Result<()> {
+        let values: Vec<Option<&[u8]>> = self.records.iter().map(|r| r.value()).collect();
+        let decoded = self.decoder.decode(&values)?;
+        let origin = |row: &u32| {
+            let source = self.records.lineage(*row as usize).map_or(-1, |lineage| lineage.source);
+            (self.records.partition(*row as usize), source)
+        };
+        let (partitions, offsets): (Vec<Partition>, Vec<Offset>) =
+            decoded.rows.iter().map(origin).unzip();
+        let asked = self.target.differing(&decoded.batch, &partitions, &offsets);
+        for (partition, offset) in Handle::current().block_on(asked)? {
+            self.differing.entry(partition).or_default().push(offset);
+        }
+        self.records.clear();
+        Ok(())
+    }
+
+    fn findings(self, pipeline: &Pipeline, sink: &Sink) -> impl Iterator<Item = String> {
+        let what = format!("{} {}", sink.name, pipeline.output.topic);
+        self.differing.into_iter().map(move |(partition, mut offsets)| {
+            offsets.sort_unstable();
+            let offsets = ranges(offsets.into_iter(), MAX_REPORTED);
+            format!(
+                "{what}[{partition}]: rows that differ from their record: input records {offsets}"
+            )
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! Comparing the rows of a table with the records they were made from.
+
+use crate::postgres::encode::{Encoded, Origins};
+use crate::postgres::layout::Source;
+use crate::postgres::sql::{ident, qualified};
+use crate::postgres::{Error, Store};
+use arrow::array::RecordBatch;
+use tokio_postgres::Row;
+use weir_model::pipeline::Postgres;
+use weir_model::protocol::{Offset, Partition};
+
+/// A temporary table with the columns of the sink's table: what is copied into it goes through the
+/// same types, so that a rounded number or a padded text is no difference.
+const EXPECTED: &str = "weir_expected";
+
+impl Store {
+    /// The input records of those `rows`, which have exactly the output schema, whose row in the
+    /// table has another value in any column. Rows that are not in the table are left out. Writes
+    /// a temporary table only.
+    ///
+    /// # Errors
+    /// The server is unreachable, the table does not fit, or the role may not create temporary
+    /// tables.
+    pub async fn differing(
+        &self,
+        sink: &str,
+        table: &Postgres,
+        rows: &RecordBatch,
+        origins: Origins<'_>,
+    ) -> Result<Vec<(Partition, Offset)>, Error> {
+        let Some(mut layout) = self.check(sink, table, &rows.schema()).await?.layout else {
+            return Err(Error::Batch("the table does not fit the output schema".into()));
+        };
+        let mut encoded = Encoded::new(&layout)?;
+        encoded.add(&layout, rows, origins)?;
+        let rows = encoded.finish();
+        let name = qualified(&table.table.schema, &table.table.table);
+        let texts = |alias: &str| {
+            let own = layout.columns.iter().filter(|c| matches!(c.source, Source::Field(_)));
+            let texts: Vec<String> =
+                own.map(|column| format!("{alias}.{}::text", ident(&column.name))).collect();
+            texts.join(", ")
+        };
+        let query = format!(
+            "SELECT e.weir_partition, e.weir_offset FROM {EXPECTED} e JOIN {name} t \
+             USING (weir_topic, weir_partition, weir_offset) \
+             WHERE ROW({}) IS DISTINCT FROM ROW({})",
+            texts("e"),
+            texts("t")
+        );
+        layout.copy = layout.copy.replacen(&name, EXPECTED, 1);
+        layout.upsert = None;
+        let fail = |e| self.error(e);
+        let mut client = self.client().await?;
+        let mut transaction = client.transaction().await.map_err(fail)?;
+        let prepare = format!(
+            "SET LOCAL statement_timeout = 0; \
+             CREATE TEMPORARY TABLE {EXPECTED} (LIKE {name}) ON COMMIT DROP"
+        );
+        transaction.batch_execute(&prepare).await.map_err(fail)?;
+        // What the columns refuse is a dead letter and not a row.
+        self.insert(&mut transaction, &layout, &rows).await?;
+        let found = transaction.query(&query, &[]).await.map_err(fail)?;
+        let origin = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+        found.iter().map(origin).collect::<Result<_, _>>().map_err(fail)
+    }
+}
