@@ -107,6 +107,7 @@ async fn work(
             Handle::current(),
             schema_id,
             limit,
+            shared.fill_limit(),
         )?;
         let (shared, stop, member) = (shared.clone(), stop.clone(), name.clone());
         let work = move |heartbeat| {

@@ -11,6 +11,7 @@ mod line;
 
 use line::{Form, Line};
 use std::io::{IsTerminal, Write};
+use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::{Event, Subscriber, span};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -21,6 +22,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Lines that wait to be written.
 const MAX_WAITING_LINES: usize = 4096;
+/// Longest message of a panic that is logged, in characters.
+const MAX_PANIC_CHARS: usize = 500;
 
 /// Keeps the log going; dropping it writes what is still in the queue, for at most about a second.
 pub struct Logs {
@@ -35,7 +38,20 @@ pub fn install() -> Logs {
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let layer = Lines { form, to: queue };
     let installed = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    if installed.is_ok() {
+        std::panic::set_hook(Box::new(report_panic));
+    }
     Logs { _guard: installed.is_ok().then_some(guard) }
+}
+
+/// One line of limited length for a panic, through the bounded queue like every other.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let message: String = message.chars().take(MAX_PANIC_CHARS).collect();
+    let thread = thread.name().unwrap_or("unnamed");
+    tracing::error!(thread, place, "panicked, which is a fault in weir: {message}");
 }
 
 /// Where finished lines go.
@@ -168,6 +184,23 @@ mod tests {
         );
         assert_eq!(lines[1].matches('\n').count(), 1);
         assert!(!lines[1].contains("\u{1b}[31m"));
+    }
+
+    #[test]
+    fn a_panic_is_one_line_of_limited_length() {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(report_panic));
+        let lines = capture(|| {
+            for text in ["two\nlines", &"x".repeat(100_000)] {
+                std::panic::catch_unwind(|| panic!("{text}")).unwrap_err();
+            }
+        });
+        std::panic::set_hook(before);
+        assert_eq!(lines.len(), 2);
+        for line in lines {
+            assert!(line.contains("panicked") && line.contains("logs.rs:"), "{line}");
+            assert!(line.matches('\n').count() == 1 && line.len() < 1000, "{line}");
+        }
     }
 
     #[test]
