@@ -15,7 +15,7 @@ DENY = $(or $(shell command -v cargo-deny),$(or $(XDG_CACHE_HOME),$(HOME)/.cache
 RUNNING = --package weir-cli --package weir-testkit --bins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test unit property broker e2e simulate bench fmt lint build clean
+.PHONY: help demo run test unit property broker e2e simulate fuzz bench fmt lint build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ e2e: ## end to end with kills, pauses and restarts
 
 simulate: ## the protocol simulator: 1,000,000 schedules (SCHEDULES=n, SEED=n replays one)
 	WEIR_SCHEDULES=$(or $(SCHEDULES),1000000) $(if $(SEED),WEIR_SEED=$(SEED)) cargo test -p weir-model --test simulation -- --nocapture
+
+fuzz: ## every parser with mutated examples, 60 s each (FUZZ_SECONDS=n, SEED=n, FUZZ="csv datum" for some)
+	cargo build --workspace --bin weir-fuzz
+	$(if $(SEED),WEIR_SEED=$(SEED)) $(BIN)/weir-fuzz --seconds $(or $(FUZZ_SECONDS),60) $(FUZZ)
 
 bench: ## throughput, memory and latency as ratios to bare loops measured in the same run
 	@deploy/setup.sh build stack bench data

@@ -80,6 +80,15 @@ impl AvroType {
         }
     }
 
+    /// Whether every value takes no bytes at all: null, or a record of such values.
+    pub(crate) fn takes_no_bytes(&self) -> bool {
+        match self {
+            AvroType::Null => true,
+            AvroType::Record(fields) => fields.iter().all(|f| f.avro_type.takes_no_bytes()),
+            _ => false,
+        }
+    }
+
     /// The Arrow type of a column of such values; `None` when there is none.
     pub(crate) fn arrow(&self) -> Option<DataType> {
         Some(match self {

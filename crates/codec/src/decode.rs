@@ -9,11 +9,14 @@ use arrow::compute::interleave_record_batch;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use std::collections::HashMap;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use weir_model::fault::Fault;
 
 /// Most resolved writer schemas per decoder; the least recently used one is evicted.
 const MAX_WRITERS: usize = 256;
+/// How long one batch asks for its schemas: a transaction may be open meanwhile.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(5);
 
 /// The result of decoding a batch of record values.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Decoder {
     reader: Schema,
     registry: Registry,
     runtime: Handle,
+    /// How long one batch may ask the registry.
+    look_up_limit: Duration,
     writers: HashMap<u32, CachedWriter>,
     /// Number of batches so far, the time of the least-recently-used cache.
     num_batches: u64,
@@ -54,14 +59,27 @@ impl Decoder {
     /// A decoder into `reader`. [`Decoder::decode`] blocks while it waits for the registry, so it
     /// must not be called on a thread of `runtime`.
     pub fn new(reader: Schema, registry: Registry, runtime: Handle) -> Result<Decoder, Error> {
-        Ok(Decoder { reader, registry, runtime, writers: HashMap::new(), num_batches: 0 })
+        Ok(Decoder {
+            reader,
+            registry,
+            runtime,
+            look_up_limit: LOOK_UP_LIMIT,
+            writers: HashMap::new(),
+            num_batches: 0,
+        })
+    }
+
+    /// The same, but one call of [`Decoder::decode`] asks the registry for `limit` at most.
+    pub fn with_look_up_limit(self, limit: Duration) -> Decoder {
+        Decoder { look_up_limit: limit.min(LOOK_UP_LIMIT), ..self }
     }
 
     /// Decodes `values` in order.
     ///
     /// # Errors
-    /// When the registry is unavailable or refuses access. No value is decoded then; the call can
-    /// be repeated with the same values.
+    /// When the registry is unavailable, refuses access, or has not answered for all schema ids
+    /// within the limit. No value is decoded then; the call can be repeated with the same values,
+    /// and goes on with the ids that are left.
     pub fn decode(&mut self, values: &Values<'_>) -> Result<Decoded, Error> {
         let total: usize = values.iter().flatten().map(|value| value.len()).sum();
         if i32::try_from(total).is_err() {
@@ -71,81 +89,81 @@ impl Decoder {
         }
         self.num_batches += 1;
         let Grouped { groups, mut faults } = group_by_schema(values);
-        let missing = self.load_writers(&groups)?;
+        let unusable = self.look_up(&groups)?;
         let mut parts = Vec::with_capacity(groups.len());
         for SchemaGroup { id, rows } in groups {
-            match self.writers.get_mut(&id).map(|writer| &mut writer.decoder) {
-                Some(Ok(decoder)) => {
+            match self.writer(id, unusable.get(&id))? {
+                Ok(decoder) => {
                     let mut part = decoder.decode(values, &rows)?;
                     faults.append(&mut part.faults);
                     parts.push(part);
                 }
-                Some(Err(fault)) => faults.extend(rows.into_iter().map(|row| (row, fault.clone()))),
-                None => {
-                    debug_assert!(missing.contains(&id));
-                    faults.extend(rows.into_iter().map(|row| (row, unknown_schema(id))))
-                }
+                Err(fault) => faults.extend(rows.into_iter().map(|row| (row, fault.clone()))),
             }
         }
-        self.evict_writers();
         faults.sort_by_key(|(row, _)| *row);
         let (batch, rows) = merge(parts, &self.reader)?;
         Ok(Decoded { batch, rows, faults })
     }
 
-    /// Resolves the writer schemas of all groups; returns the ids that the registry does not have.
-    fn load_writers(&mut self, groups: &[SchemaGroup]) -> Result<Vec<u32>, Error> {
-        let mut new = Vec::new();
-        for SchemaGroup { id, .. } in groups {
-            match self.writers.get_mut(id) {
-                Some(writer) => writer.last_used = self.num_batches,
-                None => new.push(*id),
-            }
-        }
+    /// Asks the registry for the schemas that are new; returns the errors of those that have none.
+    fn look_up(&self, groups: &[SchemaGroup]) -> Result<HashMap<u32, registry::Error>, Error> {
+        let new: Vec<u32> = groups
+            .iter()
+            .map(|group| group.id)
+            .filter(|id| !self.writers.contains_key(id))
+            .collect();
         if new.is_empty() {
-            return Ok(Vec::new());
+            return Ok(HashMap::new());
         }
-        let answers = self.runtime.block_on(self.registry.texts(&new))?;
-        let mut missing = Vec::new();
-        for (id, answer) in new.into_iter().zip(answers) {
-            let decoder = match answer {
-                Ok(text) => WriterDecoder::new(id, &text, &self.reader).map(Box::new),
-                Err(registry::Error::NotFound { .. }) => {
-                    missing.push(id);
-                    continue;
-                }
-                Err(registry::Error::Invalid { what, why }) => {
-                    Err(fault("not_avro", format!("{what}: {why}")))
-                }
-                Err(other) => return Err(other.into()),
-            };
-            if let Err(fault) = &decoder {
-                tracing::warn!(
-                    schema_id = id,
-                    reason = fault.reason,
-                    "records of this schema cannot be read"
-                );
-            }
-            self.writers.insert(id, CachedWriter { last_used: self.num_batches, decoder });
-        }
-        Ok(missing)
+        Ok(self.runtime.block_on(self.registry.look_up(&new, self.look_up_limit))?)
     }
 
-    /// Evicts the least recently used writers beyond the limit.
-    fn evict_writers(&mut self) {
-        while self.writers.len() > MAX_WRITERS {
-            let Some(oldest) =
-                self.writers.iter().min_by_key(|(_, writer)| writer.last_used).map(|(id, _)| *id)
-            else {
-                return;
+    /// The decoder of the records with schema `id`, or the fault of all of them. `error` is the
+    /// registry's, if it has no usable schema with this id.
+    fn writer(
+        &mut self,
+        id: u32,
+        error: Option<&registry::Error>,
+    ) -> Result<Result<&mut WriterDecoder, Fault>, Error> {
+        if let Some(fault) = error.and_then(unusable_schema) {
+            return Ok(Err(fault));
+        }
+        if !self.writers.contains_key(&id) {
+            let text = match self.runtime.block_on(self.registry.text(id)) {
+                Ok(text) => text,
+                Err(error) => return unusable_schema(&error).map(Err).ok_or(error.into()),
             };
-            self.writers.remove(&oldest);
+            let decoder = WriterDecoder::new(id, &text, &self.reader).map(Box::new);
+            if let Err(Fault { reason, .. }) = &decoder {
+                tracing::warn!(schema_id = id, reason, "records of this schema cannot be read");
+            }
+            self.make_room();
+            self.writers.insert(id, CachedWriter { last_used: self.num_batches, decoder });
+        }
+        let Some(writer) = self.writers.get_mut(&id) else {
+            return Ok(Err(fault("unknown_schema", format!("the registry has no schema {id}"))));
+        };
+        writer.last_used = self.num_batches;
+        Ok(writer.decoder.as_deref_mut().map_err(|fault| fault.clone()))
+    }
+
+    /// Evicts the least recently used writer when there are too many.
+    fn make_room(&mut self) {
+        if self.writers.len() < MAX_WRITERS {
+            return;
+        }
+        let oldest = self.writers.iter().min_by_key(|(_, writer)| writer.last_used);
+        if let Some(id) = oldest.map(|(id, _)| *id) {
+            self.writers.remove(&id);
         }
     }
 }
 
-fn unknown_schema(id: u32) -> Fault {
-    fault("unknown_schema", format!("the registry has no schema {id}"))
+/// The fault of every record whose schema the registry answers with `error`; `None` when the error
+/// says nothing about the schema.
+fn unusable_schema(error: &registry::Error) -> Option<Fault> {
+    error.reason().map(|reason| fault(reason, error.to_string()))
 }
 
 /// The values by schema id; those without a readable frame are faults.

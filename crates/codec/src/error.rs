@@ -27,6 +27,9 @@ pub enum Error {
         /// What is wrong, with the path of the field.
         what: String,
     },
+    /// The text is a schema beyond a limit: of its length, its types, its depth or its symbols.
+    #[error("{0}")]
+    TooLarge(String),
     /// The registry is unavailable, or it refuses the request.
     #[error(transparent)]
     Registry(#[from] registry::Error),
@@ -45,6 +48,7 @@ impl Error {
             Error::Registry(error) => error.class(),
             Error::Unreadable { .. }
             | Error::Schema { .. }
+            | Error::TooLarge(_)
             | Error::Batch(_)
             | Error::Library(_) => Class::Configuration,
         }
@@ -58,7 +62,16 @@ impl Error {
     pub(crate) fn in_file(self, path: &Path) -> Error {
         match self {
             Error::Schema { file: None, what } => Error::Schema { file: Some(path.into()), what },
+            Error::TooLarge(what) => Error::TooLarge(format!("{}: {what}", path.display())),
             other => other,
+        }
+    }
+
+    /// The reason of records whose schema has this error: `otherwise`, or that it is too large.
+    pub(crate) fn reason(&self, otherwise: &'static str) -> &'static str {
+        match self {
+            Error::TooLarge(_) => "schema_too_large",
+            _ => otherwise,
         }
     }
 }

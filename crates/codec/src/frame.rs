@@ -3,9 +3,19 @@
 use weir_model::fault::{Fault, Stage};
 use weir_model::frame::{LEN, MAGIC};
 
+/// Longest detail, in bytes: names of fields and symbols in it can be as long as a schema, and
+/// every record of the schema gets a copy.
+const MAX_DETAIL_BYTES: usize = 2000;
+
 /// A fault of a record that cannot be decoded.
 pub(crate) fn fault(reason: &str, detail: impl Into<String>) -> Fault {
-    Fault { stage: Stage::Decode, reason: reason.into(), detail: detail.into() }
+    let mut detail = detail.into();
+    if detail.len() > MAX_DETAIL_BYTES {
+        detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
+        detail.push('…');
+        detail.shrink_to_fit();
+    }
+    Fault { stage: Stage::Decode, reason: reason.into(), detail }
 }
 
 /// The schema id of a framed value.
@@ -46,6 +56,15 @@ fn invalid_frame(value: &[u8]) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detail_is_cut_at_a_character() {
+        for detail in ["x".repeat(5000), "ä".repeat(3000), format!("x{}", "😀".repeat(999))] {
+            let cut = fault("reason", &*detail).detail;
+            assert!(cut.len() < MAX_DETAIL_BYTES + 4 && cut.ends_with('…'), "{cut}");
+        }
+        assert_eq!(fault("reason", "short").detail, "short");
+    }
 
     #[test]
     fn each_invalid_frame_has_its_own_reason() {

@@ -4,7 +4,9 @@
 use crate::avro_type::{AvroType, Field, Symbols};
 use crate::error::Error;
 use apache_avro::Schema as Avro;
-use apache_avro::schema::{DecimalSchema, InnerDecimalSchema, Name, RecordSchema, UuidSchema};
+use apache_avro::schema::{
+    DecimalSchema, EnumSchema, InnerDecimalSchema, Name, RecordSchema, UuidSchema,
+};
 use arrow::datatypes::TimeUnit;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,28 +17,42 @@ const MAX_NODES: usize = 4096;
 const MAX_DEPTH: usize = 32;
 /// Longest path of a field, in bytes.
 const MAX_PATH_BYTES: usize = 4096;
+/// Longest path in an error, in characters.
+const MAX_QUOTED_PATH_CHARS: usize = 200;
 /// Most bytes of one `fixed`.
 const MAX_FIXED: usize = 1 << 20;
+/// Most bytes that the symbols of all enums take, each use of an enum counted.
+const MAX_SYMBOL_BYTES: usize = 4 << 20;
+/// What a symbol takes beside its text.
+const SYMBOL_OVERHEAD: usize = 24;
 
-/// The fields of `record`. Refuses types that are recursive, nested too deeply or too large.
-pub(crate) fn resolve_fields(record: &RecordSchema) -> Result<Vec<Field>, Error> {
-    let mut resolver = Resolver { names: HashMap::new(), enclosing: Vec::new(), num_nodes: 0 };
-    resolver.collect_names(&Avro::Record(record.clone()));
+/// The fields of the record `schema`. Refuses types that are recursive, nested too deeply or too
+/// large.
+pub(crate) fn resolve_fields(schema: &Avro) -> Result<Vec<Field>, Error> {
+    let Avro::Record(record) = schema else {
+        return Err(Error::schema(format!("the schema must be a record; this one is {schema}")));
+    };
+    let mut resolver = Resolver::default();
+    resolver.collect_names(schema);
     resolver.record(record, "")
 }
 
-struct Resolver {
-    names: HashMap<Name, Avro>,
+#[derive(Default)]
+struct Resolver<'a> {
+    names: HashMap<&'a Name, &'a Avro>,
+    /// The symbols of the enums so far, shared by all uses.
+    symbols: HashMap<&'a Name, Arc<Symbols>>,
+    num_symbol_bytes: usize,
     /// The record types that enclose the one being resolved.
-    enclosing: Vec<Name>,
+    enclosing: Vec<&'a Name>,
     num_nodes: usize,
 }
 
-impl Resolver {
+impl<'a> Resolver<'a> {
     /// Collects the named types, wherever they are defined.
-    fn collect_names(&mut self, schema: &Avro) {
+    fn collect_names(&mut self, schema: &'a Avro) {
         if let (Some(name), false) = (schema.name(), matches!(schema, Avro::Ref { .. })) {
-            self.names.insert(name.clone(), schema.clone());
+            self.names.insert(name, schema);
         }
         match schema {
             Avro::Record(record) => {
@@ -50,23 +66,25 @@ impl Resolver {
     }
 
     /// The fields of `record`; `path` is its own path, for errors.
-    fn record(&mut self, record: &RecordSchema, path: &str) -> Result<Vec<Field>, Error> {
-        if self.enclosing.contains(&record.name) {
+    fn record(&mut self, record: &'a RecordSchema, path: &str) -> Result<Vec<Field>, Error> {
+        if self.enclosing.contains(&&record.name) {
             return Err(Error::schema(format!(
                 "field `{path}`: the type {} contains itself; recursive types are not supported",
                 record.name.name()
             )));
         }
-        self.enclosing.push(record.name.clone());
+        self.enclosing.push(&record.name);
+        // Aliases and defaults matter for columns only, and a nested record may be used many times.
+        let is_column = path.is_empty();
         let fields = record.fields.iter().map(|field| {
             let path =
                 if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
             let avro_type = self.avro_type(&field.schema, &path)?;
             Ok(Field {
                 name: field.name.clone(),
-                aliases: field.aliases.clone(),
+                aliases: if is_column { field.aliases.clone() } else { Vec::new() },
                 avro_type,
-                default: field.default.clone(),
+                default: field.default.clone().filter(|_| is_column),
             })
         });
         let fields = fields.collect();
@@ -74,28 +92,24 @@ impl Resolver {
         fields
     }
 
-    fn avro_type(&mut self, schema: &Avro, path: &str) -> Result<AvroType, Error> {
+    fn avro_type(&mut self, schema: &'a Avro, path: &str) -> Result<AvroType, Error> {
         self.num_nodes += 1;
         if self.num_nodes > MAX_NODES {
-            return Err(Error::schema(format!(
-                "field `{path}`: the schema has more than {MAX_NODES} types"
-            )));
+            return Err(too_large(path, &format!("has more than {MAX_NODES} types")));
         }
         if self.enclosing.len() > MAX_DEPTH || path.len() > MAX_PATH_BYTES {
-            return Err(Error::schema(format!(
-                "field `{path}`: the schema is nested deeper than {MAX_DEPTH} levels"
-            )));
+            return Err(too_large(path, &format!("is nested deeper than {MAX_DEPTH} levels")));
         }
         Ok(match schema {
             Avro::Ref { name } => {
-                let known = self.names.get(name).cloned();
+                let known = self.names.get(name).copied();
                 let known = known.ok_or_else(|| {
                     Error::schema(format!(
                         "field `{path}`: the type {} is not defined",
                         name.fullname(None)
                     ))
                 })?;
-                self.avro_type(&known, path)?
+                self.avro_type(known, path)?
             }
             Avro::Record(record) => AvroType::Record(self.record(record, path)?),
             Avro::Union(union) => AvroType::Union(
@@ -117,17 +131,31 @@ impl Resolver {
 
     /// The type of array items or map values. Arrays and maps have no names, so their levels are
     /// counted by the marks in the path.
-    fn nested(&mut self, schema: &Avro, path: &str) -> Result<AvroType, Error> {
+    fn nested(&mut self, schema: &'a Avro, path: &str) -> Result<AvroType, Error> {
         let levels = path.matches(['[', '{']).count() + self.enclosing.len();
         if levels > MAX_DEPTH {
-            return Err(Error::schema(format!(
-                "field `{path}`: the schema is nested deeper than {MAX_DEPTH} levels"
-            )));
+            return Err(too_large(path, &format!("is nested deeper than {MAX_DEPTH} levels")));
         }
         self.avro_type(schema, path)
     }
 
-    fn plain(&self, schema: &Avro, path: &str) -> Result<AvroType, Error> {
+    /// The symbols of an enum, of which there is one copy however often it is used. Decoders write
+    /// them out for each use, though.
+    fn symbols(&mut self, schema: &'a EnumSchema, path: &str) -> Result<Arc<Symbols>, Error> {
+        let num_bytes: usize = schema.symbols.iter().map(|s| s.len() + SYMBOL_OVERHEAD).sum();
+        self.num_symbol_bytes += num_bytes;
+        if self.num_symbol_bytes > MAX_SYMBOL_BYTES {
+            let what = format!("has enums of more than {MAX_SYMBOL_BYTES} bytes of symbols");
+            return Err(too_large(path, &what));
+        }
+        let shared = self.symbols.entry(&schema.name).or_insert_with(|| {
+            let (list, default) = (schema.symbols.clone(), schema.default.clone());
+            Arc::new(Symbols { list, default })
+        });
+        Ok(shared.clone())
+    }
+
+    fn plain(&mut self, schema: &'a Avro, path: &str) -> Result<AvroType, Error> {
         let timestamp = |unit, utc| AvroType::Timestamp { unit, utc };
         Ok(match schema {
             Avro::Null => AvroType::Null,
@@ -158,15 +186,18 @@ impl Resolver {
             }
             Avro::Fixed(fixed) => AvroType::Fixed(size(fixed.size, path)?),
             Avro::Decimal(decimal) => decimal_type(decimal, path)?,
-            Avro::Enum(symbols) => AvroType::Enum(Arc::new(Symbols {
-                list: symbols.symbols.clone(),
-                default: symbols.default.clone(),
-            })),
+            Avro::Enum(schema) => AvroType::Enum(self.symbols(schema, path)?),
             Avro::Ref { .. } | Avro::Record(_) | Avro::Union(_) | Avro::Array(_) | Avro::Map(_) => {
                 return Err(Error::schema(format!("field `{path}`: not a plain type")));
             }
         })
     }
+}
+
+fn too_large(path: &str, what: &str) -> Error {
+    // A path can be as long as the schema.
+    let path: String = path.chars().take(MAX_QUOTED_PATH_CHARS).collect();
+    Error::TooLarge(format!("field `{path}`: the schema {what}"))
 }
 
 fn decimal_type(decimal: &DecimalSchema, path: &str) -> Result<AvroType, Error> {

@@ -81,11 +81,17 @@ impl TypeNames {
             AvroType::Union(branches) => {
                 Value::Array(branches.iter().map(|b| self.physical(b, is_column)).collect())
             }
-            AvroType::Array(items) => {
-                json!({"type": "array", "items": self.physical(items, false)})
-            }
-            AvroType::Map(values) => json!({"type": "map", "values": self.physical(values, false)}),
+            AvroType::Array(items) => json!({"type": "array", "items": self.repeated(items)}),
+            AvroType::Map(values) => json!({"type": "map", "values": self.repeated(values)}),
             AvroType::Record(fields) => self.nested(fields),
+        }
+    }
+
+    /// The type of array items or map values. Records of nulls would take time and no bytes.
+    fn repeated(&mut self, avro_type: &AvroType) -> Value {
+        match avro_type.takes_no_bytes() {
+            true => json!("null"),
+            false => self.physical(avro_type, false),
         }
     }
 
@@ -104,10 +110,16 @@ impl TypeNames {
         base
     }
 
+    /// A record in a value that is skipped. Fields that take no bytes are left out, unless the
+    /// record has no others.
     fn nested(&mut self, fields: &[Field]) -> Value {
         let name = self.next();
         let mut columns: Vec<Value> = Vec::with_capacity(fields.len());
+        let is_empty = fields.iter().all(|field| field.avro_type.takes_no_bytes());
         for (index, field) in fields.iter().enumerate() {
+            if !is_empty && field.avro_type.takes_no_bytes() {
+                continue;
+            }
             let physical = self.physical(&field.avro_type, false);
             columns.push(json!({"name": column_name(index), "type": physical}));
         }

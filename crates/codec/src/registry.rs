@@ -1,10 +1,9 @@
 //! The Schema Registry, through Confluent's REST interface.
 //!
-//! A schema id never changes its meaning, so schemas are cached. Errors are not cached, with one
-//! exception: an id that stays missing after several attempts is taken as missing for
-//! [`MISSING_ID_TTL`], so that a topic full of foreign bytes causes neither a storm of requests nor
-//! a pause per batch. Only the registry's own error code counts as missing: a wrong path or a
-//! gateway answers 404 as well, and no record may be dead-lettered because of that.
+//! A schema id never changes its meaning, so schemas are cached. Of errors only those are that
+//! belong to an id (the table in the module `verdict` says which), and only for a while: see
+//! [`MISSING_ID_TTL`]. So a topic full of foreign bytes causes neither a storm of requests nor a
+//! pause per batch. What is in the way of the registry is never taken for its answer.
 //!
 //! Registration and the latest version go through `schema_registry_converter` (module `converter`);
 //! everything that decides about records goes through weir's own client (module `http`, which says
@@ -17,6 +16,7 @@ pub(crate) mod error;
 mod http;
 mod settings;
 mod stored;
+mod verdict;
 
 pub use cache::MISSING_ID_TTL;
 pub use error::Error;
@@ -26,21 +26,29 @@ use crate::schema::Schema;
 use cache::Cache;
 use converter::Converter;
 use endpoint::Endpoints;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::Http;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use settings::Timeouts;
 use std::collections::HashMap;
 use std::fmt;
+use std::iter::repeat;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stored::StoredSchema;
-use tokio::time::{Instant, sleep};
+use tokio::time::{sleep, timeout};
 
 /// Pauses before repeating a request whose answer may change at any moment: an id that was just
 /// registered on another node, a subject that another service is creating.
 const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
+
+/// Most ids that one call asks for at a time.
+const MAX_CONCURRENT: usize = 32;
+
+/// Locks for fetching, each for some ids.
+const NUM_FETCHING: usize = 256;
 
 /// A client of one registry; clones share its cache and its connections.
 #[derive(Clone)]
@@ -51,8 +59,9 @@ struct Inner {
     http: Http,
     converter: Converter,
     cache: Mutex<Cache>,
-    /// Held while schemas are fetched, so that workers that meet a new id together fetch it once.
-    fetching: tokio::sync::Mutex<()>,
+    /// By id: held while a schema is fetched, so that workers that meet a new id together fetch it
+    /// once.
+    fetching: [tokio::sync::Mutex<()>; NUM_FETCHING],
 }
 
 /// The latest version of a subject.
@@ -82,7 +91,7 @@ impl Registry {
             converter: Converter::new(settings, endpoints.clone(), timeouts)?,
             endpoints,
             cache: Mutex::default(),
-            fetching: tokio::sync::Mutex::new(()),
+            fetching: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
         })))
     }
 
@@ -122,7 +131,7 @@ impl Registry {
         let (id, version) = (registered.id, registered.version);
         let version = version.ok_or_else(|| {
             let why = "the registry does not say which version is the latest".into();
-            Error::Invalid { what: what.clone(), why }
+            Error::Invalid { reason: "bad_schema", what: what.clone(), why }
         })?;
         let stored = StoredSchema::from(registered);
         let text = stored.complete_text(&self.0.http, &what).await?;
@@ -169,60 +178,101 @@ impl Registry {
         self.0.http.get::<Vec<Value>>(&["schemas", "types"], "list of schema types").await.map(drop)
     }
 
-    /// The schema texts of `ids`, in their order, each with its own error. An error of the whole
-    /// call is one of the environment or the configuration and says nothing about any id.
-    pub(crate) async fn texts(&self, ids: &[u32]) -> Result<Vec<Result<Arc<str>, Error>>, Error> {
-        let mut answers: HashMap<u32, Result<Arc<str>, Error>> = HashMap::new();
-        let mut delays = RETRY_DELAYS.iter();
+    /// Asks for the schemas of `ids` that are not known yet, several at a time; returns the errors of
+    /// those that have no usable schema. Afterwards [`Registry::text`] has the others at hand.
+    ///
+    /// # Errors
+    /// An error of the whole call is one of the environment or the configuration and says nothing
+    /// about any id. When not all are answered `within` this time, it is [`Error::Unavailable`];
+    /// what was answered is remembered, so that repeated calls come to an end.
+    pub(crate) async fn look_up(
+        &self,
+        ids: &[u32],
+        within: Duration,
+    ) -> Result<HashMap<u32, Error>, Error> {
+        match timeout(within, self.look_up_all(ids)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Unavailable {
+                url: self.urls(),
+                why: format!(
+                    "it did not answer for all of {} schema ids within {} s; \
+                     those that are left are asked for again",
+                    ids.len(),
+                    within.as_secs_f64()
+                ),
+            }),
+        }
+    }
+
+    async fn look_up_all(&self, ids: &[u32]) -> Result<HashMap<u32, Error>, Error> {
+        let mut errors = HashMap::new();
         let mut open = ids.to_vec();
+        let mut delays = RETRY_DELAYS.iter().chain(repeat(&RETRY_DELAYS[RETRY_DELAYS.len() - 1]));
         loop {
-            for id in &open {
-                answers.insert(*id, self.text_or_own_error(*id).await?);
+            for (id, error) in self.errors_of(&open).await? {
+                match error {
+                    Some(error) => drop(errors.insert(id, error)),
+                    None => drop(errors.remove(&id)),
+                }
             }
-            open.retain(|id| {
-                matches!(answers.get(id), Some(Err(Error::NotFound { .. })))
-                    && !self.cache().is_missing(*id)
-            });
-            // An id that was missing before is not retried: it had enough time to appear, and the
-            // other records of the batch wait.
-            let again: Vec<u32> = open.extract_if(.., |id| self.cache().was_missing(*id)).collect();
-            self.remember_missing(&again);
+            open.retain(|id| errors.contains_key(id) && may_exist(*id));
+            open.retain(|id| !self.cache().is_decided(*id));
             match delays.next() {
                 Some(delay) if !open.is_empty() => sleep(*delay).await,
-                _ => break,
+                _ => return Ok(errors),
             }
         }
-        self.remember_missing(&open);
-        Ok(ids.iter().map(|id| answers.remove(id).unwrap_or_else(|| Err(not_found(*id)))).collect())
     }
 
-    /// The text of schema `id`, or the error that is due to this id.
-    async fn text_or_own_error(&self, id: u32) -> Result<Result<Arc<str>, Error>, Error> {
-        if self.cache().is_missing(id) {
-            return Ok(Err(not_found(id)));
+    /// Asks for `ids` and returns each with its own error, if it has one.
+    async fn errors_of(&self, ids: &[u32]) -> Result<Vec<(u32, Option<Error>)>, Error> {
+        stream::iter(ids.iter().copied())
+            .map(|id| async move {
+                match self.text(id).await {
+                    Ok(_) => Ok((id, None)),
+                    Err(error) if error.reason().is_some() => Ok((id, Some(error))),
+                    Err(other) => Err(other),
+                }
+            })
+            .buffer_unordered(MAX_CONCURRENT)
+            .try_collect()
+            .await
+    }
+
+    /// The text of schema `id`, with referenced types included. Asks once at most.
+    pub(crate) async fn text(&self, id: u32) -> Result<Arc<str>, Error> {
+        if !may_exist(id) {
+            return Err(not_found(id));
         }
-        match self.text(id).await {
-            Err(error @ (Error::NotFound { .. } | Error::Invalid { .. })) => Ok(Err(error)),
-            Err(other) => Err(other),
-            Ok(text) => Ok(Ok(text)),
+        if let Some(answer) = self.known(id) {
+            return answer;
+        }
+        let _fetching = self.0.fetching[id as usize % NUM_FETCHING].lock().await;
+        if let Some(answer) = self.known(id) {
+            return answer;
+        }
+        match self.fetch(id).await {
+            Ok(text) => {
+                self.cache().insert(id, text.clone());
+                Ok(text)
+            }
+            Err(error) => {
+                if error.reason().is_some() {
+                    self.cache().insert_error(id, &error, Instant::now());
+                }
+                // Ids that do not exist come by the thousand; a schema that cannot be used does not.
+                if matches!(error, Error::Invalid { .. } | Error::Withheld { .. }) {
+                    tracing::warn!(schema_id = id, %error, "records of this schema cannot be read");
+                }
+                Err(error)
+            }
         }
     }
 
-    /// The text of schema `id`, with referenced types included.
-    async fn text(&self, id: u32) -> Result<Arc<str>, Error> {
-        if let Some(text) = self.cached(id) {
-            return Ok(text);
-        }
-        let _fetching = self.0.fetching.lock().await;
-        if let Some(text) = self.cached(id) {
-            return Ok(text);
-        }
+    async fn fetch(&self, id: u32) -> Result<Arc<str>, Error> {
         let what = format!("schema {id}");
-        let stored: StoredSchema =
-            self.0.http.get(&["schemas", "ids", &id.to_string()], &what).await?;
-        let text: Arc<str> = stored.complete_text(&self.0.http, &what).await?.into();
-        self.cache().insert(id, text.clone());
-        Ok(text)
+        let stored = self.0.http.schema(&["schemas", "ids", &id.to_string()], &what).await?;
+        Ok(stored.complete_text(&self.0.http, &what).await?.into())
     }
 
     /// Never held across an await. A panic of another thread leaves the cache consistent.
@@ -230,17 +280,24 @@ impl Registry {
         self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn cached(&self, id: u32) -> Option<Arc<str>> {
-        self.cache().text(id)
+    fn known(&self, id: u32) -> Option<Result<Arc<str>, Error>> {
+        self.cache().answer(id, Instant::now())
     }
 
-    fn remember_missing(&self, ids: &[u32]) {
-        self.cache().remember_missing(ids, Instant::now() + MISSING_ID_TTL);
+    fn urls(&self) -> String {
+        let urls: Vec<&str> = self.0.endpoints.list().iter().map(|e| e.url.as_str()).collect();
+        urls.join(" or ")
     }
 }
 
+/// Whether a registry can have given this id. Ids are positive 32-bit integers with a sign; for a
+/// larger one, registries answer with whatever their HTTP library says about the path.
+fn may_exist(id: u32) -> bool {
+    i32::try_from(id).is_ok()
+}
+
 fn parsed(text: &str, what: &str) -> Result<Schema, Error> {
-    Schema::parse(text).map_err(|e| Error::Invalid { what: what.into(), why: e.to_string() })
+    Schema::parse(text).map_err(|e| Error::invalid(e.reason("bad_schema"), what, e.to_string()))
 }
 
 fn not_found(id: u32) -> Error {
@@ -249,8 +306,7 @@ fn not_found(id: u32) -> Error {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urls: Vec<&str> = self.0.endpoints.list().iter().map(|e| e.url.as_str()).collect();
-        write!(f, "Registry({})", urls.join(", "))
+        write!(f, "Registry({})", self.urls())
     }
 }
 
@@ -268,7 +324,8 @@ impl Registry {
 
     /// The same, with `missing` taken as missing for a while.
     pub(crate) fn with_missing(self, missing: &[u32]) -> Registry {
-        self.remember_missing(missing);
+        let until = Instant::now() + MISSING_ID_TTL;
+        missing.iter().for_each(|id| self.cache().insert_missing(*id, until));
         self
     }
 }

@@ -4,7 +4,7 @@ mod references;
 
 use crate::avro_type::Field;
 use crate::error::Error;
-use crate::named_types::resolve_fields;
+pub(crate) use crate::named_types::resolve_fields as record_fields;
 use crate::resolve::resolve;
 use apache_avro::Schema as Avro;
 use apache_avro::schema_compatibility::SchemaCompatibility;
@@ -130,19 +130,12 @@ impl fmt::Debug for Schema {
 
 pub(crate) fn parse_avro(text: &str) -> Result<Avro, Error> {
     if text.len() > MAX_TEXT_BYTES {
-        return Err(Error::schema(format!(
+        return Err(Error::TooLarge(format!(
             "the schema is {} bytes long; the limit is {MAX_TEXT_BYTES}",
             text.len()
         )));
     }
     Avro::parse_str(text).map_err(|error| Error::schema(format!("not an Avro schema: {error}")))
-}
-
-pub(crate) fn record_fields(avro: &Avro) -> Result<Vec<Field>, Error> {
-    match avro {
-        Avro::Record(record) => resolve_fields(record),
-        other => Err(Error::schema(format!("the schema must be a record; this one is {other}"))),
-    }
 }
 
 fn column(field: &Field) -> Result<ArrowField, Error> {

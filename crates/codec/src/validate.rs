@@ -12,9 +12,10 @@ use crate::datum::{Cursor, InvalidDatum, grouped, violation};
 use crate::frame::fault;
 use weir_model::fault::Fault;
 
-/// Most items of arrays and maps in one datum. An item may take no bytes at all, so the datum's
-/// length is no limit.
+/// Most items of arrays and maps in one datum.
 const MAX_ITEMS: u64 = 1 << 20;
+/// Most items that take no bytes: the datum's length is no limit for them.
+const MAX_EMPTY_ITEMS: u64 = 4096;
 
 /// A validator for the datums of one writer schema.
 #[derive(Debug)]
@@ -30,10 +31,12 @@ struct FieldCheck {
 }
 
 /// The expected encoding of a value, compiled from [`AvroType`] so that nothing must be looked up
-/// while a datum is read.
+/// while a datum is read. All but `Empty` take a byte or more, and a record has no `Empty` fields,
+/// so that a check takes time in proportion to the bytes.
 #[derive(Debug)]
 enum Check {
-    Null,
+    /// No bytes: null, or a record of such values.
+    Empty,
     Boolean,
     Int,
     Long,
@@ -68,7 +71,11 @@ impl Validator {
 
     /// Checks the datum in `value` from byte `start` to its end.
     pub(crate) fn check(&self, value: &[u8], start: usize) -> Result<(), Fault> {
-        let mut walk = Walk { cursor: Cursor::new(value, start), items_left: MAX_ITEMS };
+        let mut walk = Walk {
+            cursor: Cursor::new(value, start),
+            items_left: MAX_ITEMS,
+            empty_items_left: MAX_EMPTY_ITEMS,
+        };
         walk.record(&self.fields).map_err(|violation| {
             let mut fault = violation.fault;
             let path: Vec<String> = violation.path.into_iter().rev().collect();
@@ -91,13 +98,15 @@ impl Validator {
 fn field_checks(fields: &[Field]) -> Vec<FieldCheck> {
     fields
         .iter()
+        .filter(|field| !field.avro_type.takes_no_bytes())
         .map(|field| FieldCheck { name: field.name.clone(), check: check_of(&field.avro_type) })
         .collect()
 }
 
 fn check_of(avro_type: &AvroType) -> Check {
     match avro_type {
-        AvroType::Null => Check::Null,
+        empty if empty.takes_no_bytes() => Check::Empty,
+        AvroType::Null => Check::Empty,
         AvroType::Boolean => Check::Boolean,
         AvroType::Int | AvroType::Date | AvroType::TimeMillis => Check::Int,
         AvroType::Long | AvroType::TimeMicros | AvroType::Timestamp { .. } => Check::Long,
@@ -133,6 +142,7 @@ fn check_of(avro_type: &AvroType) -> Check {
 struct Walk<'a> {
     cursor: Cursor<'a>,
     items_left: u64,
+    empty_items_left: u64,
 }
 
 impl Walk<'_> {
@@ -148,7 +158,7 @@ impl Walk<'_> {
 
     fn value(&mut self, check: &Check) -> Result<(), InvalidDatum> {
         match check {
-            Check::Null => Ok(()),
+            Check::Empty => Ok(()),
             Check::Boolean => self.cursor.boolean(),
             Check::Int => self.cursor.int(),
             Check::Long => self.cursor.long().map(drop),
@@ -183,16 +193,10 @@ impl Walk<'_> {
             }
             let size = if count < 0 { Some(self.cursor.long()?) } else { None };
             let num_items = count.unsigned_abs();
-            if num_items > self.items_left {
-                let text = format!(
-                    "{what} of {} items at byte {start}; the limit is {MAX_ITEMS} items per record",
-                    grouped(num_items)
-                );
-                return Err(violation("too_many_items", text));
-            }
-            self.items_left -= num_items;
+            let is_empty = matches!(item, Check::Empty) && !keyed;
+            self.count_items(what, num_items, is_empty, start)?;
             let first_item = self.cursor.position();
-            for index in 0..num_items {
+            for index in 0..if is_empty { 0 } else { num_items } {
                 self.item(item, keyed, index)?;
             }
             let actual = self.cursor.position() - first_item;
@@ -204,6 +208,28 @@ impl Walk<'_> {
                 return Err(violation("bad_length", text));
             }
         }
+    }
+
+    fn count_items(
+        &mut self,
+        what: &str,
+        num_items: u64,
+        is_empty: bool,
+        start: usize,
+    ) -> Result<(), InvalidDatum> {
+        let (left, limit, kind) = match is_empty {
+            true => (&mut self.empty_items_left, MAX_EMPTY_ITEMS, "items without bytes"),
+            false => (&mut self.items_left, MAX_ITEMS, "items"),
+        };
+        if num_items > *left {
+            let text = format!(
+                "{what} of {} items at byte {start}; the limit is {limit} {kind} per record",
+                grouped(num_items)
+            );
+            return Err(violation("too_many_items", text));
+        }
+        *left -= num_items;
+        Ok(())
     }
 
     fn item(&mut self, item: &Check, keyed: bool, index: u64) -> Result<(), InvalidDatum> {

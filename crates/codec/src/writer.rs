@@ -57,12 +57,12 @@ impl WriterDecoder {
         let refuse = |reason: &str, what: String| {
             fault(reason, format!("schema {id} of the writer: {what}"))
         };
-        let avro = parse_avro(text).map_err(|e| refuse("bad_schema", e.to_string()))?;
+        let avro = parse_avro(text).map_err(|e| refuse(e.reason("bad_schema"), e.to_string()))?;
         if !matches!(avro, Avro::Record(_)) {
             return Err(refuse("not_a_record", "it is not a record".into()));
         }
-        let fields =
-            record_fields(&avro).map_err(|e| refuse("incompatible_schema", e.to_string()))?;
+        let fields = record_fields(&avro)
+            .map_err(|e| refuse(e.reason("incompatible_schema"), e.to_string()))?;
         let columns = resolve(&fields, reader.fields())
             .map_err(|problems| refuse("incompatible_schema", problems.join("; ")))?;
         WriterDecoder::compile(id, fields, columns, reader)

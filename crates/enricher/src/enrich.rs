@@ -4,6 +4,7 @@
 use crate::config::Job;
 use crate::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 use weir_codec::{Decoder, Encoded, Encoder, Registry};
 use weir_kafka::Records;
 use weir_model::fault::Fault;
@@ -39,14 +40,17 @@ pub(crate) struct Enricher {
 }
 
 impl Enricher {
-    /// Output records are framed with `schema_id`.
+    /// Output records are framed with `schema_id`. A call of [`Enricher::enrich`] asks the registry
+    /// for new schemas for `look_up_limit` at most.
     pub(crate) fn new(
         job: Arc<Job>,
         registry: Registry,
         runtime: tokio::runtime::Handle,
         schema_id: u32,
+        look_up_limit: Duration,
     ) -> Result<Enricher, Error> {
-        let decoder = Decoder::new(job.input.clone(), registry, runtime)?;
+        let decoder =
+            Decoder::new(job.input.clone(), registry, runtime)?.with_look_up_limit(look_up_limit);
         let encoder = Encoder::new(&job.output, schema_id)?;
         Ok(Enricher { job, decoder, encoder })
     }

@@ -37,6 +37,9 @@ impl Worker {
             }
             let Some(enriched) = self.enrich(term, &batch, stop)? else { break };
             sound = self.add_part(enriched, &mut batch);
+            if started.elapsed() > self.shared.fill_limit() {
+                break;
+            }
         }
         if batch.counts.is_empty() {
             return Ok(());

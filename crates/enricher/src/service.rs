@@ -100,8 +100,13 @@ async fn work(
         let name = format!("{}-{number}", options.settings.instance);
         let transactional_id =
             format!("weir.{}.enricher.{}.{number}", pipeline.name, options.settings.instance);
-        let enricher =
-            Enricher::new(shared.job.clone(), registry.clone(), Handle::current(), schema_id)?;
+        let enricher = Enricher::new(
+            shared.job.clone(),
+            registry.clone(),
+            Handle::current(),
+            schema_id,
+            shared.fill_limit(),
+        )?;
         let (shared, stop, member) = (shared.clone(), stop.clone(), name.clone());
         let work = move |heartbeat| {
             Worker::join(number, shared, enricher, dependencies, &member, &transactional_id)?

@@ -34,6 +34,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// How long a transaction may be filled, and how long one part of it may ask the registry:
+    /// together well below the time after which the broker aborts the transaction.
+    pub(crate) fn fill_limit(&self) -> Duration {
+        self.kafka.transaction_timeout / 4
+    }
+
     pub(crate) fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }

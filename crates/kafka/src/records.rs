@@ -2,13 +2,18 @@
 //! messages are dropped at once, because each of them holds on to a whole fetch response.
 
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use weir_model::expected_panic;
 use weir_model::lineage::{self, Lineage};
 use weir_model::progress::{LastRead, fingerprint};
 use weir_model::protocol::{Offset, Partition};
 
 /// Length that stands for "none", as on the wire.
 const NONE: i32 = -1;
+/// The name of a header whose own name is not UTF-8.
+const UNREADABLE_NAME: &str = "(not UTF-8)";
+/// After so many names that are not UTF-8, the other headers of a record are left out: each such
+/// name costs as much as many records.
+const MAX_UNREADABLE_NAMES: usize = 16;
 
 /// A batch of records; a struct of arrays. Cleared and filled again, it keeps its memory.
 #[derive(Debug, Default, Clone)]
@@ -258,13 +263,22 @@ impl Records {
     }
 
     fn push_headers(&mut self, headers: &BorrowedHeaders) {
-        for at in 0..headers.count() {
+        let mut num_unreadable = 0;
+        for index in 0..headers.count() {
             // rust-rdkafka panics on a name that is not UTF-8, and anybody may write one into a
             // topic.
-            match catch_unwind(AssertUnwindSafe(|| headers.try_get(at))) {
-                Ok(Some(header)) => self.push_header(header.key, header.value),
-                Ok(None) => {}
-                Err(_) => self.push_header("(not UTF-8)", None),
+            match expected_panic::catch(|| headers.try_get(index)) {
+                Some(Some(header)) => self.push_header(header.key, header.value),
+                Some(None) => {}
+                None => {
+                    num_unreadable += 1;
+                    self.push_header(UNREADABLE_NAME, None);
+                }
+            }
+            if num_unreadable == MAX_UNREADABLE_NAMES {
+                let num_left = headers.count() - index - 1;
+                let text = format!("{num_left} headers after this one are left out");
+                return self.push_header(UNREADABLE_NAME, Some(text.as_bytes()));
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod bisect;
 pub mod breaker;
 pub mod coordinates;
 pub mod dead_letter;
+pub mod expected_panic;
 pub mod fault;
 pub mod frame;
 pub mod lineage;

@@ -13,6 +13,7 @@ mod repetition;
 use line::{Form, Line};
 use repetition::{LeftOut, Repetition};
 use std::io::{IsTerminal, Write};
+use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -51,12 +52,15 @@ pub fn install() -> Logs {
     if tracing_subscriber::registry().with(filter).with(layer).try_init().is_err() {
         return Logs { lines: None, _guard: None };
     }
-    std::panic::set_hook(Box::new(|panic| {
-        // The text may quote a record, and the place is what a fix needs.
-        let at = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(at, thread = std::thread::current().name(), "a thread panicked");
-    }));
+    std::panic::set_hook(Box::new(report_panic));
     Logs { lines: Some(lines), _guard: Some(guard) }
+}
+
+/// One line for a panic, through the bounded queue like every other. Its message may quote a record,
+/// and its location is what a fix needs.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(at, thread = std::thread::current().name(), "a thread panicked");
 }
 
 /// Where finished lines go.
@@ -229,6 +233,24 @@ mod tests {
         let with = |text: &str| lines.iter().filter(|line| line.contains(text)).count() as u64;
         assert_eq!(with("a value was refused"), repetition::LINES);
         assert_eq!((with("a step was made"), with("something else")), (1000, 1));
+    }
+
+    #[test]
+    fn a_panic_is_one_line_with_its_location_and_without_its_message() {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(report_panic));
+        let lines = capture(|| {
+            for text in ["two\nlines", &"x".repeat(100_000)] {
+                std::panic::catch_unwind(|| panic!("{text}")).unwrap_err();
+            }
+        });
+        std::panic::set_hook(before);
+        assert_eq!(lines.len(), 2);
+        for line in lines {
+            assert!(line.contains("panicked") && line.contains("logs.rs:"), "{line}");
+            assert!(!line.contains("two") && !line.contains("xxx"), "{line}");
+            assert!(line.matches('\n').count() == 1 && line.len() < 1000, "{line}");
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use datafusion_common::DataFusionError;
 use datafusion_physical_expr::PhysicalExpr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use weir_model::bisect::Bisection;
+use weir_model::expected_panic;
 
 /// The values of an expression, one per row of the batch.
 pub(crate) struct Evaluated {
@@ -60,10 +60,10 @@ fn evaluate_at_once(expr: &dyn PhysicalExpr, batch: &RecordBatch) -> Result<Arra
     let evaluate = || expr.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
     // Some kernels panic on extreme values, such as dates far outside the calendar. A panic must
     // not stop the pipeline either.
-    match catch_unwind(AssertUnwindSafe(evaluate)) {
-        Ok(Ok(values)) => Ok(values),
-        Ok(Err(error)) => Err(evaluation_error(&error)),
-        Err(_) => Err("the expression cannot handle these values".into()),
+    match expected_panic::catch(evaluate) {
+        Some(Ok(values)) => Ok(values),
+        Some(Err(error)) => Err(evaluation_error(&error)),
+        None => Err("the expression cannot handle these values".into()),
     }
 }
 

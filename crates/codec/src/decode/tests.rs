@@ -1,3 +1,5 @@
+mod limits;
+
 use super::*;
 use crate::oracle::{Cell, Oracle, Random, arrow_cell, avro_cell};
 use apache_avro::types::Value;

@@ -1,6 +1,7 @@
 //! The URLs of the registry, failover between them, and the meaning of a failed request.
 
 use super::Error;
+use super::verdict::{Verdict, verdict};
 use reqwest::{StatusCode, Url};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use weir_model::secret::Secret;
@@ -51,23 +52,24 @@ impl Endpoint {
 
     /// The error of a request for `what` that was answered with `failure`.
     pub(super) fn error(&self, failure: Failure, what: &str) -> Error {
-        let Failure { status, error_code, message } = failure;
-        match (status.as_u16(), error_code) {
-            (401 | 403, _) => Error::Denied { url: self.url.clone(), status: status.as_u16() },
-            (404, Some(40401..=40499)) => Error::NotFound { what: what.into() },
-            (404, _) => self.unavailable(format!(
-                "it answers HTTP 404, but not as a registry does; \
-                 is the path in registry.url right? {message}"
-            )),
-            (400 | 409 | 422, _) if message.is_empty() => {
+        let verdict = verdict(&failure);
+        let Failure { status, message, .. } = failure;
+        match (verdict, status.as_u16()) {
+            (Verdict::Denied, status) => Error::Denied { url: self.url.clone(), status },
+            (Verdict::NotFound, _) => Error::NotFound { what: what.into() },
+            (Verdict::Refused, _) if message.is_empty() => {
                 Error::Refused { what: what.into(), why: format!("HTTP {status}") }
             }
-            (400 | 409 | 422, _) => Error::Refused { what: what.into(), why: message },
-            (300..=399, _) => self.unavailable(format!(
+            (Verdict::Refused, _) => Error::Refused { what: what.into(), why: message },
+            (Verdict::Unavailable, 404) => self.unavailable(format!(
+                "it answers HTTP 404 to the request for {what}, but not as a registry does; \
+                 is the path in registry.url right? {message}"
+            )),
+            (Verdict::Unavailable, 300..=399) => self.unavailable(format!(
                 "it redirects (HTTP {status}), which is not followed; \
                  set registry.url to the new URL"
             )),
-            _ => self.unavailable(format!("HTTP {status} {message}")),
+            (Verdict::Unavailable, _) => self.unavailable(format!("HTTP {status} {message}")),
         }
     }
 }

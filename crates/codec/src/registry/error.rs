@@ -37,12 +37,23 @@ pub enum Error {
         /// The registry's message.
         why: String,
     },
+    /// It refuses to give this schema, and gives others.
+    #[error("the registry does not give {what}: {why}")]
+    Withheld {
+        /// The schema.
+        what: String,
+        /// Status and message of the registry.
+        why: String,
+    },
     /// The stored schema is not an Avro schema that weir can read.
     #[error("{what}: {why}")]
     Invalid {
+        /// The reason of dead letters whose record names it: `not_avro`, `bad_schema` or
+        /// `schema_too_large`.
+        reason: &'static str,
         /// The schema.
         what: String,
-        /// The reason.
+        /// What is wrong with it.
         why: String,
     },
     /// A setting of the registry cannot be used.
@@ -56,17 +67,36 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do about it. (An id that is not found or invalid is the fault of the *record* that
-    /// names it; this class applies to all other callers, which need the schema.)
+    /// What to do about it. (A schema that is not found, withheld or invalid is the fault of the
+    /// *records* that name it; this class applies to all other callers, which need the schema.)
     pub fn class(&self) -> Class {
         match self {
             Error::Unavailable { .. } => Class::Environment,
             Error::NotFound { .. }
+            | Error::Withheld { .. }
             | Error::Denied { .. }
             | Error::Refused { .. }
             | Error::Invalid { .. }
             | Error::Setting { .. } => Class::Configuration,
         }
+    }
+
+    /// The reason of the dead letters of records that name the schema; `None` when the error says
+    /// nothing about that schema.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        match self {
+            Error::NotFound { .. } => Some("unknown_schema"),
+            Error::Withheld { .. } => Some("schema_refused"),
+            Error::Invalid { reason, .. } => Some(reason),
+            Error::Unavailable { .. }
+            | Error::Denied { .. }
+            | Error::Refused { .. }
+            | Error::Setting { .. } => None,
+        }
+    }
+
+    pub(super) fn invalid(reason: &'static str, what: &str, why: impl Into<String>) -> Error {
+        Error::Invalid { reason, what: what.into(), why: why.into() }
     }
 
     pub(super) fn setting(key: impl Into<String>, why: impl Into<String>) -> Error {

@@ -11,6 +11,8 @@
 use super::Error;
 use super::endpoint::{Authorization, Endpoint, Endpoints, Failure, describe, excerpt};
 use super::settings::{Settings, Timeouts};
+use super::stored::StoredSchema;
+use super::verdict::{SchemaVerdict, Success};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -20,10 +22,21 @@ use std::sync::Arc;
 /// Longest response, in bytes: a schema of 1 MiB with its quotes escaped.
 const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
+/// An id that no registry gives in practice, although it could: a request for it shows whether the
+/// registry answers.
+const UNUSED_ID: u32 = i32::MAX as u32;
+
 pub(super) struct Http {
     client: Client,
     endpoints: Arc<Endpoints>,
     timeouts: Timeouts,
+}
+
+/// A response as far as it was read.
+struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+    is_too_long: bool,
 }
 
 /// A request to any endpoint.
@@ -54,6 +67,63 @@ impl Http {
             Error::setting("url", format!("no HTTP client: {}", describe(&e, timeouts.request)))
         })?;
         Ok(Http { client, endpoints, timeouts })
+    }
+
+    /// The stored schema at `path`, which is asked for because a record names it, directly or not.
+    /// The module `verdict` says which errors are that schema's own.
+    pub(super) async fn schema(&self, path: &[&str], what: &str) -> Result<StoredSchema, Error> {
+        let request = Request { method: Method::GET, path, query: None, body: None, what };
+        let mut failover = self.endpoints.failover();
+        while let Some((index, endpoint)) = failover.next() {
+            let answer = self.schema_from(endpoint, &request).await;
+            if let Some(answer) = failover.answer(index, answer) {
+                return answer;
+            }
+        }
+        Err(failover.into_error())
+    }
+
+    async fn schema_from(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request<'_>,
+    ) -> Result<StoredSchema, Error> {
+        match self.schema_verdict(endpoint, request).await? {
+            SchemaVerdict::Schema(stored) => Ok(stored),
+            SchemaVerdict::Own(error) | SchemaVerdict::General(error) => Err(error),
+            SchemaVerdict::OwnIfOthersAnswer { own, general } => {
+                match self.answers_for_others(endpoint).await {
+                    true => Err(own),
+                    false => Err(general),
+                }
+            }
+        }
+    }
+
+    async fn schema_verdict(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request<'_>,
+    ) -> Result<SchemaVerdict, Error> {
+        let answer = self.send(endpoint, request).await?;
+        if answer.status.is_success() {
+            let longer_than = answer.is_too_long.then_some(MAX_RESPONSE_BYTES);
+            let success = Success { body: &answer.body, longer_than };
+            return Ok(SchemaVerdict::of_success(endpoint, &success, request.what));
+        }
+        let failure = failure(answer.status, &answer.body);
+        Ok(SchemaVerdict::of_failure(endpoint, failure, request.what))
+    }
+
+    /// Whether the endpoint answers a request for another schema as a registry does.
+    async fn answers_for_others(&self, endpoint: &Endpoint) -> bool {
+        let id = UNUSED_ID.to_string();
+        let (path, what) = (["schemas", "ids", &id], "an unused schema id");
+        let request = Request { method: Method::GET, path: &path, query: None, body: None, what };
+        matches!(
+            self.schema_verdict(endpoint, &request).await,
+            Ok(SchemaVerdict::Schema(_) | SchemaVerdict::Own(_))
+        )
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -102,19 +172,22 @@ impl Http {
         endpoint: &Endpoint,
         request: &Request<'_>,
     ) -> Result<T, Error> {
-        let response = self
-            .prepare(endpoint, request)?
-            .send()
-            .await
-            .map_err(|e| endpoint.unavailable(describe(&e, self.timeouts.request)))?;
-        let status = response.status();
-        let body = self.read(endpoint, response).await?;
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|e| {
-                endpoint.unexpected(request.what, &format!("{e}, in {}", excerpt(&body)))
-            });
+        let Answer { status, body, is_too_long } = self.send(endpoint, request).await?;
+        if !status.is_success() {
+            return Err(endpoint.error(failure(status, &body), request.what));
         }
-        Err(endpoint.error(failure(status, &body), request.what))
+        if is_too_long {
+            let why = format!("its response is longer than {MAX_RESPONSE_BYTES} bytes");
+            return Err(endpoint.unavailable(why));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|e| endpoint.unexpected(request.what, &format!("{e}, in {}", excerpt(&body))))
+    }
+
+    async fn send(&self, endpoint: &Endpoint, request: &Request<'_>) -> Result<Answer, Error> {
+        let failed = |e: reqwest::Error| endpoint.unavailable(describe(&e, self.timeouts.request));
+        let response = self.prepare(endpoint, request)?.send().await.map_err(failed)?;
+        read(response).await.map_err(failed)
     }
 
     fn prepare(&self, endpoint: &Endpoint, request: &Request<'_>) -> Result<RequestBuilder, Error> {
@@ -142,19 +215,22 @@ impl Http {
             None => builder,
         })
     }
+}
 
-    async fn read(&self, endpoint: &Endpoint, mut response: Response) -> Result<Vec<u8>, Error> {
-        let failed = |e: reqwest::Error| endpoint.unavailable(describe(&e, self.timeouts.request));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-                let why = format!("its response is longer than {MAX_RESPONSE_BYTES} bytes");
-                return Err(endpoint.unavailable(why));
-            }
-            body.extend_from_slice(&chunk);
+/// Reads the response up to the limit.
+async fn read(mut response: Response) -> Result<Answer, reqwest::Error> {
+    let status = response.status();
+    let (mut body, mut is_too_long) = (Vec::new(), false);
+    while let Some(chunk) = response.chunk().await? {
+        let num_free = MAX_RESPONSE_BYTES - body.len();
+        if chunk.len() > num_free {
+            is_too_long = true;
+            body.extend_from_slice(&chunk[..num_free]);
+            break;
         }
-        Ok(body)
+        body.extend_from_slice(&chunk);
     }
+    Ok(Answer { status, body, is_too_long })
 }
 
 fn failure(status: StatusCode, body: &[u8]) -> Failure {

@@ -1,7 +1,9 @@
 //! The client against a scripted registry: every kind of failure, for both the calls by id and
 //! those through `schema_registry_converter`.
 
+mod look_up;
 mod tls;
+mod verdicts;
 
 use super::*;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,6 +13,9 @@ use weir_model::fault::Class;
 use weir_model::secret::Secret;
 
 const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
+
+/// For look-ups that come to an end by themselves.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Short, for registries that never answer.
 const TIMEOUTS: Timeouts =
@@ -24,6 +29,17 @@ enum Reply {
     CutOff(String),
     /// Nothing, until the client gives up.
     Silence,
+}
+
+impl Reply {
+    fn send(&self, stream: &TcpStream) {
+        match self {
+            Reply::Answer(status, body) => send(stream, *status, body.len(), body),
+            Reply::CutOff(body) => send(stream, 200, body.len(), &body[..body.len() / 2]),
+            // Open until the client gives up.
+            Reply::Silence => drop((&*stream).read(&mut [0])),
+        }
+    }
 }
 
 /// A request as the scripted registry received it.
@@ -43,7 +59,7 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn new(reply: impl Fn(&str, usize) -> Reply + Send + 'static) -> Scripted {
+    fn new(reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let scripted = Scripted {
             address: listener.local_addr().unwrap().to_string(),
@@ -51,17 +67,17 @@ impl Scripted {
             received: Arc::default(),
         };
         let (num_requests, received) = (scripted.num_requests.clone(), scripted.received.clone());
+        let reply = Arc::new(reply);
         std::thread::spawn(move || {
-            // Kept open until the client has given up.
-            let mut silent = Vec::new();
             for stream in listener.incoming().flatten() {
-                let request = read_request(&stream);
-                received.lock().unwrap().push(request.clone());
-                match reply(&request.line, num_requests.fetch_add(1, Ordering::SeqCst)) {
-                    Reply::Answer(status, body) => send(&stream, status, body.len(), &body),
-                    Reply::CutOff(body) => send(&stream, 200, body.len(), &body[..body.len() / 2]),
-                    Reply::Silence => silent.push(stream),
-                }
+                let (num_requests, received) = (num_requests.clone(), received.clone());
+                let reply = reply.clone();
+                std::thread::spawn(move || {
+                    let request = read_request(&stream);
+                    received.lock().unwrap().push(request.clone());
+                    let number = num_requests.fetch_add(1, Ordering::SeqCst);
+                    reply(&request.line, number).send(&stream);
+                });
             }
         });
         scripted
@@ -153,7 +169,7 @@ fn closed_port() -> String {
 /// The error of each kind of call: by id, the latest version, registration.
 async fn errors(registry: &Registry) -> [Error; 3] {
     [
-        registry.texts(&[1]).await.unwrap_err(),
+        registry.look_up(&[1], LONG).await.unwrap_err(),
         registry.latest("s").await.unwrap_err(),
         registry.register("s", &schema()).await.unwrap_err(),
     ]
@@ -223,8 +239,8 @@ async fn no_error_is_cached() {
                 },
             );
         let registry = scripted.registry();
-        registry.texts(&[1]).await.unwrap_err();
-        assert!(registry.texts(&[1]).await.unwrap()[0].is_ok(), "{status} was cached");
+        registry.look_up(&[1], LONG).await.unwrap_err();
+        assert!(registry.look_up(&[1], LONG).await.unwrap().is_empty(), "{status} was cached");
     }
 }
 
@@ -354,7 +370,7 @@ async fn a_schema_is_fetched_once() {
 #[tokio::test]
 async fn an_id_that_was_just_registered_is_found_by_retrying() {
     let scripted = Scripted::new(|_, number| if number < 2 { missing() } else { stored(SCHEMA) });
-    assert!(scripted.registry().texts(&[1]).await.unwrap()[0].is_ok());
+    assert!(scripted.registry().look_up(&[1], LONG).await.unwrap().is_empty());
     assert_eq!(scripted.num_requests(), 3);
 }
 
@@ -363,10 +379,8 @@ async fn a_missing_id_is_retried_and_then_taken_as_missing_for_a_while() {
     let scripted = Scripted::always(missing());
     let registry = scripted.registry();
     for _ in 0..3 {
-        assert!(matches!(
-            registry.texts(&[1, 2]).await.unwrap()[..],
-            [Err(Error::NotFound { .. }), Err(Error::NotFound { .. })]
-        ));
+        let errors = registry.look_up(&[1, 2], LONG).await.unwrap();
+        assert_eq!(errors, HashMap::from([(1, not_found(1)), (2, not_found(2))]));
     }
     assert_eq!(scripted.num_requests(), 2 * (1 + RETRY_DELAYS.len()));
 }
@@ -375,17 +389,19 @@ async fn a_missing_id_is_retried_and_then_taken_as_missing_for_a_while() {
 async fn an_id_that_was_missing_before_is_asked_for_once_without_retries() {
     let scripted = Scripted::always(missing());
     let registry = scripted.registry();
-    registry.cache().remember_missing(&[1], Instant::now());
-    assert!(matches!(registry.texts(&[1]).await.unwrap()[..], [Err(Error::NotFound { .. })]));
-    assert_eq!(scripted.num_requests(), 1);
-    assert!(registry.cache().is_missing(1), "and it is taken as missing again");
+    registry.cache().insert_missing(1, Instant::now());
+    let missing = HashMap::from([(1, not_found(1))]);
+    for _ in 0..2 {
+        assert_eq!(registry.look_up(&[1], LONG).await.unwrap(), missing);
+        assert_eq!(scripted.num_requests(), 1, "and it is taken as missing again");
+    }
 }
 
 #[tokio::test]
 async fn schemas_of_other_types_are_invalid() {
     let body = json!({"schema": "{}", "schemaType": "JSON", "id": 1, "version": 1}).to_string();
     let scripted = Scripted::always(Reply::Answer(200, body));
-    let error = scripted.registry().texts(&[1]).await.unwrap().remove(0).unwrap_err();
+    let error = scripted.registry().look_up(&[1], LONG).await.unwrap().remove(&1).unwrap();
     assert_eq!(error.to_string(), "schema 1: its type is JSON, not AVRO");
     let error = scripted.registry().latest("s").await.unwrap_err();
     assert_eq!(error.to_string(), "subject s: its type is JSON, not AVRO");

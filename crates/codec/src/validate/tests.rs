@@ -119,11 +119,17 @@ fn every_violation_has_its_reason() {
 
 #[test]
 fn the_limit_of_items_applies_to_the_whole_record() {
-    let half = zigzag(i64::try_from(MAX_ITEMS / 2).unwrap());
-    let two = [half.clone(), half.clone(), vec![0]].concat();
+    let half = |limit: u64| i64::try_from(limit / 2).unwrap();
+    let empty = zigzag(half(MAX_EMPTY_ITEMS));
+    let two = [empty.clone(), empty.clone(), vec![0]].concat();
     assert_eq!(fault_of(NULLS, &two), None);
-    let three = [half.clone(), half.clone(), vec![2, 0]].concat();
+    let three = [empty.clone(), empty, vec![2, 0]].concat();
     assert_eq!(fault_of(NULLS, &three).unwrap().0, "too_many_items");
+    let ints = [zigzag(half(MAX_ITEMS)), vec![2; MAX_ITEMS as usize / 2]].concat();
+    let two = [ints.clone(), ints.clone(), vec![0]].concat();
+    assert_eq!(fault_of(INTS, &two), None);
+    let three = [ints.clone(), ints, vec![2, 2, 0]].concat();
+    assert_eq!(fault_of(INTS, &three).unwrap().0, "too_many_items");
 }
 
 #[test]
