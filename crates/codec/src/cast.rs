@@ -47,7 +47,7 @@ pub fn cast(batch: &RecordBatch, schema: &Schema) -> CastBatch {
             .cloned()
             .unwrap_or_else(|| absent_column(field, avro_type, &data_type, num_rows));
         let after = cast_column(&before, avro_type, &data_type);
-        columns.push(&before, after, |array, row| {
+        columns.push(&field.name, &before, after, |array, row| {
             fault(
                 "value_does_not_fit",
                 format!("{}: `{}` does not fit {avro_type}", field.name, quoted(array, row)),

@@ -2,11 +2,11 @@
 
 use super::layout::Layout;
 use super::{BAD_VALUE, Found, OpenFile, fault, short};
+use crate::encode::row_as_json;
 use crate::source::{Error, Limit, Malformed};
 use arrow::array::{ArrayRef, new_null_array};
 use arrow::compute::{can_cast_types, concat_batches};
 use arrow::datatypes::{Field, Schema as ArrowSchema};
-use arrow::json::LineDelimitedWriter;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -169,7 +169,7 @@ impl OpenFile for Parquet {
             let detail = format!("{} row {}: {}", self.file, number(row), found.detail);
             let reason = if found.reason.is_empty() { BAD_VALUE } else { &found.reason };
             Malformed {
-                bytes: as_json(&rows.slice(row as usize, 1)),
+                bytes: row_as_json(&rows.slice(row as usize, 1)),
                 fault: fault(reason, detail),
                 position: number(row),
             }
@@ -195,15 +195,6 @@ fn groups(builder: &ParquetRecordBatchReaderBuilder<File>, row: u64) -> (Vec<usi
         start += size;
     }
     (Vec::new(), 0)
-}
-
-/// A row of a columnar file has no bytes of its own; as a dead letter it is a JSON object.
-fn as_json(row: &RecordBatch) -> Vec<u8> {
-    let mut writer = LineDelimitedWriter::new(Vec::new());
-    match writer.write(row).and_then(|()| writer.finish()) {
-        Ok(()) => writer.into_inner().trim_ascii_end().to_vec(),
-        Err(error) => format!("the row cannot be shown: {error}").into_bytes(),
-    }
 }
 
 fn broken(file: &str, error: &ParquetError) -> Error {
