@@ -87,9 +87,9 @@ fn times(expression: &str, to: DataType) -> Vec<String> {
     let input = schema(&[("at", micros(), false), ("local", local, false)]);
     let minutes = |list: [i64; 4]| list.map(|minutes| minutes * 60 * SECOND).to_vec();
     // 2024-01-31T23:30, 2024-07-31T23:30, 2024-03-31T01:30 and 2024-10-27T00:30, each in UTC.
-    let instants = minutes([28_445_730, 28_707_810, 28_531_290, 28_833_150]);
+    let instants = minutes([28_445_730, 28_707_810, 28_530_810, 28_833_150]);
     // 2024-01-31 23:30, 2024-07-31 23:30, 2024-03-31 02:30 (never) and 2024-10-27 02:30 (twice).
-    let locals = minutes([28_445_730, 28_707_810, 28_531_350, 28_833_270]);
+    let locals = minutes([28_445_730, 28_707_810, 28_530_870, 28_833_270]);
     let rows = batch(
         &input,
         vec![

@@ -85,7 +85,7 @@ fn cases() -> Vec<Case> {
                     ],
                 ),
                 ("float", &["-9.223372e18", "!", "!", "9.007199e15", "2.0"]),
-                ("double", &["-9.223372036854775808e18", "!", "!", "9.007199254740992e15", "2.0"]),
+                ("double", &["-9.223372036854776e18", "!", "!", "9007199254740992.0", "2.0"]),
                 (
                     "string",
                     &[
@@ -269,7 +269,7 @@ fn cases() -> Vec<Case> {
                     .with_timezone("+00:00"),
             ),
             vec![
-                ("string", &["9999-12-31T23:59:59.999Z", "?"]),
+                ("string", &["9999-12-31T23:59:59.999Z", "!"]),
                 ("millis", &["9999-12-31T23:59:59.999Z", "?"]),
                 ("micros", &["9999-12-31T23:59:59.999Z", "!"]),
                 ("nanos", &["!", "!"]),
@@ -299,13 +299,16 @@ fn outcomes(kind: &str, column: &ArrayRef) -> Vec<String> {
     let mut outcomes = vec!["!".to_string(); column.len()];
     for (index, row) in rows.iter().enumerate() {
         let text = array_value_to_string(batch.column(0), index);
-        outcomes[*row as usize] = text.unwrap_or_else(|_| "?".into());
+        let shown = text.unwrap_or_default();
+        // The library keeps times that it cannot show.
+        outcomes[*row as usize] = if shown.starts_with("ERROR") { "?".into() } else { shown };
     }
     outcomes
 }
 
 #[test]
 fn every_pair_of_types_keeps_each_value_exactly_or_has_a_fault_for_it() {
+    let mut wrong = Vec::new();
     for (source, column, expected) in cases() {
         for (name, kind) in FIELDS {
             let schema = schema(&format!(r#"{{"name":"x","type":["null",{kind}]}}"#));
@@ -313,12 +316,13 @@ fn every_pair_of_types_keeps_each_value_exactly_or_has_a_fault_for_it() {
             let expected = expected.iter().find(|(field, _)| *field == name);
             assert_eq!(takes, expected.is_some(), "{source} as {name}");
             let actual = outcomes(kind, &column);
-            match expected {
-                Some((_, expected)) => assert_eq!(actual, *expected, "{source} as {name}"),
-                None => assert!(actual.iter().all(|v| v == "!"), "{source} as {name}: {actual:?}"),
+            let expected = expected.map_or(vec!["!"; column.len()], |(_, values)| values.to_vec());
+            if actual != expected {
+                wrong.push(format!("{source} as {name}: {actual:?}, not {expected:?}"));
             }
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
