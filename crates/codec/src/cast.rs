@@ -1,21 +1,17 @@
 //! Columns of any types → columns of exactly a schema's types, before they are encoded.
 
-use crate::avro_type::{AvroType, Field};
+mod values;
+
+use crate::cell::ColumnBuilder;
 use crate::columns::{BatchBuilder, CheckedBatch, quoted};
-use crate::convert;
+use crate::field_type::FieldType;
 use crate::frame::fault;
 use crate::schema::Schema;
-use crate::to_physical::to_physical;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_null_array};
-use arrow::compute::kernels::cmp::not_distinct;
-use arrow::compute::{CastOptions, cast_with_options, not, nullif, take};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::compute::concat;
 use arrow::record_batch::RecordBatch;
-use arrow::util::display::FormatOptions;
+use weir_model::bisect::Bisection;
 use weir_model::fault::{Fault, Stage};
-
-const NULL_IF_LOST: CastOptions<'static> =
-    CastOptions { safe: true, format_options: FormatOptions::new() };
 
 /// The result of [`cast`].
 #[derive(Debug)]
@@ -29,28 +25,25 @@ pub struct CastBatch {
     pub faults: Vec<(u32, Fault)>,
 }
 
-/// Casts each column of `batch` (matched by name) to the type that `schema` implies. A row has a
-/// fault when the cast would lose a value, or for a null where none is allowed.
-///
-/// Rounding to what the schema declares is not a loss: a decimal to fewer decimal places, a time to
-/// a coarser unit, a double to a float. A number out of range, a fraction in an integer, or a text
-/// that is not a number, time or symbol of the schema is a loss. A column that `batch` does not
-/// have takes the field's default, or null without one.
+/// Casts each column of `batch` (matched by name) to the type that `schema` implies, by the rules of
+/// [`weir_model::cast`]. A row has a fault when the cast would change a value, or for a null where
+/// none is allowed: a number out of range or with more digits than the field has, a fraction in an
+/// integer, a text that is not a number, time or symbol of the schema. A column of a type that
+/// cannot become the field's ([`FieldType::takes`]) is a fault in every row. A column that `batch`
+/// does not have takes the field's default, or null without one.
 pub fn cast(batch: &RecordBatch, schema: &Schema) -> CastBatch {
     let num_rows = batch.num_rows();
     let mut columns = BatchBuilder::new(schema.arrow(), num_rows);
-    for field in schema.fields() {
-        let (avro_type, _) = field.avro_type.optional();
-        let data_type = avro_type.arrow().unwrap_or(DataType::Null);
+    for (field, field_type) in schema.fields().iter().zip(schema.field_types()) {
         let before = batch
             .column_by_name(&field.name)
             .cloned()
-            .unwrap_or_else(|| absent_column(field, avro_type, &data_type, num_rows));
-        let after = cast_column(&before, avro_type, &data_type);
-        columns.push(&before, after, |array, row| {
+            .unwrap_or_else(|| absent_column(&field_type, num_rows));
+        let after = cast_column(&before, &field_type);
+        columns.push(&field.name, &before, after, |array, row| {
             fault(
                 "value_does_not_fit",
-                format!("{}: `{}` does not fit {avro_type}", field.name, quoted(array, row)),
+                format!("{}: `{}` does not fit {field_type}", field.name, quoted(array, row)),
             )
         });
     }
@@ -70,74 +63,36 @@ pub fn cast(batch: &RecordBatch, schema: &Schema) -> CastBatch {
 }
 
 /// A column for a field that the batch does not have.
-fn absent_column(
-    field: &Field,
-    avro_type: &AvroType,
-    data_type: &DataType,
-    num_rows: usize,
-) -> ArrayRef {
-    let default = field
-        .default
-        .as_ref()
-        .and_then(|value| convert::default_value(value, avro_type, data_type));
-    let repeated =
-        default.and_then(|value| take(&value, &UInt32Array::from(vec![0; num_rows]), None).ok());
-    repeated.unwrap_or_else(|| new_null_array(data_type, num_rows))
-}
-
-/// The column as `data_type`, null where a value does not fit `avro_type`.
-fn cast_column(before: &ArrayRef, avro_type: &AvroType, data_type: &DataType) -> ArrayRef {
-    let all_null = || new_null_array(data_type, before.len());
-    if before.data_type() == data_type && !is_narrow(avro_type) {
-        return before.clone();
-    }
-    let Ok(after) = cast_with_options(before, data_type, &NULL_IF_LOST) else { return all_null() };
-    let lost = match (before.data_type(), data_type) {
-        (from, to) if is_fractional(from) && to.is_integer() => changed_numbers(before, &after),
-        (DataType::Float64, DataType::Float32) => overflows(before, &after),
-        _ if is_narrow(avro_type) => outside_of(avro_type, &after),
-        _ => None,
+fn absent_column(field_type: &FieldType, num_rows: usize) -> ArrayRef {
+    let Some(default) = field_type.default() else {
+        return new_null_array(field_type.arrow(), num_rows);
     };
-    match lost {
-        Some(lost) => nullif(&after, &lost).unwrap_or_else(|_| all_null()),
-        None => after,
+    let mut column = ColumnBuilder::new(field_type.arrow());
+    (0..num_rows).for_each(|_| column.push(default));
+    column.finish().unwrap_or_else(|_| new_null_array(field_type.arrow(), num_rows))
+}
+
+/// The column as `data_type`, null where a value does not fit `avro_type`. When the library refuses
+/// the column, it is cast row by row: one value must not take the others.
+fn cast_column(before: &ArrayRef, field_type: &FieldType) -> ArrayRef {
+    let data_type = field_type.arrow();
+    let all_null = |num_rows| new_null_array(data_type, num_rows);
+    if !field_type.takes(before.data_type()) {
+        return all_null(before.len());
     }
-}
-
-fn is_fractional(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => *scale > 0,
-        other => other.is_floating(),
+    if let Ok(after) = values::cast(before, field_type) {
+        return after;
     }
-}
-
-/// Whether the type has fewer values than its Arrow type.
-fn is_narrow(avro_type: &AvroType) -> bool {
-    matches!(
-        avro_type,
-        AvroType::Enum(_) | AvroType::Uuid { .. } | AvroType::Fixed(_) | AvroType::Decimal { .. }
-    )
-}
-
-/// Where an integer is not equal to the number it was cast from.
-fn changed_numbers(before: &ArrayRef, after: &ArrayRef) -> Option<BooleanArray> {
-    let back = cast_with_options(after, before.data_type(), &NULL_IF_LOST).ok()?;
-    not(&not_distinct(before, &back).ok()?).ok()
-}
-
-/// Where a finite double became an infinite float.
-fn overflows(before: &ArrayRef, after: &ArrayRef) -> Option<BooleanArray> {
-    let doubles = before.as_primitive::<Float64Type>();
-    let floats = after.as_primitive::<Float32Type>();
-    let overflow = |row| Some(doubles.value(row).is_finite() && floats.value(row).is_infinite());
-    Some((0..doubles.len()).map(overflow).collect())
-}
-
-/// Where a value is not one of `avro_type`.
-fn outside_of(avro_type: &AvroType, after: &ArrayRef) -> Option<BooleanArray> {
-    let physical = to_physical(avro_type)(after).ok()?;
-    (physical.null_count() > after.null_count())
-        .then(|| (0..after.len()).map(|row| Some(physical.is_null(row))).collect())
+    let mut parts = Vec::new();
+    let mut bisection = Bisection::new(before.len());
+    while let Some(range) = bisection.next_range() {
+        match values::cast(&before.slice(range.start, range.len()), field_type) {
+            Ok(part) => parts.push(part),
+            Err(_) => parts.extend(bisection.split(range, None).map(|_| all_null(1))),
+        }
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+    concat(&parts).unwrap_or_else(|_| all_null(before.len()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use crate::frame::fault;
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::compute::filter;
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::util::display::array_value_to_string;
@@ -42,15 +42,16 @@ impl BatchBuilder {
         }
     }
 
-    /// Adds the next column. Where `after` is null and `before` is not, the conversion lost the
+    /// Adds the next column, which people know as `name`. Where `after` is null and `before` is not, the conversion lost the
     /// value and `fault_of` describes it. A null in a column that allows none is a fault too.
     pub(crate) fn push(
         &mut self,
+        name: &str,
         before: &ArrayRef,
         after: ArrayRef,
         fault_of: impl Fn(&ArrayRef, usize) -> Fault,
     ) {
-        let field = self.schema.field(self.arrays.len()).clone();
+        let is_nullable = self.schema.field(self.arrays.len()).is_nullable();
         if after.null_count() > before.logical_null_count() {
             let nulls = before.logical_nulls();
             let was_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
@@ -58,9 +59,9 @@ impl BatchBuilder {
                 self.faults.entry(row).or_insert_with(|| fault_of(before, row));
             }
         }
-        if !field.is_nullable() && after.null_count() > 0 {
+        if !is_nullable && after.null_count() > 0 {
             for row in (0..after.len()).filter(|row| after.is_null(*row)) {
-                self.faults.entry(row).or_insert_with(|| null_fault(&field));
+                self.faults.entry(row).or_insert_with(|| null_fault(name));
             }
         }
         self.arrays.push(after);
@@ -89,8 +90,8 @@ impl BatchBuilder {
     }
 }
 
-fn null_fault(field: &Field) -> Fault {
-    fault("null_value", format!("{} is null, which its type does not allow", field.name()))
+fn null_fault(name: &str) -> Fault {
+    fault("null_value", format!("{name} is null, which its type does not allow"))
 }
 
 /// The text of a value, truncated to a length that fits a header of a dead letter.

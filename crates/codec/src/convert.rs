@@ -2,11 +2,11 @@
 //! becomes null, and the caller turns each new null into a fault of its row.
 
 use crate::avro_type::{AvroType, Symbols};
+use crate::cell::{self, ColumnBuilder};
 use crate::datum;
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, Decimal128Array,
-    Float32Array, Float64Array, Int32Array, Int64Array, PrimitiveArray, StringArray,
-    new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Decimal128Array, Int64Array,
+    PrimitiveArray, StringArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -165,7 +165,7 @@ pub(crate) fn rescale_decimal(from: i8, precision: u8, to: i8) -> Convert {
 }
 
 /// UUIDs of 16 bytes as text of 36 characters.
-fn uuid_text(array: &ArrayRef) -> ArrayRef {
+pub(crate) fn uuid_text(array: &ArrayRef) -> ArrayRef {
     let text = |bytes: &[u8]| {
         let mut out = String::with_capacity(36);
         for (index, byte) in bytes.iter().enumerate() {
@@ -234,47 +234,7 @@ pub(crate) fn default_value(
     avro_type: &AvroType,
     data_type: &DataType,
 ) -> Option<ArrayRef> {
-    if value.is_null() {
-        return Some(new_null_array(data_type, 1));
-    }
-    let int = || value.as_i64().and_then(|v| i32::try_from(v).ok());
-    let array: ArrayRef = match avro_type {
-        AvroType::Boolean => Arc::new(BooleanArray::from(vec![value.as_bool()?])),
-        AvroType::Int | AvroType::Date | AvroType::TimeMillis => {
-            Arc::new(Int32Array::from(vec![int()?]))
-        }
-        AvroType::Long | AvroType::TimeMicros | AvroType::Timestamp { .. } => {
-            Arc::new(Int64Array::from(vec![value.as_i64()?]))
-        }
-        AvroType::Float => Arc::new(Float32Array::from(vec![value.as_f64()? as f32])),
-        AvroType::Double => Arc::new(Float64Array::from(vec![value.as_f64()?])),
-        AvroType::Bytes | AvroType::Fixed(_) => {
-            Arc::new(BinaryArray::from_iter_values([bytes_of_default(value)?]))
-        }
-        AvroType::Uuid { fixed: true } => return None,
-        AvroType::String | AvroType::Uuid { fixed: false } | AvroType::Enum(_) => {
-            Arc::new(StringArray::from(vec![value.as_str()?]))
-        }
-        AvroType::Decimal { precision, scale, .. } => {
-            let unscaled = datum::unscaled(&bytes_of_default(value)?)?;
-            Arc::new(
-                Decimal128Array::from(vec![unscaled])
-                    .with_precision_and_scale(*precision, *scale)
-                    .ok()?,
-            )
-        }
-        AvroType::Null
-        | AvroType::Unsupported { .. }
-        | AvroType::Union(_)
-        | AvroType::Record(_)
-        | AvroType::Array(_)
-        | AvroType::Map(_) => return None,
-    };
-    cast(&array, data_type).ok()
-}
-
-/// The bytes of a default of type bytes or fixed. In a schema they are written as a string whose
-/// code points 0–255 are the bytes.
-fn bytes_of_default(value: &Value) -> Option<Vec<u8>> {
-    value.as_str()?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
+    let mut column = ColumnBuilder::new(data_type);
+    column.push(&cell::default_value(value, avro_type)?);
+    column.finish().ok()
 }

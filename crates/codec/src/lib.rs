@@ -14,6 +14,7 @@
 
 mod avro_type;
 mod cast;
+mod cell;
 mod columns;
 mod convert;
 mod datum;
@@ -21,21 +22,25 @@ mod decode;
 mod diff;
 mod encode;
 mod error;
+mod field_type;
 mod frame;
 mod named_types;
 mod physical;
 pub mod registry;
 mod resolve;
 mod schema;
+mod text;
 mod to_physical;
 mod validate;
 mod writer;
 
 pub use cast::{CastBatch, cast};
+pub use cell::{Cell, ColumnBuilder};
 pub use decode::{Decoded, Decoder};
 pub use diff::diff;
 pub use encode::{Encoded, Encoder};
 pub use error::Error;
+pub use field_type::FieldType;
 pub use registry::Registry;
 pub use schema::{Reference, Schema};
 

@@ -125,19 +125,20 @@ impl WriterDecoder {
         mut faults: Vec<(u32, Fault)>,
     ) -> Result<WriterBatch, ArrowError> {
         let mut columns = BatchBuilder::new(self.reader.clone(), rows.len());
-        for source in &self.columns {
+        for (field, source) in self.reader.fields().iter().zip(&self.columns) {
             match (source, &decoded) {
                 (ColumnSource::WriterField(index, convert), Some(decoded)) => {
                     let column = self.projected.binary_search(index).unwrap_or_default();
                     let before = decoded.column(column);
-                    columns.push(before, convert(before)?, |array, row| {
+                    columns.push(field.name(), before, convert(before)?, |array, row| {
                         self.conversion_fault(*index, array, row)
                     });
                 }
                 (ColumnSource::Constant(value), _) => {
                     let repeated = take(value, &UInt32Array::from(vec![0; rows.len()]), None)?;
-                    columns
-                        .push(&repeated, repeated.clone(), |_, _| fault("value_does_not_fit", ""));
+                    columns.push(field.name(), &repeated, repeated.clone(), |_, _| {
+                        fault("value_does_not_fit", "")
+                    });
                 }
                 (ColumnSource::WriterField(..), None) => {
                     return Err(ArrowError::SchemaError("a column without a decoder".into()));

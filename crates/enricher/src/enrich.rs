@@ -3,11 +3,12 @@
 
 use crate::config::Job;
 use crate::error::Error;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_codec::{Decoder, Encoded, Encoder, Registry};
 use weir_kafka::Records;
-use weir_model::fault::Fault;
+use weir_model::fault::{Fault, Stage};
 
 /// The fate of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +65,20 @@ impl Enricher {
         let values: Vec<_> = records.values().collect();
         let decoded = self.decoder.decode(&values)?;
         let transformed = self.job.plan.apply(&decoded.batch, now_micros)?;
-        let rows = self.encoder.encode(&transformed.output)?;
+        let mut rows = self.encoder.encode(&transformed.output)?;
+        let (emitted, unfit) = (take(&mut rows.rows), take(&mut rows.faults));
 
         let mut enriched =
             Enriched { fates: vec![Fate::Filtered; records.len()], rows, faults: Vec::new() };
-        for (row, input) in (0..).zip(&transformed.rows) {
-            enriched.fates[decoded.rows[*input as usize] as usize] = Fate::Emitted(row);
+        let record_of = |output: u32| {
+            let input = transformed.rows[output as usize];
+            decoded.rows[input as usize] as usize
+        };
+        for (row, output) in (0..).zip(emitted) {
+            enriched.fates[record_of(output)] = Fate::Emitted(row);
+        }
+        for (output, fault) in unfit {
+            enriched.refuse(record_of(output), Fault { stage: Stage::Transform, ..fault });
         }
         decoded
             .faults

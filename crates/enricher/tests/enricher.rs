@@ -14,3 +14,5 @@ mod records;
 mod support;
 #[path = "enricher/takeover.rs"]
 mod takeover;
+#[path = "enricher/values.rs"]
+mod values;

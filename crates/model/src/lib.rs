@@ -6,6 +6,7 @@ pub mod accepted_loss;
 pub mod avro;
 pub mod bisect;
 pub mod breaker;
+pub mod cast;
 pub mod coordinates;
 pub mod dead_letter;
 pub mod expected_panic;

@@ -1,11 +1,15 @@
 //! A chunk of the source → keys and values of Kafka records.
 
-use crate::source::{Chunk, Reader};
+use crate::source::{Chunk, Malformed, Reader};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
+use arrow::json::LineDelimitedWriter;
+use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::io::Write;
+use std::mem::take;
 use weir_codec::{Encoded, Encoder, Error, Schema};
+use weir_model::fault::{Fault, Stage};
 
 /// Encodes the chunks of one worker.
 pub(crate) struct Encoding {
@@ -17,9 +21,11 @@ pub(crate) struct Encoding {
 /// The records of one chunk.
 pub(crate) struct Payloads {
     encoded: Encoded,
-    /// Rows with other bytes than the encoder made; ascending.
+    /// Values with other bytes than the encoder made, by index; ascending.
     replaced: Vec<(usize, Vec<u8>)>,
     keys: Keys,
+    /// Rows with a value that the schema cannot hold.
+    pub(crate) malformed: Vec<Malformed>,
 }
 
 /// The keys of one chunk: a text column, or bytes that were made from another one or came with the
@@ -43,12 +49,14 @@ impl Encoding {
         chunk: &Chunk,
         reader: Option<&dyn Reader>,
     ) -> Result<Payloads, Error> {
-        let encoded = self.encoder.encode(&chunk.batch)?;
+        let mut encoded = self.encoder.encode(&chunk.batch)?;
+        let faults = take(&mut encoded.faults).into_iter();
+        let malformed = faults.map(|(row, fault)| malformed(chunk, row as usize, fault)).collect();
         let mut replaced = Vec::new();
         if let Some(reader) = reader {
-            for row in 0..encoded.len() {
-                let other = reader.replacement(row, encoded.get(row));
-                replaced.extend(other.map(|bytes| (row, bytes)));
+            for (index, row) in encoded.rows.iter().enumerate() {
+                let other = reader.replacement(*row as usize, encoded.get(index));
+                replaced.extend(other.map(|bytes| (index, bytes)));
             }
         }
         let keys = match (chunk.keys.is_empty(), self.key) {
@@ -56,7 +64,25 @@ impl Encoding {
             (true, Some(column)) => keys(chunk.batch.column(column)),
             (true, None) => Keys::None,
         };
-        Ok(Payloads { encoded, replaced, keys })
+        Ok(Payloads { encoded, replaced, keys, malformed })
+    }
+}
+
+/// A row that could not be encoded. Its source's bytes are not known here.
+fn malformed(chunk: &Chunk, row: usize, fault: Fault) -> Malformed {
+    Malformed {
+        bytes: row_as_json(&chunk.batch.slice(row, 1)),
+        fault: Fault { stage: Stage::Source, ..fault },
+        position: chunk.positions.get(row).copied().unwrap_or(-1),
+    }
+}
+
+/// A row that has no bytes of its own; as a dead letter it is a JSON object.
+pub(crate) fn row_as_json(row: &RecordBatch) -> Vec<u8> {
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    match writer.write(row).and_then(|()| writer.finish()) {
+        Ok(()) => writer.into_inner().trim_ascii_end().to_vec(),
+        Err(error) => format!("the row cannot be shown: {error}").into_bytes(),
     }
 }
 
@@ -80,18 +106,24 @@ fn texts(column: &dyn Array) -> Vec<Option<Vec<u8>>> {
 }
 
 impl Payloads {
+    /// The number of values.
     pub(crate) fn len(&self) -> usize {
         self.encoded.len()
     }
 
-    pub(crate) fn key(&self, row: usize) -> Option<&[u8]> {
-        self.keys.get(row)
+    /// The row of the chunk that the value with this index was encoded from.
+    pub(crate) fn row(&self, index: usize) -> usize {
+        self.encoded.rows[index] as usize
     }
 
-    pub(crate) fn value(&self, row: usize) -> &[u8] {
-        match self.replaced.binary_search_by_key(&row, |(replaced, _)| *replaced) {
-            Ok(index) => &self.replaced[index].1,
-            Err(_) => self.encoded.get(row),
+    pub(crate) fn key(&self, index: usize) -> Option<&[u8]> {
+        self.keys.get(self.row(index))
+    }
+
+    pub(crate) fn value(&self, index: usize) -> &[u8] {
+        match self.replaced.binary_search_by_key(&index, |(replaced, _)| *replaced) {
+            Ok(found) => &self.replaced[found].1,
+            Err(_) => self.encoded.get(index),
         }
     }
 }
@@ -110,7 +142,7 @@ impl Keys {
 mod tests {
     use super::*;
     use crate::source::{self, Limit};
-    use arrow::array::{Int32Array, RecordBatch, StringArray};
+    use arrow::array::{Int32Array, StringArray};
     use serde_json::Value;
     use std::sync::Arc;
 
@@ -150,6 +182,35 @@ mod tests {
         let replaced = encoding.encode(&chunk(), Some(&Replacing)).unwrap();
         assert_eq!((replaced.value(0), replaced.value(2)), (plain.value(0), plain.value(2)));
         assert_eq!(replaced.value(1), &plain.value(1)[..2]);
+    }
+
+    #[test]
+    fn a_row_that_its_schema_cannot_hold_does_not_take_its_neighbours() {
+        let schema = Schema::parse(
+            r#"{"type": "record", "name": "R", "fields": [
+            {"name": "id", "type": "int"},
+            {"name": "mood", "type": {"type": "enum", "name": "E", "symbols": ["OK", "SAD"]}}]}"#,
+        )
+        .unwrap();
+        let columns: Vec<arrow::array::ArrayRef> = vec![
+            Arc::new(Int32Array::from(vec![1, 2, 3])),
+            Arc::new(StringArray::from(vec!["OK", "ok", "SAD"])),
+        ];
+        let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
+        let chunk = Chunk { positions: vec![7, 8, 9], ..Chunk::new(batch, Value::Null, false) };
+        let mut encoding = Encoding::new(&schema, 7, Some("id")).unwrap();
+        let payloads = encoding.encode(&chunk, Some(&Replacing)).unwrap();
+        assert_eq!((payloads.len(), payloads.row(0), payloads.row(1)), (2, 0, 2));
+        assert_eq!(
+            (payloads.key(1), payloads.value(1)),
+            (Some(&b"3"[..]), &[0, 0, 0, 0, 7, 6, 2][..])
+        );
+        let [malformed] = &payloads.malformed[..] else { panic!("{:?}", payloads.malformed) };
+        assert_eq!(
+            (malformed.position, malformed.fault.stage, malformed.fault.reason.as_str()),
+            (8, Stage::Source, "value_does_not_fit")
+        );
+        assert_eq!(malformed.bytes, br#"{"id":2,"mood":"ok"}"#);
     }
 
     #[test]

@@ -137,14 +137,15 @@ impl SourcePartition {
         &mut self,
         term: Term,
         chunk: &'a Chunk,
-        payloads: &Payloads,
+        payloads: &'a Payloads,
         shared: &'a Shared,
     ) -> Result<SentBatch<'a>, Error> {
         self.producer.begin()?;
         let mut sent = SentBatch::default();
         let trace = positions::key(&shared.pipeline.name, shared.source_kind(), self.number);
-        for row in 0..payloads.len() {
-            let (key, value) = (payloads.key(row), payloads.value(row));
+        for index in 0..payloads.len() {
+            let (key, value) = (payloads.key(index), payloads.value(index));
+            let row = payloads.row(index);
             let mut headers = chunk.headers(row);
             if sent.counters.written == 0 {
                 headers.push((proof::SOURCE, Some(trace.as_bytes())));
@@ -174,7 +175,7 @@ impl SourcePartition {
                 Err(error) => return Err(error.into()),
             }
         }
-        for malformed in &chunk.malformed {
+        for malformed in chunk.malformed.iter().chain(&payloads.malformed) {
             self.dead_letter(malformed, None, shared)?;
             sent.add_dead(&malformed.fault.reason);
         }

@@ -1,6 +1,7 @@
 //! The tables and functions that the SQL of a pipeline can name.
 
 use crate::lookup::Table;
+use crate::time_zone::AtTimeZone;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, Result, TableReference, exec_err, plan_err};
@@ -53,7 +54,10 @@ impl Catalog {
 fn functions() -> HashMap<String, Arc<ScalarUDF>> {
     let mut functions = HashMap::new();
     let now = Arc::new(ScalarUDF::from(Now::default()));
-    for function in datafusion_functions::all_default_functions().into_iter().chain([now]) {
+    let at_time_zone = Arc::new(ScalarUDF::from(AtTimeZone::default()));
+    for function in
+        datafusion_functions::all_default_functions().into_iter().chain([now, at_time_zone])
+    {
         for alias in function.aliases() {
             functions.insert(alias.clone(), function.clone());
         }

@@ -5,11 +5,13 @@
 //! as SQL's `numeric` is. Every other conversion is refused when the plan is compiled, with the
 //! `CAST` to write.
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::compute::{CastOptions, cast_with_options, concat};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use weir_model::bisect::Bisection;
+use weir_model::cast::{Cast, cast};
 
 const NULL_IF_LOST: CastOptions<'static> =
     CastOptions { safe: true, format_options: arrow::util::display::FormatOptions::new() };
@@ -33,50 +35,49 @@ pub(crate) struct Coerced {
 }
 
 impl Coercion {
-    /// The conversion between two types; `None` when it needs an explicit `CAST`.
+    /// The conversion between two types, by the table that sources use as well; `None` when it needs
+    /// an explicit `CAST`.
     pub(crate) fn between(from: &DataType, to: &DataType) -> Option<Coercion> {
-        use DataType::{
-            Binary, BinaryView, Boolean, Date32, Decimal128, Dictionary, Float32, Float64,
-            LargeBinary, Null, Timestamp,
-        };
-        match (from, to) {
-            (from, to) if from == to => Some(Coercion::None),
-            (Null, _) => Some(Coercion::Cast),
-            (Boolean, _) | (_, Boolean) => None,
-            (from, to)
-                if from.is_integer() && (to.is_integer() || matches!(to, Decimal128(_, _))) =>
-            {
+        match (cast(from, to), from, to) {
+            (Cast::Same, ..) => Some(Coercion::None),
+            (Cast::Exact, ..) | (_, DataType::Decimal128(..), DataType::Decimal128(..)) => {
                 Some(Coercion::Cast)
             }
-            (from, Float32 | Float64) if from.is_integer() => Some(Coercion::CheckedCast),
-            (Float32, Float64) => Some(Coercion::Cast),
-            (Decimal128(_, _), Decimal128(_, _)) => Some(Coercion::Cast),
-            (Dictionary(_, values), to) if is_text(values) && is_text(to) => Some(Coercion::Cast),
-            (from, Dictionary(_, values)) if is_text(from) && is_text(values) => {
+            (Cast::Checked, from, to) if from.is_integer() && !to.is_floating() => {
                 Some(Coercion::Cast)
             }
-            (from, to) if is_text(from) && is_text(to) => Some(Coercion::Cast),
-            (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => {
-                Some(Coercion::Cast)
-            }
-            (Timestamp(from, from_zone), Timestamp(to, to_zone)) => {
-                let same_clock = from_zone.is_some() == to_zone.is_some()
-                    || is_utc(from_zone.as_deref()) && is_utc(to_zone.as_deref());
-                same_clock.then_some(if precision(*from) > precision(*to) {
-                    Coercion::CheckedCast
-                } else {
-                    Coercion::Cast
-                })
-            }
-            (Date32, Timestamp(_, zone)) if is_utc(zone.as_deref()) => Some(Coercion::Cast),
-            // Records, arrays and maps that differ only in metadata or inner names.
-            (from, to) if from.is_nested() && from.equals_datatype(to) => Some(Coercion::Cast),
-            _ => None,
+            (Cast::Checked, ..) => Some(Coercion::CheckedCast),
+            (Cast::Explicit | Cast::Refused, ..) => None,
         }
     }
 
-    /// Converts a column.
+    /// Converts a column. When the library refuses it for one of its values, that value is lost
+    /// and its neighbours are not.
     pub(crate) fn apply(self, values: &ArrayRef, to: &DataType) -> Result<Coerced, ArrowError> {
+        if let Ok(coerced) = self.apply_at_once(values, to) {
+            return Ok(coerced);
+        }
+        let (mut parts, mut lost) = (Vec::new(), Vec::new());
+        let mut bisection = Bisection::new(values.len());
+        while let Some(range) = bisection.next_range() {
+            match self.apply_at_once(&values.slice(range.start, range.len()), to) {
+                Ok(part) => {
+                    lost.extend(part.lost.into_iter().map(|row| range.start + row));
+                    parts.push(part.values);
+                }
+                Err(_) => {
+                    if let Some(row) = bisection.split(range, None) {
+                        lost.push(row);
+                        parts.push(new_null_array(to, 1));
+                    }
+                }
+            }
+        }
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok(Coerced { values: concat(&parts)?, lost })
+    }
+
+    fn apply_at_once(self, values: &ArrayRef, to: &DataType) -> Result<Coerced, ArrowError> {
         if self == Coercion::None {
             return Ok(Coerced { values: values.clone(), lost: Vec::new() });
         }
@@ -105,22 +106,4 @@ fn changed_rows(before: &ArrayRef, after: &ArrayRef) -> Result<Vec<usize>, Arrow
     let back = cast_with_options(after, before.data_type(), &NULL_IF_LOST)?;
     let changed = distinct(&back, before)?;
     Ok(changed.values().set_indices().collect())
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
-/// A timestamp without a zone is taken as UTC.
-fn is_utc(zone: Option<&str>) -> bool {
-    matches!(zone, None | Some("+00:00" | "UTC" | "Z"))
-}
-
-fn precision(unit: TimeUnit) -> u8 {
-    match unit {
-        TimeUnit::Second => 0,
-        TimeUnit::Millisecond => 3,
-        TimeUnit::Microsecond => 6,
-        TimeUnit::Nanosecond => 9,
-    }
 }

@@ -39,11 +39,15 @@
 //! * **Types.** `0.5` is a decimal. Decimal arithmetic widens; the output schema narrows again.
 //!   Timestamps count microseconds: `(CAST(b AS BIGINT) - CAST(a AS BIGINT)) / 1000000` is the
 //!   exact number of whole seconds between two timestamps.
+//! * **`AT TIME ZONE`** is PostgreSQL's: an instant becomes the local time of the zone, a local time
+//!   the instant. Where PostgreSQL picks one, a local time that the zone has twice or never (the
+//!   hours in which clocks are changed) fails its record.
 //! * **Result columns** are matched with the output schema by name. Converted without a `CAST`:
 //!   integers into each other, into decimals and into floats; float into double; decimals into each
 //!   other, rounded half away from zero to the output's scale; strings and enums; timestamps and
-//!   dates into timestamps, where no zone means UTC. A value that does not fit is a fault, and so
-//!   is a null where the output schema allows none. All other conversions need an explicit `CAST`.
+//!   dates into timestamps, where no zone means UTC, but never an instant into a local time. A
+//!   value that does not fit is a fault, and so is a null where the output schema allows none. All
+//!   other conversions need an explicit `CAST`. The table of all pairs is [`weir_model::cast`].
 //!   A cast that fails (`'x'` to a number, an overflow) is a fault too; a cast of a double to an
 //!   integer truncates, as in SQL.
 //!
@@ -71,6 +75,7 @@ mod outcomes;
 mod plan;
 mod query;
 mod scope;
+mod time_zone;
 mod view;
 
 pub use error::Error;

@@ -12,7 +12,10 @@ pub(crate) const ONE_RECORD: &str =
     "weir's SQL sees one record at a time: SELECT … FROM input [LEFT JOIN a lookup …] [WHERE …]";
 
 /// `expression` cast to `to`, as SQL to paste; `None` when SQL has no cast to that type.
-pub(crate) fn cast_sql(expression: &str, to: &DataType) -> Option<String> {
+pub(crate) fn cast_sql(expression: &str, from: &DataType, to: &DataType) -> Option<String> {
+    if let (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, None)) = (from, to) {
+        return Some(format!("({expression}) AT TIME ZONE 'UTC'"));
+    }
     let target = match to {
         DataType::Boolean => "BOOLEAN".into(),
         DataType::Int8 | DataType::Int16 | DataType::Int32 => "INT".into(),

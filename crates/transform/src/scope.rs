@@ -7,6 +7,7 @@ use crate::join::Join;
 use crate::lookup::{Index, Table, key_type};
 use crate::messages::{planning_mistake, type_name};
 use crate::query::{SQL, Transform};
+use crate::time_zone;
 use crate::view::{ColumnSource, View};
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -194,7 +195,14 @@ fn comparison_type(key: &Planned, table: &Table) -> Result<DataType, Box<Mistake
 
 /// Plans `SELECT item FROM from`, so that wildcards, USING and qualified names mean what they mean
 /// in SQL.
-fn plan_select(catalog: &Catalog, item: SelectItem, from: &TableWithJoins) -> Result<LogicalPlan> {
+fn plan_select(
+    catalog: &Catalog,
+    mut item: SelectItem,
+    from: &TableWithJoins,
+) -> Result<LogicalPlan> {
+    let mut from = from.clone();
+    time_zone::as_calls(&mut item)?;
+    time_zone::as_calls(&mut from)?;
     let template = "SELECT 1 FROM input";
     let mut statements = datafusion_sql::sqlparser::parser::Parser::parse_sql(
         &datafusion_sql::sqlparser::dialect::GenericDialect {},
@@ -206,7 +214,7 @@ fn plan_select(catalog: &Catalog, item: SelectItem, from: &TableWithJoins) -> Re
     };
     if let ast::SetExpr::Select(select) = query.body.as_mut() {
         select.projection = vec![item];
-        select.from = vec![from.clone()];
+        select.from = vec![from];
     }
     SqlToRel::new_with_options(catalog, parser_options())
         .sql_statement_to_plan(ast::Statement::Query(query))

@@ -26,8 +26,13 @@ pub(crate) struct Pipeline {
     pub(crate) topics: Topics,
     pub(crate) schema_id: u32,
     registry: String,
+    /// Rules and SQL, as in the file.
+    transform: String,
     folder: TempDir,
 }
+
+const TRANSFORM: &str = "[[reject]]\nname = \"negative\"\nwhen = \"id < 0\"\n\
+    [transform]\nsql = \"SELECT id, name, id * 2 AS twice FROM input WHERE id % 10 <> 9\"\n";
 
 impl Pipeline {
     pub(crate) fn new() -> Pipeline {
@@ -36,15 +41,31 @@ impl Pipeline {
 
     /// `more` is appended to the pipeline file.
     pub(crate) fn with(registry: &str, more: &str) -> Pipeline {
+        Pipeline::create(registry, (INPUT, OUTPUT), TRANSFORM, more)
+    }
+
+    /// A pipeline of other schemas, input and output, and other SQL.
+    pub(crate) fn of(schemas: (&str, &str), sql: &str) -> Pipeline {
+        let transform = format!("[transform]\nsql = '''{sql}'''\n");
+        Pipeline::create(Stack::shared().registry(), schemas, &transform, "")
+    }
+
+    fn create(
+        registry: &str,
+        (input_schema, output_schema): (&str, &str),
+        transform: &str,
+        more: &str,
+    ) -> Pipeline {
         let (name, input) = (random_name("items"), random_name("input"));
         let folder = TempDir::new().unwrap();
-        let schema_id = register(&input, INPUT);
+        let schema_id = register(&input, input_schema);
         let output = format!("{input}-out");
         let topics = Topics::new(Stack::shared().kafka());
+        let (registry, transform) = (registry.into(), transform.into());
         let pipeline =
-            Pipeline { name, input, output, topics, schema_id, registry: registry.into(), folder };
-        std::fs::write(pipeline.folder.path().join("input.avsc"), INPUT).unwrap();
-        std::fs::write(pipeline.folder.path().join("output.avsc"), OUTPUT).unwrap();
+            Pipeline { name, input, output, topics, schema_id, registry, transform, folder };
+        std::fs::write(pipeline.folder.path().join("input.avsc"), input_schema).unwrap();
+        std::fs::write(pipeline.folder.path().join("output.avsc"), output_schema).unwrap();
         pipeline.write_file(&pipeline.name, more);
         for topic in [&pipeline.input, &pipeline.output, &pipeline.dead_letters()] {
             pipeline.topics.create(topic, PARTITIONS).unwrap();
@@ -70,13 +91,12 @@ impl Pipeline {
         let text = format!(
             "name = \"{name}\"\ndescription = \"test\"\n[kafka]\nbrokers = \"{}\"\nsession_timeout = \"6s\"\n[registry]\nurl = \"{}\"\n\
              [input]\ntopic = \"{}\"\nschema = \"input.avsc\"\npartitions = {PARTITIONS}\n\
-             [[reject]]\nname = \"negative\"\nwhen = \"id < 0\"\n\
-             [transform]\nsql = \"SELECT id, name, id * 2 AS twice FROM input WHERE id % 10 <> 9\"\n\
-             [output]\ntopic = \"{}\"\nschema = \"output.avsc\"\n\
+             {}[output]\ntopic = \"{}\"\nschema = \"output.avsc\"\n\
              [[sink]]\nname = \"warehouse\"\ntype = \"postgres\"\nurl = \"postgres://weir@localhost:1/weir\"\ntable = \"t\"\nmode = \"append\"\n{more}",
             Stack::shared().kafka(),
             self.registry,
             self.input,
+            self.transform,
             self.output,
         );
         std::fs::write(self.file(), text).unwrap();
@@ -216,7 +236,7 @@ pub(crate) fn item(schema_id: u32, id: i64, name: Option<&str>) -> Vec<u8> {
     bytes
 }
 
-fn long(value: i64, into: &mut Vec<u8>) {
+pub(crate) fn long(value: i64, into: &mut Vec<u8>) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         into.push(rest as u8 | 0x80);

@@ -3,7 +3,7 @@
 //! Files are read in the order of their names and dealt to the partitions of the source in that
 //! order. A position names the file, its position in the list, and the position in the file (a byte
 //! and line, or a row), so that reading goes on in the middle of a file after a crash, new files may
-//! be added behind the old ones, and text files may grow. A file that is put in between, taken unavailable
+//! be added behind the old ones, and text files may grow. A file that is put in between, taken away
 //! or replaced is noticed and refused (`identity.rs`): the files would no longer be those that the
 //! positions speak of.
 
@@ -14,7 +14,6 @@ mod json;
 mod layout;
 mod list;
 mod parquet;
-mod text;
 
 use crate::source::{Chunk, Error, Limit, Malformed, Reader, Source};
 use arrow::record_batch::RecordBatch;

@@ -165,7 +165,7 @@ fn output_column(
     }
     let actual = type_name(&planned.data_type);
     let what = format!("result column `{}` is {actual}, {file} expects {expected}", field.name());
-    Err(match cast_sql(sql, field.data_type()) {
+    Err(match cast_sql(sql, &planned.data_type, field.data_type()) {
         Some(cast) => Box::new(Mistake::new(SQL, what).hint(format!("{cast} AS {name}"))),
         None => mistake(what),
     })

@@ -50,8 +50,12 @@ impl Repair {
         let encoded = self.encoder.encode(&transformed.output)?;
         let mut fates: Vec<Option<String>> = vec![Some("--sql leaves it out".into()); batch.len()];
         let mut records = Records::new();
-        for (row, input) in transformed.rows.iter().enumerate() {
-            let index = decoded.rows[*input as usize] as usize;
+        let record_of = |output: u32| {
+            let input = transformed.rows[output as usize];
+            decoded.rows[input as usize] as usize
+        };
+        for (value, output) in encoded.rows.iter().enumerate() {
+            let index = record_of(*output);
             fates[index] = None;
             let record = batch.get(index);
             records.push_parts(
@@ -59,9 +63,12 @@ impl Repair {
                 record.offset(),
                 record.timestamp_ms(),
                 record.key(),
-                Some(encoded.get(row)),
+                Some(encoded.get(value)),
             );
             record.headers().for_each(|(name, value)| records.push_header(name, value));
+        }
+        for (output, fault) in &encoded.faults {
+            fates[record_of(*output)] = Some(format!("--sql fails on it: {}", fault.detail));
         }
         for (index, fault) in decoded.faults {
             fates[index as usize] =

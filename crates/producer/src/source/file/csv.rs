@@ -3,13 +3,13 @@
 
 use super::input::{Input, Line, MAX_LINE, excerpt, strip};
 use super::layout::{Layout, Rows};
-use super::text::{self, Cell};
 use super::{BAD_VALUE, Found, MALFORMED_LINE, MISSING_VALUE, OpenFile, fault, short};
 use crate::source::{Error, Limit, Malformed};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
+use weir_codec::{Cell, FieldType};
 use weir_model::fault::Fault;
 
 pub(super) struct Csv {
@@ -76,24 +76,23 @@ impl Csv {
             );
             return Err(fault(MALFORMED_LINE, what));
         }
+        let missing = |column: &str| {
+            fault(MISSING_VALUE, format!("{}, column `{column}`: there is no value", at()))
+        };
         let mut values: Vec<_> = values.into_iter().map(Some).collect();
         let mut cells = Vec::with_capacity(self.positions.len());
         for (field, position) in layout.fields.iter().zip(&self.positions) {
-            let value = position.and_then(|column| values[column].take());
-            let column = || position.map_or("", |column| self.columns[column].as_str());
-            cells.push(match value.filter(|value| !self.is_null(value)) {
-                Some(value) => parse(value.text, &field.kind).map_err(|(text, what)| {
-                    fault(
-                        BAD_VALUE,
-                        format!("{}, column `{}`: `{}` {what}", at(), column(), excerpt(&text)),
-                    )
+            let Some(column) = *position else {
+                cells.push(field.absent().map_err(|()| missing(&field.name))?);
+                continue;
+            };
+            let name = &self.columns[column];
+            cells.push(match values[column].take().filter(|value| !self.is_null(value)) {
+                Some(value) => parse(value.text, &field.field_type).map_err(|(text, what)| {
+                    let excerpt = excerpt(&text);
+                    fault(BAD_VALUE, format!("{}, column `{name}`: `{excerpt}` {what}", at()))
                 })?,
-                None => field.absent().map_err(|()| {
-                    fault(
-                        MISSING_VALUE,
-                        format!("{}, column `{}`: there is no value", at(), column()),
-                    )
-                })?,
+                None => field.null().map_err(|()| missing(name))?,
             });
         }
         Ok(cells)
@@ -160,15 +159,13 @@ impl OpenFile for Csv {
     }
 }
 
-fn parse<'a>(
-    text: Cow<'a, str>,
-    kind: &arrow::datatypes::DataType,
-) -> Result<Cell<'a>, (String, String)> {
+fn parse<'a>(text: Cow<'a, str>, field_type: &FieldType) -> Result<Cell<'a>, (String, String)> {
     match text {
-        Cow::Borrowed(text) => text::parse(text, kind).map_err(|what| (text.into(), what)),
-        Cow::Owned(text) => {
-            text::parse(&text, kind).map(Cell::into_owned).map_err(|what| (text.clone(), what))
-        }
+        Cow::Borrowed(text) => field_type.parse(text).map_err(|what| (text.into(), what)),
+        Cow::Owned(text) => match field_type.parse(&text) {
+            Ok(cell) => Ok(cell.into_owned()),
+            Err(what) => Err((text, what)),
+        },
     }
 }
 

@@ -2,16 +2,15 @@
 
 use super::input::{Input, Line, MAX_LINE, excerpt, strip};
 use super::layout::{Field, Layout, clean};
-use super::text::{self, Cell};
 use super::{BAD_VALUE, Found, MALFORMED_LINE, MISSING_VALUE, OpenFile, fault, short};
 use crate::source::{Error, Limit, Malformed};
-use arrow::datatypes::DataType;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use weir_codec::{Cell, FieldType};
 use weir_model::fault::Fault;
 
 pub(super) struct Json {
@@ -27,8 +26,14 @@ type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 impl Json {
     pub(super) fn open(path: &Path, file: File, within: &Value) -> Result<Json, Error> {
         let mut input = Input::open(path, file)?;
+        let file = short(path);
+        let (beginning, is_all) = input.beginning()?;
+        if let Some(what) = not_one_object_per_line(beginning, is_all) {
+            let remedy = "write one object per line, as `jq -c` does (`jq -c '.[]'` for an array)";
+            return Err(Error::Unfit(format!("{file}: {what}, not one object per line; {remedy}")));
+        }
         input.resume(within)?;
-        Ok(Json { input, file: short(path), raw: Vec::new() })
+        Ok(Json { input, file, raw: Vec::new() })
     }
 
     fn cells<'a>(
@@ -47,21 +52,47 @@ impl Json {
         }
         let members: Members<'a> = serde_json::from_slice(raw)
             .map_err(|e| fault(MALFORMED_LINE, format!("{}: not a JSON object: {e}", at())))?;
+        let missing = |field: &Field| {
+            let detail = format!("{}, member `{}`: there is no value", at(), field.name);
+            fault(MISSING_VALUE, detail)
+        };
         let cell = |field: &'a Field| match find(&members, field) {
-            Some(value) if value.get() != "null" => read(value, &field.kind).map_err(|what| {
-                fault(
-                    BAD_VALUE,
-                    format!("{}, member `{}`: `{}` {what}", at(), field.name, excerpt(value.get())),
-                )
-            }),
-            _ => field.absent().map_err(|()| {
-                fault(
-                    MISSING_VALUE,
-                    format!("{}, member `{}`: there is no value", at(), field.name),
-                )
+            None => field.absent().map_err(|()| missing(field)),
+            Some(value) if value.get() == "null" => field.null().map_err(|()| missing(field)),
+            Some(value) => read(value, &field.field_type).map_err(|what| {
+                let excerpt = excerpt(value.get());
+                let detail = format!("{}, member `{}`: `{excerpt}` {what}", at(), field.name);
+                fault(BAD_VALUE, detail)
             }),
         };
         layout.fields.iter().map(cell).collect()
+    }
+}
+
+/// What a file is that is JSON of another form: its first value goes over the end of its line, or
+/// its only line is not one object. Anything else has malformed lines. `is_all` when the file ends
+/// where its beginning does.
+fn not_one_object_per_line(beginning: &[u8], is_all: bool) -> Option<&'static str> {
+    let text = beginning.trim_ascii_start();
+    let line_len = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
+    let first = values.next()?;
+    let is_over = values.byte_offset() > line_len;
+    let is_only_line = text[line_len..].trim_ascii().is_empty();
+    match (first, text.first()?) {
+        (Ok(_), b'[') if is_over || is_only_line => Some("it is a JSON array"),
+        (Ok(_), b'{') if is_over => Some("its first object goes over several lines"),
+        (Ok(_), b'{') if is_only_line && values.next()?.is_ok() => {
+            Some("its only line has several objects")
+        }
+        // The value goes on behind what was looked at.
+        (Err(error), b'[') if error.is_eof() && !is_only_line && !is_all => {
+            Some("it is a JSON array")
+        }
+        (Err(error), b'{') if error.is_eof() && !is_only_line && !is_all => {
+            Some("its first object goes over several lines")
+        }
+        _ => None,
     }
 }
 
@@ -78,7 +109,7 @@ fn find<'a>(members: &Members<'a>, field: &Field) -> Option<&'a RawValue> {
         .copied()
 }
 
-fn read<'a>(value: &'a RawValue, kind: &DataType) -> Result<Cell<'a>, String> {
+fn read<'a>(value: &'a RawValue, field_type: &FieldType) -> Result<Cell<'a>, String> {
     let raw = value.get();
     match raw.as_bytes().first() {
         Some(b'{' | b'[') => Err("is not a plain value".into()),
@@ -89,9 +120,10 @@ fn read<'a>(value: &'a RawValue, kind: &DataType) -> Result<Cell<'a>, String> {
                     .map_err(|e| format!("is not a text: {e}"))?
                     .into(),
             };
-            text::parse(&text, kind).map(Cell::into_owned)
+            field_type.parse(&text).map(Cell::into_owned)
         }
-        _ => text::parse(raw, kind),
+        _ if !field_type.takes_numbers() => Err(format!("is not in quotes, as {field_type} is")),
+        _ => field_type.parse(raw),
     }
 }
 
@@ -129,5 +161,36 @@ impl OpenFile for Json {
         }
         let batch = rows.finish().map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))?;
         Ok(Found { batch, positions, malformed, within: self.input.position(), end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_of_another_form_is_told_from_malformed_lines() {
+        let array = Some("it is a JSON array");
+        let lines = Some("its first object goes over several lines");
+        for (text, expected) in [
+            ("[{\"id\":1},\n {\"id\":2}]", array),
+            ("[{\"id\": 1, \"name\": \"a\"}]\n", array),
+            ("\n{\n \"id\": 1\n}\n", lines),
+            ("{\"id\":1}{\"id\":2}", Some("its only line has several objects")),
+            ("{\"id\":1}\n{\"id\":2}\n", None),
+            ("{\"id\":1}{\"id\":2}\n{\"id\":3}\n", None),
+            ("[1]\n{\"id\":3}\n", None),
+            ("{\"id\": 1, \"name\": \n{\"id\":2}\n", None),
+            ("{\"id\": 1, \"na", None),
+            ("{\"id\": 1, \"na\n{\"id\":2}\n", None),
+            ("id,name\n1,a\n", None),
+            ("", None),
+        ] {
+            assert_eq!(not_one_object_per_line(text.as_bytes(), true), expected, "{text}");
+        }
+        for (text, expected) in [("[\n{\"id\":1},\n", array), ("{\n \"id\": 1,\n", lines)] {
+            let large = not_one_object_per_line(text.as_bytes(), false);
+            assert_eq!((large, not_one_object_per_line(text.as_bytes(), true)), (expected, None));
+        }
     }
 }

@@ -1,12 +1,9 @@
 //! Columns of a file → fields of the input schema.
 
-use super::text::{self, Builder, Cell};
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use serde_json::Value;
-use std::collections::BTreeMap;
-use weir_codec::Schema;
+use weir_codec::{Cell, ColumnBuilder, FieldType, Schema};
 use weir_model::pipeline::FileSource;
 
 /// The fields of the input schema, and their names in a file.
@@ -19,27 +16,24 @@ pub(super) struct Layout {
 /// One field.
 pub(super) struct Field {
     pub(super) name: String,
-    pub(super) kind: DataType,
+    pub(super) field_type: FieldType,
     nullable: bool,
     /// `source.columns`.
     renamed: Option<String>,
-    /// The schema's default as text; `Some(None)` is null.
-    default: Option<Option<String>>,
 }
 
 impl Layout {
     pub(super) fn new(schema: &Schema, config: &FileSource) -> Result<Layout, String> {
-        let defaults = defaults(schema.text());
         let arrow = schema.arrow();
         let fields: Vec<_> = arrow
             .fields()
             .iter()
-            .map(|f| Field {
-                name: f.name().clone(),
-                kind: f.data_type().clone(),
-                nullable: f.is_nullable(),
-                renamed: config.columns.get(f.name()).cloned(),
-                default: defaults.get(f.name()).cloned(),
+            .zip(schema.field_types())
+            .map(|(field, field_type)| Field {
+                name: field.name().clone(),
+                field_type,
+                nullable: field.is_nullable(),
+                renamed: config.columns.get(field.name()).cloned(),
             })
             .collect();
         if let Some(unknown) =
@@ -91,7 +85,11 @@ impl Layout {
     pub(super) fn rows(&self) -> Rows<'_> {
         Rows {
             layout: self,
-            builders: self.fields.iter().map(|f| Builder::new(&f.kind)).collect(),
+            builders: self
+                .fields
+                .iter()
+                .map(|f| ColumnBuilder::new(f.field_type.arrow()))
+                .collect(),
             cells: 0,
         }
     }
@@ -122,27 +120,22 @@ impl Field {
         self.renamed.as_ref().unwrap_or(&self.name)
     }
 
-    /// The default of a field that a file has no column for, `rows` times.
-    pub(super) fn repeat_default(&self, rows: usize) -> Option<ArrayRef> {
-        let cell = self.absent().ok()?;
-        let mut builder = Builder::new(&self.kind);
-        (0..rows).for_each(|_| builder.push(&cell));
-        builder.finish().ok()
+    /// What takes the place of a value that the source does not have at all.
+    pub(super) fn absent(&self) -> Result<Cell<'_>, ()> {
+        match self.field_type.default() {
+            Some(default) => Ok(default.clone()),
+            None => self.null(),
+        }
     }
 
-    /// The replacement for a missing value.
-    pub(super) fn absent(&self) -> Result<Cell<'_>, ()> {
-        match &self.default {
-            Some(Some(default)) => text::parse(default, &self.kind).map_err(|_| ()),
-            Some(None) => Ok(Cell::Null),
-            None if self.nullable => Ok(Cell::Null),
-            None => Err(()),
-        }
+    /// A value that the source has, and that is null. A default does not replace it.
+    pub(super) fn null(&self) -> Result<Cell<'_>, ()> {
+        if self.nullable { Ok(Cell::Null) } else { Err(()) }
     }
 }
 
-/// Lower-case; every run of characters other than letters and digits becomes one `_`, removed at
-/// the ends: `Cost Total $` → `cost_total`.
+/// Lower-case, every run of other characters than letters and digits one `_`, none at the
+/// ends: `Cost Total $` → `cost_total`.
 pub(super) fn clean(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {
@@ -156,24 +149,10 @@ pub(super) fn clean(name: &str) -> String {
     out
 }
 
-/// The defaults of the schema's fields, as text.
-fn defaults(schema: &str) -> BTreeMap<String, Option<String>> {
-    let schema: Value = serde_json::from_str(schema).unwrap_or_default();
-    let default = |field: &Value| {
-        let text = match field.get("default")? {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        };
-        Some((field["name"].as_str()?.to_string(), text))
-    };
-    schema["fields"].as_array().into_iter().flatten().filter_map(default).collect()
-}
-
 /// A batch under construction.
 pub(super) struct Rows<'a> {
     layout: &'a Layout,
-    builders: Vec<Builder>,
+    builders: Vec<ColumnBuilder>,
     cells: usize,
 }
 
@@ -190,7 +169,7 @@ impl Rows<'_> {
 
     pub(super) fn finish(self) -> Result<RecordBatch, arrow::error::ArrowError> {
         let columns: Vec<ArrayRef> =
-            self.builders.into_iter().map(Builder::finish).collect::<Result<_, _>>()?;
+            self.builders.into_iter().map(ColumnBuilder::finish).collect::<Result<_, _>>()?;
         RecordBatch::try_new(self.layout.schema(), columns)
     }
 }

@@ -2,14 +2,17 @@
 
 use super::layout::Layout;
 use super::{BAD_VALUE, Found, OpenFile, fault, short};
+use crate::encode::row_as_json;
 use crate::source::{Error, Limit, Malformed};
-use arrow::array::{ArrayRef, new_null_array};
-use arrow::compute::{can_cast_types, concat_batches};
-use arrow::datatypes::{Field, Schema as ArrowSchema};
-use arrow::json::LineDelimitedWriter;
-use arrow::record_batch::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -17,6 +20,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use weir_codec::CastBatch;
+use weir_model::avro::type_name;
 
 /// Rows that are decoded at once.
 const STEP: usize = 8192;
@@ -46,25 +50,23 @@ impl Parquet {
                 .as_u64()
                 .ok_or_else(|| Error::Lost(format!("{position} is not a position in {name}")))?,
         };
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(&name, &e))?;
+        let builder = builder(file).map_err(|e| broken(&name, &e))?;
         let columns: Vec<_> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
         let positions = layout.match_columns(&name, &columns).map_err(Error::Unfit)?;
-        for (field, column) in layout
-            .fields
-            .iter()
-            .zip(&positions)
-            .filter_map(|(f, p)| p.map(|p| (f, builder.schema().field(p))))
-        {
-            if !can_cast_types(column.data_type(), &field.kind) {
-                let what = format!(
-                    "{name}: column `{}` is {}, which cannot become the {} of field `{}`",
+        for (field, position) in layout.fields.iter().zip(&positions) {
+            let Some(column) = position.map(|position| builder.schema().field(position)) else {
+                continue;
+            };
+            if !field.field_type.takes(column.data_type()) {
+                return Err(Error::Unfit(format!(
+                    "{name}: column `{}` is {}, which cannot become the {} of field `{}` without \
+                     being rounded or guessed. Give the field a type that holds it, and convert \
+                     it in transform.sql",
                     column.name(),
-                    column.data_type(),
-                    field.kind,
+                    type_name(column.data_type()),
+                    field.field_type,
                     field.name
-                );
-                return Err(Error::Unfit(what));
+                )));
             }
         }
         let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
@@ -129,21 +131,17 @@ impl Parquet {
             .map_err(|e| Error::Unfit(format!("{} after row {}: {e}", self.file, self.row)))
     }
 
-    /// The fields of the schema, in the types of the file; defaults where the file has no column.
-    fn fields(&self, rows: &RecordBatch, layout: &Layout) -> Result<RecordBatch, Error> {
+    /// The columns of the schema's fields under their names, in the types of the file.
+    fn columns(&self, rows: &RecordBatch, layout: &Layout) -> Result<RecordBatch, Error> {
         let mut fields = Vec::with_capacity(layout.fields.len());
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(layout.fields.len());
+        let mut columns = Vec::with_capacity(layout.fields.len());
         for (field, column) in layout.fields.iter().zip(&self.positions) {
-            let column = match column {
-                Some(column) => rows.column(*column).clone(),
-                None => field
-                    .repeat_default(rows.num_rows())
-                    .unwrap_or_else(|| new_null_array(&field.kind, rows.num_rows())),
-            };
+            let Some(column) = column.map(|column| rows.column(column)) else { continue };
             fields.push(Field::new(&field.name, column.data_type().clone(), true));
-            columns.push(column);
+            columns.push(column.clone());
         }
-        RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options)
             .map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))
     }
 }
@@ -161,7 +159,7 @@ impl OpenFile for Parquet {
             });
         };
         let CastBatch { batch, rows: kept, faults } =
-            weir_codec::cast(&self.fields(&rows, layout)?, &layout.codec);
+            weir_codec::cast(&self.columns(&rows, layout)?, &layout.codec);
         // Messages count rows from 1.
         let number = |row: u32| self.row as i64 + i64::from(row) + 1;
         let positions = kept.into_iter().map(number).collect();
@@ -169,7 +167,7 @@ impl OpenFile for Parquet {
             let detail = format!("{} row {}: {}", self.file, number(row), found.detail);
             let reason = if found.reason.is_empty() { BAD_VALUE } else { &found.reason };
             Malformed {
-                bytes: as_json(&rows.slice(row as usize, 1)),
+                bytes: row_as_json(&rows.slice(row as usize, 1)),
                 fault: fault(reason, detail),
                 position: number(row),
             }
@@ -180,8 +178,30 @@ impl OpenFile for Parquet {
     }
 }
 
-/// The row groups from the one that contains `row` on, and how many rows of the first of them to
-/// skip.
+/// A reader of the file. Its footer decides the types, except for INT96: the library reads these
+/// times as nanoseconds, which end in 2262; the programs that write them mean microseconds.
+fn builder(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>, ParquetError> {
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+    let physical = metadata.metadata().file_metadata().schema_descr();
+    let is_int96 = |root: usize| {
+        let root = &physical.root_schema().get_fields()[root];
+        root.is_primitive() && root.get_physical_type() == Type::INT96
+    };
+    let fields =
+        metadata.schema().fields().iter().enumerate().map(|(root, field)| match is_int96(root) {
+            true => {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+                Arc::new(field.as_ref().clone().with_data_type(micros))
+            }
+            false => field.clone(),
+        });
+    let schema: SchemaRef = Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()));
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)?;
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
+}
+
+/// The row groups from the one that holds `row` on, and how many rows of the first of them to skip.
 fn groups(builder: &ParquetRecordBatchReaderBuilder<File>, row: u64) -> (Vec<usize>, usize) {
     let sizes = builder.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as u64);
     let mut start = 0;
@@ -195,15 +215,6 @@ fn groups(builder: &ParquetRecordBatchReaderBuilder<File>, row: u64) -> (Vec<usi
         start += size;
     }
     (Vec::new(), 0)
-}
-
-/// A row of a columnar file has no bytes of its own; as a dead letter it is a JSON object.
-fn as_json(row: &RecordBatch) -> Vec<u8> {
-    let mut writer = LineDelimitedWriter::new(Vec::new());
-    match writer.write(row).and_then(|()| writer.finish()) {
-        Ok(()) => writer.into_inner().trim_ascii_end().to_vec(),
-        Err(error) => format!("the row cannot be shown: {error}").into_bytes(),
-    }
 }
 
 fn broken(file: &str, error: &ParquetError) -> Error {

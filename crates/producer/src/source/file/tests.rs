@@ -1,4 +1,7 @@
 use super::*;
+
+mod values;
+
 use crate::source::Chunk;
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::file::properties::WriterProperties;
@@ -33,6 +36,13 @@ impl Folder {
 
     fn write(&self, name: &str, content: &[u8]) {
         std::fs::write(self.0.path().join(name), content).unwrap();
+    }
+
+    fn write_batch(&self, name: &str, batch: &RecordBatch) {
+        let file = File::create(self.0.path().join(name)).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(batch).unwrap();
+        writer.close().unwrap();
     }
 
     fn config(&self, pattern: &str, partitions: u32) -> FileSource {
@@ -326,6 +336,54 @@ fn a_file_that_lost_what_was_read_is_noticed() {
     folder.write("a.csv", b"airport,cost_total\n");
     let what = lost(source.open(0, Some(&end.position)));
     assert!(what.contains("its first 27 bytes differ"), "{what}");
+}
+
+#[test]
+fn json_of_another_form_is_a_mistake_with_the_remedy() {
+    let folder = Folder::with(&[("a.json", b"[{\"airport\":\"A\",\"cost_total\":1}]")]);
+    let mistakes = Files::new(&folder.config("a.json", 1), &schema()).err().unwrap();
+    let what = &mistakes[0].what;
+    assert!(what.starts_with("a.json: it is a JSON array") && what.contains("jq -c"), "{what}");
+}
+
+#[test]
+fn a_null_stays_a_null_and_only_what_is_absent_takes_the_default() {
+    let schema = Schema::parse(
+        r#"{"type":"record","name":"R","fields":[{"name":"id","type":"int"},
+        {"name":"status","type":["string","null"],"default":"active"},
+        {"name":"score","type":"int","default":100}]}"#,
+    )
+    .unwrap();
+    let strings = |list: Vec<Option<&str>>| Arc::new(StringArray::from(list)) as ArrayRef;
+    let ints = |list: Vec<Option<i64>>| Arc::new(Int64Array::from(list)) as ArrayRef;
+    let folder = Folder::with(&[
+        ("a.csv", b"id,status,score\n1,,1\n2,x,\n3,x,1\n"),
+        (
+            "a.ndjson",
+            b"{\"id\":1,\"status\":null,\"score\":1}\n{\"id\":2,\"score\":null}\n{\"id\":3}\n",
+        ),
+        ("b.csv", b"id\n1\n"),
+    ]);
+    let columns = [
+        ("id", ints(vec![Some(1), Some(2)])),
+        ("status", strings(vec![None, Some("x")])),
+        ("score", ints(vec![Some(1), None])),
+    ];
+    folder.write_batch("a.parquet", &RecordBatch::try_from_iter(columns).unwrap());
+    for (name, rows, num_faults) in [
+        ("a.csv", vec!["1 1", "3 x 1"], 1),
+        ("a.ndjson", vec!["1 1", "3 active 100"], 1),
+        ("a.parquet", vec!["1 1"], 1),
+        ("b.csv", vec!["1 active 100"], 0),
+    ] {
+        let source = Files::new(&folder.config(name, 1), &schema).unwrap();
+        let (read, faults) = read(&source, 0, None, 10);
+        assert_eq!(
+            (read, faults.len()),
+            (rows.iter().map(|r| r.to_string()).collect(), num_faults),
+            "{name}: {faults:?}"
+        );
+    }
 }
 
 #[test]

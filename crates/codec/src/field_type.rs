@@ -1,0 +1,79 @@
+//! The type of one field, for programs that bring values in a form of their own.
+
+use crate::avro_type::{AvroType, Field};
+use crate::cell::{self, Cell};
+use crate::schema::Schema;
+use crate::text;
+use arrow::datatypes::DataType;
+use std::fmt;
+use weir_model::cast::{Cast, cast};
+
+/// The type of a field of a schema.
+#[derive(Debug, Clone)]
+pub struct FieldType {
+    avro_type: AvroType,
+    data_type: DataType,
+    default: Option<Cell<'static>>,
+}
+
+impl Schema {
+    /// The types of the fields, in the order of [`Schema::arrow`].
+    pub fn field_types(&self) -> Vec<FieldType> {
+        self.fields().iter().map(FieldType::of).collect()
+    }
+}
+
+impl FieldType {
+    pub(crate) fn of(field: &Field) -> FieldType {
+        let (avro_type, _) = field.avro_type.optional();
+        let data_type = avro_type.arrow().unwrap_or(DataType::Null);
+        let default = field.default.as_ref();
+        let default = default.and_then(|value| cell::default_value(value, avro_type));
+        FieldType { avro_type: avro_type.clone(), data_type, default }
+    }
+
+    /// The type of the field's column.
+    pub fn arrow(&self) -> &DataType {
+        &self.data_type
+    }
+
+    pub(crate) fn avro_type(&self) -> &AvroType {
+        &self.avro_type
+    }
+
+    /// The field's default.
+    pub fn default(&self) -> Option<&Cell<'static>> {
+        self.default.as_ref()
+    }
+
+    /// The value of a text, or what is wrong with it ("is not a whole number").
+    pub fn parse<'a>(&self, text: &'a str) -> Result<Cell<'a>, String> {
+        text::parse(text, &self.avro_type)
+    }
+
+    /// Whether a number or a truth value, which JSON writes without quotes, can be such a value.
+    pub fn takes_numbers(&self) -> bool {
+        let text = matches!(self.avro_type, AvroType::String);
+        text || cast(&DataType::Int64, &self.data_type) != Cast::Refused
+            || self.data_type == DataType::Boolean
+    }
+
+    /// Whether values of a column of this type can be values of the field, as [`crate::cast`] makes
+    /// them.
+    pub fn takes(&self, from: &DataType) -> bool {
+        match (from, &self.avro_type) {
+            (DataType::FixedSizeBinary(16), AvroType::Uuid { .. }) => true,
+            (from, AvroType::Uuid { .. } | AvroType::Enum(_)) => {
+                matches!(cast(from, &self.data_type), Cast::Same | Cast::Exact)
+            }
+            (from, _) => cast(from, &self.data_type) != Cast::Refused,
+        }
+    }
+}
+
+/// The name of the type as in a schema.
+impl fmt::Display for FieldType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.avro_type.fmt(f)
+    }
+}
