@@ -74,7 +74,8 @@ fn is_denied(
 ) -> bool {
     let mut following = rest.filter_map(|index| records.lineage(index));
     let Some(next) = following.next() else { return false };
-    if next.previous >= lineage.source || !continues(next, last) {
+    // Of two with the same lineage, the first stays.
+    if next == lineage || next.previous >= lineage.source || !continues(next, last) {
         return false;
     }
     following.next().map_or(next.source < lineage.source, |after| continues(after, next.source))
