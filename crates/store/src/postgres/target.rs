@@ -253,12 +253,13 @@ mod tests {
     async fn every_worker_has_a_connection_and_some_are_spare() {
         for workers in [1, 16, 17, 64] {
             let text = format!(
-                "name = \"o\"\ninput = {{ topic = \"a\", schema = \"a.avsc\" }}\n\
-                 output = {{ topic = \"b\", schema = \"b.avsc\" }}\nworkers = {{ sink = {workers} }}\n\
+                "name = \"o\"\ninput = {{ topic = \"a\", schema = \"call.avsc\" }}\n\
+                 output = {{ topic = \"b\", schema = \"call.avsc\" }}\nworkers = {{ sink = {workers} }}\n\
                  [[sink]]\nname = \"warehouse\"\ntype = \"postgres\"\ntable = \"t\"\n"
             );
-            let file = std::path::Path::new("o.toml");
-            let pipeline = Pipeline::parse(&text, file, &|_| None).unwrap();
+            let folder =
+                std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom");
+            let pipeline = Pipeline::parse(&text, &folder.join("o.toml"), &|_| None).unwrap();
             let pipeline::Target::Postgres(table) = &pipeline.sinks[0].target;
             let schema = Arc::new(arrow::datatypes::Schema::empty());
             let target = Postgres::new(&pipeline, "warehouse", table, schema, "cluster").unwrap();
