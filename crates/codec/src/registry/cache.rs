@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long an id that has no usable schema is not asked for again; twice as long each time it is
-/// found so again, up to [`MAX_MISSING_TTL`].
+/// found so again, up to `MAX_MISSING_TTL`.
 pub const MISSING_ID_TTL: Duration = Duration::from_secs(10);
 /// See [`MISSING_ID_TTL`].
 const MAX_MISSING_TTL: Duration = Duration::from_secs(300);

@@ -42,7 +42,7 @@ async fn a_position_row_that_was_changed_while_the_sink_was_down_halts_the_parti
             ))
             .unwrap();
         let sink = halts(&world, "is not the one that was read last").await;
-        world.wait_for(if by == 2 { 500 } else { 500 });
+        world.wait_for(500);
         sink.stop().await.unwrap();
         assert_eq!(world.number(ROWS), 500, "moved by {by}");
     }

@@ -52,14 +52,14 @@ impl Store {
         layout.upsert = None;
         let fail = |e| self.error(e);
         let mut client = self.client().await?;
-        let mut transaction = client.transaction().await.map_err(fail)?;
+        let transaction = client.transaction().await.map_err(fail)?;
         let prepare = format!(
             "SET LOCAL statement_timeout = 0; \
              CREATE TEMPORARY TABLE {EXPECTED} (LIKE {name}) ON COMMIT DROP"
         );
         transaction.batch_execute(&prepare).await.map_err(fail)?;
         // What the columns refuse is a dead letter and not a row.
-        self.insert(&mut transaction, &layout, &rows).await?;
+        self.insert(&transaction, &layout, &rows).await?;
         let found = transaction.query(&query, &[]).await.map_err(fail)?;
         let origin = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
         found.iter().map(origin).collect::<Result<_, _>>().map_err(fail)

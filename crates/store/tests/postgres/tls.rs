@@ -70,11 +70,11 @@ impl Certificates {
                     continue;
                 }
                 let Ok(mut encrypted) = acceptor.accept(stream) else { continue };
-                let _ = encrypted.read(&mut [0; 1024]);
+                drop(encrypted.read(&mut [0; 1024]));
                 let fields = format!("SFATAL\0VFATAL\0C28000\0M{TRUSTED}\0\0");
                 let length = (fields.len() as u32 + 4).to_be_bytes();
                 let answer = [b"E", &length[..], fields.as_bytes()].concat();
-                let _ = encrypted.write_all(&answer).and_then(|()| encrypted.shutdown());
+                drop(encrypted.write_all(&answer).and_then(|()| encrypted.shutdown()));
             }
         });
         port
@@ -83,7 +83,7 @@ impl Certificates {
 
 impl Drop for Certificates {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
+        drop(std::fs::remove_dir_all(&self.folder));
     }
 }
 

@@ -5,10 +5,16 @@ use std::thread;
 
 const LATENCY: Duration = Duration::from_millis(20);
 
+/// The time that an answer takes, on a thread of the scripted server.
+#[allow(clippy::disallowed_methods)] // it is the latency that is tested
+fn take_time() {
+    thread::sleep(LATENCY);
+}
+
 /// A registry that takes its time and has no schema.
 fn slow_and_empty() -> Scripted {
     Scripted::new(|_, _| {
-        thread::sleep(LATENCY);
+        take_time();
         missing()
     })
 }
@@ -54,7 +60,7 @@ async fn a_look_up_ends_in_time_and_repeated_ones_come_to_an_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_meet_the_same_ids_fetch_each_once() {
     let scripted = Scripted::new(|_, _| {
-        thread::sleep(LATENCY);
+        take_time();
         stored(SCHEMA)
     });
     let registry = scripted.registry();
