@@ -86,7 +86,9 @@ pub(crate) fn read(
         scan(&pipeline.kafka, topic, &watermarks.iter().map(span).collect::<Vec<_>>(), |record| {
             let found = lineages.entry(record.partition()).or_default();
             let offset = record.offset();
-            match (emitted_to, record.lineage().filter(possible), stage(emitted_to, record)) {
+            let restarted = !found.restarts.is_empty();
+            let genuine = |lineage: &Lineage| possible(lineage) || restarted && starts_over(lineage);
+            match (emitted_to, record.lineage().filter(genuine), stage(emitted_to, record)) {
                 // The producer's dead letters were never in the input topic, so they are not part
                 // of the lineage.
                 (EmittedTo::DeadLetters, _, Some(Stage::Source)) => found.num_from_source += 1,
@@ -106,6 +108,12 @@ pub(crate) fn read(
 fn possible(lineage: &Lineage) -> bool {
     let Lineage { source, previous, filtered } = *lineage;
     source >= 0 && previous >= -1 && previous < source && filtered < source.abs_diff(previous)
+}
+
+/// Whether a lineage is the first one after input offsets started over: its predecessor is the last
+/// record of before.
+fn starts_over(lineage: &Lineage) -> bool {
+    lineage.source >= 0 && lineage.previous >= lineage.source
 }
 
 /// The stage that a dead letter names; `None` if it is not one of weir's.

@@ -175,7 +175,7 @@ fn is_shown_and_accepted(
     halts(&service, &range);
     contains(
         &weir(flow, "audit", &[]).unwrap_err(),
-        &["NOT everything", &format!("{partition}: {range}")],
+        &["NOT everything", &format!("{partition}: halted: {range}")],
     );
     let shown = weir(flow, "skip", &[]).unwrap_err();
     contains(
@@ -259,7 +259,7 @@ fn a_pipeline_that_was_started_over_is_read_from_its_beginning() {
         let table = flow.pipeline.sinks[0].target.name();
         let database = flow.fresh_database().unwrap();
         database.execute(&format!("DELETE FROM {table}")).unwrap();
-        contains(&weir(&flow, "skip", &[]).unwrap_err(), &["go on at 0"]);
+        contains(&weir(&flow, "skip", &[]).unwrap_err(), &["continue at 0"]);
         contains(&weir(&flow, "skip", &accept).unwrap(), &[": 0 records"]);
         contains(&run(&flow, again), &["everything is accounted for"]);
         let rows = database.number(&format!("SELECT count(*) FROM {table}")).unwrap();
