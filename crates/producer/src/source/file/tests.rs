@@ -380,8 +380,11 @@ fn a_batch_stays_within_its_bytes() {
     assert!((9..=11).contains(&chunk.len()), "{}", chunk.len());
 }
 
+/// Writes a version of a file's content, which is told by a letter.
+type WriteVersion = fn(&Folder, &str, char);
+
 /// Every format with the same number of rows and bytes per version of its content.
-fn versions() -> [(&'static str, fn(&Folder, &str, char)); 3] {
+fn versions() -> [(&'static str, WriteVersion); 3] {
     let csv = |folder: &Folder, name: &str, version: char| {
         let lines: String = (0..8).map(|n| format!("{version}{n},{n}\n")).collect();
         folder.write(name, format!("airport,cost_total\n{lines}").as_bytes());
