@@ -87,7 +87,8 @@ pub(crate) fn read(
             let found = lineages.entry(record.partition()).or_default();
             let offset = record.offset();
             let restarted = !found.restarts.is_empty();
-            let genuine = |lineage: &Lineage| possible(lineage) || restarted && starts_over(lineage);
+            let genuine =
+                |lineage: &Lineage| possible(lineage) || restarted && starts_over(lineage);
             match (emitted_to, record.lineage().filter(genuine), stage(emitted_to, record)) {
                 // The producer's dead letters were never in the input topic, so they are not part
                 // of the lineage.

@@ -290,7 +290,8 @@ fn pipeline_text(path: &Path, schema: &str) -> String {
         "name = \"fuzz\"\n[kafka]\nbrokers = \"x:9\"\n[registry]\nurl = \"http://x:9\"\n\
          [source]\ntype = \"file\"\npath = \"{}\"\n[input]\ntopic = \"t\"\nschema = \"{schema}\"\n\
          [transform]\nsql = \"SELECT id FROM input\"\n[output]\ntopic = \"o\"\n\
-         schema = \"{schema}\"\n[dead_letters]\ntopic = \"d\"\n",
+         schema = \"{schema}\"\n[dead_letters]\ntopic = \"d\"\n\
+         [[sink]]\nname = \"s\"\ntype = \"postgres\"\nurl = \"postgres://x/d\"\ntable = \"t\"\n",
         path.display()
     )
 }

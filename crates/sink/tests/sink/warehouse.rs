@@ -140,9 +140,10 @@ async fn a_foreign_record_is_a_dead_letter_and_moves_nothing() {
     assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), 210);
     assert_eq!(world.number("SELECT count(*) FROM shop.sale"), 210);
     assert_eq!(world.number("SELECT count(*) FROM weir.dead_letters"), 6);
-    // The last one could have been the next record, and shows only by the one after it.
+    // The last one could have been the next record. Where it ends a part, it shows only by the one
+    // after it, and is a dead letter because it cannot be decoded.
     let foreign = "SELECT count(*) FROM weir.dead_letters WHERE reason = 'foreign_lineage'";
-    assert_eq!(world.number(foreign), 5);
+    assert!(world.number(foreign) >= 5);
     assert!(sink.ask("/ready").contains("\"ready\":true"));
     sink.stop().await.unwrap();
 }
@@ -177,11 +178,18 @@ async fn a_hand_in_the_position_row_stops_its_partition() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_is_not_drained_into_the_dead_letters() {
     let mut world = World::new(&format!("{NAMES}[dead_letters]\nhalt_after = \"1s\"\n"));
-    world.feed((0..20_000).map(|id| (id, "every name is too long for the column")));
     let sink = world.start();
-    sink.wait_until_it_says("went to the dead letters");
+    let long = "every name is too long for the column";
+    let mut fed = 0;
+    wait_until("the breaker", REQUEST_TIMEOUT, || {
+        world.feed((fed..fed + 1_000).map(|id| (id, long)));
+        fed += 1_000;
+        sink.ask("/ready").contains("went to the dead letters").then_some(())
+    });
+    let dead_letters = world.number("SELECT count(*) FROM weir.dead_letters");
+    world.feed((fed..fed + 10_000).map(|id| (id, long)));
     sink.stop().await.unwrap();
-    assert!(world.number("SELECT count(*) FROM weir.dead_letters") < 10_000);
+    assert_eq!(world.number("SELECT count(*) FROM weir.dead_letters"), dead_letters);
     assert_eq!(
         world.number("SELECT sum(dead) FROM weir.positions"),
         world.number("SELECT count(*) FROM weir.dead_letters")
