@@ -5,7 +5,7 @@ use crate::format::grouped;
 use crate::lineage::{EmittedTo, PartitionLineage};
 use crate::offset_set::{OffsetSet, ranges};
 use crate::{NO_LINEAGE, Result};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
@@ -35,7 +35,7 @@ pub(crate) async fn findings(
     }
     let mut origins = |partition, offset| partitions.entry(partition).or_default().row(offset);
     let named = target.origins(&mut origins).await?;
-    let dead_letters = target.dead_letters().await?;
+    let mut dead_letters = target.dead_letters().await?;
     for dead_letter in &dead_letters {
         partitions.entry(dead_letter.coordinates.partition).or_default().dead_letter(dead_letter);
     }
@@ -59,6 +59,16 @@ pub(crate) async fn findings(
             ));
         }
     }
+    // Where offsets of the output started over, a dead letter may name a record of the old log.
+    let restarted: BTreeSet<Partition> = target
+        .accepted_losses()
+        .await?
+        .iter()
+        .flat_map(|accepted| &accepted.skips)
+        .filter(|skip| skip.restarts())
+        .map(|skip| skip.partition)
+        .collect();
+    dead_letters.retain(|found| !restarted.contains(&found.coordinates.partition));
     findings.extend(contents(pipeline, sink, &*target, &dead_letters).await?);
     Ok(findings)
 }

@@ -20,8 +20,8 @@ pub(crate) const UNDECIDED: &str = "the remaining output does not show which of 
      already, so continuing might lose or duplicate records; set the position by hand";
 
 /// Where the enricher continues in a log that ends before its position. `left` are the records from
-/// `first` on; `emitted` are the records of the output and the dead letters by input offset;
-/// `incomplete` means that some of them are gone.
+/// `first` on; `emitted` are the records of the output and the dead letters by input offset, several
+/// where input offsets have started over; `incomplete` means that some of them are gone.
 ///
 /// A truncated log still contains, at its beginning, records that were read; a recreated log
 /// contains none. So the enricher continues after the last record that was demonstrably read.
@@ -30,17 +30,18 @@ pub(crate) const UNDECIDED: &str = "the remaining output does not show which of 
 pub(crate) fn after_what_was_read(
     first: Offset,
     left: impl IntoIterator<Item = (Offset, RecordEvidence)>,
-    emitted: &BTreeMap<Offset, RecordEvidence>,
+    emitted: &BTreeMap<Offset, Vec<RecordEvidence>>,
     incomplete: bool,
 ) -> Result<Offset, &'static str> {
     let (mut read, mut others, mut same_key, mut any) = (None, 0, 0, false);
     for (offset, here) in left {
         any = true;
         match emitted.get(&offset) {
-            Some(there) if *there == here => read = Some(offset),
+            Some(there) if there.contains(&here) => read = Some(offset),
             Some(there) => {
                 others += 1;
-                same_key += u64::from(here.key.is_some() && here.key == there.key);
+                let has_key = there.iter().any(|record| record.key == here.key);
+                same_key += u64::from(here.key.is_some() && has_key);
             }
             None => {}
         }
@@ -114,8 +115,19 @@ mod tests {
         range.map(|offset| (offset, seen(content(offset)))).collect()
     }
 
-    fn emitted(range: std::ops::Range<i64>) -> BTreeMap<Offset, RecordEvidence> {
-        log(range, |n| n).into_iter().collect()
+    fn emitted(range: std::ops::Range<i64>) -> BTreeMap<Offset, Vec<RecordEvidence>> {
+        log(range, |n| n).into_iter().map(|(offset, record)| (offset, vec![record])).collect()
+    }
+
+    #[test]
+    fn a_record_was_read_whichever_of_the_emitted_ones_is_its_own() {
+        let mut twice = emitted(0..500);
+        for (offset, records) in &mut twice {
+            records.insert(usize::from(offset % 2 == 0), seen(offset + 10_000));
+        }
+        assert_eq!(after_what_was_read(0, log(0..300, |n| n), &twice, false), Ok(300));
+        assert_eq!(after_what_was_read(0, log(0..300, |n| n + 10_000), &twice, false), Ok(300));
+        assert_eq!(after_what_was_read(0, log(0..300, |n| n + 20_000), &twice, false), Ok(0));
     }
 
     #[test]

@@ -121,14 +121,14 @@ fn resume(
 fn emitted(
     pipeline: &Pipeline,
     found: &PartitionState,
-) -> Result<BTreeMap<Offset, RecordEvidence>> {
-    let mut emitted = BTreeMap::new();
+) -> Result<BTreeMap<Offset, Vec<RecordEvidence>>> {
+    let mut emitted: BTreeMap<Offset, Vec<RecordEvidence>> = BTreeMap::new();
     for topic in [&pipeline.output.topic, &pipeline.dead_letters.topic] {
         scan(&pipeline.kafka, topic, &[Span::all(found.committed.partition)], |record| {
             if let Some(lineage) =
                 record.lineage().filter(|l| (found.low..found.high).contains(&l.source))
             {
-                emitted.insert(lineage.source, evidence(&record));
+                emitted.entry(lineage.source).or_default().push(evidence(&record));
             }
             ControlFlow::Continue(())
         })?;

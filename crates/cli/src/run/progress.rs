@@ -33,14 +33,14 @@ impl Progress {
                 for (bar, (hop, totals)) in bars.iter().zip(hops) {
                     bar.set_length(total.unwrap_or(totals.read + totals.lag).max(1));
                     bar.set_position(totals.read);
-                    bar.set_message(words(hop, totals));
+                    bar.set_message(line(hop, totals));
                 }
             }
             Progress::Lines { said } if said.elapsed() >= LINE_EVERY => {
                 *said = Instant::now();
                 let hops: Vec<String> = hops
                     .iter()
-                    .map(|(hop, totals)| format!("{} {}", hop.name, words(hop, totals)))
+                    .map(|(hop, totals)| format!("{} {}", hop.name, line(hop, totals)))
                     .collect();
                 println!("   {}", hops.join("  |  "));
             }
@@ -62,7 +62,7 @@ impl Progress {
             Progress::Lines { .. } => {
                 let width = hops.iter().map(|(hop, _)| hop.name.len()).max().unwrap_or(0);
                 hops.iter().for_each(|(hop, totals)| {
-                    println!("   {:width$}  {}", hop.name, words(hop, totals))
+                    println!("   {:width$}  {}", hop.name, line(hop, totals))
                 });
             }
         }
@@ -77,7 +77,7 @@ fn bar(name: &str, total: Option<u64>) -> ProgressBar {
     bar
 }
 
-fn words(hop: &Gauge, totals: &Totals) -> String {
+fn line(hop: &Gauge, totals: &Totals) -> String {
     let mut text = format!("{} written", grouped(totals.written));
     for (count, what) in [(totals.filtered, "filtered"), (totals.dead, "dead")] {
         if count > 0 {
