@@ -248,6 +248,9 @@ impl Services {
             if args.until_done && looked.elapsed() > 3 * REFRESH {
                 looked = Instant::now();
                 if let Some(end) = self.end(pipeline, source_done, &mut halted).await {
+                    // More was committed while that was found out.
+                    let totals: Vec<Totals> = self.hops.iter_mut().map(Gauge::totals).collect();
+                    let seen: Vec<(&Gauge, Totals)> = self.hops.iter().zip(totals).collect();
                     progress.finish(&seen);
                     return Ok(end);
                 }
