@@ -161,7 +161,8 @@ fn broken(partition: Partition, record: &EmittedRecord, previous: Offset) -> Str
             "partition {partition}: input record {source} was emitted twice, again as {written_to}"
         ),
         false => format!(
-            "partition {partition}: {written_to} names input record {named} as its predecessor, but its predecessor is {previous}"
+            "partition {partition}: {written_to} names input record {named} as its predecessor, \
+             but its predecessor is {previous}"
         ),
     }
 }

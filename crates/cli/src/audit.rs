@@ -11,10 +11,10 @@ use weir_model::pipeline::Pipeline;
 
 /// The arguments of `weir audit`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  weir audit deploy/pipelines/telecom.toml\n  weir audit deploy/pipelines/telecom.toml --deep --json\n\n\
-    Exit code: 0 every record is accounted for or waits its turn, 1 not, or a service is halted, or it could not be told, 78 mistakes in the file."
-)]
+#[command(after_help = "Examples:\n  weir audit deploy/pipelines/telecom.toml\n  \
+        weir audit deploy/pipelines/telecom.toml --deep --json\n\n\
+    Exit code: 0 every record is accounted for or waits its turn, 1 not, or a service is halted, \
+    or it could not be told, 78 mistakes in the file.")]
 pub(crate) struct Args {
     /// The pipeline file.
     pub(crate) file: std::path::PathBuf,
@@ -25,7 +25,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "deep")]
     pub(crate) content: bool,
     /// With --content: compare one record of so many.
-    #[arg(long, default_value_t = 1, requires = "content", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, requires = "content")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) sample: u64,
     /// Print JSON.
     #[arg(long)]

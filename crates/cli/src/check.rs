@@ -11,10 +11,10 @@ use weir_model::pipeline::Pipeline;
 
 /// The arguments of `weir check`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  weir check deploy/pipelines/telecom.toml\n  weir check deploy/pipelines/telecom.toml --offline --verbose\n\n\
-    Exit code: 0 all is well, 78 mistakes in the file or in what it names, 1 something that had to be asked is unavailable."
-)]
+#[command(after_help = "Examples:\n  weir check deploy/pipelines/telecom.toml\n  \
+        weir check deploy/pipelines/telecom.toml --offline --verbose\n\n\
+    Exit code: 0 all is well, 78 mistakes in the file or in what it names, 1 something that had \
+    to be asked is unavailable.")]
 pub(crate) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,

@@ -20,7 +20,8 @@ const CONFIGURATION: u8 = 78;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "A pipeline is one TOML file; every command but `schema` takes it as its argument.\n\
+    after_help = "A pipeline is one TOML file; every command but `schema` takes it as its \
+        argument.\n\
     Start with: weir check deploy/pipelines/telecom.toml"
 )]
 struct Cli {

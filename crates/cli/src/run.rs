@@ -26,10 +26,10 @@ const HALTED: Duration = Duration::from_secs(5);
 
 /// The arguments of `weir run`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  weir run deploy/pipelines/telecom.toml\n  weir run deploy/pipelines/telecom.toml --until-done --records 200000 --rate 0\n\n\
-    Ctrl-C drains and ends. With --until-done the exit code is the audit's, and 1 when not everything arrived."
-)]
+#[command(after_help = "Examples:\n  weir run deploy/pipelines/telecom.toml\n  \
+        weir run deploy/pipelines/telecom.toml --until-done --records 200000 --rate 0\n\n\
+    Ctrl-C drains and ends. With --until-done the exit code is the audit's, and 1 when not \
+    everything arrived.")]
 pub(crate) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,

@@ -9,10 +9,9 @@ use weir_model::pipeline::Pipeline;
 
 /// The subcommands of `weir schema`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  weir schema diff deploy/pipelines/telecom.toml\n  weir schema compatibility deploy/pipelines/telecom.toml\n  \
-    weir schema register deploy/pipelines/telecom.toml --compatibility FULL"
-)]
+#[command(after_help = "Examples:\n  weir schema diff deploy/pipelines/telecom.toml\n  \
+        weir schema compatibility deploy/pipelines/telecom.toml\n  \
+        weir schema register deploy/pipelines/telecom.toml --compatibility FULL")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,

@@ -12,8 +12,10 @@ use weir_model::protocol::{Halt, Partition};
 /// The arguments of `weir skip`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  weir skip deploy/pipelines/telecom.toml\n  \
-    weir skip deploy/pipelines/telecom.toml --hop enricher --accept --reason \"retention was too short, see INC-7\"\n\n\
-    Exit code: 0 no position is outside its log, or what was is accepted now; 1 there are such positions; 78 mistakes in the file.")]
+    weir skip deploy/pipelines/telecom.toml --hop enricher --accept --reason \"retention was too \
+    short, see INC-7\"\n\n\
+    Exit code: 0 no position is outside its log, or what was is accepted now; 1 there are such \
+    positions; 78 mistakes in the file.")]
 pub(crate) struct Args {
     /// The pipeline file.
     file: PathBuf,

@@ -9,9 +9,8 @@ use weir_model::pipeline::Pipeline;
 
 /// The arguments of `weir topics`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  weir topics deploy/pipelines/telecom.toml\n  weir topics deploy/pipelines/telecom.toml --json"
-)]
+#[command(after_help = "Examples:\n  weir topics deploy/pipelines/telecom.toml\n  \
+        weir topics deploy/pipelines/telecom.toml --json")]
 pub(crate) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,

@@ -46,7 +46,8 @@ fn falsifications(flow: &Flow) -> Vec<Falsification> {
     let database = flow.fresh_database().unwrap();
     let offset = |number| {
         let sql = format!(
-            "SELECT weir_offset FROM {TABLE} WHERE weir_partition = 0 ORDER BY 1 OFFSET {number} LIMIT 1"
+            "SELECT weir_offset FROM {TABLE} WHERE weir_partition = 0 ORDER BY 1 OFFSET {number} \
+             LIMIT 1"
         );
         database.number(&sql).unwrap()
     };
@@ -69,7 +70,8 @@ fn falsifications(flow: &Flow) -> Vec<Falsification> {
     let twice = |offset| format!("written twice: input records {offset}");
     let case = |what, sql: String, said: &[String]| Falsification { what, sql, said: said.into() };
     let differs = format!(
-        "warehouse {topic}[{partition}]: dead letters that differ from the record they name, at offset {dead_offset}"
+        "warehouse {topic}[{partition}]: dead letters that differ from the record they name, at \
+         offset {dead_offset}"
     );
     vec![
         case(
@@ -89,7 +91,12 @@ fn falsifications(flow: &Flow) -> Vec<Falsification> {
         case(
             "the partition of a row is changed",
             format!("UPDATE {TABLE} SET weir_partition = 1, weir_offset = 999999 {}", at(moved)),
-            &[neither(moved), "[1]: rows or dead letters that it has not read: input records 999999".into()],
+            &[
+                neither(moved),
+                "[1]: rows or dead letters that it has not read: input records \
+                999999"
+                    .into(),
+            ],
         ),
         case(
             "a cell is changed",
@@ -102,9 +109,28 @@ fn falsifications(flow: &Flow) -> Vec<Falsification> {
             format!("{}; {}", swap("read"), swap("written")),
             &["[0]: ".into(), "rows found".into()],
         ),
-        case("a dead letter is altered", dead_at("value = value || '\\x00'"), std::slice::from_ref(&differs)),
-        case("the key of a dead letter is altered", dead_at("key = 'x'"), std::slice::from_ref(&differs)),
-        case("the source of a dead letter is altered", dead_at("source_offset = 7777777"), &[differs]),
+        case(
+            "a dead letter is altered",
+            dead_at(
+                "value = value || \
+            '\\x00'",
+            ),
+            std::slice::from_ref(&differs),
+        ),
+        case(
+            "the key of a dead letter is \
+            altered",
+            dead_at("key = 'x'"),
+            std::slice::from_ref(&differs),
+        ),
+        case(
+            "the source of a dead letter is altered",
+            dead_at(
+                "source_offset = \
+            7777777",
+            ),
+            &[differs],
+        ),
         case(
             "a dead letter is moved to another record",
             dead_at("\"offset\" = 8888888"),
@@ -112,8 +138,11 @@ fn falsifications(flow: &Flow) -> Vec<Falsification> {
         ),
         case(
             "a dead letter is doubled",
-            "INSERT INTO weir.dead_letters (pipeline, sink, topic, partition, \"offset\", source_offset, key, value, headers, stage, reason, detail) \
-             SELECT pipeline, sink, topic, partition, \"offset\", source_offset, key, value, headers, stage, reason, detail FROM weir.dead_letters ORDER BY id LIMIT 1".into(),
+            "INSERT INTO weir.dead_letters (pipeline, sink, topic, partition, \"offset\", \
+             source_offset, key, value, headers, stage, reason, detail) SELECT pipeline, sink, \
+             topic, partition, \"offset\", source_offset, key, value, headers, stage, reason, \
+             detail FROM weir.dead_letters ORDER BY id LIMIT 1"
+                .into(),
             &["written twice".into(), "dead letters found".into()],
         ),
         case(
@@ -139,8 +168,8 @@ fn with_backup(flow: &Flow, change: impl FnOnce(&weir_testkit::Database)) {
     change(&database);
     for (number, table) in TABLES.iter().enumerate() {
         let restore = format!(
-            "DELETE FROM {table}; INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE backup_{number}; \
-             DROP TABLE backup_{number}"
+            "DELETE FROM {table}; INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE \
+             backup_{number}; DROP TABLE backup_{number}"
         );
         database.execute(&restore).unwrap();
     }
@@ -267,7 +296,8 @@ fn what_a_dead_letter_holds_is_in_no_log_and_on_no_page() {
     flow.fresh_database()
         .unwrap()
         .execute(&format!(
-            "ALTER TABLE {TABLE} ADD CONSTRAINT no_long_call CHECK (call_duration <= 3600) NOT VALID"
+            "ALTER TABLE {TABLE} ADD CONSTRAINT no_long_call CHECK (call_duration <= 3600) NOT \
+             VALID"
         ))
         .unwrap();
     let text = std::fs::read_to_string(flow.file()).unwrap();
@@ -286,7 +316,10 @@ fn what_a_dead_letter_holds_is_in_no_log_and_on_no_page() {
     });
     let database = flow.fresh_database().unwrap();
     let stored = database
-        .texts("SELECT detail FROM weir.dead_letters UNION SELECT caller_name FROM telecom.telecom_data")
+        .texts(
+            "SELECT detail FROM weir.dead_letters UNION SELECT caller_name FROM \
+            telecom.telecom_data",
+        )
         .unwrap();
     let mut details: Vec<String> = stored.into_iter().flatten().flatten().collect();
     let checked = details.iter().filter(|detail| detail.contains("no_long_call")).count();

@@ -10,10 +10,13 @@ use tempfile::TempDir;
 use weir_testkit::{Database, Stack, Topics, random_name};
 
 const INPUT: &str = r#"{"type": "record", "name": "Order", "fields": [
-  {"name": "order_id", "type": "long"}, {"name": "product", "type": "string"}, {"name": "amount", "type": "int"}]}"#;
+  {"name": "order_id", "type": "long"}, {"name": "product", "type": "string"},
+  {"name": "amount", "type": "int"}]}"#;
 const OUTPUT: &str = r#"{"type": "record", "name": "OrderEnriched", "fields": [
-  {"name": "order_id", "type": "long"}, {"name": "product", "type": "string"}, {"name": "amount", "type": "int"},
-  {"name": "price", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2}], "default": null}]}"#;
+  {"name": "order_id", "type": "long"}, {"name": "product", "type": "string"},
+  {"name": "amount", "type": "int"},
+  {"name": "price", "default": null, "type": ["null",
+    {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2}]}]}"#;
 const PIPELINE: &str = r#"name = "NAME"
 
 [input]
@@ -157,7 +160,8 @@ fn mistakes_of_every_kind_are_reported_at_once_with_the_wrong_word_underlined() 
     assert!(err.contains("line 6   input.key"), "{err}");
     assert!(err.contains("no field `oder_id` in order.avsc; did you mean `order_id`?"), "{err}");
     assert!(err.contains("│ when = \"amonut < 0\"\n           │         ^^^^^^\n"), "{err}");
-    let underlined = "│ SELECT i.*, CAST(p.price AS DOUBLE) AS price\n           │                                        ^^^^^\n";
+    let underlined = "│ SELECT i.*, CAST(p.price AS DOUBLE) AS price\n           \
+        │                                        ^^^^^\n";
     assert!(err.contains("line 20  transform.sql") && err.contains(underlined), "{err}");
     assert!(err.contains("line 33  sink.warehouse.columns.nots"), "{err}");
 }
@@ -204,7 +208,12 @@ fn a_correct_pipeline_passes_and_lists_what_will_be_created() {
 #[test]
 fn a_table_that_does_not_fit_is_reported_by_column() {
     let (case, database) = Case::online();
-    database.execute("CREATE SCHEMA shop; CREATE TABLE shop.orders (order_id bigint NOT NULL, product date, amount integer)").unwrap();
+    database
+        .execute(
+            "CREATE SCHEMA shop; CREATE TABLE shop.orders (order_id bigint NOT NULL, \
+        product date, amount integer)",
+        )
+        .unwrap();
     case.change(
         "table = \"shop.orders\"",
         "table = \"shop.orders\"\nmode = \"upsert\"\nkey = \"order_id\"",

@@ -219,7 +219,8 @@ fn records_that_a_sink_refused_come_back_from_the_input_topic_if_it_still_contai
         weir(&flow, &["dead", "replay", "--sql", "SELECT * EXCEPT (caller_nme) FROM input"])
             .unwrap_err();
     contains(&mistake, &["1 mistake", "--sql", "caller_nme"]);
-    let shorter = "SELECT * EXCEPT (caller_name), substr(caller_name, 1, 50) AS caller_name FROM input WHERE caller_id <> ''";
+    let shorter = "SELECT * EXCEPT (caller_name), substr(caller_name, 1, 50) AS caller_name FROM \
+        input WHERE caller_id <> ''";
     let text = weir(&flow, &["dead", "replay", "--rate", "0", "--sql", shorter]).unwrap_err();
     contains(&text, &[&format!(" {}  came back to", dead - gone), "no longer contains the record"]);
     run(&flow);

@@ -42,8 +42,9 @@ impl BatchBuilder {
         }
     }
 
-    /// Adds the next column, which people know as `name`. Where `after` is null and `before` is not, the conversion lost the
-    /// value and `fault_of` describes it. A null in a column that allows none is a fault too.
+    /// Adds the next column, which people know as `name`. Where `after` is null and `before` is not,
+    /// the conversion lost the value and `fault_of` describes it. A null in a column that allows
+    /// none is a fault too.
     pub(crate) fn push(
         &mut self,
         name: &str,

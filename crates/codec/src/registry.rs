@@ -23,7 +23,7 @@ pub use error::Error;
 pub use settings::Settings;
 
 use crate::schema::Schema;
-use cache::Cache;
+use cache::{Cache, RECHECK};
 use converter::Converter;
 use endpoint::Endpoints;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -207,7 +207,7 @@ impl Registry {
     async fn look_up_all(&self, ids: &[u32]) -> Result<HashMap<u32, Error>, Error> {
         let mut errors = HashMap::new();
         let mut open = ids.to_vec();
-        let mut delays = RETRY_DELAYS.iter().chain(repeat(&RETRY_DELAYS[RETRY_DELAYS.len() - 1]));
+        let mut delays = RETRY_DELAYS.into_iter().chain(repeat(RECHECK));
         loop {
             for (id, error) in self.errors_of(&open).await? {
                 match error {
@@ -217,10 +217,12 @@ impl Registry {
             }
             open.retain(|id| errors.contains_key(id) && may_exist(*id));
             open.retain(|id| !self.cache().is_decided(*id));
-            match delays.next() {
-                Some(delay) if !open.is_empty() => sleep(*delay).await,
-                _ => return Ok(errors),
+            if open.is_empty() {
+                return Ok(errors);
             }
+            // A few are asked for again soon; of many, each costs the registry one more request.
+            let soon = delays.next().filter(|_| open.len() <= MAX_CONCURRENT);
+            sleep(soon.unwrap_or(RECHECK)).await;
         }
     }
 

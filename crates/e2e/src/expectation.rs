@@ -11,8 +11,9 @@ use weir_producer::synthetic::{Expected, Oracle, Record};
 
 /// The columns of [`Expectation::rows`], as SQL over the table.
 pub const COLUMNS: &str = "caller_name, receiver_name, caller_id, receiver_id, \
-    (extract(epoch FROM start_datetime) * 1000000)::bigint, (extract(epoch FROM end_datetime) * 1000000)::bigint, \
-    call_duration, network_provider, (total_amount * 100)::bigint, country, network_type, (rate_per_minute * 10000)::bigint";
+    (extract(epoch FROM start_datetime) * 1000000)::bigint, (extract(epoch FROM end_datetime) * \
+    1000000)::bigint, call_duration, network_provider, (total_amount * 100)::bigint, country, \
+    network_type, (rate_per_minute * 10000)::bigint";
 
 /// Separates the values of a row: ASCII's unit separator, which no value contains.
 pub const BETWEEN: &str = "\u{1f}";

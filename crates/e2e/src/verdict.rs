@@ -129,7 +129,8 @@ fn check_table(flow: &Flow, expected: &Expectation) -> Result<()> {
     check_rows(flow, &expected.rows)?;
     let database = flow.fresh_database()?;
     let odd = "SELECT count(*) FROM telecom.telecom_data WHERE processing_timestamp IS NULL \
-        OR processing_timestamp NOT BETWEEN (now() AT TIME ZONE 'UTC') - interval '1 hour' AND now() AT TIME ZONE 'UTC'";
+        OR processing_timestamp NOT BETWEEN (now() AT TIME ZONE 'UTC') - interval '1 hour' AND \
+        now() AT TIME ZONE 'UTC'";
     ensure!(database.number(odd)? == 0, "rows were not processed in the last hour");
     Ok(())
 }
@@ -142,7 +143,8 @@ fn check_table_dead_letters(
 ) -> Result<()> {
     let output: BTreeMap<Coordinates, &Record> =
         output.iter().map(|record| ((record.partition, record.offset), record)).collect();
-    let sql = "SELECT partition, \"offset\", source_offset, key, value, stage, reason FROM weir.dead_letters";
+    let sql = "SELECT partition, \"offset\", source_offset, key, value, stage, reason FROM \
+        weir.dead_letters";
     let mut found = Vec::new();
     for row in flow.fresh_database()?.query(sql, &[])? {
         let (partition, offset, source): (i32, i64, i64) = (row.get(0), row.get(1), row.get(2));

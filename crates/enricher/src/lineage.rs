@@ -140,7 +140,11 @@ mod tests {
         /// However a log is cut into transactions and these into parts, the lineage is the same,
         /// unbroken, and accounts for every record.
         #[test]
-        fn the_lineage_does_not_depend_on_how_the_log_is_cut(log in proptest::collection::vec((0..3i32, 1..4i64, 0..5u8), 1..200), cut in 1..20usize, parts in 1..4usize) {
+        fn the_lineage_does_not_depend_on_how_the_log_is_cut(
+            log in proptest::collection::vec((0..3i32, 1..4i64, 0..5u8), 1..200),
+            cut in 1..20usize,
+            parts in 1..4usize,
+        ) {
             let mut next = [0i64; 3];
             let log: Vec<_> = log.into_iter().map(|(p, gap, f)| {
                 next[p as usize] += gap;
@@ -172,7 +176,8 @@ mod tests {
                 if *fate == Fate::Filtered {
                     end.1 += 1;
                 } else if *fate != Fate::Stale {
-                    prop_assert_eq!((lineage.source, lineage.previous, lineage.filtered), (*offset, end.0, end.1));
+                    let Lineage { source, previous, filtered } = *lineage;
+                    prop_assert_eq!((source, previous, filtered), (*offset, end.0, end.1));
                     *end = (*offset, 0);
                 }
             }

@@ -2,10 +2,10 @@
 //! the same size. Nothing of weir's.
 //!
 //! ```text
-//! bare fill    BROKERS TOPIC COUNT BYTES BATCH        writes COUNT records of BYTES arbitrary bytes
-//! bare produce BROKERS FROM TO COUNT BATCH            reads up to 200,000 records of FROM beforehand, then writes them over and over
-//! bare pass    BROKERS FROM TO COUNT BATCH            consumes FROM from its beginning and writes the same to TO
-//! bare read    BROKERS FROM COUNT                     consumes only
+//! bare fill    BROKERS TOPIC COUNT BYTES BATCH   writes COUNT records of BYTES arbitrary bytes
+//! bare produce BROKERS FROM TO COUNT BATCH       writes up to 200,000 records of FROM repeatedly
+//! bare pass    BROKERS FROM TO COUNT BATCH       consumes FROM and writes the same to TO
+//! bare read    BROKERS FROM COUNT                consumes only
 //! ```
 //!
 //! BATCH is the number of records in a transaction. Target topics are created when missing, with as
@@ -51,7 +51,12 @@ fn main() -> Result<()> {
             bail!("usage: bare fill|produce|pass|read BROKERS …; see the head of examples/bare.rs")
         }
     };
-    let report = serde_json::json!({ "records": records, "seconds": seconds, "cpu_seconds": cpu, "max_rss": max_rss()? });
+    let report = serde_json::json!({
+        "records": records,
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "max_rss": max_rss()?,
+    });
     println!("{report}");
     Ok(())
 }

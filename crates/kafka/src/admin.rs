@@ -242,9 +242,18 @@ pub(crate) fn configuration(kafka: &Kafka, topic: &str) -> Result<BTreeMap<Strin
 
 fn remedy(topic: &Topic, found: i32) -> String {
     match topic.keep {
-        CleanupPolicy::Latest => format!("{} belongs to weir; delete it when no pipeline has data, and it is recreated", topic.name),
-        _ if topic.key == "input.topic" => format!("set input.partitions = {found}, or use another topic"),
-        _ => "input, output and dead-letter topics have equal numbers of partitions, because records stay in theirs".into(),
+        CleanupPolicy::Latest => format!(
+            "{} belongs to weir; delete it when no pipeline has \
+            data, and it is recreated",
+            topic.name
+        ),
+        _ if topic.key == "input.topic" => format!(
+            "set input.partitions = {found}, or use \
+            another topic"
+        ),
+        _ => "input, output and dead-letter topics have equal numbers of partitions, because \
+            records stay in theirs"
+            .into(),
     }
 }
 

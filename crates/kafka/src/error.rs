@@ -13,7 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A key of `[kafka] properties` that librdkafka refuses.
     #[error(
-        "kafka.properties.\"{key}\": {what}; see librdkafka's CONFIGURATION.md for the names and values it knows"
+        "kafka.properties.\"{key}\": {what}; see librdkafka's CONFIGURATION.md for the names and \
+         values it knows"
     )]
     Setting {
         /// The key.
@@ -34,7 +35,8 @@ pub enum Error {
     /// A producer is unusable: another one with its transactional id was started, or the broker
     /// aborted its transaction.
     #[error(
-        "producer {id} is fenced: another one of this name has begun since, or its transaction took too long"
+        "producer {id} is fenced: another one of this name has begun since, or its transaction \
+         took too long"
     )]
     Fenced {
         /// The transactional id.
@@ -112,14 +114,16 @@ impl fmt::Display for LostRange {
         if position < first {
             write!(
                 f,
-                "{topic} [{partition}]: offsets {position} to {} are gone: the log begins at {first}; ",
+                "{topic} [{partition}]: offsets {position} to {} are gone: the log begins at \
+                 {first}; ",
                 first - 1
             )?;
             f.write_str("retention or delete-records removed them before they were read")
         } else {
             write!(
                 f,
-                "{topic} [{partition}]: the next offset is {position}, but the log holds {first} to {end} only; "
+                "{topic} [{partition}]: the next offset is {position}, but the log holds {first} \
+                 to {end} only; "
             )?;
             f.write_str("it was truncated, or the topic was recreated")
         }

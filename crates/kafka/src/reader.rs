@@ -154,7 +154,8 @@ fn await_committed(
         }
         if started.elapsed() > REQUEST_TIMEOUT {
             let reason = format!(
-                "a transaction has been open since offset {stable}, and records up to {until} are waiting behind it"
+                "a transaction has been open since offset {stable}, and records up to {until} are \
+                 waiting behind it"
             );
             return Err(Error::waiting(format!("reading {topic} [{partition}]"), reason));
         }

@@ -95,7 +95,8 @@ mod tests {
         let accepted_loss = AcceptedLoss { hop, topic, skips, records: Some(123), reason, at };
         assert_eq!(
             accepted_loss.to_string(),
-            "enricher calls[2] 10..500, [3] 70 back to 0: 123 records, \"old\", 2026-01-31T12:00:00Z"
+            "enricher calls[2] 10..500, [3] 70 back to 0: 123 records, \"old\", \
+             2026-01-31T12:00:00Z"
         );
     }
 }

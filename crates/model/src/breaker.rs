@@ -42,8 +42,9 @@ impl Breaker {
             let Streak { read, dead, .. } = streak;
             let percent = 100.0 * dead as f64 / read as f64;
             self.tripped = Some(format!(
-                "{dead} of the last {read} records ({percent:.0} %) went to the dead letters, for longer than dead_letters.halt_after; \
-                 look at their reasons, fix the schema, the rule or the table, and restart"
+                "{dead} of the last {read} records ({percent:.0} %) went to the dead letters, for \
+                 longer than dead_letters.halt_after; look at their reasons, fix the schema, the \
+                 rule or the table, and restart"
             ));
         }
         self.streak = Some(streak);

@@ -162,9 +162,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn progress_survives_commit_metadata(read: u64, written: u64, filtered: u64, dead: u64, last: Option<i64>, filtered_since: u64, read_last: Option<(i64, Option<u64>)>) {
+        fn progress_survives_commit_metadata(
+            read: u64,
+            written: u64,
+            filtered: u64,
+            dead: u64,
+            last: Option<i64>,
+            filtered_since: u64,
+            read_last: Option<(i64, Option<u64>)>,
+        ) {
             let last_read = read_last.map(|(offset, fingerprint)| LastRead { offset, fingerprint });
-            let progress = Progress { counters: Counters { read, written, filtered, dead }, last, filtered_since, last_read };
+            let counters = Counters { read, written, filtered, dead };
+            let progress = Progress { counters, last, filtered_since, last_read };
             prop_assert_eq!(progress.to_string().parse(), Ok(progress));
         }
     }

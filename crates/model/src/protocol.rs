@@ -52,17 +52,21 @@
 //!     for each rebalance that polling reported: worker.handle(Assigned | Revoked)
 //!     while the background write has an outcome:  worker.handle(WriteFinished(outcome))
 //!     match worker.next_command() {
-//!         Some(Reinitialize)                    => rebuild the producer (init_transactions);      handle(Reinitialized)
-//!         Some(Acquire { term, partitions })   => fence each, read each position and the log's ends; handle(Acquired { term, found })
-//!         Some(Start { term, positions })  => assign exactly these, at exactly these offsets; handle(Started { term })
-//!         Some(Halt { partition, halt })   => log it, show it, /ready false
+//!         Some(Reinitialize) =>
+//!             rebuild the producer (init_transactions); handle(Reinitialized)
+//!         Some(Acquire { term, partitions }) =>
+//!             fence each, read its position and the log's ends; handle(Acquired { term, found })
+//!         Some(Start { term, positions }) =>
+//!             assign exactly these, at exactly these offsets; handle(Started { term })
+//!         Some(Halt { partition, halt }) => log it, show it, /ready false
 //!         None => {
 //!             let Some(term) = worker.term() else { idle: keep polling; continue };
 //!             collect; keep a record only if worker.accept_record(partition, offset);
 //!             decode, transform, encode;
-//!             // with a pending write: wait for it (polling all the while) and handle(WriteFinished) first
+//!             // with a pending write: wait for it, polling, and handle(WriteFinished) first
 //!             match worker.claim(term, &deltas) {
-//!                 Ok(claims)        => write records, dead letters and claims in one transaction; handle(WriteFinished(outcome))
+//!                 Ok(claims)        => write records, dead letters and claims in one
+//!                                      transaction; handle(WriteFinished(outcome))
 //!                 Err(Error::Stale) => drop the batch
 //!                 Err(error)        => a bug: stop
 //!             }

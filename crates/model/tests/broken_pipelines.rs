@@ -122,17 +122,15 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "a hostile name",
         "\"orders\"\ndesc",
         "\"a\\u001B[2J\"\ndesc",
-        &[
-            "1 name `a\\u{1b}[2J` is not a name: lower-case letters, digits and hyphens, a letter first",
-        ],
+        &["1 name `a\\u{1b}[2J` is not a name: lower-case letters, digits and hyphens, a letter \
+             first"],
     ),
     (
         "a name that is too long",
         "\"orders\"\ndesc",
         "\"a234567890123456789012345678901234567890123456789012345678901234\"\ndesc",
-        &[
-            "1 name `a234567890123456789012345678901234567890123456789012345678901234` has 64 bytes; at most 63 are allowed",
-        ],
+        &["1 name `a234567890123456789012345678901234567890123456789012345678901234` has 64 \
+             bytes; at most 63 are allowed"],
     ),
     (
         "a text where a number belongs",
@@ -232,17 +230,18 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "a linger that outlasts the session",
         "linger = \"10ms\"",
         "linger = \"8s\"",
-        &[
-            "70 batch.linger is 8s; it must be less than half of kafka.session_timeout, which is 10s",
-        ],
+        &["70 batch.linger is 8s; it must be less than half of kafka.session_timeout, which is \
+             10s"],
     ),
     (
         "a linger that outlasts the transaction",
         "linger = \"10ms\"\n",
         "linger = \"20s\"\n",
         &[
-            "70 batch.linger is 20s; it must be less than half of kafka.session_timeout, which is 10s",
-            "70 batch.linger is 20s; it must be less than half of kafka.transaction_timeout, which is 30s",
+            "70 batch.linger is 20s; it must be less than half of kafka.session_timeout, which is \
+             10s",
+            "70 batch.linger is 20s; it must be less than half of kafka.transaction_timeout, \
+             which is 30s",
         ],
     ),
     (
@@ -334,49 +333,43 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "output into the input",
         "\"orders-enriched\"",
         "\"orders\"",
-        &[
-            "48 output.topic `orders` is the input topic: the enricher would read its own output without end",
-        ],
+        &["48 output.topic `orders` is the input topic: the enricher would read its own output \
+             without end"],
     ),
     (
         "dead letters into the output",
         "\"orders.dead-letters\"",
         "\"orders-enriched\"",
-        &[
-            "52 dead_letters.topic `orders-enriched` is the output topic; dead letters need one of their own",
-        ],
+        &["52 dead_letters.topic `orders-enriched` is the output topic; dead letters need one \
+             of their own"],
     ),
     (
         "a topic of weir's own",
         "topic = \"orders\"\n",
         "topic = \"weir.positions\"\n",
-        &[
-            "22 input.topic `weir.positions` is where weir keeps the producers' positions; choose another name",
-        ],
+        &["22 input.topic `weir.positions` is where weir keeps the producers' positions; choose \
+             another name"],
     ),
     (
         "a topic with blanks",
         "topic = \"orders\"\n",
         "topic = \"my orders\"\n",
-        &[
-            "22 input.topic `my orders` is not a topic name: letters, digits, dots, underscores and hyphens",
-        ],
+        &["22 input.topic `my orders` is not a topic name: letters, digits, dots, underscores \
+             and hyphens"],
     ),
     (
         "a table in weir's own schema",
         "\"shop.orders\"",
         "\"weir.positions\"",
-        &[
-            "60 sink[0].table `weir.positions` is in the schema `weir`, where weir keeps positions; choose another schema",
-        ],
+        &["60 sink[0].table `weir.positions` is in the schema `weir`, where weir keeps \
+             positions; choose another schema"],
     ),
     (
         "a hostile table",
         "\"shop.orders\"",
         "\"shop.orders; DROP TABLE x\"",
-        &[
-            "60 sink[0].table `shop.orders; DROP TABLE x` is invalid: `orders; DROP TABLE x` is not an identifier: letters, digits and underscores, no digit first",
-        ],
+        &["60 sink[0].table `shop.orders; DROP TABLE x` is invalid: `orders; DROP TABLE x` is \
+             not an identifier: letters, digits and underscores, no digit first"],
     ),
     (
         "a reserved table",
@@ -388,17 +381,15 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "a hostile column type",
         "\"varchar(50)\"",
         "\"text); DROP TABLE x\"",
-        &[
-            "65 sink[0].columns.note `text); DROP TABLE x` is not a type such as varchar(50) or numeric(10, 2)",
-        ],
+        &["65 sink[0].columns.note `text); DROP TABLE x` is not a type such as varchar(50) or \
+             numeric(10, 2)"],
     ),
     (
         "a hostile column",
         "note = \"varchar(50)\"",
         "\"a\\\"b\" = \"text\"",
-        &[
-            "65 sink[0].columns.a\"b `a\"b` is not an identifier: letters, digits and underscores, no digit first",
-        ],
+        &["65 sink[0].columns.a\"b `a\"b` is not an identifier: letters, digits and \
+             underscores, no digit first"],
     ),
     (
         "brokers without a port",
@@ -434,9 +425,8 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "a setting that is weir's",
         "session_timeout = \"10s\"\n",
         "session_timeout = \"10s\"\nproperties.isolation.level = \"read_uncommitted\"\n",
-        &[
-            "8 kafka.properties.isolation.level is set by weir: records of aborted transactions must stay unseen",
-        ],
+        &["8 kafka.properties.isolation.level is set by weir: records of aborted transactions \
+             must stay unseen"],
     ),
     ("no sink", "", "", &["- sink is missing; there must be at least one table [[sink]]"]),
     (
@@ -506,7 +496,8 @@ fn the_good_file_is_good() {
 #[test]
 fn what_is_left_out_has_the_documented_default() {
     let folder = folder();
-    let text = "name = \"o\"\ninput = { topic = \"a\", schema = \"order.avsc\" }\noutput = { topic = \"b\", schema = \"order.avsc\" }\n\
+    let text = "name = \"o\"\ninput = { topic = \"a\", schema = \"order.avsc\" }\n\
+        output = { topic = \"b\", schema = \"order.avsc\" }\n\
                 [[sink]]\nname = \"w\"\ntype = \"postgres\"\ntable = \"t\"\n";
     let p = parse(text, folder.path()).unwrap();
     assert_eq!((p.kafka.brokers.as_str(), p.kafka.replication), ("localhost:9092", 1));

@@ -27,11 +27,10 @@ pub struct Options {
     version,
     about = "Brings the records of a pipeline's source into its input topic, exactly once"
 )]
-#[command(
-    after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status (127.0.0.1:8080)\n  \
-    WEIR_INSTANCE  stable name of this replica\n  WEIR_LOG       level of the log (info)\n\n\
-    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else"
-)]
+#[command(after_help = "Environment:\n  WEIR_LISTEN    address of /live /ready /metrics /status \
+        (127.0.0.1:8080)\n  WEIR_INSTANCE  stable name of this replica\n  \
+        WEIR_LOG       level of the log (info)\n\n\
+    Exit codes: 0 drained, 78 mistakes in the pipeline file, 1 anything else")]
 pub struct Arguments {
     /// The pipeline file
     pub file: PathBuf,

@@ -164,8 +164,8 @@ impl SourcePartition {
     fn position_lost(&self, shared: &Shared) -> source::Error {
         let (store, topic) = (positions::TOPIC, &shared.pipeline.input.topic);
         source::Error::Lost(format!(
-            "{store} holds no position of source partition {}, yet topic {topic} holds records that \
-             it wrote: the position was lost, and reading from the beginning would send them \
+            "{store} holds no position of source partition {}, yet topic {topic} holds records \
+             that it wrote: the position was lost, and reading from the beginning would send them \
              again; restore {store}, or delete {topic} to send everything again",
             self.number
         ))

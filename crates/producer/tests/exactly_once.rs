@@ -29,7 +29,8 @@ fn pipeline(source: &str, input: &str) -> Arc<Pipeline> {
 
 fn calls(records: u64, partitions: u32, rate: u64) -> Arc<Pipeline> {
     let source = format!(
-        "type = \"synthetic\"\ngenerator = \"call_records\"\nseed = 7\nrecords = {records}\npartitions = {partitions}\nrate = {rate}\ninvalid_share = 0.05"
+        "type = \"synthetic\"\ngenerator = \"call_records\"\nseed = 7\nrecords = {records}\n\
+         partitions = {partitions}\nrate = {rate}\ninvalid_share = 0.05"
     );
     pipeline(&source, "schema = \"call.avsc\"\nkey = \"caller_id\"\npartitions = 3")
 }
@@ -256,7 +257,9 @@ fn a_record_that_is_too_large_for_the_broker_is_a_dead_letter_and_its_neighbours
     assert!(dead_letters[0].truncated.unwrap() > 1_020_000);
 }
 
-const FLIGHT: &str = r#"{"type":"record","name":"Flight","fields":[{"name":"code","type":"string"},{"name":"miles_stat","type":"int"}]}"#;
+const FLIGHT: &str = r#"{"type":"record","name":"Flight","fields":[
+    {"name":"code","type":"string"},
+    {"name":"miles_stat","type":"int"}]}"#;
 
 #[test]
 fn a_broken_pipeline_does_not_start_and_names_every_mistake() {

@@ -21,7 +21,8 @@ const RECORDS: usize = 80_000;
 
 fn pipeline(stack: &Stack) -> Arc<Pipeline> {
     let source = format!(
-        "type = \"synthetic\"\ngenerator = \"call_records\"\nrecords = {RECORDS}\nrate = 10000\npartitions = 2"
+        "type = \"synthetic\"\ngenerator = \"call_records\"\nrecords = {RECORDS}\nrate = 10000\n\
+         partitions = 2"
     );
     support::pipeline(stack, &source, "schema = \"call.avsc\"\nkey = \"caller_id\"")
 }

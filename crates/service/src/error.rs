@@ -32,6 +32,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The work was still going on when its time was over.
-    #[error("the work did not end within {}s of the signal; what was not committed is read again at the next start", .0.as_secs())]
+    #[error("the work did not end within {}s of the signal; what was not committed is read again \
+        at the next start", .0.as_secs())]
     NotDrained(Duration),
 }

@@ -202,7 +202,10 @@ mod tests {
         let lines = capture_as(Form::Json, in_span);
         assert_eq!(lines.len(), 1);
         let rest = &lines[0][lines[0].find(",\"level\"").unwrap()..];
-        let expected = r#","level":"info","service":"sink","pipeline":"telecom","event":"rebalanced","partition":2,"topic":"a \"b\"","rate":1.5}"#;
+        let expected = concat!(
+            r#","level":"info","service":"sink","pipeline":"telecom","event":"rebalanced","#,
+            r#""partition":2,"topic":"a \"b\"","rate":1.5}"#
+        );
         assert_eq!(rest.trim_end(), expected);
         assert!(serde_json::from_str::<serde_json::Value>(&lines[0]).is_ok());
     }

@@ -161,7 +161,11 @@ impl Metrics {
 
     /// `weir_unaccounted_records`
     pub fn unaccounted(&self) -> IntGauge {
-        self.gauge("weir_unaccounted_records", "read - written - filtered - dead; anything but 0 is a fault in weir or an external change of its counters")
+        self.gauge(
+            "weir_unaccounted_records",
+            "read - written - filtered - dead; anything but 0 \
+            is a fault in weir or an external change of its counters",
+        )
     }
 
     /// `weir_lag_records{partition}`

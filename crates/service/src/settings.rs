@@ -51,7 +51,8 @@ impl Settings {
         })?;
         let name = given("WEIR_INSTANCE");
         if let Some(name) = name.as_deref().filter(|n| !is_name(n)) {
-            let what = "is not a name of letters, digits, `.`, `_` and `-`, at most 63 long, such as enricher-0";
+            let what = "is not a name of letters, digits, `.`, `_` and `-`, at most 63 long, such \
+                as enricher-0";
             return Err(Error { variable: "WEIR_INSTANCE", value: name.into(), what });
         }
         let stable = name.is_some();

@@ -22,7 +22,8 @@ pub fn shutdown() -> std::io::Result<CancellationToken> {
         let name = next(&mut term, &mut int).await;
         tracing::info!(
             signal = name,
-            "draining: the batch at hand is finished, then the process ends; once more ends it at once"
+            "draining: the batch at hand is finished, then the process ends; once more ends it at \
+             once"
         );
         cancel.cancel();
         let name = next(&mut term, &mut int).await;
@@ -83,8 +84,9 @@ mod tests {
         let stop = CancellationToken::new();
         stop.cancel();
         let deadline = Duration::from_millis(1);
-        assert!(
-            matches!(drain(&stop, deadline, std::future::pending::<()>()).await, Err(Error::NotDrained(d)) if d == deadline)
-        );
+        assert!(matches!(
+            drain(&stop, deadline, std::future::pending::<()>()).await,
+            Err(Error::NotDrained(after)) if after == deadline
+        ));
     }
 }

@@ -69,7 +69,8 @@ async fn main() -> Result<()> {
     sink.wait_for("weir_records_written_total", records)?;
     let all = started.elapsed();
     println!(
-        "{records} records: {:.0}/s since the start, {:.0}/s after the first batch, {:.2} µs CPU per record, {}",
+        "{records} records: {:.0}/s since the start, {:.0}/s after the first batch, {:.2} µs CPU \
+         per record, {}",
         records as f64 / all.as_secs_f64(),
         (records - first.1) as f64 / (all - first.0).as_secs_f64(),
         sink.cpu_seconds()? * 1e6 / records as f64,

@@ -65,12 +65,13 @@ pub async fn run_targets(
 }
 
 fn surface(pipeline: &Pipeline, options: &Options, health: &Health, status: &Status) -> Surface {
+    let sinks = config::chosen(pipeline, options.only.as_deref());
     let about = json!({
         "service": "sink",
         "instance": options.settings.instance,
         "pipeline": pipeline.name,
         "topic": pipeline.output.topic,
-        "sinks": config::chosen(pipeline, options.only.as_deref()).iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
+        "sinks": sinks.iter().map(|sink| sink.name.as_str()).collect::<Vec<_>>(),
     });
     let status = status.clone();
     Surface::new(health, &options.metrics, move || status.page(&about))

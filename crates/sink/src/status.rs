@@ -23,10 +23,20 @@ impl Status {
         let held = machine.committed().map(|(partition, next, progress)| {
             let c = &progress.counters;
             let lag = lags.get(&partition);
-            json!({"partition": partition, "next": next, "lag": lag, "read": c.read, "written": c.written, "dead": c.dead, "state": "running"})
+            json!({
+                "partition": partition,
+                "next": next,
+                "lag": lag,
+                "read": c.read,
+                "written": c.written,
+                "dead": c.dead,
+                "state": "running",
+            })
         });
         let halted =
-            machine.halted().map(|(partition, halt)| json!({"partition": partition, "state": "halted", "reason": halt.to_string()}));
+            machine.halted().map(|(partition, halt)| {
+                json!({"partition": partition, "state": "halted", "reason": halt.to_string()})
+            });
         let partitions: Vec<Value> = held.chain(halted).collect();
         self.workers().insert(worker.into(), json!({"sink": sink, "partitions": partitions}));
     }

@@ -231,7 +231,10 @@ impl Stack {
     }
 
     fn own(&self) -> Result<&Own> {
-        self.own.as_ref().context("this stack belongs to another process; start one with Stack::start to stop or kill its components")
+        self.own.as_ref().context(
+            "this stack belongs to another process; start one with \
+            Stack::start to stop or kill its components",
+        )
     }
 }
 

@@ -68,8 +68,8 @@ fn moves(gap: &Gap, hop: Hop<'_>, partition: Option<Partition>) -> Result<Vec<Sk
     let upstream = if matches!(hop, Hop::Enricher) { "input topic" } else { "output topic" };
     if gap.moving {
         refuse!(
-            "records keep arriving in the {upstream}, so the lost ones cannot be counted: stop what \
-             writes to it for a moment"
+            "records keep arriving in the {upstream}, so the lost ones cannot be counted: stop \
+             what writes to it for a moment"
         );
     }
     let skip = |lost: &Lost| {

@@ -16,8 +16,9 @@ pub(crate) struct RecordEvidence {
 }
 
 /// The reason when it is unknown which of the remaining records were read already.
-pub(crate) const UNDECIDED: &str = "the remaining output does not show which of the remaining records of the log were read \
-     already, so continuing might lose or duplicate records; set the position by hand";
+pub(crate) const UNDECIDED: &str = "the remaining output does not show which of the remaining \
+    records of the log were read already, so continuing might lose or duplicate records; set the \
+    position by hand";
 
 /// Where the enricher continues in a log that ends before its position. `left` are the records from
 /// `first` on; `emitted` are the records of the output and the dead letters by input offset, several

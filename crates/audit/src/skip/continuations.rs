@@ -17,16 +17,18 @@ use weir_model::protocol::{CommittedPosition, Halt, Offset, Partition, Partition
 /// The position to continue at with its counters, or why it cannot be told.
 pub type Continuation = std::result::Result<(Offset, Progress), &'static str>;
 
-const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold all that was emitted, or not as one lineage, so the counts cannot be \
-     found again; put the group's offsets back, with the metadata they had, or, to begin again with an empty pipeline, \
-     delete the output and the dead letters as well";
+const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold all that was \
+    emitted, or not as one lineage, so the counts cannot be found again; put the group's offsets \
+    back, with the metadata they had, or, to begin again with an empty pipeline, delete the \
+    output and the dead letters as well";
 
-const WRITTEN_ANEW: &str = "the log was written anew from its first record, while the target still holds rows of the one before, so going on \
-     might lose or double some; empty the table, and everything in the log is read, or put the \
-     position row back";
+const WRITTEN_ANEW: &str = "the log was written anew from its first record, while the target \
+    still holds rows of the one before, so going on might lose or double some; empty the table, \
+    and everything in the log is read, or put the position row back";
 
-const ROW_LOST: &str = "the target holds rows, and nothing tells which records they came from; put the row of weir.positions back, or \
-     empty the table, and the sink begins at the first record";
+const ROW_LOST: &str = "the target holds rows, and nothing tells which records they came from; \
+    put the row of weir.positions back, or empty the table, and the sink begins at the first \
+    record";
 
 /// A position that was forgotten is found again first; it may lie outside the log all the same,
 /// since Kafka forgets the positions of a topic that is deleted.

@@ -62,7 +62,11 @@ fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let ago =
         text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
     let time = ago.and_then(|ago| now.checked_sub(ago.abs()));
-    time.map_err(|_| "expected a time with its zone, such as 2026-11-21T10:00:00Z, or how long ago, such as 90s, 15m, 2h, 3d".into())
+    time.map_err(|_| {
+        "expected a time with its zone, such as 2026-11-21T10:00:00Z, or how long \
+        ago, such as 90s, 15m, 2h, 3d"
+            .into()
+    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use weir_model::pipeline::Pipeline;
 /// The arguments of `weir dead list`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  weir dead list deploy/pipelines/telecom.toml\n  \
-    weir dead list deploy/pipelines/telecom.toml --reason negative_duration --since 2h --dead-letters --limit 5")]
+    weir dead list deploy/pipelines/telecom.toml --reason negative_duration --since 2h \
+    --dead-letters --limit 5")]
 pub(super) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,

@@ -10,14 +10,14 @@ use weir_model::pipeline::Pipeline;
 
 /// The arguments of `weir dead replay`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  weir dead replay deploy/pipelines/telecom.toml --reason negative_duration --dry-run\n  \
-    weir dead replay deploy/pipelines/telecom.toml --reason negative_duration --rate 500\n  \
-    weir dead replay deploy/pipelines/telecom.toml --sink warehouse \\\n      \
-    --sql \"SELECT * EXCEPT (caller_name), substr(caller_name, 1, 50) AS caller_name FROM input\"\n\n\
-    May be interrupted and repeated: a record comes back once. Exit code: 0 all that were chosen came back, now or before; 1 some did not; \
-    78 mistakes in the file or the SQL."
-)]
+#[command(after_help = "Examples:\n  weir dead replay deploy/pipelines/telecom.toml --reason \
+        negative_duration --dry-run\n  \
+        weir dead replay deploy/pipelines/telecom.toml --reason negative_duration --rate 500\n  \
+        weir dead replay deploy/pipelines/telecom.toml --sink warehouse \\\n      \
+        --sql \"SELECT * EXCEPT (caller_name), substr(caller_name, 1, 50) AS caller_name FROM \
+        input\"\n\n\
+    May be interrupted and repeated: a record comes back once. Exit code: 0 all that were chosen \
+    came back, now or before; 1 some did not; 78 mistakes in the file or the SQL.")]
 pub(super) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,

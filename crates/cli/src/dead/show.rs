@@ -13,11 +13,11 @@ use weir_model::pipeline::Pipeline;
 
 /// The arguments of `weir dead show`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  weir dead show deploy/pipelines/telecom.toml 'telecom-data[1]@4711'\n  \
-    weir dead show deploy/pipelines/telecom.toml telecom-data/1@4711\n\n\
-    The coordinates are those of the record in the input topic; `weir dead list FILE --dead-letters` shows them."
-)]
+#[command(after_help = "Examples:\n  weir dead show deploy/pipelines/telecom.toml \
+        'telecom-data[1]@4711'\n  \
+        weir dead show deploy/pipelines/telecom.toml telecom-data/1@4711\n\n\
+    The coordinates are those of the record in the input topic; `weir dead list FILE \
+    --dead-letters` shows them.")]
 pub(super) struct Args {
     /// The pipeline file.
     file: std::path::PathBuf,
@@ -37,7 +37,8 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let found = dead::find(&pipeline, &args.dead_letter).await?;
     if found.is_empty() {
         bail!(
-            "no dead letter of {} has the coordinates {}; `weir dead list {} --dead-letters` lists them",
+            "no dead letter of {} has the coordinates {}; `weir dead list {} --dead-letters` \
+             lists them",
             pipeline.name,
             args.dead_letter,
             args.file.display()

@@ -23,7 +23,8 @@ pub(crate) async fn print(pipeline: &Pipeline, hops: &[Gauge]) -> Result<()> {
     }
     print_dead_letters(reasons);
     println!(
-        " hop           records/s     latency p50     latency p99   from the input record's Kafka timestamp to this hop's commit"
+        " hop           records/s     latency p50     latency p99   from the input record's Kafka \
+         timestamp to this hop's commit"
     );
     for hop in hops {
         let latency = |share| hop.latency(share).map_or("–".into(), format_duration);
@@ -38,7 +39,8 @@ pub(crate) async fn print(pipeline: &Pipeline, hops: &[Gauge]) -> Result<()> {
     let file = pipeline.file.display();
     println!("\n next:  make run            keep it flowing at its configured rate");
     println!(
-        "        weir dead list {file}        what could not be processed; weir dead replay brings it back"
+        "        weir dead list {file}        what could not be processed; weir dead replay \
+         brings it back"
     );
     println!("        weir audit {file} --deep     read topics and tables again and recompute");
     println!("        README.md, “A pipeline of your own in five minutes”");

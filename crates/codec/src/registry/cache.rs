@@ -12,7 +12,7 @@ pub const MISSING_ID_TTL: Duration = Duration::from_secs(10);
 const MAX_MISSING_TTL: Duration = Duration::from_secs(300);
 /// An id counts as missing when it is still missing this long after the first time: it may have
 /// been registered on another node a moment ago.
-const RECHECK: Duration = Duration::from_secs(1);
+pub(super) const RECHECK: Duration = Duration::from_secs(1);
 /// Most schema texts and most bytes of them.
 const MAX_TEXTS: usize = 8192;
 const MAX_TEXT_BYTES: usize = 64 << 20;

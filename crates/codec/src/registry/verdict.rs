@@ -9,7 +9,7 @@
 //! | 401 | any | configuration | configuration |
 //! | 403 | any | configuration | the schema's, if others are answered |
 //! | 404 | the registry's error code 40401 to 40499 | not found | not found |
-//! | 404 | another error code (Apicurio: 0, for an id that is no number) | environment | not found, if others are answered |
+//! | 404 | another error code, as Apicurio's 0 | environment | not found, if others are answered |
 //! | 404 | no error code: a gateway, a wrong path | environment | environment |
 //! | 407, 408, 421, 425, 429 | any | environment | environment |
 //! | other 4xx | any | configuration | the schema's, if others are answered |

@@ -39,7 +39,8 @@ pub(crate) const TARGETS: &[Target] = &[
 
 const READER: &str = r#"{"type":"record","name":"R","fields":[
     {"name":"id","type":"long"},{"name":"name","type":["null","string"],"default":null},
-    {"name":"amount","type":["null",{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}],"default":null},
+    {"name":"amount","default":null,"type":["null",
+        {"type":"bytes","logicalType":"decimal","precision":9,"scale":2}]},
     {"name":"at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null}]}"#;
 
 /// Of another program, with everything that has to be skipped.
@@ -278,9 +279,8 @@ impl File {
 fn seeds_of(extension: &str) -> Vec<Vec<u8>> {
     let texts: &[&str] = match extension {
         "csv" => &["id,name,amount,at\n1,\"A, n\",1.50,2026-01-01T00:00:00Z\n2,,,\n"],
-        _ => &[
-            "{\"id\":1,\"name\":\"A\",\"amount\":1.5,\"at\":\"2026-01-01T00:00:00Z\"}\n{\"id\":2}\n",
-        ],
+        _ => &["{\"id\":1,\"name\":\"A\",\"amount\":1.5,\"at\":\"2026-01-01T00:00:00Z\"}\n\
+             {\"id\":2}\n"],
     };
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }

@@ -42,12 +42,14 @@ fn a_value_that_postgres_refuses_becomes_a_dead_letter_and_its_neighbours_are_wr
     let count = |sql: &str| usize::try_from(database.number(sql).unwrap()).unwrap();
     assert_eq!(
         count(
-            "SELECT count(*) FROM weir.dead_letters WHERE sqlstate = '23514' AND detail LIKE '%an_hour%'"
+            "SELECT count(*) FROM weir.dead_letters WHERE sqlstate = '23514' AND detail LIKE \
+             '%an_hour%'"
         ),
         long.len()
     );
-    let dead_lettered = "SELECT count(*) FROM weir.dead_letters WHERE column_name = 'caller_name' AND (reason, sqlstate) IN \
-        (('value_too_long', '22001'), ('character_not_storable', '22021'))";
+    let dead_lettered = "SELECT count(*) FROM weir.dead_letters WHERE column_name = 'caller_name' \
+        AND (reason, sqlstate) IN (('value_too_long', '22001'), ('character_not_storable', \
+        '22021'))";
     assert_eq!(count(dead_lettered), expected.table_dead_letters.len());
     assert_eq!(
         count("SELECT count(*) FROM weir.dead_letters"),

@@ -18,7 +18,10 @@ fn the_verdict_notices_a_doubled_row_a_lost_row_a_changed_dead_letter_and_a_doub
     let table = "telecom.telecom_data";
     let one = format!("(SELECT min(ctid) FROM {table})");
     flow.database
-        .execute(&format!("CREATE TABLE copy AS SELECT * FROM {table} WHERE ctid = {one}; INSERT INTO {table} TABLE copy"))
+        .execute(&format!(
+            "CREATE TABLE copy AS SELECT * FROM {table} WHERE ctid = {one}; INSERT \
+            INTO {table} TABLE copy"
+        ))
         .unwrap();
     complains("1 too many");
     flow.database
@@ -36,7 +39,12 @@ fn the_verdict_notices_a_doubled_row_a_lost_row_a_changed_dead_letter_and_a_doub
         ))
         .unwrap();
     complains("changed bytes");
-    flow.database.execute(&format!("UPDATE weir.dead_letters SET value = substr(value, 1, length(value) - 1) WHERE {dead_letter}")).unwrap();
+    flow.database
+        .execute(&format!(
+            "UPDATE weir.dead_letters SET value = substr(value, 1, \
+        length(value) - 1) WHERE {dead_letter}"
+        ))
+        .unwrap();
     check(&flow).unwrap();
 
     let dead_letters = &flow.pipeline.dead_letters.topic;

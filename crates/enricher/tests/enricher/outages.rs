@@ -39,7 +39,10 @@ fn without_the_registry_it_waits_and_dead_letters_nothing() {
     assert!(pipeline.topics.read(&pipeline.dead_letters()).unwrap().is_empty());
 }
 
-const INPUT_WITH_MORE: &str = r#"{"type":"record","name":"Item","fields":[{"name":"id","type":"long"},{"name":"name","type":["null","string"]},{"name":"more","type":["null","long"],"default":null}]}"#;
+const INPUT_WITH_MORE: &str = r#"{"type":"record","name":"Item","fields":[
+    {"name":"id","type":"long"},
+    {"name":"name","type":["null","string"]},
+    {"name":"more","type":["null","long"],"default":null}]}"#;
 
 #[test]
 fn a_topic_of_nothing_but_bad_records_halts() {

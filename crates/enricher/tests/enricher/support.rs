@@ -15,8 +15,13 @@ use weir_testkit::{Stack, http, random_name, wait_until};
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
 
-const INPUT: &str = r#"{"type":"record","name":"Item","fields":[{"name":"id","type":"long"},{"name":"name","type":["null","string"]}]}"#;
-const OUTPUT: &str = r#"{"type":"record","name":"ItemOut","fields":[{"name":"id","type":"long"},{"name":"name","type":["null","string"]},{"name":"twice","type":"long"}]}"#;
+const INPUT: &str = r#"{"type":"record","name":"Item","fields":[
+    {"name":"id","type":"long"},
+    {"name":"name","type":["null","string"]}]}"#;
+const OUTPUT: &str = r#"{"type":"record","name":"ItemOut","fields":[
+    {"name":"id","type":"long"},
+    {"name":"name","type":["null","string"]},
+    {"name":"twice","type":"long"}]}"#;
 
 /// A pipeline: ids below 0 are rejected, ids that end in 9 are filtered, the others are doubled.
 pub(crate) struct Pipeline {
@@ -89,10 +94,12 @@ impl Pipeline {
 
     fn write_file(&self, name: &str, more: &str) {
         let text = format!(
-            "name = \"{name}\"\ndescription = \"test\"\n[kafka]\nbrokers = \"{}\"\nsession_timeout = \"6s\"\n[registry]\nurl = \"{}\"\n\
+            "name = \"{name}\"\ndescription = \"test\"\n[kafka]\nbrokers = \"{}\"\n\
+             session_timeout = \"6s\"\n[registry]\nurl = \"{}\"\n\
              [input]\ntopic = \"{}\"\nschema = \"input.avsc\"\npartitions = {PARTITIONS}\n\
              {}[output]\ntopic = \"{}\"\nschema = \"output.avsc\"\n\
-             [[sink]]\nname = \"warehouse\"\ntype = \"postgres\"\nurl = \"postgres://weir@localhost:1/weir\"\ntable = \"t\"\nmode = \"append\"\n{more}",
+             [[sink]]\nname = \"warehouse\"\ntype = \"postgres\"\n\
+             url = \"postgres://weir@localhost:1/weir\"\ntable = \"t\"\nmode = \"append\"\n{more}",
             Stack::shared().kafka(),
             self.registry,
             self.input,

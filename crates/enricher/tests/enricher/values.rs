@@ -92,7 +92,10 @@ const KINDS: [(&str, &str, &str, &str, &[&str]); 23] = [
 ];
 const UUID: &str = "6774d596-8cc8-4c20-8e98-6f2f105d62a8";
 const NINES: &str = "99999999999999999999999999999999999999";
-const INPUT: &str = r#"{"type":"record","name":"In","fields":[{"name":"id","type":"long"},{"name":"kind","type":"string"},{"name":"v","type":"string"}]}"#;
+const INPUT: &str = r#"{"type":"record","name":"In","fields":[
+    {"name":"id","type":"long"},
+    {"name":"kind","type":"string"},
+    {"name":"v","type":"string"}]}"#;
 
 fn value(schema_id: u32, id: i64, kind: &str, text: &str) -> Vec<u8> {
     let mut bytes = vec![0];

@@ -11,9 +11,11 @@ fn pipeline() -> Pipeline {
     let name = random_name("replay");
     let text = format!(
         "name = \"{name}\"\n[kafka]\nbrokers = \"{}\"\n[registry]\nurl = \"http://localhost:1\"\n\
-         [input]\ntopic = \"{name}\"\nschema = \"Cargo.toml\"\npartitions = 2\n[transform]\nsql = \"SELECT * FROM input\"\n\
+         [input]\ntopic = \"{name}\"\nschema = \"Cargo.toml\"\npartitions = 2\n[transform]\n\
+         sql = \"SELECT * FROM input\"\n\
          [output]\ntopic = \"{name}-out\"\nschema = \"Cargo.toml\"\n\
-         [[sink]]\nname = \"w\"\ntype = \"postgres\"\nurl = \"postgres://weir@localhost:1/weir\"\ntable = \"t\"",
+         [[sink]]\nname = \"w\"\ntype = \"postgres\"\nurl = \"postgres://weir@localhost:1/weir\"\n\
+         table = \"t\"",
         Stack::shared().kafka()
     );
     // Nothing here reads the schemas; they only have to be there.

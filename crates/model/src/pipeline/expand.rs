@@ -63,7 +63,11 @@ fn look_up(reference: &str, around: &Surroundings<'_>) -> Result<String, Vec<Str
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(legal)
     {
-        return Err(vec!["`${…}` takes NAME, NAME:-default or file:/path, where NAME is made of letters, digits and underscores".into()]);
+        return Err(vec![
+            "`${…}` takes NAME, NAME:-default or file:/path, where NAME is made of \
+            letters, digits and underscores"
+                .into(),
+        ]);
     }
     let given = (around.env)(name);
     match (given, default) {

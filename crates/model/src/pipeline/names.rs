@@ -11,11 +11,13 @@ const TOPIC_BYTES: usize = 249;
 
 /// Words that neither SQL dialect takes as a bare name: they would have to be quoted in every
 /// query.
-const RESERVED: &str = " all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create current_date \
-    current_role current_time current_timestamp current_user cross default deferrable desc distinct do else end except false fetch for foreign \
-    from full grant group having in initially inner intersect into is join lateral leading left like limit localtime localtimestamp natural not null offset on \
-    only or order outer placing primary references returning right select session_user some symmetric table then to trailing true union unique user using \
-    values variadic when where window with ";
+const RESERVED: &str = " all analyse analyze and any array as asc asymmetric both case cast check \
+    collate column constraint create current_date current_role current_time current_timestamp \
+    current_user cross default deferrable desc distinct do else end except false fetch for \
+    foreign from full grant group having in initially inner intersect into is join lateral \
+    leading left like limit localtime localtimestamp natural not null offset on only or order \
+    outer placing primary references returning right select session_user some symmetric table \
+    then to trailing true union unique user using values variadic when where window with ";
 
 fn verdict(good: bool, otherwise: &str) -> Result<(), String> {
     if good { Ok(()) } else { Err(otherwise.into()) }

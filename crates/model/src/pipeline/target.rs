@@ -14,8 +14,8 @@ const NAME: Key = Key {
     kind: Kind::Text(names::name),
     absent: Absent::Refused,
     unit: "",
-    doc: " Part of the consumer group and of the key of positions: never change it while the pipeline \
-          has data in flight.",
+    doc: " Part of the consumer group and of the key of positions: never change it while the \
+        pipeline has data in flight.",
 };
 const TYPE: Key = Key {
     name: "type",

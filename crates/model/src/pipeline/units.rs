@@ -74,7 +74,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_shown_reads_back(millis in 0u64..1 << 50) {
-            prop_assert_eq!(duration(&show_duration(Duration::from_millis(millis))), Some(Duration::from_millis(millis)));
+            let expected = Duration::from_millis(millis);
+            prop_assert_eq!(duration(&show_duration(expected)), Some(expected));
             prop_assert_eq!(size(&show_size(millis)), Some(millis));
         }
     }

@@ -256,13 +256,23 @@ impl Halt {
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Halt::Expired { from, to } => write!(f, "offsets {from} to {} are gone from the log and were never read", to - 1),
+            Halt::Expired { from, to } => write!(
+                f,
+                "offsets {from} to {} are gone from the log \
+                and were never read",
+                to - 1
+            ),
             Halt::Truncated { end, next } => {
-                write!(f, "the log ends at offset {end}, but the next offset to read is {next}: it was truncated or recreated")
+                write!(
+                    f,
+                    "the log ends at offset {end}, but the next offset to read is {next}: \
+                    it was truncated or recreated"
+                )
             }
-            Halt::PositionMissing => {
-                f.write_str("no position is stored, yet the output holds data of this pipeline: the position was lost, not unset")
-            }
+            Halt::PositionMissing => f.write_str(
+                "no position is stored, yet the output holds data of this pipeline: \
+                    the position was lost, not unset",
+            ),
             Halt::Disproved { next } => write!(
                 f,
                 "the record before offset {next} is not the one that was read last: another \
@@ -287,7 +297,8 @@ pub enum Error {
     /// The batch does not cover what was accepted, or its counters do not add up: going on would
     /// lose records. A bug; nothing was written.
     #[error(
-        "partition {partition}: {accepted} records were accepted, but the batch accounts for {} read, {} written, {} filtered, {} dead",
+        "partition {partition}: {accepted} records were accepted, but the batch accounts for {} \
+         read, {} written, {} filtered, {} dead",
         delta.counters.read, delta.counters.written, delta.counters.filtered, delta.counters.dead
     )]
     Unbalanced {

@@ -320,8 +320,8 @@ impl Actor {
 
     fn found(&mut self, world: &mut World, term: Term, mut committed: CommittedPosition) {
         let partition = committed.partition as usize;
-        if !matches!(self.worker.next_command(), Some(Command::Acquire { term: current, .. }) if current == term)
-        {
+        let command = self.worker.next_command();
+        if !matches!(command, Some(Command::Acquire { term: current, .. }) if current == term) {
             world.evidence.late_answers += 1;
         }
         if self.last_outcome == Outcome::Unknown {

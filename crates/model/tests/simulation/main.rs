@@ -80,7 +80,8 @@ fn story(failure: &Failure, mutant: Option<Mutant>) -> String {
         run(failure.seed, mutant, true).map_or_else(|failure| failure.trace, |_| Vec::new());
     let seed = failure.seed;
     format!(
-        "{}\n\nseed {seed} failed: {}\nreplay: WEIR_SEED={seed} cargo test -p weir-model --test simulation",
+        "{}\n\nseed {seed} failed: {}\n\
+         replay: WEIR_SEED={seed} cargo test -p weir-model --test simulation",
         trace.join("\n"),
         failure.why
     )

@@ -78,15 +78,19 @@ macro_rules! evidence {
 
         impl Evidence {
             pub(crate) fn add(&mut self, other: &Evidence) { $(self.$name += other.$name;)* }
-            pub(crate) fn all(&self) -> Vec<(&'static str, u64)> { vec![$((stringify!($name), self.$name)),*] }
+            pub(crate) fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
         }
     };
 }
 
 evidence! {
-    steps, crashes, pauses, evictions, cuts, database_restarts, sessions_terminated, lost_requests, lost_answers, late_requests,
-    late_requests_served, late_ends_fenced, expired_transactions, rebalances, partitions_lost, reinitializations, unstable_reads, lock_waits, refused_writes,
-    failed_writes, unknown_outcomes, unknown_but_committed, hidden_retries, committed_writes, stale_batches, stale_records, late_answers,
+    steps, crashes, pauses, evictions, cuts, database_restarts, sessions_terminated,
+    lost_requests, lost_answers, late_requests, late_requests_served, late_ends_fenced,
+    expired_transactions, rebalances, partitions_lost, reinitializations, unstable_reads,
+    lock_waits, refused_writes, failed_writes, unknown_outcomes, unknown_but_committed,
+    hidden_retries, committed_writes, stale_batches, stale_records, late_answers,
     written_during_a_rebalance, halts,
 }
 

@@ -87,7 +87,8 @@ impl Source for Synthetic {
         };
         if next % step != u64::from(partition) {
             return Err(Error::Lost(format!(
-                "sequence {next} does not belong to partition {partition} of {step}; source.partitions is fixed for the life of a pipeline"
+                "sequence {next} does not belong to partition {partition} of {step}; \
+                 source.partitions is fixed for the life of a pipeline"
             )));
         }
         let end = if self.records == 0 { u64::MAX } else { self.records };
@@ -104,7 +105,8 @@ impl Source for Synthetic {
 
 fn foreign(position: &Value) -> String {
     format!(
-        "position {position} is not one of a synthetic source; was the pipeline's source replaced under the same name?"
+        "position {position} is not one of a synthetic source; was the pipeline's source replaced \
+         under the same name?"
     )
 }
 

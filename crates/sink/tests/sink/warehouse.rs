@@ -24,7 +24,10 @@ async fn every_record_is_a_row_or_a_dead_letter_once() {
     assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), 3296);
     assert_eq!(world.number("SELECT sum(written) FROM weir.positions"), 3296);
     assert_eq!(world.number("SELECT sum(dead) FROM weir.positions"), 8);
-    let dead_letters = world.database.texts("SELECT reason, count(*), min(stage), min(sqlstate) FROM weir.dead_letters GROUP BY 1 ORDER BY 1");
+    let dead_letters = world.database.texts(
+        "SELECT reason, count(*), min(stage), min(sqlstate) \
+        FROM weir.dead_letters GROUP BY 1 ORDER BY 1",
+    );
     let dead_letters: Vec<Vec<String>> = dead_letters
         .unwrap()
         .into_iter()
@@ -34,7 +37,8 @@ async fn every_record_is_a_row_or_a_dead_letter_once() {
     assert_eq!(too_long[1..], ["4", "sink", "22001"]);
     assert_eq!(dead_letters.iter().find(|l| l[0] == "no_lineage").unwrap()[1..3], ["1", "sink"]);
     assert_eq!(dead_letters.iter().map(|l| l[1].parse::<i32>().unwrap()).sum::<i32>(), 8);
-    let garbage = "SELECT encode(value, 'hex') FROM weir.dead_letters WHERE partition = 2 AND sqlstate IS NULL";
+    let garbage = "SELECT encode(value, 'hex') FROM weir.dead_letters WHERE partition = 2 AND \
+        sqlstate IS NULL";
     assert_eq!(world.database.text(garbage).unwrap().as_deref(), Some("0167617262616765"));
     assert_eq!(
         world.number(
@@ -81,7 +85,8 @@ async fn cut_connections_cost_nothing() {
     let mut world = World::new(NAMES);
     let sink = world.start();
     let cutter = Database::connect(world.database.url()).unwrap();
-    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'weir%'";
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = \
+        current_database() AND application_name LIKE 'weir%'";
     let mut cuts = 0;
     for round in 0..10 {
         world.feed((round * 2000..(round + 1) * 2000).map(|id| (id, "row")));
@@ -156,7 +161,10 @@ async fn a_hand_in_the_position_row_stops_its_partition() {
     world.wait_for(30);
     world
         .database
-        .execute("UPDATE weir.positions SET next_offset = 2 WHERE partition = 0; DELETE FROM weir.positions WHERE partition = 1")
+        .execute(
+            "UPDATE weir.positions SET next_offset = 2 WHERE partition = 0; DELETE FROM \
+            weir.positions WHERE partition = 1",
+        )
         .unwrap();
     world.feed((30..60).map(|id| (id, "row")));
     let done = "SELECT count(*) FROM shop.sale WHERE id % 3 = 2";
@@ -212,7 +220,13 @@ async fn an_upsert_ends_with_the_last_record_of_each_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_does_not_fit_is_refused_before_anything_is_read() {
     let world = World::new(NAMES);
-    world.database.execute("CREATE SCHEMA shop; CREATE TABLE shop.sale (id text, name varchar(20), branch int NOT NULL)").unwrap();
+    world
+        .database
+        .execute(
+            "CREATE SCHEMA shop; CREATE TABLE shop.sale (id text, name \
+        varchar(20), branch int NOT NULL)",
+        )
+        .unwrap();
     let error = tokio::time::timeout(Duration::from_secs(30), world.start().end())
         .await
         .unwrap()

@@ -59,9 +59,10 @@ pub enum Error {
     /// The table or `weir.positions` was replaced without the other.
     #[error(
         "{replaced} is not the one that the positions of {pipeline}/{sink} were written with: it \
-         was replaced or restored alone, so rows may be missing or come twice. Restore both from the \
-         same backup; or, if rows and positions are right as they are: UPDATE weir.positions SET \
-         target_oid = NULL, positions_oid = NULL WHERE pipeline = '{pipeline}' AND sink = '{sink}'"
+         was replaced or restored alone, so rows may be missing or come twice. Restore both from \
+         the same backup; or, if rows and positions are right as they are: UPDATE weir.positions \
+         SET target_oid = NULL, positions_oid = NULL WHERE pipeline = '{pipeline}' AND sink = \
+         '{sink}'"
     )]
     Restored {
         /// What has another identity: the table, or `weir.positions`.

@@ -253,8 +253,10 @@ mod tests {
     async fn every_worker_has_a_connection_and_some_are_spare() {
         for workers in [1, 16, 17, 64] {
             let text = format!(
-                "name = \"o\"\ninput = {{ topic = \"a\", schema = \"call.avsc\", partitions = 64 }}\n\
-                 output = {{ topic = \"b\", schema = \"call.avsc\" }}\nworkers = {{ sink = {workers} }}\n\
+                "name = \"o\"\ninput = \
+                 {{ topic = \"a\", schema = \"call.avsc\", partitions = 64 }}\n\
+                 output = {{ topic = \"b\", schema = \"call.avsc\" }}\n\
+                 workers = {{ sink = {workers} }}\n\
                  [[sink]]\nname = \"warehouse\"\ntype = \"postgres\"\ntable = \"t\"\n"
             );
             let folder =

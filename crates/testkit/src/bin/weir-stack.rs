@@ -107,7 +107,8 @@ async fn exec(brokers: usize, data: bool, command: &[String]) -> Result<ExitCode
     let seconds = started.elapsed().as_secs_f64();
     // Not on standard output: that is the command's.
     eprintln!(
-        " ✔ stack       kafka {} · registry {registry} · postgres {postgres}   up in {seconds:.1} s",
+        " ✔ stack       kafka {} · registry {registry} · postgres {postgres}   up in {seconds:.1} \
+         s",
         stack.kafka()
     );
     let (program, arguments) = command.split_first().context("no command")?;

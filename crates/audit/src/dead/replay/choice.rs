@@ -177,12 +177,15 @@ mod tests {
     fn pipeline(sinks: &[(&str, &str)]) -> Pipeline {
         let sink = |(name, mode): &(&str, &str)| {
             format!(
-                "[[sink]]\nname = \"{name}\"\ntype = \"postgres\"\nurl = \"postgres://weir@localhost:1/weir\"\ntable = \"{name}\"\n{mode}\n"
+                "[[sink]]\nname = \"{name}\"\ntype = \"postgres\"\n\
+                 url = \"postgres://weir@localhost:1/weir\"\ntable = \"{name}\"\n{mode}\n"
             )
         };
         let text = format!(
-            "name = \"calls\"\n[kafka]\nbrokers = \"localhost:1\"\n[registry]\nurl = \"http://localhost:1\"\n\
-             [input]\ntopic = \"calls\"\nschema = \"Cargo.toml\"\n[transform]\nsql = \"SELECT * FROM input\"\n\
+            "name = \"calls\"\n[kafka]\nbrokers = \"localhost:1\"\n[registry]\n\
+             url = \"http://localhost:1\"\n\
+             [input]\ntopic = \"calls\"\nschema = \"Cargo.toml\"\n[transform]\n\
+             sql = \"SELECT * FROM input\"\n\
              [output]\ntopic = \"calls-out\"\nschema = \"Cargo.toml\"\n{}",
             sinks.iter().map(sink).collect::<String>()
         );

@@ -1,33 +1,58 @@
 //! Look-ups of many schemas: side by side, bounded in time, and never from the beginning.
 
 use super::*;
-use std::thread;
+use std::sync::Condvar;
 
-const LATENCY: Duration = Duration::from_millis(20);
+/// How long requests wait for each other before the test fails.
+const BOUND: Duration = Duration::from_secs(20);
 
-/// The time that an answer takes, on a thread of the scripted server.
-#[allow(clippy::disallowed_methods)] // it is the latency that is tested
-fn take_time() {
-    thread::sleep(LATENCY);
+/// Holds answers until so many requests wait for one at the same time, and none afterwards.
+struct Meeting {
+    num_expected: usize,
+    state: Mutex<Waiting>,
+    changed: Condvar,
 }
 
-/// A registry that takes its time and has no schema.
-fn slow_and_empty() -> Scripted {
-    Scripted::new(|_, _| {
-        take_time();
-        missing()
-    })
+#[derive(Default)]
+struct Waiting {
+    now: usize,
+    /// The most at the same time.
+    peak: usize,
+}
+
+impl Meeting {
+    fn of(num_expected: usize) -> Arc<Meeting> {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        Arc::new(Meeting { num_expected, state, changed })
+    }
+
+    fn attend(&self) {
+        let mut waiting = self.state.lock().unwrap();
+        waiting.now += 1;
+        waiting.peak = waiting.peak.max(waiting.now);
+        self.changed.notify_all();
+        let alone = |waiting: &mut Waiting| waiting.peak < self.num_expected;
+        let (mut waiting, _) = self.changed.wait_timeout_while(waiting, BOUND, alone).unwrap();
+        waiting.now -= 1;
+    }
+
+    fn peak(&self) -> usize {
+        self.state.lock().unwrap().peak
+    }
 }
 
 #[tokio::test]
 async fn unknown_ids_are_looked_up_side_by_side_and_then_remembered() {
-    let scripted = slow_and_empty();
+    let meeting = Meeting::of(16);
+    let attended = meeting.clone();
+    let scripted = Scripted::new(move |_, _| {
+        attended.attend();
+        missing()
+    });
     let registry = scripted.registry();
     let ids: Vec<u32> = (0..2000).map(|n| n * 1_000_003).collect();
-    let started = Instant::now();
     let errors = registry.look_up(&ids, LONG).await.unwrap();
-    let one_after_another = LATENCY * 2 * 2000;
-    assert!(started.elapsed() < one_after_another / 4, "{:?}", started.elapsed());
+    assert!((16..=MAX_CONCURRENT).contains(&meeting.peak()), "{} at once", meeting.peak());
     let num_asked = scripted.num_requests();
     assert!(errors.len() == 2000 && num_asked <= 2 * 2000, "{} {num_asked}", errors.len());
     assert_eq!(registry.look_up(&ids, LONG).await.unwrap(), errors);
@@ -36,7 +61,11 @@ async fn unknown_ids_are_looked_up_side_by_side_and_then_remembered() {
 
 #[tokio::test]
 async fn a_look_up_ends_in_time_and_repeated_ones_come_to_an_end() {
-    let scripted = slow_and_empty();
+    // A few requests of each call are never answered.
+    let scripted = Scripted::new(|_, number| match number % 40 {
+        39 => Reply::Silence,
+        _ => missing(),
+    });
     let registry = scripted.registry();
     let ids: Vec<u32> = (1..=1000).collect();
     let within = Duration::from_millis(200);
@@ -59,8 +88,10 @@ async fn a_look_up_ends_in_time_and_repeated_ones_come_to_an_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_meet_the_same_ids_fetch_each_once() {
-    let scripted = Scripted::new(|_, _| {
-        take_time();
+    let meeting = Meeting::of(16);
+    let attended = meeting.clone();
+    let scripted = Scripted::new(move |_, _| {
+        attended.attend();
         stored(SCHEMA)
     });
     let registry = scripted.registry();
@@ -75,4 +106,5 @@ async fn workers_that_meet_the_same_ids_fetch_each_once() {
         assert_eq!(worker.await.unwrap(), 0);
     }
     assert_eq!(scripted.num_requests(), ids.len());
+    assert!(meeting.peak() >= 16, "{} at once", meeting.peak());
 }

@@ -15,7 +15,8 @@ section! {
         /// names.
         path: String = Text(names::filled), Refused, "";
         /// `json` is one object per line.
-        format: Option<FileFormat> = Choice(&["parquet", "csv", "json"]), Means("from the name's ending"), "";
+        format: Option<FileFormat> = Choice(&["parquet", "csv", "json"]), Means("from the name's \
+            ending"), "";
         /// Over all partitions of the source; 0 = unlimited.
         rate: u64 = Integer(0, 1_000_000_000), Is("0"), "records/s";
         /// Independent parts of the source, to which the files are dealt in their order; shared

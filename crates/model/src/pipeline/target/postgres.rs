@@ -13,8 +13,10 @@ use std::fmt;
 section! {
     /// A table in PostgreSQL.
     pub struct Postgres = list_of("sink", "postgres"), with [NAME, TYPE] {
-        /// `postgres://user:password@host:port/database`; special characters in user and password are percent-encoded.
-        url: Secret = Kind::Secret(names::postgres_url), Is("${WEIR_POSTGRES:-postgres://weir@localhost:5432/weir}"), "";
+        /// `postgres://user:password@host:port/database`; special characters in user and password
+        /// are percent-encoded.
+        url: Secret = Kind::Secret(names::postgres_url),
+            Is("${WEIR_POSTGRES:-postgres://weir@localhost:5432/weir}"), "";
         /// `schema.table`, or a table in `public`; created when missing.
         table: TableName = Text(names::table), Refused, "";
         /// `append`: every record is a row. `upsert`: the last record of a key is the row.
@@ -22,7 +24,8 @@ section! {
         /// Columns of the unique index behind `upsert`.
         key: Vec<String> = Texts(names::identifier), Means("none; `upsert` needs it"), "";
         /// Column → PostgreSQL type where another one is needed, such as `varchar(50)`.
-        columns: BTreeMap<String, String> = Map(names::identifier, names::column_type), Means("types that follow from the Avro schema"), "";
+        columns: BTreeMap<String, String> = Map(names::identifier, names::column_type),
+            Means("types that follow from the Avro schema"), "";
         /// Adds `weir_topic`, `weir_partition`, `weir_offset` of the input record to every row.
         lineage: bool = Flag, Is("false"), "";
     }

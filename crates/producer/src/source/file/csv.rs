@@ -113,7 +113,8 @@ impl Csv {
     ) -> Option<Fault> {
         if kind == Line::TooLong {
             let what = format!(
-                "{} line {line}: the line, or a value in quotes, is longer than {MAX_LINE} bytes or never ends",
+                "{} line {line}: the line, or a value in quotes, is longer than {MAX_LINE} bytes \
+                 or never ends",
                 self.file
             );
             return Some(fault(MALFORMED_LINE, what));

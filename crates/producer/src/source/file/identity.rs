@@ -82,9 +82,9 @@ impl Prefix {
         }
         if self.size()? < byte || self.digests(byte)? != (blocks, rest) {
             return Err(Error::Lost(format!(
-                "{} is not the file that was read before: its first {byte} bytes differ from those; \
-                 give a new export a name of its own, sorted behind the old ones, or put the old \
-                 file back",
+                "{} is not the file that was read before: its first {byte} bytes differ from \
+                 those; give a new export a name of its own, sorted behind the old ones, or put \
+                 the old file back",
                 self.path.display()
             )));
         }
@@ -180,8 +180,9 @@ impl Finished {
         }
         if now.contents != contents {
             return Err(Error::Lost(format!(
-                "one of the {} files that were read to their end is not the same file any more; give \
-                 a new export a name of its own, sorted behind the old ones, or put the old file back",
+                "one of the {} files that were read to their end is not the same file any more; \
+                 give a new export a name of its own, sorted behind the old ones, or put the old \
+                 file back",
                 now.num_files
             )));
         }

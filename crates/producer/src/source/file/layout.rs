@@ -66,7 +66,8 @@ impl Layout {
                 .map(|f| format!("`{}`", f.renamed.as_ref().unwrap_or(&f.name)))
                 .collect();
             return Err(format!(
-                "{file} has no column for {}; it has {}. Name the column in source.columns, or give the field a default",
+                "{file} has no column for {}; it has {}. Name the column in source.columns, or \
+                 give the field a default",
                 names.join(", "),
                 columns.join(", ")
             ));
@@ -75,7 +76,8 @@ impl Layout {
             Found::At(index) => Ok(Some(index)),
             Found::Nowhere => Ok(None),
             Found::Twice(a, b) => Err(format!(
-                "{file}: columns `{a}` and `{b}` could both be field `{}`; name one of them in source.columns",
+                "{file}: columns `{a}` and `{b}` could both be field `{}`; name one of them in \
+                 source.columns",
                 field.name
             )),
         };

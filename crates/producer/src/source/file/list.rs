@@ -40,13 +40,15 @@ impl List {
         let (Some(name), Some(index)) = (position["file"].as_str(), position["index"].as_u64())
         else {
             return Err(Error::Lost(format!(
-                "position {position} is not one of a file source; was the pipeline's source replaced?"
+                "position {position} is not one of a file source; was the pipeline's source \
+                 replaced?"
             )));
         };
         match self.get(index as usize) {
             Some((found, _)) if found == name => Ok((index as usize, position["at"].clone())),
             found => Err(Error::Lost(format!(
-                "file {name} was number {} when it was read, now {}; files may only be added after those that were read",
+                "file {name} was number {} when it was read, now {}; files may only be added \
+                 after those that were read",
                 index + 1,
                 found.map_or_else(
                     || "there are fewer".into(),

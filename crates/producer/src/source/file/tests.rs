@@ -19,7 +19,8 @@ const SCHEMA: &str = r#"{"type":"record","name":"strike","fields":[
     {"name":"speed","type":["null","double"],"default":null},
     {"name":"phase","type":"string","default":"unknown"},
     {"name":"at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null},
-    {"name":"share","type":["null",{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}],"default":null}]}"#;
+    {"name":"share","default":null,
+        "type":["null",{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}]}]}"#;
 
 fn schema() -> Schema {
     Schema::parse(SCHEMA).unwrap()
@@ -178,7 +179,8 @@ fn a_line_without_end_costs_bounded_memory_and_one_dead_letter() {
 
 #[test]
 fn reading_goes_on_in_the_middle_of_any_file() {
-    let json = "{\"airport\":\"J\",\"cost_total\":1}\n\n{\"airport\":2}\n{\"airport\":\"K\",\"cost_total\":3}";
+    let json = "{\"airport\":\"J\",\"cost_total\":1}\n\n{\"airport\":2}\n\
+        {\"airport\":\"K\",\"cost_total\":3}";
     let folder = Folder::with(&[("a.csv", CSV.as_bytes()), ("b.json", json.as_bytes())]);
     write_parquet(&folder, "c.parquet", 300);
     let source = folder.source("*");
@@ -323,7 +325,8 @@ fn a_file_added_behind_is_read_and_one_put_in_between_is_refused() {
     folder.write("a.csv", b"airport,cost_total\nA,0\n");
     let error = source.open(0, Some(&end.position)).err().unwrap();
     assert!(
-        matches!(&error, Error::Lost(what) if what.contains("file b.csv was number 1") && what.contains("a.csv")),
+        matches!(&error, Error::Lost(what) if what.contains("file b.csv was number \
+            1") && what.contains("a.csv")),
         "{error}"
     );
 }

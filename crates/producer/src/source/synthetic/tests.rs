@@ -72,9 +72,13 @@ fn the_function_never_changes() {
         )
     };
     let expected = [
-        "Renate Keller|Virginie Sporer|+4915046070128|+19291429604|1735689839965000|1735689857965000|18|Deutsche Telekom|36",
-        "Blanche Diaz|Nils Lueilwitz|+33654543569|+17898937680|1735939832727000|1735939950727000|118|Orange|88",
-        "Claudia Klein|Chiara D'Angelo|+4917122499422|+393309147683|2809431511677000|2809431608677000|97|O2 DE|72",
+        "Renate Keller|Virginie \
+         Sporer|+4915046070128|+19291429604|1735689839965000|1735689857965000|18|Deutsche \
+         Telekom|36",
+        "Blanche Diaz|Nils \
+         Lueilwitz|+33654543569|+17898937680|1735939832727000|1735939950727000|118|Orange|88",
+        "Claudia Klein|Chiara \
+         D'Angelo|+4917122499422|+393309147683|2809431511677000|2809431608677000|97|O2 DE|72",
     ];
     assert_eq!([(42, 0), (42, 1_000_000), (7, u64::MAX)].map(golden), expected);
 }
@@ -250,7 +254,8 @@ fn unknown_kinds_and_fields_are_mistakes() {
     wrong.generator = "orders".into();
     wrong.invalid_kinds = vec!["broken".into()];
     let schema = Schema::parse(
-        r#"{"type":"record","name":"r","fields":[{"name":"x","type":"int"},{"name":"y","type":["null","int"]}]}"#,
+        r#"{"type":"record","name":"r","fields":[
+            {"name":"x","type":"int"},{"name":"y","type":["null","int"]}]}"#,
     );
     let mistakes = Synthetic::new(&wrong, &schema.unwrap()).err().unwrap();
     let keys: Vec<_> = mistakes.iter().map(|m| m.key.as_str()).collect();

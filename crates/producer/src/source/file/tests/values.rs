@@ -76,7 +76,8 @@ const NINES: &str = "-99999999999999999999999999999999999999";
 fn schema_of(kind: &str, optional: bool) -> Schema {
     let kind = if optional { format!("[\"null\",{kind}]") } else { kind.to_string() };
     Schema::parse(&format!(
-        r#"{{"type":"record","name":"R","fields":[{{"name":"id","type":"int"}},{{"name":"x","type":{kind}}}]}}"#
+        r#"{{"type":"record","name":"R","fields":[
+            {{"name":"id","type":"int"}},{{"name":"x","type":{kind}}}]}}"#
     ))
     .unwrap()
 }
@@ -142,7 +143,8 @@ fn a_number_or_truth_value_of_json_is_not_taken_for_another_kind() {
     };
     for (kind, good, _) in TYPES.iter().filter(not_numbers) {
         let lines = format!(
-            "{{\"id\":0,\"x\":\"{good}\"}}\n{{\"id\":1,\"x\":10}}\n{{\"id\":2,\"x\":true}}\n{{\"id\":3,\"x\":[]}}\n"
+            "{{\"id\":0,\"x\":\"{good}\"}}\n{{\"id\":1,\"x\":10}}\n{{\"id\":2,\"x\":true}}\n\
+             {{\"id\":3,\"x\":[]}}\n"
         );
         let folder = Folder::with(&[("a.ndjson", lines.as_bytes())]);
         let source = Files::new(&folder.config("a.ndjson", 1), &schema_of(kind, true)).unwrap();
