@@ -2,11 +2,12 @@
 
 use crate::ends;
 use crate::error::{Result, refuse};
+use crate::lineage;
 use crate::verdict::{self, Halt, HandedOn, Verdict};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{Record, admin, position_store, replay};
+use weir_kafka::{Record, admin, position_store, proof, replay};
 use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::pipeline::{Pipeline, Sink, Source};
 use weir_model::progress::{Counters, Progress};
@@ -61,11 +62,11 @@ impl RecordCounts {
     }
 
     /// Counts the unread records of the topics and compares. The pipeline may be running.
-    /// `no_lineage`: dead letters of each sink that did not come through the pipeline.
+    /// `foreign`: dead letters of each sink that did not come through the pipeline.
     pub(crate) fn verdict(
         &self,
         pipeline: &Pipeline,
-        no_lineage: &BTreeMap<String, u64>,
+        foreign: &BTreeMap<String, u64>,
     ) -> Result<Verdict> {
         tokio::task::block_in_place(|| {
             let (input, output) =
@@ -75,25 +76,29 @@ impl RecordCounts {
                 counters,
                 waiting,
                 accepted: self.given_up(name),
-                foreign: no_lineage.get(name).copied().unwrap_or(0),
+                foreign: foreign.get(name).copied().unwrap_or(0),
             };
             let producer = self.producer.map(|counters| counts("producer", counters, None));
             let replay =
                 (self.replay != Counters::default()).then(|| counts(REPLAY, self.replay, None));
             let unread = input.unread(pipeline, &self.enricher, |_| {})?.values().sum();
             let enricher = counts(ENRICHER, total(&self.enricher), Some(unread));
-            let (mut sinks, mut halts) = (Vec::new(), self.other_cluster.clone());
+            let mut halts = self.other_cluster.clone();
+            halts.extend(self.halts(pipeline, ENRICHER, &input, &self.enricher)?.into_values());
+            let mut sinks = Vec::new();
             for (name, positions) in &self.sinks {
-                let mut order = Order::default();
+                let halted = self.halts(pipeline, name, &output, positions)?;
+                let mut num_foreign = 0;
                 let unread = output.unread(pipeline, positions, |record| {
-                    order.check(&record, positions);
+                    // Where the position is wrong, nothing can be said of the records after it.
+                    let judged = !halted.contains_key(&record.partition());
+                    num_foreign += u64::from(judged && self.is_foreign(&record, positions));
                 })?;
                 let mut sink = counts(name, total(positions), Some(unread.values().sum()));
-                sink.foreign += order.num_foreign;
+                sink.foreign += num_foreign;
                 sinks.push(sink);
-                halts.extend(order.halts(name, &output.topic, |p| self.moved(p)));
+                halts.extend(halted.into_values());
             }
-            halts.extend(self.outside([&input, &output]));
             // Read after the counting: everything that was counted had been written by then.
             let later = handed(pipeline)?;
             let mut verdict =
@@ -165,64 +170,37 @@ impl RecordCounts {
         self.producer.map(|producer| producer.written + self.replay.written)
     }
 
-    /// Positions outside their log, at which the services halt.
-    fn outside(&self, [input, output]: [&Log; 2]) -> Vec<Halt> {
-        let sinks = self.sinks.iter().map(|(name, positions)| (name.as_str(), output, positions));
-        let mut halts = Vec::new();
-        for (hop, log, positions) in std::iter::once((ENRICHER, input, &self.enricher)).chain(sinks)
-        {
-            for found in log.committed_positions(positions) {
-                let Some(halt) = found.halt() else { continue };
-                let what = format!("{}[{}]", log.topic, found.committed.partition);
-                let reason = format!("{halt}; {}", halt.remedy());
-                halts.push(Halt { hop: hop.into(), what, reason });
-            }
-        }
-        halts
-    }
-}
-
-/// The lineage of what a sink reads next: it halts at a record that does not come after the one
-/// that it read last.
-#[derive(Default)]
-struct Order {
-    /// The first unread record with a lineage of each partition: offset, source offset, and the
-    /// source offset of the record read last.
-    first: BTreeMap<Partition, (Offset, Offset, Option<Offset>)>,
-    num_foreign: u64,
-}
-
-impl Order {
-    fn check(&mut self, record: &Record<'_>, positions: &Positions) {
-        let Some(lineage) = record.lineage() else {
-            self.num_foreign += 1;
-            return;
-        };
-        self.first.entry(record.partition()).or_insert_with(|| {
-            let last = positions.get(&record.partition()).and_then(|(_, progress)| progress.last);
-            (record.offset(), lineage.source, last)
-        });
-    }
-
+    /// Positions at which a hop halts, because they are outside their log or are not where it
+    /// stopped.
     fn halts(
         &self,
+        pipeline: &Pipeline,
         hop: &str,
-        topic: &str,
-        moved: impl Fn(Partition) -> bool,
-    ) -> impl Iterator<Item = Halt> {
-        let out_of_order = self.first.iter().filter(move |(partition, (_, source, last))| {
-            last.is_some_and(|last| *source <= last) && !moved(**partition)
-        });
-        out_of_order.map(move |(partition, (offset, source, last))| Halt {
-            hop: hop.into(),
-            what: format!("{topic}[{partition}]"),
-            reason: format!(
-                "the next record, at offset {offset}, names input record {source}, but {} was read \
-                 already: another program wrote it, or the position was changed; `weir audit FILE \
-                 --deep` names the records",
-                last.unwrap_or(-1)
-            ),
-        })
+        log: &Log,
+        positions: &Positions,
+    ) -> Result<BTreeMap<Partition, Halt>> {
+        let mut found = log.committed_positions(positions);
+        proof::last_read(&pipeline.kafka, &log.topic, &mut found)?;
+        let mut halts = BTreeMap::new();
+        for state in found {
+            let Some(halt) = state.halt() else { continue };
+            let partition = state.committed.partition;
+            let what = format!("{}[{partition}]", log.topic);
+            let reason = format!("{halt}; {}", halt.remedy());
+            halts.insert(partition, Halt { hop: hop.into(), what, reason });
+        }
+        Ok(halts)
+    }
+
+    /// Whether a record that a sink has not read yet did not come through the enricher, or is in the
+    /// topic a second time: the sink makes it a dead letter.
+    fn is_foreign(&self, record: &Record<'_>, positions: &Positions) -> bool {
+        let Some(lineage) = record.lineage() else { return true };
+        if self.moved(record.partition()) {
+            return false;
+        }
+        let last = positions.get(&record.partition()).and_then(|(_, progress)| progress.last);
+        !lineage::possible(&lineage) || last.is_some_and(|last| lineage.source <= last)
     }
 }
 
@@ -246,7 +224,7 @@ pub(crate) fn log(pipeline: &Pipeline, topic: &str) -> Result<Log> {
 }
 
 impl Log {
-    /// Where a reader stands in it; nothing is proven yet.
+    /// The positions of a reader in it; nothing is proven yet.
     pub(crate) fn committed_positions(&self, positions: &Positions) -> Vec<PartitionState> {
         let found = self.watermarks.iter().map(|watermarks| {
             let (next, progress) =

@@ -4,6 +4,7 @@
 use crate::Result;
 use crate::counts::{Positions, RecordCounts};
 use crate::format::grouped;
+use crate::lineage;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
@@ -119,8 +120,9 @@ fn read_last(
     Ok(wrong.collect())
 }
 
-/// The source offset of the last record with a lineage in each span `(partition, first, end)`;
-/// none where there is no such record. Read backwards in growing steps: markers take offsets too.
+/// The highest source offset among the last records with a lineage in each span `(partition, first,
+/// end)`, since a record may be in the topic a second time; none where there is no such record. Read
+/// backwards in growing steps: markers take offsets too.
 fn last_sources(
     pipeline: &Pipeline,
     topic: &str,
@@ -136,7 +138,8 @@ fn last_sources(
             .collect();
         scan(&pipeline.kafka, topic, &sought, |record| {
             if let Some(source) = emitted_from(record, topic == pipeline.dead_letters.topic) {
-                found.insert(record.partition(), source);
+                let end = found.entry(record.partition()).or_insert(source);
+                *end = source.max(*end);
             }
             ControlFlow::Continue(())
         })?;
@@ -147,7 +150,7 @@ fn last_sources(
 }
 
 fn emitted_from(record: Record<'_>, dead_letter: bool) -> Option<Offset> {
-    let lineage = record.lineage()?;
+    let lineage = record.lineage().filter(lineage::possible)?;
     let by_producer = dead_letter && DeadLetter::read(record)?.stage == Stage::Source;
     (!by_producer).then_some(lineage.source)
 }

@@ -4,7 +4,7 @@ use crate::deep::MAX_REPORTED;
 use crate::format::grouped;
 use crate::lineage::{EmittedTo, PartitionLineage};
 use crate::offset_set::{OffsetSet, ranges};
-use crate::{NO_LINEAGE, Result};
+use crate::{FOREIGN, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
@@ -119,7 +119,7 @@ impl PartitionCheck {
     fn dead_letter(&mut self, dead_letter: &StoredDeadLetter) {
         self.dead += 1;
         match dead_letter.source {
-            Some(source) if dead_letter.fault.reason != NO_LINEAGE => self.see(source),
+            Some(source) if !is_foreign(dead_letter) => self.see(source),
             _ => _ = self.no_lineage.insert(dead_letter.coordinates.offset),
         }
     }
@@ -194,13 +194,15 @@ async fn contents(
     dead_letters: &[StoredDeadLetter],
 ) -> Result<Vec<String>> {
     let topic = &pipeline.output.topic;
-    let mut stored: HashMap<(Partition, Offset), u64> = HashMap::new();
+    // A hash of each, and whether it is of the record without its lineage.
+    let mut stored: HashMap<(Partition, Offset), (u64, bool)> = HashMap::new();
     for dead_letter in dead_letters.iter().filter(|found| *found.coordinates.topic == **topic) {
         let Some(content) = target.dead_letter_content(dead_letter.id).await? else { continue };
         let at = (dead_letter.coordinates.partition, dead_letter.coordinates.offset);
-        let source = dead_letter.source.filter(|_| dead_letter.fault.reason != NO_LINEAGE);
+        let foreign = is_foreign(dead_letter);
+        let source = dead_letter.source.filter(|_| !foreign);
         let hash = hash(dead_letter.key.as_deref(), content.value.as_deref(), source);
-        stored.insert(at, hash);
+        stored.insert(at, (hash, foreign));
     }
     if stored.is_empty() {
         return Ok(Vec::new());
@@ -219,7 +221,8 @@ async fn contents(
         }
         scan(&pipeline.kafka, topic, &spans, |record| {
             let at = (record.partition(), record.offset());
-            if stored.remove(&at).is_some_and(|hash| hash != of_record(record)) {
+            let differs = |(hash, foreign)| hash != of_record(record, foreign);
+            if stored.remove(&at).is_some_and(differs) {
                 wrong.entry(at.0).or_default().push(at.1);
             }
             ControlFlow::Continue(())
@@ -245,8 +248,13 @@ async fn contents(
     Ok(wrong.into_iter().map(finding).collect())
 }
 
-fn of_record(record: Record<'_>) -> u64 {
-    hash(record.key(), record.value(), record.lineage().map(|lineage| lineage.source))
+fn is_foreign(dead_letter: &StoredDeadLetter) -> bool {
+    FOREIGN.contains(&dead_letter.fault.reason.as_str())
+}
+
+fn of_record(record: Record<'_>, foreign: bool) -> u64 {
+    let lineage = record.lineage().filter(|_| !foreign);
+    hash(record.key(), record.value(), lineage.map(|lineage| lineage.source))
 }
 
 fn hash(key: Option<&[u8]>, value: Option<&[u8]>, source: Option<Offset>) -> u64 {

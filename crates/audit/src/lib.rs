@@ -33,24 +33,25 @@ use weir_model::pipeline::Pipeline;
 /// When the broker or a target is unavailable.
 pub async fn verdict(pipeline: &Pipeline) -> Result<Verdict> {
     let counts = counts::read(pipeline).await?;
-    let mut verdict = counts.verdict(pipeline, &no_lineage(pipeline).await?)?;
+    let mut verdict = counts.verdict(pipeline, &foreign(pipeline).await?)?;
     halts::add(pipeline, &mut verdict).await?;
     Ok(verdict)
 }
 
 /// The dead letters of each sink that did not come through the pipeline.
-async fn no_lineage(pipeline: &Pipeline) -> Result<BTreeMap<String, u64>> {
+async fn foreign(pipeline: &Pipeline) -> Result<BTreeMap<String, u64>> {
     let mut found = BTreeMap::new();
     for sink in &pipeline.sinks {
         let reasons = weir_store::reader::open(pipeline, sink)?.dead_letter_reasons().await?;
-        let foreign = reasons.iter().filter(|reason| reason.reason == NO_LINEAGE);
+        let foreign = reasons.iter().filter(|reason| FOREIGN.contains(&reason.reason.as_str()));
         found.insert(sink.name.clone(), foreign.map(|reason| reason.count).sum());
     }
     Ok(found)
 }
 
-/// The reason of dead letters that a sink read without weir's header.
-pub(crate) const NO_LINEAGE: &str = "no_lineage";
+/// The reasons of a sink's dead letters that no enricher wrote, or that are in the topic a second
+/// time.
+pub(crate) const FOREIGN: [&str; 2] = ["no_lineage", "foreign_lineage"];
 
 /// Whether every hop has read everything that the hop before it wrote, according to the counts.
 ///

@@ -106,7 +106,7 @@ pub(crate) fn read(
 }
 
 /// Whether an enricher can have written a lineage; a forged one can name any numbers.
-fn possible(lineage: &Lineage) -> bool {
+pub(crate) fn possible(lineage: &Lineage) -> bool {
     let Lineage { source, previous, filtered } = *lineage;
     source >= 0 && previous >= -1 && previous < source && filtered < source.abs_diff(previous)
 }

@@ -148,8 +148,8 @@ fn hop(counts: HopCounts, handed: Option<RangeInclusive<u64>>, notes: &mut Vec<S
     let arrived = (counters.read + waiting.unwrap_or(0) + accepted).saturating_sub(foreign);
     if foreign > 0 {
         notes.push(format!(
-            "{name}: {} records in its topic did not come through this pipeline and become dead \
-             letters (no_lineage)",
+            "{name}: records in its topic that did not come through this pipeline, and are or become \
+             dead letters (no_lineage, foreign_lineage): {}",
             grouped(foreign)
         ));
     }

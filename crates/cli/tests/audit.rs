@@ -226,19 +226,33 @@ fn foreign_records_are_named(flow: &Flow) {
 fn a_foreign_record_hides_no_loss_and_a_halted_partition_is_not_everything_accounted_for() {
     let flow = flow();
     let topic = &flow.pipeline.output.topic;
-    // One record that is not the pipeline's: a dead letter, and nothing is missing.
-    flow.topics
-        .write(topic, &[Record { value: Some(b"?".to_vec()), ..Record::default() }])
-        .unwrap();
+    // A record that is not the pipeline's, and one that is in the topic a second time: dead letters,
+    // and nothing is missing, before they are read and after.
+    let again = flow.topics.read(topic).unwrap().swap_remove(0);
+    let other = Record { value: Some(b"?".to_vec()), ..Record::default() };
+    flow.topics.write(topic, &[other, again]).unwrap();
+    let foreign = "(no_lineage, foreign_lineage): 2";
+    let text = weir(&flow, "audit", &[]).unwrap();
+    assert!(text.contains("2 records wait") && text.contains(foreign), "{text}");
     let sink = flow.program("weir-sink", 0).start().unwrap();
-    wait_until("the dead letter", Duration::from_secs(30), || {
-        let sql = "SELECT count(*) FROM weir.dead_letters WHERE reason = 'no_lineage'";
-        (flow.fresh_database().ok()?.number(sql).ok()? == 1).then_some(())
+    wait_until("the dead letters", Duration::from_secs(30), || {
+        let sql = "SELECT count(*) FROM weir.dead_letters WHERE reason LIKE '%_lineage'";
+        (flow.fresh_database().ok()?.number(sql).ok()? == 2).then_some(())
     });
     assert!(sink.stop().unwrap().success());
     let text = weir(&flow, "audit", &[]).unwrap();
-    assert!(text.contains("everything is accounted for"), "{text}");
-    assert!(text.contains("1 records in its topic did not come through this pipeline"), "{text}");
+    assert!(text.contains("everything is accounted for") && text.contains(foreign), "{text}");
+
+    // Positions that somebody moved: no service is asked, the log itself shows it.
+    for by in [-2, -100] {
+        with_backup(&flow, |database| {
+            let sql = "UPDATE weir.positions SET next_offset = next_offset";
+            database.execute(&format!("{sql} + {by} WHERE partition = 1")).unwrap();
+            let text = weir(&flow, "audit", &[]).unwrap_err();
+            let halt = format!("■ warehouse {topic}[1]: halted: ");
+            assert!(text.contains(&halt) && text.contains("moved the position"), "{text}");
+        });
+    }
 
     // A row of the counts is lost: sums would agree with the foreign record.
     with_backup(&flow, |database| {

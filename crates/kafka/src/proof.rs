@@ -23,7 +23,7 @@ pub const SOURCE: &str = "weir-source";
 /// # Errors
 /// The broker does not answer; ask again.
 pub fn enricher(kafka: &Kafka, pipeline: &Pipeline, found: &mut [PartitionState]) -> Result<()> {
-    read_last(kafka, &pipeline.input.topic, found)?;
+    last_read(kafka, &pipeline.input.topic, found)?;
     let unset = unset(found);
     // What the pipeline's own producer wrote and nobody has read.
     if pipeline.source.is_some() {
@@ -49,7 +49,7 @@ pub fn sink<E: From<Error>>(
     has_rows: impl FnOnce() -> Result<bool, E>,
 ) -> Result<(), E> {
     let topic = &pipeline.output.topic;
-    read_last(&pipeline.kafka, topic, found)?;
+    last_read(&pipeline.kafka, topic, found)?;
     let unset = unset(found);
     if unset.is_empty() {
         return Ok(());
@@ -108,8 +108,12 @@ pub fn holds(kafka: &Kafka, topic: &str, partition: Partition, read: LastRead) -
     Ok(read.fingerprint.is_some() && found.get(&partition).copied() == read.fingerprint)
 }
 
-/// Compares the record before each position with the one that was read.
-fn read_last(kafka: &Kafka, topic: &str, found: &mut [PartitionState]) -> Result<()> {
+/// Fills in the proofs of positions that are set: compares the record before each with the one that
+/// was read.
+///
+/// # Errors
+/// The broker does not answer; ask again.
+pub fn last_read(kafka: &Kafka, topic: &str, found: &mut [PartitionState]) -> Result<()> {
     let provable: BTreeMap<Partition, LastRead> = found
         .iter()
         .filter(|state| state.halt().is_none())
