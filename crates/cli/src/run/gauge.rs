@@ -56,11 +56,11 @@ impl Gauge {
         totals
     }
 
-    /// Records per second between the first and the last progress seen; 0 before there are two.
-    pub(crate) fn rate(&self) -> f64 {
-        let (Some((began, from)), Some((ended, to))) = (self.first, self.last) else { return 0.0 };
+    /// Records per second between the first and the last progress seen; `None` before there are two.
+    pub(crate) fn rate(&self) -> Option<u64> {
+        let ((began, from), (ended, to)) = (self.first?, self.last?);
         let seconds = (ended - began).as_secs_f64();
-        if seconds > 0.0 { (to - from) as f64 / seconds } else { 0.0 }
+        (seconds > 0.0).then(|| ((to - from) as f64 / seconds) as u64)
     }
 
     /// Seconds since the totals last moved.

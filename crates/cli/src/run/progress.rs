@@ -84,7 +84,9 @@ fn line(hop: &Gauge, totals: &Totals) -> String {
             text.push_str(&format!(" · {} {what}", grouped(count)));
         }
     }
-    text.push_str(&format!("  {}/s", grouped(hop.rate() as u64)));
+    if let Some(rate) = hop.rate() {
+        text.push_str(&format!("  {}/s", grouped(rate)));
+    }
     if totals.lag > 0 {
         text.push_str(&format!("  lag {}", grouped(totals.lag)));
     }

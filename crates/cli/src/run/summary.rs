@@ -31,13 +31,16 @@ pub(crate) async fn print(pipeline: &Pipeline, hops: &[Gauge]) -> Result<()> {
         println!(
             " {:12} {:>10}  {:>14}  {:>14}",
             hop.name,
-            grouped(hop.rate() as u64),
+            hop.rate().map_or("–".into(), grouped),
             latency(0.5),
             latency(0.99)
         );
     }
     let file = pipeline.file.display();
-    println!("\n next:  make run            keep it flowing at its configured rate");
+    println!(
+        "\n next:  make run            keep it flowing at its configured rate (where a stack is \
+         running: weir run {file})"
+    );
     println!(
         "        weir dead list {file}        what could not be processed; weir dead replay \
          brings it back"
