@@ -42,41 +42,32 @@ pub fn read(kafka: &Kafka, pipeline: &str, sources: &[(&str, &[u32])]) -> Result
     })
 }
 
-/// Where the output topic ended in a partition each time an operator let the enricher start over in
-/// an input log that was truncated or recreated.
+/// The offsets in a partition of the output topic of the first records that were emitted after an
+/// operator let the enricher start over in an input log that was truncated or recreated.
+///
+/// # Errors
+/// The broker does not answer; ask again.
 pub fn restarts(pipeline: &Pipeline, partition: Partition) -> Result<Vec<Offset>> {
-    let skips = read(&pipeline.kafka, &pipeline.name, &[])?
+    let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
+    let skips = read(kafka, &pipeline.name, &[])?
         .accepted
         .into_iter()
-        .flat_map(|accepted_loss| accepted_loss.skips);
-    let restarts = skips.filter(|skip| skip.partition == partition && skip.restarts());
-    Ok(restarts.filter_map(|skip| skip.emitted).map(|emitted| emitted.output).collect())
-}
-
-/// Whether the record at `offset` of the output topic is the first that was emitted after one of
-/// these [`restarts`].
-pub fn is_first_after_restart(
-    pipeline: &Pipeline,
-    partition: Partition,
-    offset: Offset,
-    restarts: &[Offset],
-) -> Result<bool> {
-    let (kafka, topic) = (&pipeline.kafka, &pipeline.output.topic);
-    let Some(&end) = restarts.iter().filter(|end| **end <= offset).max() else { return Ok(false) };
+        .flat_map(|accepted_loss| accepted_loss.skips)
+        .filter(|skip| skip.partition == partition && skip.restarts());
+    // Where the output ended at that time.
+    let ends: Vec<Offset> = skips.filter_map(|skip| skip.emitted).map(|e| e.output).collect();
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
     let watermarks = admin::describe(kafka, topic)?.unwrap_or_default();
-    let first = watermarks
-        .iter()
-        .find(|watermarks| watermarks.partition == partition)
-        .map_or(end, |watermarks| watermarks.first);
-    let mut between = false;
-    scan(
-        kafka,
-        topic,
-        &[Span { partition, from: Some(end.max(first)), until: Some(offset) }],
-        |_| {
-            between = true;
+    let log = watermarks.iter().find(|watermarks| watermarks.partition == partition);
+    let mut first = Vec::new();
+    for end in ends {
+        let from = log.map_or(end, |log| log.first.max(end));
+        scan(kafka, topic, &[Span { partition, from: Some(from), until: None }], |record| {
+            first.push(record.offset());
             ControlFlow::Break(())
-        },
-    )?;
-    Ok(!between)
+        })?;
+    }
+    Ok(first)
 }

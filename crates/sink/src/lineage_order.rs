@@ -14,7 +14,6 @@ pub(crate) struct OutOfOrder {
     /// Its index in the part.
     pub(crate) index: usize,
     pub(crate) partition: Partition,
-    pub(crate) offset: Offset,
 }
 
 /// The end of a partition's lineage, and the end before it.
@@ -27,11 +26,14 @@ pub(crate) struct LineageEnd {
 /// Where the lineages end after a part.
 pub(crate) type LineageEnds = BTreeMap<Partition, LineageEnd>;
 
+/// The offsets of the records at which a lineage starts over, of the partitions that were looked up.
+pub(crate) type Restarts = BTreeMap<Partition, Vec<Offset>>;
+
 /// Finds the first record that does not continue the lineage of its partition, whose end before the
-/// part `end` gives. `restarts` (partition and offset) are the records at which it starts over.
+/// part `end` gives.
 pub(crate) fn check_order(
     records: &Records,
-    restarts: &[(Partition, Offset)],
+    restarts: &Restarts,
     end: impl Fn(Partition) -> Option<LineageEnd>,
 ) -> Result<LineageEnds, OutOfOrder> {
     let mut ends = LineageEnds::new();
@@ -41,17 +43,19 @@ pub(crate) fn check_order(
         let seen = ends.entry(partition).or_insert_with(|| end(partition).unwrap_or(none));
         for index in run.clone() {
             let Some(lineage) = records.lineage(index) else { continue };
-            let offset = records.offset(index);
+            let starts_over = || {
+                restarts.get(&partition).is_some_and(|first| first.contains(&records.offset(index)))
+            };
             // The record read last was foreign, as this one shows too late to leave that one out.
             let denies = |before| continues(lineage, before) && lineage.source < seen.last;
             let before = match seen.before {
-                _ if restarts.contains(&(partition, offset)) => None,
+                _ if starts_over() => None,
                 _ if continues(lineage, seen.last) => Some(seen.last),
                 Some(before) if denies(before) => Some(before),
-                _ => return Err(OutOfOrder { index, partition, offset }),
+                _ => return Err(OutOfOrder { index, partition }),
             };
             if is_denied(records, index + 1..run.end, lineage, seen.last) {
-                return Err(OutOfOrder { index, partition, offset });
+                return Err(OutOfOrder { index, partition });
             }
             *seen = LineageEnd { last: lineage.source, before };
         }
@@ -100,7 +104,7 @@ mod tests {
     fn foreign(mut records: Records, last: Option<Offset>) -> Vec<usize> {
         let mut foreign = Vec::new();
         let end = last.map(|last| LineageEnd { last, before: None });
-        while let Err(found) = check_order(&records, &[], |_| end) {
+        while let Err(found) = check_order(&records, &Restarts::new(), |_| end) {
             records.disown(found.index);
             foreign.push(found.index);
         }
@@ -150,9 +154,10 @@ mod tests {
     #[test]
     fn a_foreign_record_that_was_taken_keeps_nothing_else_out() {
         let end = LineageEnd { last: 50, before: Some(49) };
-        let ends = check_order(&linked(&[(51, 50), (999, 998)]), &[], |_| Some(end)).unwrap();
+        let ends =
+            check_order(&linked(&[(51, 50), (999, 998)]), &Restarts::new(), |_| Some(end)).unwrap();
         let genuine = linked(&[(52, 51), (53, 52)]);
-        let ends = check_order(&genuine, &[], |p| ends.get(&p).copied()).unwrap();
+        let ends = check_order(&genuine, &Restarts::new(), |p| ends.get(&p).copied()).unwrap();
         assert_eq!(ends[&0], LineageEnd { last: 53, before: Some(52) });
     }
 
@@ -166,8 +171,12 @@ mod tests {
     #[test]
     fn a_lineage_starts_over_at_the_given_record_only() {
         let records = linked(&[(50, 49), (1, 50), (2, 1)]);
-        assert_eq!(check_order(&records, &[], |_| None).unwrap_err().offset, 101);
-        assert!(check_order(&records, &[(0, 101)], |_| None).is_ok());
-        assert!(check_order(&records, &[(1, 101), (0, 102)], |_| None).is_err());
+        let check = |restarts: &[(Partition, Offset)]| {
+            let restarts = restarts.iter().map(|(partition, offset)| (*partition, vec![*offset]));
+            check_order(&records, &restarts.collect(), |_| None)
+        };
+        assert_eq!(check(&[]).unwrap_err().index, 1);
+        assert!(check(&[(0, 101)]).is_ok());
+        assert!(check(&[(1, 101), (0, 102)]).is_err());
     }
 }

@@ -2,7 +2,7 @@
 //! what is known about their positions.
 
 use crate::Error;
-use crate::lineage_order::{LineageEnd, LineageEnds, OutOfOrder, check_order};
+use crate::lineage_order::{LineageEnd, LineageEnds, OutOfOrder, Restarts, check_order};
 use crate::metrics::Meters;
 use crate::part::Contents;
 use std::collections::BTreeMap;
@@ -200,7 +200,7 @@ impl PartitionControl {
     pub(crate) fn check_order(
         &mut self,
         records: &Records,
-        restarts: &[(Partition, Offset)],
+        restarts: &Restarts,
         batch: &Contents,
     ) -> Result<(), OutOfOrder> {
         let ends = check_order(records, restarts, |partition| {

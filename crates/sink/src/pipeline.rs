@@ -191,26 +191,16 @@ impl Worker {
     /// looked up when it happens.
     fn check_order(&mut self, records: &mut Records, batch: &Contents) -> bool {
         let (term, pipeline) = (self.partitions.term(), self.shared.pipeline.clone());
-        let (mut restarts, mut accepted) = (Vec::new(), BTreeMap::new());
-        let mut num_foreign = 0;
+        let (mut restarts, mut num_foreign) = (BTreeMap::new(), 0);
         while let Err(found) = self.partitions.check_order(records, &restarts, batch) {
-            let OutOfOrder { index, partition, offset } = found;
-            let known = match accepted.get(&partition) {
-                Some(ends) => Ok(Vec::clone(ends)),
-                None => position_store::restarts(&pipeline, partition),
-            };
-            let begins = known.and_then(|ends| {
-                let ends = accepted.entry(partition).or_insert(ends);
-                position_store::is_first_after_restart(&pipeline, partition, offset, ends)
-            });
-            match begins {
-                Ok(true) if !restarts.contains(&(partition, offset)) => {
-                    restarts.push((partition, offset));
-                }
-                Ok(_) => {
-                    records.disown(index);
-                    num_foreign += 1;
-                }
+            let OutOfOrder { index, partition } = found;
+            if restarts.contains_key(&partition) {
+                records.disown(index);
+                num_foreign += 1;
+                continue;
+            }
+            match position_store::restarts(&pipeline, partition) {
+                Ok(first) => drop(restarts.insert(partition, first)),
                 Err(error) => {
                     self.report_error(&error.into());
                     self.partitions.poll_events();
