@@ -49,6 +49,13 @@ fn drain(flow: &Flow, services: Vec<Service>) {
             "{}",
             service.name()
         );
+        stop(vec![service]);
+    }
+}
+
+/// Stops services, each of which drains.
+fn stop(services: Vec<Service>) {
+    for service in services {
         let name = service.name().to_string();
         assert!(service.stop().unwrap().success(), "{name} drains with code 0");
     }
