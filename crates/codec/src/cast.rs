@@ -11,7 +11,7 @@ use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::concat;
 use arrow::record_batch::RecordBatch;
 use weir_model::bisect::Bisection;
-use weir_model::fault::{Fault, Stage};
+use weir_model::fault::{Fault, Stage, VALUE_DOES_NOT_FIT};
 
 /// The result of [`cast`].
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub fn cast(batch: &RecordBatch, schema: &Schema) -> CastBatch {
         let after = cast_column(&before, &field_type);
         columns.push(&field.name, &before, after, |array, row| {
             fault(
-                "value_does_not_fit",
+                VALUE_DOES_NOT_FIT,
                 format!("{}: `{}` does not fit {field_type}", field.name, quoted(array, row)),
             )
         });
@@ -55,7 +55,7 @@ pub fn cast(batch: &RecordBatch, schema: &Schema) -> CastBatch {
             batch: RecordBatch::new_empty(schema.arrow()),
             rows: Some(Vec::new()),
             faults: all_rows()
-                .map(|row| (row, fault("value_does_not_fit", error.to_string())))
+                .map(|row| (row, fault(VALUE_DOES_NOT_FIT, error.to_string())))
                 .collect(),
         });
     faults.iter_mut().for_each(|(_, fault)| fault.stage = Stage::Source);

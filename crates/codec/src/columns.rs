@@ -9,7 +9,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::util::display::array_value_to_string;
 use std::collections::BTreeMap;
-use weir_model::fault::Fault;
+use weir_model::fault::{Fault, VALUE_MISSING};
 
 /// Longest value that is quoted in a fault, in characters.
 const MAX_QUOTED_CHARS: usize = 80;
@@ -92,7 +92,7 @@ impl BatchBuilder {
 }
 
 fn null_fault(name: &str) -> Fault {
-    fault("null_value", format!("{name} is null, which its type does not allow"))
+    fault(VALUE_MISSING, format!("{name} is null, which its type does not allow"))
 }
 
 /// The text of a value, truncated to a length that fits a header of a dead letter.

@@ -17,7 +17,7 @@ use arrow_avro::writer::format::AvroSoeFormat;
 use arrow_avro::writer::{EncodedRows, Encoder as LibraryEncoder, WriterBuilder};
 use std::collections::{BTreeMap, HashMap};
 use weir_model::bisect::Bisection;
-use weir_model::fault::Fault;
+use weir_model::fault::{Fault, VALUE_DOES_NOT_FIT};
 
 /// Encodes for one worker, with one schema.
 pub struct Encoder {
@@ -89,7 +89,7 @@ impl Encoder {
             columns.push(&field.name, column, physical, |array, row| {
                 let (avro_type, _) = field.avro_type.optional();
                 fault(
-                    "value_does_not_fit",
+                    VALUE_DOES_NOT_FIT,
                     format!("{}: `{}` does not fit {avro_type}", field.name, quoted(array, row)),
                 )
             });
@@ -125,7 +125,7 @@ impl Encoder {
                 && let Some(row) = bisection.split(range, None)
             {
                 accepted[row] = false;
-                faults.insert(rows[row], fault("value_does_not_fit", why));
+                faults.insert(rows[row], fault(VALUE_DOES_NOT_FIT, why));
             }
         }
         let batch = filter_record_batch(batch, &BooleanArray::from(accepted.clone()))

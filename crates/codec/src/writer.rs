@@ -17,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 use arrow_avro::reader::{Decoder as LibraryDecoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use weir_model::bisect::Bisection;
-use weir_model::fault::Fault;
+use weir_model::fault::{Fault, VALUE_DOES_NOT_FIT};
 use weir_model::frame;
 
 /// The values of a batch of records, as they were read from the topic.
@@ -137,7 +137,7 @@ impl WriterDecoder {
                 (ColumnSource::Constant(value), _) => {
                     let repeated = take(value, &UInt32Array::from(vec![0; rows.len()]), None)?;
                     columns.push(field.name(), &repeated, repeated.clone(), |_, _| {
-                        fault("value_does_not_fit", "")
+                        fault(VALUE_DOES_NOT_FIT, "")
                     });
                 }
                 (ColumnSource::WriterField(..), None) => {
@@ -169,7 +169,7 @@ impl WriterDecoder {
             );
         }
         fault(
-            "value_does_not_fit",
+            VALUE_DOES_NOT_FIT,
             format!("{name}: the {avro_type} {value} does not fit the type of the reader's schema"),
         )
     }

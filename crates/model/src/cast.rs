@@ -2,7 +2,11 @@
 //! and for the results of SQL. Nothing is rounded, wrapped, truncated or guessed, and no zone is
 //! dropped, unless the pipeline asks for it.
 
+mod reference;
+
 use arrow_schema::{DataType, TimeUnit};
+
+pub use reference::{EXAMPLES, Example, reference};
 
 /// How values of one type become values of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,6 +36,13 @@ impl fmt::Display for Class {
     }
 }
 
+/// A value is none of its field's type. One reason wherever it is noticed: in a file of any format,
+/// in a decoded record, in a result of SQL and before a record is encoded.
+pub const VALUE_DOES_NOT_FIT: &str = "value_does_not_fit";
+
+/// There is no value, and the field has no default and does not allow null. One reason as well.
+pub const VALUE_MISSING: &str = "value_missing";
+
 /// The step that refused a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {

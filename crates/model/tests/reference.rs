@@ -1,34 +1,42 @@
-//! The reference of the pipeline file's keys matches the code. After a change of the keys:
+//! The references of the pipeline file's keys and of the casts match the code. After a change:
 //! `WEIR_WRITE_REFERENCE=1 cargo test -p weir-model --test reference`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use weir_model::cast;
 use weir_model::pipeline::{self, Source, Target};
 
 const BEGIN: &str = "<!-- begin of the generated reference -->\n";
 const END: &str = "<!-- end of the generated reference -->\n";
 
-fn page() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/pipelines/README.md")
-}
-
-#[test]
-fn the_reference_page_is_that_of_this_code() {
-    let text = std::fs::read_to_string(page()).unwrap();
+/// The part of a page between the two markers is `generated`.
+fn is_that_of_this_code(page: &str, generated: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(page);
+    let text = std::fs::read_to_string(&path).unwrap();
     let sections = text.split_once(BEGIN).and_then(|(before, rest)| {
         rest.split_once(END).map(|(reference, after)| (before, reference, after))
     });
     let (before, reference, after) =
         sections.expect("the page has the two markers of the generated reference");
-    let generated = format!("\n{}\n", pipeline::reference());
+    let generated = format!("\n{generated}\n");
     if std::env::var_os("WEIR_WRITE_REFERENCE").is_some() {
-        std::fs::write(page(), format!("{before}{BEGIN}{generated}{END}{after}")).unwrap();
+        std::fs::write(path, format!("{before}{BEGIN}{generated}{END}{after}")).unwrap();
     } else {
         assert!(
             reference == generated,
-            "deploy/pipelines/README.md differs from the code; run \
+            "{page} differs from the code; run \
              WEIR_WRITE_REFERENCE=1 cargo test -p weir-model --test reference"
         );
     }
+}
+
+#[test]
+fn the_reference_page_is_that_of_this_code() {
+    is_that_of_this_code("deploy/pipelines/README.md", &pipeline::reference());
+}
+
+#[test]
+fn the_page_of_the_casts_is_that_of_this_code() {
+    is_that_of_this_code("schemas/README.md", &format!("{}\n", cast::reference()));
 }
 
 #[test]

@@ -223,7 +223,10 @@ fn malformed_lines_are_dead_letters_in_the_same_transaction() {
         .iter()
         .map(|(l, value)| (l.reason.as_str(), l.offset, value.as_slice()))
         .collect();
-    assert_eq!(said, [("bad_value", 3, &b"BB,twelve"[..]), ("malformed_line", 4, &b"CC,7,8"[..])]);
+    assert_eq!(
+        said,
+        [("value_does_not_fit", 3, &b"BB,twelve"[..]), ("malformed_line", 4, &b"CC,7,8"[..])]
+    );
     assert_eq!(
         dead_letters[0].0.detail,
         "a.csv line 3, column `Miles (stat.)`: `twelve` is not a whole number"

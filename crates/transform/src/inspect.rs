@@ -1,5 +1,8 @@
 //! What may not occur inside an expression, a list of SELECT items or FROM: subqueries, aggregates,
-//! window functions, and functions that do not only depend on the record.
+//! window functions, functions that do not only depend on the record, and what would mean something
+//! else than in PostgreSQL.
+
+mod meaning;
 
 use crate::messages::{ONE_RECORD, did_you_mean, excerpt};
 use datafusion_expr::planner::ContextProvider;
@@ -69,6 +72,10 @@ impl<C: ContextProvider> Visitor for Inspector<'_, C> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Infallible> {
+        if let Some((what, hint)) = meaning::another(expr) {
+            self.refuse(what, &hint);
+            return ControlFlow::Continue(());
+        }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let name = function.name.to_string().to_lowercase();
         if has_modifiers(function) {

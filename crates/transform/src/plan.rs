@@ -16,7 +16,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion_physical_expr::PhysicalExpr;
 use std::sync::Arc;
-use weir_model::fault::{Fault, Stage};
+use weir_model::fault::{Fault, Stage, VALUE_DOES_NOT_FIT, VALUE_MISSING};
 
 /// The rules and the SQL of one pipeline, compiled. Immutable; workers share it.
 #[derive(Debug)]
@@ -227,7 +227,7 @@ impl Plan {
                 column.coercion.apply(&evaluated.values, field.data_type())?;
             for row in lost {
                 outcomes.refuse(input_row(row), || {
-                    output_fault("value_does_not_fit", field, "does not fit")
+                    output_fault(VALUE_DOES_NOT_FIT, field, "does not fit")
                 });
             }
             if !field.is_nullable() && values.logical_null_count() > 0 {
@@ -235,7 +235,7 @@ impl Plan {
                 let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
                 for row in (0..values.len()).filter(|&row| is_null(row)) {
                     outcomes.refuse(input_row(row), || {
-                        output_fault("value_missing", field, "is null, the output schema expects")
+                        output_fault(VALUE_MISSING, field, "is null, the output schema expects")
                     });
                 }
             }

@@ -5,6 +5,8 @@
 mod oracle;
 #[path = "transform/outcome.rs"]
 mod outcome;
+#[path = "transform/postgres.rs"]
+mod postgres;
 #[path = "transform/refused.rs"]
 mod refused;
 #[path = "transform/support.rs"]

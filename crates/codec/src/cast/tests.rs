@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field as ArrowField, Int32Type, Schema as ArrowSchema};
 use std::sync::Arc;
+use weir_model::cast::{EXAMPLES, Example};
 
 fn schema(fields: &str) -> Schema {
     Schema::parse(&format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#)).unwrap()
@@ -71,6 +72,16 @@ fn texts_become_numbers_and_times_or_faults() {
         cast_to(DECIMAL, texts(&["1.5", "100"])),
         [number(150), fault_of("x: `100` does not fit decimal(4,2)")]
     );
+}
+
+#[test]
+fn the_texts_of_the_page_fit_or_do_not() {
+    for Example { avro_type, name, fits, does_not_fit, .. } in EXAMPLES {
+        let texts: Vec<_> = [fits].iter().chain(does_not_fit).copied().collect();
+        let outcomes = cast_to(avro_type, Arc::new(StringArray::from(texts)));
+        assert!(outcomes[0].is_ok(), "{name}: {fits}");
+        assert!(outcomes[1..].iter().all(Result::is_err), "{name}: {outcomes:?}");
+    }
 }
 
 #[test]

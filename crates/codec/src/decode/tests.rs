@@ -429,7 +429,7 @@ fn nulls_pass_where_the_reader_allows_them() {
             r#""long""#,
             vec![branch(1, Value::Null), branch(0, Value::Int(2))]
         ),
-        [Err("null_value".into()), number(2)]
+        [Err("value_missing".into()), number(2)]
     );
     assert_eq!(evolve(r#""null""#, r#"["null","int"]"#, vec![Value::Null]), [Ok(Cell::Null)]);
     assert_eq!(

@@ -251,10 +251,6 @@ fn fault(reason: &str, detail: String) -> Fault {
 
 /// The line cannot be parsed.
 const MALFORMED_LINE: &str = "malformed_line";
-/// A value is not of the field's type.
-const BAD_VALUE: &str = "bad_value";
-/// There is no value, and the field has neither a default nor null.
-const MISSING_VALUE: &str = "missing_value";
 
 #[cfg(test)]
 mod tests;

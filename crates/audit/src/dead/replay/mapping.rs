@@ -4,20 +4,65 @@
 use super::report::Outlook;
 use crate::Result;
 use jiff::Timestamp;
+use std::mem::take;
 use tokio::runtime::Handle;
-use weir_codec::{Decoder, Encoder, Registry, Schema};
+use weir_codec::{Decoder, Encoded, Encoder, Registry, Schema};
 use weir_kafka::Records;
 use weir_kafka::replay::Mark;
+use weir_model::fault::Fault;
 use weir_model::mistake::{Mistake, Mistakes};
 use weir_model::pipeline::Pipeline;
 use weir_transform::Plan;
 
-/// `SELECT … FROM input`, from the input schema to the input schema.
-pub(crate) struct Repair {
+/// The path of a record through the enricher: decoded, mapped by SQL, encoded.
+struct Mapping {
     decoder: Decoder,
     plan: Plan,
     encoder: Encoder,
 }
+
+/// What becomes of one record.
+enum Fate {
+    /// It is this value of the encoded ones.
+    Encoded(usize),
+    /// It cannot be decoded.
+    Undecoded(Fault),
+    /// A rule, the SQL or the output schema refuses it.
+    Refused(Fault),
+    /// The SQL leaves it out.
+    Filtered,
+}
+
+impl Mapping {
+    /// The fate of each record, and the encoded values.
+    ///
+    /// # Errors
+    /// The registry is unavailable.
+    fn apply(&mut self, batch: &Records) -> Result<(Vec<Fate>, Encoded)> {
+        let values: Vec<_> = batch.values().collect();
+        let decoded = self.decoder.decode(&values)?;
+        let transformed = self.plan.apply(&decoded.batch, Timestamp::now().as_microsecond())?;
+        let mut encoded = self.encoder.encode(&transformed.output)?;
+        let mut fates: Vec<Fate> = values.iter().map(|_| Fate::Filtered).collect();
+        let record_of = |input: u32| decoded.rows[input as usize] as usize;
+        for (value, output) in encoded.rows.iter().enumerate() {
+            fates[record_of(transformed.rows[*output as usize])] = Fate::Encoded(value);
+        }
+        for (output, fault) in take(&mut encoded.faults) {
+            fates[record_of(transformed.rows[output as usize])] = Fate::Refused(fault);
+        }
+        for (input, fault) in transformed.faults {
+            fates[record_of(input)] = Fate::Refused(fault);
+        }
+        for (record, fault) in decoded.faults {
+            fates[record as usize] = Fate::Undecoded(fault);
+        }
+        Ok((fates, encoded))
+    }
+}
+
+/// `SELECT … FROM input`, from the input schema to the input schema.
+pub(crate) struct Repair(Mapping);
 
 /// The repaired records, and those that could not be repaired, with the reason.
 pub(crate) struct Repaired {
@@ -36,7 +81,8 @@ impl Repair {
         let registry = Registry::new(&pipeline.registry)?;
         let id = registry.register(&pipeline.input_subject(), &input).await?;
         let encoder = Encoder::new(&input, id)?;
-        Ok(Repair { decoder: Decoder::new(input, registry, Handle::current())?, plan, encoder })
+        let decoder = Decoder::new(input, registry, Handle::current())?;
+        Ok(Repair(Mapping { decoder, plan, encoder }))
     }
 
     /// Repairs a batch.
@@ -44,43 +90,30 @@ impl Repair {
     /// # Errors
     /// The registry is unavailable.
     pub(crate) fn apply(&mut self, batch: &Records) -> Result<Repaired> {
-        let values: Vec<_> = batch.values().collect();
-        let decoded = self.decoder.decode(&values)?;
-        let transformed = self.plan.apply(&decoded.batch, Timestamp::now().as_microsecond())?;
-        let encoded = self.encoder.encode(&transformed.output)?;
-        let mut fates: Vec<Option<String>> = vec![Some("--sql leaves it out".into()); batch.len()];
-        let mut records = Records::new();
-        let record_of = |output: u32| {
-            let input = transformed.rows[output as usize];
-            decoded.rows[input as usize] as usize
-        };
-        for (value, output) in encoded.rows.iter().enumerate() {
-            let index = record_of(*output);
-            fates[index] = None;
-            let record = batch.get(index);
-            records.push_parts(
-                record.partition(),
-                record.offset(),
-                record.timestamp_ms(),
-                record.key(),
-                Some(encoded.get(value)),
-            );
-            record.headers().for_each(|(name, value)| records.push_header(name, value));
+        let (fates, encoded) = self.0.apply(batch)?;
+        let (mut records, mut left) = (Records::new(), Vec::new());
+        for (record, fate) in batch.iter().zip(fates) {
+            let why = match fate {
+                Fate::Encoded(value) => {
+                    records.push_parts(
+                        record.partition(),
+                        record.offset(),
+                        record.timestamp_ms(),
+                        record.key(),
+                        Some(encoded.get(value)),
+                    );
+                    record.headers().for_each(|(name, value)| records.push_header(name, value));
+                    continue;
+                }
+                Fate::Filtered => "--sql leaves it out".into(),
+                Fate::Refused(fault) => format!("--sql fails on it: {}", fault.detail),
+                Fate::Undecoded(fault) => {
+                    format!("--sql needs a record that can be decoded: {}", fault.reason)
+                }
+            };
+            left.push((Mark::of(record), why));
         }
-        for (output, fault) in &encoded.faults {
-            fates[record_of(*output)] = Some(format!("--sql fails on it: {}", fault.detail));
-        }
-        for (index, fault) in decoded.faults {
-            fates[index as usize] =
-                Some(format!("--sql needs a record that can be decoded: {}", fault.reason));
-        }
-        for (input, fault) in transformed.faults {
-            fates[decoded.rows[input as usize] as usize] =
-                Some(format!("--sql fails on it: {}", fault.detail));
-        }
-        let left =
-            batch.iter().zip(fates).filter_map(|(record, why)| Some((Mark::of(record), why?)));
-        Ok(Repaired { records, left: left.collect() })
+        Ok(Repaired { records, left })
     }
 }
 
@@ -100,13 +133,11 @@ fn compile(pipeline: &Pipeline, input: &Schema, sql: &str) -> std::result::Resul
 }
 
 /// Forecasts what the enricher would do.
-pub(crate) struct Forecast {
-    decoder: Decoder,
-    plan: Plan,
-}
+pub(crate) struct Forecast(Mapping);
 
 impl Forecast {
-    /// Compiles the pipeline's rules and SQL as the file is now.
+    /// Compiles the pipeline's rules and SQL as the file is now. Nothing is registered: the encoded
+    /// values, which nobody gets, have the id 0.
     ///
     /// # Errors
     /// [`Mistakes`] in the file.
@@ -115,8 +146,10 @@ impl Forecast {
             (Schema::load(&pipeline.input.schema)?, Schema::load(&pipeline.output.schema)?);
         let plan = Plan::compile(input.arrow(), output.arrow(), pipeline)
             .map_err(|list| pipeline.mistakes(list))?;
+        let encoder = Encoder::new(&output, 0)?;
         let registry = Registry::new(&pipeline.registry)?;
-        Ok(Forecast { decoder: Decoder::new(input, registry, Handle::current())?, plan })
+        let decoder = Decoder::new(input, registry, Handle::current())?;
+        Ok(Forecast(Mapping { decoder, plan, encoder }))
     }
 
     /// Adds the forecast of a batch.
@@ -124,14 +157,16 @@ impl Forecast {
     /// # Errors
     /// The registry is unavailable.
     pub(crate) fn add(&mut self, batch: &Records, outlook: &mut Outlook) -> Result<()> {
-        let values: Vec<_> = batch.values().collect();
-        let decoded = self.decoder.decode(&values)?;
-        let transformed = self.plan.apply(&decoded.batch, Timestamp::now().as_microsecond())?;
-        outlook.pass += transformed.rows.len() as u64;
-        let dead = decoded.faults.iter().chain(&transformed.faults);
-        dead.for_each(|(_, fault)| *outlook.dead.entry(fault.reason.clone()).or_default() += 1);
-        let stopped = decoded.faults.len() + transformed.faults.len() + transformed.rows.len();
-        outlook.filtered += (batch.len() - stopped) as u64;
+        let (fates, _) = self.0.apply(batch)?;
+        for fate in fates {
+            match fate {
+                Fate::Encoded(_) => outlook.pass += 1,
+                Fate::Filtered => outlook.filtered += 1,
+                Fate::Undecoded(fault) | Fate::Refused(fault) => {
+                    *outlook.dead.entry(fault.reason).or_default() += 1;
+                }
+            }
+        }
         Ok(())
     }
 }

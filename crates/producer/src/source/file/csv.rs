@@ -3,14 +3,14 @@
 
 use super::input::{Input, Line, MAX_LINE, excerpt, strip};
 use super::layout::{Layout, Rows};
-use super::{BAD_VALUE, Found, MALFORMED_LINE, MISSING_VALUE, OpenFile, fault, short};
+use super::{Found, MALFORMED_LINE, OpenFile, fault, short};
 use crate::source::{Error, Limit, Malformed};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 use weir_codec::{Cell, FieldType};
-use weir_model::fault::Fault;
+use weir_model::fault::{Fault, VALUE_DOES_NOT_FIT, VALUE_MISSING};
 
 pub(super) struct Csv {
     input: Input,
@@ -77,7 +77,7 @@ impl Csv {
             return Err(fault(MALFORMED_LINE, what));
         }
         let missing = |column: &str| {
-            fault(MISSING_VALUE, format!("{}, column `{column}`: there is no value", at()))
+            fault(VALUE_MISSING, format!("{}, column `{column}`: there is no value", at()))
         };
         let mut values: Vec<_> = values.into_iter().map(Some).collect();
         let mut cells = Vec::with_capacity(self.positions.len());
@@ -90,7 +90,10 @@ impl Csv {
             cells.push(match values[column].take().filter(|value| !self.is_null(value)) {
                 Some(value) => parse(value.text, &field.field_type).map_err(|(text, what)| {
                     let excerpt = excerpt(&text);
-                    fault(BAD_VALUE, format!("{}, column `{name}`: `{excerpt}` {what}", at()))
+                    fault(
+                        VALUE_DOES_NOT_FIT,
+                        format!("{}, column `{name}`: `{excerpt}` {what}", at()),
+                    )
                 })?,
                 None => field.null().map_err(|()| missing(name))?,
             });

@@ -2,7 +2,7 @@
 
 use super::input::{Input, Line, MAX_LINE, excerpt, strip};
 use super::layout::{Field, Layout, clean};
-use super::{BAD_VALUE, Found, MALFORMED_LINE, MISSING_VALUE, OpenFile, fault, short};
+use super::{Found, MALFORMED_LINE, OpenFile, fault, short};
 use crate::source::{Error, Limit, Malformed};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use weir_codec::{Cell, FieldType};
-use weir_model::fault::Fault;
+use weir_model::fault::{Fault, VALUE_DOES_NOT_FIT, VALUE_MISSING};
 
 pub(super) struct Json {
     input: Input,
@@ -54,7 +54,7 @@ impl Json {
             .map_err(|e| fault(MALFORMED_LINE, format!("{}: not a JSON object: {e}", at())))?;
         let missing = |field: &Field| {
             let detail = format!("{}, member `{}`: there is no value", at(), field.name);
-            fault(MISSING_VALUE, detail)
+            fault(VALUE_MISSING, detail)
         };
         let cell = |field: &'a Field| match find(&members, field) {
             None => field.absent().map_err(|()| missing(field)),
@@ -62,7 +62,7 @@ impl Json {
             Some(value) => read(value, &field.field_type).map_err(|what| {
                 let excerpt = excerpt(value.get());
                 let detail = format!("{}, member `{}`: `{excerpt}` {what}", at(), field.name);
-                fault(BAD_VALUE, detail)
+                fault(VALUE_DOES_NOT_FIT, detail)
             }),
         };
         layout.fields.iter().map(cell).collect()

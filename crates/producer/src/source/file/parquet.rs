@@ -1,18 +1,17 @@
 //! Parquet, streamed by pages.
 
+mod int96;
+
 use super::layout::Layout;
-use super::{BAD_VALUE, Found, OpenFile, fault, short};
+use super::{Found, OpenFile, fault, short, unavailable};
 use crate::encode::row_as_json;
 use crate::source::{Error, Limit, Malformed};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, Schema as ArrowSchema, TimeUnit};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use int96::Int96;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
-};
-use parquet::basic::Type;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -27,6 +26,8 @@ const STEP: usize = 8192;
 
 pub(super) struct Parquet {
     reader: ParquetRecordBatchReader,
+    /// If columns of INT96 are read.
+    int96: Option<Int96>,
     file: String,
     /// For each field, its column among those that are read.
     positions: Vec<Option<usize>>,
@@ -50,7 +51,8 @@ impl Parquet {
                 .as_u64()
                 .ok_or_else(|| Error::Lost(format!("{position} is not a position in {name}")))?,
         };
-        let builder = builder(file).map_err(|e| broken(&name, &e))?;
+        let again = file.try_clone().map_err(|e| unavailable(path, &e))?;
+        let builder = int96::builder(file, TimeUnit::Nanosecond).map_err(|e| broken(&name, &e))?;
         let columns: Vec<_> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
         let positions = layout.match_columns(&name, &columns).map_err(Error::Unfit)?;
         for (field, position) in layout.fields.iter().zip(&positions) {
@@ -75,29 +77,27 @@ impl Parquet {
                 "{name} has {rows} rows now, but {row} of them were read before"
             )));
         }
-        let (groups, skip) = groups(&builder, row);
         let mut projected: Vec<_> = positions.iter().flatten().copied().collect();
         projected.sort_unstable();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), projected.iter().copied());
-        let reader = builder
-            .with_projection(mask)
-            .with_row_groups(groups)
-            .with_offset(skip)
-            .with_batch_size(STEP)
-            .build();
+        let is_int96 = |root: &usize| int96::is_int96(builder.parquet_schema(), *root);
+        let times: Vec<usize> = projected.iter().copied().filter(is_int96).collect();
+        let int96 = match times.is_empty() {
+            true => None,
+            false => Some(Int96 {
+                columns: (0..projected.len()).filter(|at| is_int96(&projected[*at])).collect(),
+                seconds: int96::builder(again, TimeUnit::Second)
+                    .and_then(|builder| from_row(builder, row, &times))
+                    .map_err(|e| broken(&name, &e))?,
+            }),
+        };
+        let reader = from_row(builder, row, &projected).map_err(|e| broken(&name, &e))?;
         // Reading keeps the order of the file, so the n-th projected column is the n-th of the
         // batch.
         let positions = positions
             .into_iter()
             .map(|column| column.and_then(|column| projected.binary_search(&column).ok()))
             .collect();
-        Ok(Parquet {
-            reader: reader.map_err(|e| broken(&name, &e))?,
-            file: name,
-            positions,
-            ahead: VecDeque::new(),
-            row,
-        })
+        Ok(Parquet { reader, int96, file: name, positions, ahead: VecDeque::new(), row })
     }
 
     /// Up to `limit` rows as they are in the file; `None` at its end.
@@ -125,9 +125,11 @@ impl Parquet {
         if let Some(batch) = self.ahead.pop_front() {
             return Ok(Some(batch));
         }
-        self.reader
-            .next()
-            .transpose()
+        let rows = match (self.reader.next(), &mut self.int96) {
+            (Some(Ok(rows)), Some(int96)) => Some(int96.as_texts(&rows)),
+            (rows, _) => rows,
+        };
+        rows.transpose()
             .map_err(|e| Error::Unfit(format!("{} after row {}: {e}", self.file, self.row)))
     }
 
@@ -165,10 +167,9 @@ impl OpenFile for Parquet {
         let positions = kept.into_iter().map(number).collect();
         let malformed = faults.into_iter().map(|(row, found)| {
             let detail = format!("{} row {}: {}", self.file, number(row), found.detail);
-            let reason = if found.reason.is_empty() { BAD_VALUE } else { &found.reason };
             Malformed {
                 bytes: row_as_json(&rows.slice(row as usize, 1)),
-                fault: fault(reason, detail),
+                fault: fault(&found.reason, detail),
                 position: number(row),
             }
         });
@@ -178,27 +179,16 @@ impl OpenFile for Parquet {
     }
 }
 
-/// A reader of the file. Its footer decides the types, except for INT96: the library reads these
-/// times as nanoseconds, which end in 2262; the programs that write them mean microseconds.
-fn builder(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>, ParquetError> {
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
-    let physical = metadata.metadata().file_metadata().schema_descr();
-    let is_int96 = |root: usize| {
-        let root = &physical.root_schema().get_fields()[root];
-        root.is_primitive() && root.get_physical_type() == Type::INT96
-    };
-    let fields =
-        metadata.schema().fields().iter().enumerate().map(|(root, field)| match is_int96(root) {
-            true => {
-                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-                Arc::new(field.as_ref().clone().with_data_type(micros))
-            }
-            false => field.clone(),
-        });
-    let schema: SchemaRef = Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()));
-    let options = ArrowReaderOptions::new().with_schema(schema);
-    let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)?;
-    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
+/// Reads these roots from a row on.
+fn from_row(
+    builder: ParquetRecordBatchReaderBuilder<File>,
+    row: u64,
+    roots: &[usize],
+) -> Result<ParquetRecordBatchReader, ParquetError> {
+    let (groups, skip) = groups(&builder, row);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots.iter().copied());
+    let builder = builder.with_projection(mask).with_row_groups(groups);
+    builder.with_offset(skip).with_batch_size(STEP).build()
 }
 
 /// The row groups from the one that holds `row` on, and how many rows of the first of them to skip.

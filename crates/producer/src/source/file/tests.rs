@@ -139,8 +139,8 @@ fn csv_is_read_by_its_header_and_malformed_lines_are_named() {
         faults,
         [
             "malformed_line 7 a.csv line 7: the line has 2 values, the header has 4",
-            "missing_value 9 a.csv line 9, column `Airport`: there is no value",
-            "bad_value 10 a.csv line 10, column ` Cost: Total $ `: `seven` is not a whole number",
+            "value_missing 9 a.csv line 9, column `Airport`: there is no value",
+            "value_does_not_fit 10 a.csv line 10, column ` Cost: Total $ `: `seven` is not a whole number",
         ]
     );
 }
@@ -288,10 +288,10 @@ fn json_keeps_decimals_exact_and_refuses_what_is_no_value() {
     let (rows, faults) = read(&folder.source("a.ndjson"), 0, None, 100);
     assert_eq!(rows, ["a\"b 1 0.001 unknown 2025-01-31T11:00:00Z 0.10", "c 2 unknown 123.45"]);
     let starts = [
-        "bad_value 3 a.ndjson line 3, member `cost_total`: `1.5` is not a whole number",
-        "bad_value 4 a.ndjson line 4, member `share`: `0.123` has more than 2 decimals",
-        "bad_value 5 a.ndjson line 5, member `airport`: `[\"f\"]` is not a plain value",
-        "missing_value 6 a.ndjson line 6, member `cost_total`: there is no value",
+        "value_does_not_fit 3 a.ndjson line 3, member `cost_total`: `1.5` is not a whole number",
+        "value_does_not_fit 4 a.ndjson line 4, member `share`: `0.123` has more than 2 decimals",
+        "value_does_not_fit 5 a.ndjson line 5, member `airport`: `[\"f\"]` is not a plain value",
+        "value_missing 6 a.ndjson line 6, member `cost_total`: there is no value",
         "malformed_line 7 a.ndjson line 7: not a JSON object",
         "malformed_line 8 a.ndjson line 8: not a JSON object",
     ];

@@ -6,6 +6,7 @@ use ::parquet::data_type::{Int96, Int96Type};
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 use weir_codec::Encoder;
+use weir_model::fault::{VALUE_DOES_NOT_FIT, VALUE_MISSING};
 
 /// A type, a text that is a value of it, and texts that are none.
 const TYPES: [(&str, &str, &[&str]); 19] = [
@@ -121,6 +122,7 @@ fn a_bad_value_does_not_take_its_neighbours_in_any_format() {
             for (number, malformed) in chunk.malformed.iter().enumerate() {
                 let (position, text) = (2 * number as i64 + 1 + first, bad[number]);
                 assert_eq!(malformed.position, position, "{kind} in {name}");
+                assert_eq!(malformed.fault.reason, VALUE_DOES_NOT_FIT, "{kind} in {name}");
                 let (detail, bytes) = (&malformed.fault.detail, &malformed.bytes);
                 let place = format!(
                     "{name} {} {position}",
@@ -132,6 +134,29 @@ fn a_bad_value_does_not_take_its_neighbours_in_any_format() {
             assert_eq!(chunk.malformed.len(), bad.len());
             let encoded = Encoder::new(&schema, 1).unwrap().encode(&chunk.batch).unwrap();
             assert_eq!((encoded.len(), encoded.faults.len()), (landed.len(), 0), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn no_value_in_a_mandatory_field_has_one_reason_in_every_format() {
+    for (kind, good, _) in TYPES {
+        let folder = Folder::with(&[]);
+        folder.write("a.csv", format!("id,x\n0,{good}\n1,\n2,{good}\n").as_bytes());
+        let line = |id: u8, x: &str| format!("{{\"id\":{id}{x}}}\n");
+        let written = format!(",\"x\":\"{good}\"");
+        let lines = [line(0, &written), line(1, ",\"x\":null"), line(2, &written), line(3, "")];
+        folder.write("a.ndjson", lines.concat().as_bytes());
+        let columns: [(&str, ArrayRef); 2] = [
+            ("id", Arc::new(Int64Array::from(vec![0, 1, 2]))),
+            ("x", Arc::new(StringArray::from(vec![Some(good), None, Some(good)]))),
+        ];
+        folder.write_batch("a.parquet", &RecordBatch::try_from_iter(columns).unwrap());
+        for (name, dead) in [("a.csv", 1), ("a.ndjson", 2), ("a.parquet", 1)] {
+            let source = Files::new(&folder.config(name, 1), &schema_of(kind, false)).unwrap();
+            let (rows, faults) = read(&source, 0, None, 10);
+            assert_eq!((rows.len(), faults.len()), (2, dead), "{kind} in {name}: {faults:?}");
+            assert!(faults.iter().all(|fault| fault.starts_with(VALUE_MISSING)), "{faults:?}");
         }
     }
 }
@@ -186,36 +211,66 @@ fn a_column_that_would_be_rounded_or_guessed_is_a_mistake_before_anything_is_rea
 }
 
 /// INT96, as Spark and Hive write times: the day of the Julian calendar and the nanoseconds in it.
-#[test]
-fn times_of_int96_are_the_times_that_were_written() {
-    let folder = Folder::with(&[]);
+fn write_int96(folder: &Folder, times: &[(i64, u64)]) {
     let message = "message m { required int32 id; required int96 x; }";
     let schema = Arc::new(parse_message_type(message).unwrap());
     let file = File::create(folder.0.path().join("a.parquet")).unwrap();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
     let mut group = writer.next_row_group().unwrap();
+    let numbers: Vec<i32> = (1..=times.len() as i32).collect();
     let mut ids = group.next_column().unwrap().unwrap();
-    ids.typed::<::parquet::data_type::Int32Type>().write_batch(&[1, 2, 3], None, None).unwrap();
+    ids.typed::<::parquet::data_type::Int32Type>().write_batch(&numbers, None, None).unwrap();
     ids.close().unwrap();
-    let mut times = group.next_column().unwrap().unwrap();
-    let time = |days_since_1970: i64, nanos: u64| {
+    let mut column = group.next_column().unwrap().unwrap();
+    let times = times.iter().map(|(days_since_1970, nanos)| {
         let mut time = Int96::new();
-        time.set_data(nanos as u32, (nanos >> 32) as u32, (2_440_588 + days_since_1970) as u32);
+        let day = (2_440_588 + days_since_1970) as u32;
+        time.set_data(*nanos as u32, (nanos >> 32) as u32, day);
         time
-    };
-    let values = [time(2_932_896, 86_399_999_999_000), time(-719_162, 0), time(0, 1_000)];
-    times.typed::<Int96Type>().write_batch(&values, None, None).unwrap();
-    times.close().unwrap();
+    });
+    let times: Vec<Int96> = times.collect();
+    column.typed::<Int96Type>().write_batch(&times, None, None).unwrap();
+    column.close().unwrap();
     group.close().unwrap();
     writer.close().unwrap();
-    let micros = r#"{"type":"long","logicalType":"timestamp-micros"}"#;
-    let source = Files::new(&folder.config("a.parquet", 1), &schema_of(micros, true)).unwrap();
-    assert_eq!(
-        read(&source, 0, None, 10).0,
-        [
-            "1 9999-12-31T23:59:59.999999Z",
-            "2 0001-01-01T00:00:00Z",
-            "3 1970-01-01T00:00:00.000001Z"
-        ]
-    );
+}
+
+#[test]
+fn times_of_int96_are_the_times_that_were_written_or_dead_letters() {
+    let folder = Folder::with(&[]);
+    let whole = ["1970-01-01T00:00:00.000001", "0001-01-01T00:00:00", "9999-12-31T23:59:59.999999"];
+    let nanos = ["1970-01-01T00:00:00.000000001", "9999-12-31T23:59:59.999999999"];
+    let none = ["never written as a date", "nor is this one"];
+    let times = [
+        (0, 1_000),
+        (-719_162, 0),
+        (2_932_896, 86_399_999_999_000),
+        (0, 1),
+        (2_932_896, 86_399_999_999_999),
+        // Wraps as microseconds to a date of today.
+        (213_523_500, 0),
+        (-2_440_588, 0),
+    ];
+    write_int96(&folder, &times);
+    let written: Vec<&str> = whole.into_iter().chain(nanos).chain(none).collect();
+    for (kind, landed) in [
+        ("timestamp-millis", &[1][..]),
+        ("timestamp-micros", &[0, 1, 2]),
+        ("timestamp-nanos", &[0, 3]),
+        ("local-timestamp-micros", &[0, 1, 2]),
+    ] {
+        let zone = if kind.starts_with("local") { "" } else { "Z" };
+        let kind = format!(r#"{{"type":"long","logicalType":"{kind}"}}"#);
+        let source = Files::new(&folder.config("a.parquet", 1), &schema_of(&kind, true)).unwrap();
+        let (rows, faults) = read(&source, 0, None, 10);
+        let expected: Vec<String> =
+            landed.iter().map(|row| format!("{} {}{zone}", row + 1, written[*row])).collect();
+        assert_eq!(rows, expected, "{kind}: {faults:?}");
+        for row in (0..times.len()).filter(|row| !landed.contains(row)) {
+            let place = format!("value_does_not_fit {} a.parquet row {}: x: `", row + 1, row + 1);
+            let fault = faults.iter().find(|fault| fault.starts_with(&place)).unwrap();
+            assert!(none.contains(&written[row]) || fault.contains(written[row]), "{fault}");
+        }
+        assert_eq!(rows.len() + faults.len(), times.len());
+    }
 }
