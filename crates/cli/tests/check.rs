@@ -51,6 +51,8 @@ type = "postgres"
 table = "shop.orders"
 "#;
 
+const SOURCE: &str = "[source]\ntype = \"file\"\npath = \"orders.ndjson\"\n\n";
+
 /// A pipeline of its own, with a database of its own.
 struct Case {
     folder: TempDir,
@@ -241,8 +243,25 @@ fn topics_of_other_partition_counts_are_reported() {
 }
 
 #[test]
+fn a_reader_of_some_fields_of_another_programs_records_is_no_mistake_under_any_rule() {
+    let (case, _database) = Case::online();
+    let registered = case.weir(&["schema", "register", "--compatibility", "FULL"]);
+    assert!(registered.status.success(), "{}", String::from_utf8_lossy(&registered.stderr));
+    let fewer = r#"{"type": "record", "name": "Other", "namespace": "of.mine", "fields": [
+        {"name": "order_id", "type": "long"}, {"name": "product", "type": "string"}]}"#;
+    fs::write(case.folder.path().join("order.avsc"), fewer).unwrap();
+    case.change("when = \"amount < 0\"", "when = \"order_id < 0\"");
+    case.change("SELECT i.*,", "SELECT i.*, 1 AS amount,");
+    let (code, out, err) = case.check(&["--verbose"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("reads version 1"), "{out}");
+}
+
+#[test]
 fn a_schema_that_the_registry_would_refuse_is_reported() {
     let (case, _database) = Case::online();
+    fs::write(case.folder.path().join("orders.ndjson"), "").unwrap();
+    case.change("[input]", &format!("{SOURCE}[input]"));
     let registered = case.weir(&["schema", "register", "--compatibility", "BACKWARD"]);
     assert!(registered.status.success(), "{}", String::from_utf8_lossy(&registered.stderr));
     let text = INPUT.replace(
@@ -254,6 +273,12 @@ fn a_schema_that_the_registry_would_refuse_is_reported() {
     let (code, _, err) = case.check(&[]);
     assert_eq!(code, Some(78), "{err}");
     assert!(err.contains("input.schema") && err.contains("the registry's rule"), "{err}");
+    // Without a source the schema only reads what others register.
+    case.change(SOURCE, "");
+    let (code, _, err) = case.check(&[]);
+    assert_eq!(code, Some(78), "{err}");
+    let reads = format!("cannot read version 1 of {}-value: `note` is missing", case.name);
+    assert!(err.contains("input.schema") && err.contains(&reads), "{err}");
     fs::write(
         case.folder.path().join("order.avsc"),
         text.replace(r#""note", "type": "string""#, r#""note", "type": "string", "default": """#),

@@ -107,11 +107,18 @@ impl Schema {
         &self.0.fields
     }
 
+    /// Why [`crate::Decoder`] would refuse all records written with `writer`; empty when it would
+    /// not.
+    pub fn can_decode(&self, writer: &Schema) -> Vec<String> {
+        resolve(writer.fields(), self.fields()).err().unwrap_or_default()
+    }
+
     /// Why some records written with `writer` could not be read with this schema; empty when all
     /// can. Checked as [`crate::Decoder`] does, and then by Avro's own rules, which registries
     /// apply and which are stricter in places (names of records and enums).
     pub fn can_read(&self, writer: &Schema) -> Vec<String> {
-        if let Err(problems) = resolve(writer.fields(), self.fields()) {
+        let problems = self.can_decode(writer);
+        if !problems.is_empty() {
             return problems;
         }
         match SchemaCompatibility::can_read(&writer.0.avro, &self.0.avro) {

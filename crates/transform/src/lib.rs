@@ -49,7 +49,7 @@
 //!   value that does not fit is a fault, and so is a null where the output schema allows none. All
 //!   other conversions need an explicit `CAST`. The table of all pairs is [`weir_model::cast`].
 //!   A cast that fails (`'x'` to a number, an overflow) is a fault too; a cast of a double to an
-//!   integer truncates, as in SQL.
+//!   integer truncates. `deploy/pipelines/README.md` lists what differs from PostgreSQL.
 //!
 //! # Reasons
 //!

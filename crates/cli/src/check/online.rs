@@ -76,9 +76,30 @@ async fn subjects(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
         ("output", pipeline.output_subject(), &schemas.output),
     ];
     for (side, subject, schema) in sides {
-        if let Some(schema) = schema {
-            compatible(pipeline, &registry, side, &subject, schema, report).await;
+        let Some(schema) = schema else { continue };
+        // Without a source, other programs write the input topic and register their schemas.
+        match side == "input" && pipeline.source.is_none() {
+            true => readable(&registry, &subject, schema, report).await,
+            false => compatible(pipeline, &registry, side, &subject, schema, report).await,
         }
+    }
+}
+
+/// Nothing is registered under `subject`: what is there has to be readable.
+async fn readable(registry: &Registry, subject: &str, schema: &Schema, report: &mut Report) {
+    let name = format!("subject {subject}");
+    const KEY: &str = "input.schema";
+    match registry.latest(subject).await {
+        Ok(None) => report.verdict(name, Vec::new(), "nothing is registered yet"),
+        Ok(Some(latest)) => {
+            let version = latest.version;
+            let mistake = |reason| {
+                Mistake::new(KEY, format!("cannot read version {version} of {subject}: {reason}"))
+            };
+            let mistakes = schema.can_decode(&latest.schema).into_iter().map(mistake).collect();
+            report.verdict(name, mistakes, format!("reads version {version}"));
+        }
+        Err(error) => failed(report, name, KEY, error.class(), &error),
     }
 }
 

@@ -156,7 +156,7 @@ fn a_value_that_its_avro_type_does_not_have_is_the_fault_of_its_row_alone() {
         (
             r#""string""#,
             texts(&[Some("a"), None, Some("b")]),
-            "null_value: x is null, which its type does not allow",
+            "value_missing: x is null, which its type does not allow",
         ),
     ] {
         let outcomes = encoded(kind, column);

@@ -1,11 +1,12 @@
 //! Every output type × values that it cannot hold, and expressions that fail, through SQL.
 
 use crate::support::{Pipeline, long, record};
+use weir_model::fault::{VALUE_DOES_NOT_FIT, VALUE_MISSING};
 use weir_testkit::topics::Record;
 
 /// Name of the output field, its type, the expression over the text `v`, a text that passes, and
 /// texts that do not.
-const KINDS: [(&str, &str, &str, &str, &[&str]); 23] = [
+const KINDS: [(&str, &str, &str, &str, &[&str]); 29] = [
     ("boolean", r#""boolean""#, "CAST(v AS BOOLEAN)", "true", &["maybe"]),
     ("int", r#""int""#, "CAST(v AS BIGINT)", "-2147483648", &["2147483648", "x"]),
     ("long", r#""long""#, "CAST(v AS BIGINT) + 1", "1", &["9223372036854775807", ""]),
@@ -53,6 +54,13 @@ const KINDS: [(&str, &str, &str, &str, &[&str]); 23] = [
         &["24:00:01", "00:00:00.0000001"],
     ),
     (
+        "time_millis",
+        r#"{"type":"int","logicalType":"time-millis"}"#,
+        "CAST(v AS TIME)",
+        "23:59:59.999",
+        &["23:59:59.9999", "noon"],
+    ),
+    (
         "millis",
         r#"{"type":"long","logicalType":"timestamp-millis"}"#,
         "CAST(v AS TIMESTAMP(6))",
@@ -80,6 +88,23 @@ const KINDS: [(&str, &str, &str, &str, &[&str]); 23] = [
         "2024-01-01",
         &["x"],
     ),
+    (
+        "local_millis",
+        r#"{"type":"long","logicalType":"local-timestamp-millis"}"#,
+        "CAST(v AS TIMESTAMP(6))",
+        "9999-12-31 23:59:59.999",
+        &["2024-01-01 00:00:00.0001", "24:00"],
+    ),
+    (
+        "local_nanos",
+        r#"{"type":"long","logicalType":"local-timestamp-nanos"}"#,
+        "CAST(v AS TIMESTAMP(6))",
+        "2262-04-11 23:47:16",
+        &["2262-04-12 00:00:00", "0001-01-01"],
+    ),
+    ("mandatory", r#""string""#, "NULLIF(v, 'nothing')", "", &["nothing"]),
+    ("null_logic", r#""boolean""#, "v = 'a' OR 1 / (length(v) - 3) > 0", "a", &["abc"]),
+    ("part", r#""string""#, "split_part(v, ' ', CAST(length(v) AS INT))", "a b", &[""]),
     ("division", r#""int""#, "100 / CAST(v AS INT)", "7", &["0"]),
     ("pattern", r#""boolean""#, "regexp_like(v, v)", "a+", &["(", "[a"]),
     (
@@ -108,11 +133,25 @@ fn value(schema_id: u32, id: i64, kind: &str, text: &str) -> Vec<u8> {
     bytes
 }
 
+/// A value that its type does not have has one reason, whichever the type is; an expression that
+/// fails has another.
+fn reasons(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "mandatory" => &[VALUE_MISSING],
+        "enumeration" | "fixed" | "uuid" | "uuid16" | "float" | "double" => &[VALUE_DOES_NOT_FIT],
+        "division" | "pattern" | "summer" | "part" | "null_logic" => &["expression_failed"],
+        _ => &[VALUE_DOES_NOT_FIT, "expression_failed"],
+    }
+}
+
 #[test]
 fn a_value_that_no_output_type_holds_does_not_take_its_neighbours() {
     let fields: Vec<_> = KINDS
         .iter()
-        .map(|(name, kind, ..)| format!(r#"{{"name":"{name}","type":["null",{kind}]}}"#))
+        .map(|(name, kind, ..)| match *name {
+            "mandatory" => format!(r#"{{"name":"{name}","type":{kind}}}"#),
+            _ => format!(r#"{{"name":"{name}","type":["null",{kind}]}}"#),
+        })
         .collect();
     let output = format!(
         r#"{{"type":"record","name":"Out","fields":[{{"name":"id","type":"long"}},{}]}}"#,
@@ -120,12 +159,16 @@ fn a_value_that_no_output_type_holds_does_not_take_its_neighbours() {
     );
     let columns: Vec<_> = KINDS
         .iter()
-        .map(|(name, _, sql, ..)| format!("CASE WHEN kind = '{name}' THEN {sql} END AS {name}"))
+        .map(|(name, _, sql, ..)| {
+            let none = if *name == "mandatory" { "''" } else { "NULL" };
+            format!("CASE WHEN kind = '{name}' THEN {sql} ELSE {none} END AS {name}")
+        })
         .collect();
     let sql = format!("SELECT id, {} FROM input", columns.join(", "));
     let pipeline = Pipeline::of((INPUT, &output), &sql);
 
     let (mut records, mut good, mut bad): (Vec<Record>, Vec<i64>, Vec<i64>) = Default::default();
+    let mut kind_of = Vec::new();
     for (kind, _, _, passes, fails) in KINDS {
         for (text, ids) in [(passes, &mut good)]
             .into_iter()
@@ -135,6 +178,7 @@ fn a_value_that_no_output_type_holds_does_not_take_its_neighbours() {
             for text in text {
                 let id = records.len() as i64;
                 records.push(record(id, Some(value(pipeline.schema_id, id, kind, text))));
+                kind_of.push(kind);
                 ids.push(id);
             }
         }
@@ -158,6 +202,9 @@ fn a_value_that_no_output_type_holds_does_not_take_its_neighbours() {
         assert_eq!(dead_letter.header_text("weir-stage"), Some("transform"));
         let original = records.iter().find(|record| id(record) == id(dead_letter)).unwrap();
         assert_eq!(dead_letter.value, original.value);
+        let reason = dead_letter.header_text("weir-reason").unwrap();
+        let kind = kind_of[id(dead_letter) as usize];
+        assert!(reasons(kind).contains(&reason), "{kind}: {reason}");
         let offset = id(dead_letter) / 3;
         assert_eq!(dead_letter.header_text("weir-offset"), Some(offset.to_string().as_str()));
     }

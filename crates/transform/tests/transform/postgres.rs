@@ -21,7 +21,7 @@ const ROWS: [(i32, i32, i64, f64, Option<&str>, &str, i128); 8] = [
     (5, 3, 5, -0.0, Some("äöü\\x"), "2025-01-01", 105),
     (-7, 3, i64::MIN, 1e300, Some("  aa bb  "), "0001-01-01", -9_999_999_999),
     (i32::MAX, -3, 0, -1.5, Some("ABC abc"), "9999-12-31", 50),
-    (0, i32::MIN, 86_400, 0.5, Some("5"), "2000-02-29", 0),
+    (0, i32::MIN, 86_400, 0.5, Some("5"), "2000-03-26", 0),
 ];
 
 /// The same value in every row, or a fault where PostgreSQL fails.
@@ -179,6 +179,8 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("text", "CAST(f AS VARCHAR)", DOUBLES),
     ("float8", "ln(f)", IEEE),
     ("int", "a << 33", WIDE),
+    ("text", "CAST(CAST(d AS TIMESTAMP(6)) AS VARCHAR)", ISO),
+    ("timestamptz", GAP_IN_BERLIN, GAP),
     ("date", "to_date('31/01/2024', '%d/%m/%Y')", FORMATS),
     ("bigint", "a * 2", WIDE),
     ("bigint", "CAST(f AS BIGINT)", TRUNCATES),
@@ -200,6 +202,10 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("text", "chr(0)", ZERO),
     ("bigint", "lcm(a, b)", WIDE),
 ];
+
+/// Half past two, of which Berlin has none on the last row's day.
+const GAP_IN_BERLIN: &str =
+    "(CAST(d AS TIMESTAMP(6)) + INTERVAL '2 hours 30 minutes') AT TIME ZONE 'Europe/Berlin'";
 
 /// Refused when the plan is compiled.
 const REFUSED: &[(&str, &str)] = &[
@@ -230,6 +236,8 @@ const DIGITS: &str = "ceil and floor of a decimal keep its digits";
 const NANOS: &str = "date_trunc of a date and a CAST to TIMESTAMP end in 2262";
 const UNICODE: &str = "upper, lower and initcap are Unicode's";
 const DOUBLES: &str = "A double as text always has a fraction or an exponent";
+const ISO: &str = "Times as text are ISO 8601";
+const GAP: &str = "A local time that a zone has twice or never fails";
 const FORMATS: &str = "Formats of dates and times are those of strftime";
 const BYTES: &str = "A text as BYTEA is its UTF-8";
 const ZERO: &str = "chr(0) is a character";

@@ -52,7 +52,7 @@ impl Csv {
             Line::End => return Err(unfit("it is empty, without a header line".into())),
         };
         let columns: Vec<_> = columns.into_iter().map(|column| column.text.into_owned()).collect();
-        let positions = layout.match_columns(&file, &columns).map_err(Error::Unfit)?;
+        let positions = layout.match_columns(path, &columns).map_err(Error::Unfit)?;
         input.resume(within)?;
         Ok(Csv { input, file, columns, positions, nulls: nulls.to_vec(), raw })
     }

@@ -1,8 +1,10 @@
 //! Columns of a file → fields of the input schema.
 
+use super::short;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use std::path::Path;
 use weir_codec::{Cell, ColumnBuilder, FieldType, Schema};
 use weir_model::pipeline::FileSource;
 
@@ -50,16 +52,27 @@ impl Layout {
 
     /// For each field, its column: by `source.columns`, or else the one whose cleaned name is the
     /// field's. `None`: the file has no such column, and every record gets the default.
+    ///
+    /// # Errors
+    /// A field that has neither a column nor a default, or two columns; and one whose value is in
+    /// the name of a folder.
     pub(super) fn match_columns(
         &self,
-        file: &str,
+        path: &Path,
         columns: &[String],
     ) -> Result<Vec<Option<usize>>, String> {
-        let missing: Vec<_> = self
-            .fields
-            .iter()
-            .filter(|f| f.find(columns) == Found::Nowhere && f.absent().is_err())
-            .collect();
+        let file = short(path);
+        let absent = || self.fields.iter().filter(|f| f.find(columns) == Found::Nowhere);
+        // A default in its place would be another value than the one that the folder names.
+        if let Some((field, folder)) = absent().find_map(|f| Some((f, f.folder(path)?))) {
+            return Err(format!(
+                "{file} has no column for `{}`, only its folder `{folder}` has the value, and names \
+                 of folders are not read. Write the column into the files, or remove the field \
+                 from the input schema",
+                field.column()
+            ));
+        }
+        let missing: Vec<_> = absent().filter(|f| f.absent().is_err()).collect();
         if !missing.is_empty() {
             let names: Vec<_> = missing
                 .iter()
@@ -115,6 +128,15 @@ impl Field {
             (Some((index, _)), None) => Found::At(index),
             (Some((_, a)), Some((_, b))) => Found::Twice(a, b),
         }
+    }
+
+    /// The folder of a file whose name is `column=value`, as Hive and Spark have it.
+    fn folder(&self, path: &Path) -> Option<String> {
+        let names = path.parent()?.components().map(|part| part.as_os_str().to_string_lossy());
+        let mut folders = names.filter(|name| {
+            name.split_once('=').is_some_and(|(column, _)| clean(column) == clean(self.column()))
+        });
+        folders.next().map(|name| name.into_owned())
     }
 
     /// The column's name, if the pipeline file specifies it.

@@ -54,7 +54,7 @@ impl Parquet {
         let again = file.try_clone().map_err(|e| unavailable(path, &e))?;
         let builder = int96::builder(file, TimeUnit::Nanosecond).map_err(|e| broken(&name, &e))?;
         let columns: Vec<_> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
-        let positions = layout.match_columns(&name, &columns).map_err(Error::Unfit)?;
+        let positions = layout.match_columns(path, &columns).map_err(Error::Unfit)?;
         for (field, position) in layout.fields.iter().zip(&positions) {
             let Some(column) = position.map(|position| builder.schema().field(position)) else {
                 continue;
@@ -208,5 +208,8 @@ fn groups(builder: &ParquetRecordBatchReaderBuilder<File>, row: u64) -> (Vec<usi
 }
 
 fn broken(file: &str, error: &ParquetError) -> Error {
-    Error::Unfit(format!("{file}: {error}"))
+    Error::Unfit(format!(
+        "{file} cannot be read as Parquet ({error}); repair it, or change source.path so that it \
+         does not match"
+    ))
 }

@@ -609,3 +609,55 @@ fn brackets_in_a_path_are_a_pattern_only_where_nothing_has_that_name() {
         assert_eq!(read(&folder.source(pattern), 0, None, 30).0, expected, "{pattern}");
     }
 }
+
+#[test]
+fn the_value_of_a_hive_partition_is_asked_for_and_never_replaced_by_a_default() {
+    let folder = Folder::with(&[]);
+    std::fs::create_dir_all(folder.0.path().join("h/phase=landing")).unwrap();
+    folder.write("h/phase=landing/a.csv", b"airport,cost_total\nOSLO,1\n");
+    let mistakes = Files::new(&folder.config("h/**/*.csv", 1), &schema()).err().unwrap();
+    let what = &mistakes[0].what;
+    assert!(what.contains("no column for `phase`, only its folder `phase=landing`"), "{what}");
+}
+
+#[test]
+fn each_file_of_a_folder_has_its_own_columns_and_a_broken_one_is_named_before_it_is_read() {
+    let folder = Folder::with(&[]);
+    let costs = |columns: Vec<(&str, ArrayRef)>| RecordBatch::try_from_iter(columns).unwrap();
+    let airport = |name| ("airport", Arc::new(StringArray::from(vec![name])) as ArrayRef);
+    let long = ("cost_total", Arc::new(Int64Array::from(vec![1])) as ArrayRef);
+    let text = ("Cost: Total", Arc::new(StringArray::from(vec!["2"])) as ArrayRef);
+    let unfit = ("cost_total", Arc::new(Int64Array::from(vec![1 << 40])) as ArrayRef);
+    let speed = ("speed", Arc::new(Float64Array::from(vec![3.5])) as ArrayRef);
+    folder.write_batch("1.parquet", &costs(vec![airport("A"), long.clone()]));
+    folder.write_batch("2.parquet", &costs(vec![text, speed, airport("B")]));
+    folder.write_batch("3.parquet", &costs(vec![airport("C"), unfit]));
+    let (rows, faults) = read(&folder.source("*.parquet"), 0, None, 10);
+    assert_eq!(rows, ["A 1 unknown", "B 2 3.5 unknown"]);
+    assert_eq!(
+        faults,
+        ["value_does_not_fit 1 3.parquet row 1: cost_total: `1099511627776` does not fit int"]
+    );
+    for (content, words) in [
+        (&b""[..], "4.parquet cannot be read as Parquet"),
+        (b"PAR1 and nothing more PAR1", "4.parquet cannot be read as Parquet"),
+    ] {
+        folder.write("4.parquet", content);
+        let mut reader = folder.source("*.parquet").open(0, None).unwrap();
+        let mut landed = Vec::new();
+        let error = loop {
+            match reader.read(limit(10)) {
+                Ok(chunk) => landed.extend(lines(&chunk)),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(landed, ["A 1 unknown", "B 2 3.5 unknown"], "the files before it are read");
+        assert!(error.contains(words), "{error}");
+    }
+    std::fs::remove_file(folder.0.path().join("4.parquet")).unwrap();
+    folder.write_batch("4.parquet", &costs(vec![long]));
+    let mut reader = folder.source("*.parquet").open(0, None).unwrap();
+    let error = std::iter::from_fn(|| Some(reader.read(limit(10)))).find_map(Result::err);
+    let error = error.unwrap().to_string();
+    assert!(error.contains("4.parquet has no column for `airport`; it has cost_total"), "{error}");
+}

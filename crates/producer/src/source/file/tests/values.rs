@@ -9,7 +9,7 @@ use weir_codec::Encoder;
 use weir_model::fault::{VALUE_DOES_NOT_FIT, VALUE_MISSING};
 
 /// A type, a text that is a value of it, and texts that are none.
-const TYPES: [(&str, &str, &[&str]); 19] = [
+const TYPES: [(&str, &str, &[&str]); 20] = [
     (r#""boolean""#, "true", &["yes", "1", ""]),
     (r#""int""#, "-2147483648", &["2147483648", "1.0", "x", "NaN"]),
     (r#""long""#, "9223372036854775807", &["9223372036854775808", "1e3", "--1"]),
@@ -68,6 +68,11 @@ const TYPES: [(&str, &str, &[&str]); 19] = [
         r#"{"type":"long","logicalType":"local-timestamp-micros"}"#,
         "2024-06-15 14:30",
         &["2023-11-05 01:40-07:00"],
+    ),
+    (
+        r#"{"type":"long","logicalType":"local-timestamp-nanos"}"#,
+        "2262-04-11 23:47:16.854775807",
+        &["9999-12-31", "2024-06-15 14:30:00Z"],
     ),
 ];
 const UUID: &str = "6774D596-8cc8-4c20-8e98-6f2f105d62a8";
@@ -272,5 +277,8 @@ fn times_of_int96_are_the_times_that_were_written_or_dead_letters() {
             assert!(none.contains(&written[row]) || fault.contains(written[row]), "{fault}");
         }
         assert_eq!(rows.len() + faults.len(), times.len());
+        let begun = source.open(0, None).unwrap().read(limit(2)).unwrap();
+        let rest = read(&source, 0, Some(&begun.position), 1);
+        assert_eq!([lines(&begun), rest.0].concat(), rows, "read on in the middle: {kind}");
     }
 }
