@@ -11,7 +11,7 @@ const END: &str = "<!-- end of the generated reference -->\n";
 /// The part of a page between the two markers is `generated`.
 fn is_that_of_this_code(page: &str, generated: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(page);
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = std::fs::read_to_string(&path).expect("the page can be read");
     let sections = text.split_once(BEGIN).and_then(|(before, rest)| {
         rest.split_once(END).map(|(reference, after)| (before, reference, after))
     });
@@ -19,7 +19,8 @@ fn is_that_of_this_code(page: &str, generated: &str) {
         sections.expect("the page has the two markers of the generated reference");
     let generated = format!("\n{generated}\n");
     if std::env::var_os("WEIR_WRITE_REFERENCE").is_some() {
-        std::fs::write(path, format!("{before}{BEGIN}{generated}{END}{after}")).unwrap();
+        std::fs::write(path, format!("{before}{BEGIN}{generated}{END}{after}"))
+            .expect("the page can be written");
     } else {
         assert!(
             reference == generated,

@@ -13,7 +13,9 @@ use weir_testkit::{Database, Stack};
 use weir_transform::Plan;
 
 /// The rows of both: `id, a int, b int, l bigint, f double, s text, d date, n numeric(10, 2)`.
-const ROWS: [(i32, i32, i64, f64, Option<&str>, &str, i128); 8] = [
+type Row = (i32, i32, i64, f64, Option<&'static str>, &'static str, i128);
+
+const ROWS: [Row; 8] = [
     (7, 2, i64::MAX, 2.5, Some("Straße 12"), "2024-01-07", 250),
     (7, 0, 1, 0.0, None, "2024-02-29", -250),
     (i32::MIN, -1, -1, -2.5, Some("a_b%c"), "1969-12-31", 1),
