@@ -148,7 +148,14 @@ async fn versions_of_two_partitions_have_no_order_so_the_last_to_come_stays() {
 async fn rows_of_an_input_topic_that_was_recreated_or_of_nobody_are_not_newer() {
     let sink = Sink::new().await;
     sink.write(0, &[version(1, "old log", 900, None)]).await;
-    sink.fixture.database.execute("INSERT INTO shop.sale VALUES (2, 'by hand')").unwrap();
+    sink.fixture
+        .database
+        .execute(
+            "ALTER TABLE shop.sale ALTER weir_topic DROP NOT NULL, \
+             ALTER weir_partition DROP NOT NULL, ALTER weir_offset DROP NOT NULL; \
+             INSERT INTO shop.sale VALUES (2, 'by hand')",
+        )
+        .unwrap();
     let back = [version(1, "came back", 20, Some(3)), version(2, "too", 21, Some(4))];
     assert_eq!(sink.write(0, &back).await, 0);
     assert_eq!(sink.names(), "1came back,2too");
