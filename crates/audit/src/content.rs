@@ -1,7 +1,8 @@
 //! `weir audit --deep --content`: every row against the record it was made from.
 
 use crate::Result;
-use crate::deep::MAX_REPORTED;
+use crate::deep::{MAX_REPORTED, disowned};
+use crate::lineage::Disowned;
 use crate::offset_set::ranges;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,6 +24,7 @@ const CHUNK: usize = 50_000;
 /// When the broker, the registry or a target is unavailable.
 pub async fn findings(pipeline: &Pipeline, sample: u64) -> Result<Vec<String>> {
     let mut findings = Vec::new();
+    let disowned = disowned(pipeline).await?;
     for sink in &pipeline.sinks {
         let target = weir_store::reader::open(pipeline, sink)?;
         let mut next = BTreeMap::new();
@@ -32,7 +34,7 @@ pub async fn findings(pipeline: &Pipeline, sample: u64) -> Result<Vec<String>> {
             }
         }
         let mut comparison = Comparison::new(pipeline, &*target)?;
-        tokio::task::block_in_place(|| comparison.run(pipeline, &next, sample))?;
+        tokio::task::block_in_place(|| comparison.run(pipeline, &next, sample, &disowned))?;
         findings.extend(comparison.findings(pipeline, sink));
     }
     Ok(findings)
@@ -59,6 +61,7 @@ impl<'a> Comparison<'a> {
         pipeline: &Pipeline,
         next: &BTreeMap<Partition, Option<Offset>>,
         sample: u64,
+        disowned: &Disowned,
     ) -> Result<()> {
         let topic = &pipeline.output.topic;
         let watermarks = admin::describe(&pipeline.kafka, topic)?.unwrap_or_default();
@@ -69,7 +72,8 @@ impl<'a> Comparison<'a> {
         let (mut number, mut failed) = (0_u64, None);
         scan(&pipeline.kafka, topic, &read.collect::<Vec<_>>(), |record| {
             number += 1;
-            if record.lineage().is_some() && number.is_multiple_of(sample) {
+            let genuine = record.lineage().is_some() && !disowned.contains(record);
+            if genuine && number.is_multiple_of(sample) {
                 self.records.push(record);
             }
             if self.records.len() >= CHUNK {

@@ -2,12 +2,13 @@
 
 use crate::ends;
 use crate::error::{Result, refuse};
+use crate::format::grouped;
 use crate::lineage;
 use crate::verdict::{self, Halt, HandedOn, Verdict};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{Record, admin, position_store, proof, replay};
+use weir_kafka::{Record, admin, position_store, positions, proof, replay};
 use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::pipeline::{Pipeline, Sink, Source};
 use weir_model::progress::{Counters, Progress};
@@ -24,6 +25,8 @@ pub(crate) struct RecordCounts {
     replay: Counters,
     enricher: Positions,
     sinks: Vec<(String, Positions)>,
+    /// Of each sink, the records that came back and were older than their row.
+    superseded: BTreeMap<String, u64>,
     /// Sinks whose positions belong to another Kafka cluster.
     other_cluster: Vec<Halt>,
     /// Losses that operators accepted.
@@ -36,17 +39,19 @@ pub(crate) async fn read(pipeline: &Pipeline) -> Result<RecordCounts> {
     let mut accepted = Vec::new();
     let cluster = tokio::task::block_in_place(|| admin::cluster_id(&pipeline.kafka))?;
     let mut other_cluster = Vec::new();
+    let mut superseded = BTreeMap::new();
     for sink in &pipeline.sinks {
-        let (positions, own, elsewhere) = sink_positions(pipeline, sink, &cluster).await?;
-        sinks.push((sink.name.clone(), positions));
-        other_cluster.extend(elsewhere);
-        accepted.extend(own);
+        let found = sink_positions(pipeline, sink, &cluster).await?;
+        sinks.push((sink.name.clone(), found.positions));
+        superseded.insert(sink.name.clone(), found.superseded);
+        other_cluster.extend(found.elsewhere);
+        accepted.extend(found.accepted);
     }
     tokio::task::block_in_place(|| {
         let enricher = enricher(pipeline)?;
         let Upstream { producer, replay, accepted: own } = upstream(pipeline)?;
         accepted.splice(..0, own);
-        Ok(RecordCounts { producer, replay, enricher, sinks, other_cluster, accepted })
+        Ok(RecordCounts { producer, replay, enricher, sinks, superseded, other_cluster, accepted })
     })
 }
 
@@ -81,8 +86,8 @@ impl RecordCounts {
             let producer = self.producer.map(|counters| counts("producer", counters, None));
             let replay =
                 (self.replay != Counters::default()).then(|| counts(REPLAY, self.replay, None));
-            let unread = input.unread(pipeline, &self.enricher, |_| {})?.values().sum();
-            let enricher = counts(ENRICHER, total(&self.enricher), Some(unread));
+            let unread: u64 = input.unread(pipeline, &self.enricher, |_| {})?.values().sum();
+            let mut enricher = counts(ENRICHER, total(&self.enricher), Some(unread));
             let mut halts = self.other_cluster.clone();
             halts.extend(self.halts(pipeline, ENRICHER, &input, &self.enricher)?.into_values());
             let mut sinks = Vec::new();
@@ -101,13 +106,32 @@ impl RecordCounts {
             }
             // Read after the counting: everything that was counted had been written by then.
             let later = handed(pipeline)?;
+            let arrived = enricher.counters.read + unread + enricher.accepted;
+            let surplus = later.produced.map_or(0, |produced| arrived.saturating_sub(produced));
+            if surplus > 0 && written_once(pipeline)? {
+                enricher.foreign = surplus;
+            }
             let mut verdict =
                 Verdict::new(&pipeline.name, producer, replay, enricher, sinks, later);
+            let superseded = self.superseded.iter().filter(|(_, records)| **records > 0);
+            verdict.notes.extend(superseded.map(|(name, records)| {
+                format!(
+                    "{name}: records that came back from the dead letters, counted as written, and \
+                     were older than the row of their key, which stayed: {}",
+                    grouped(*records)
+                )
+            }));
             verdict.accepted.clone_from(&self.accepted);
             verdict.halts = halts;
             verdict.findings = ends::findings(pipeline, self)?;
             Ok(verdict)
         })
+    }
+
+    /// Whether the enricher has read exactly what the producer and replays wrote: without records
+    /// of other programs, the counts alone tell whether everything has arrived.
+    pub(crate) fn exact(&self) -> bool {
+        self.handed() == Some(total(&self.enricher).read + self.given_up(ENRICHER))
     }
 
     /// The unread records of all hops.
@@ -315,6 +339,35 @@ fn upstream(pipeline: &Pipeline) -> Result<Upstream> {
     Ok(Upstream { producer, replay, accepted })
 }
 
+/// Whether the input topic holds each transaction of the producer once, as far as its counts say:
+/// then other records there are of other programs. A producer that begins again, or goes back,
+/// counts again what it had counted. Reads the input topic.
+fn written_once(pipeline: &Pipeline) -> Result<bool> {
+    let Some(source) = &pipeline.source else { return Ok(false) };
+    let all: Vec<u32> = (0..source.partitions()).collect();
+    let counted = positions::read(&pipeline.kafka, &pipeline.name, source.kind(), &all)?;
+    let counted: BTreeMap<String, u64> = counted
+        .into_iter()
+        .map(|(number, position)| {
+            let key = positions::key(&pipeline.name, source.kind(), number);
+            (key, position.progress.counters.written)
+        })
+        .collect();
+    Ok(proof::written(pipeline)?.iter().all(|(key, said)| {
+        let end = counted.get(key).copied().unwrap_or(0);
+        once(said, end)
+    }))
+}
+
+/// Whether transactions that begin at these counts are all different ones, of the first `end`
+/// records.
+fn once(said: &[Option<u64>], end: u64) -> bool {
+    let mut sorted = said.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.len() == said.len() && said.iter().all(|count| count.is_some_and(|count| count < end))
+}
+
 fn handed(pipeline: &Pipeline) -> Result<HandedOn> {
     let Upstream { producer, replay, .. } = upstream(pipeline)?;
     Ok(HandedOn {
@@ -335,17 +388,24 @@ pub(crate) fn enricher(pipeline: &Pipeline) -> Result<Positions> {
     Ok(positions.into_iter().map(position).collect())
 }
 
-async fn sink_positions(
-    pipeline: &Pipeline,
-    sink: &Sink,
-    cluster: &str,
-) -> Result<(Positions, Vec<AcceptedLoss>, Option<Halt>)> {
+/// What a sink's target knows.
+struct OfSink {
+    positions: Positions,
+    /// Records that came back and were older than their row.
+    superseded: u64,
+    accepted: Vec<AcceptedLoss>,
+    /// The positions belong to another cluster.
+    elsewhere: Option<Halt>,
+}
+
+async fn sink_positions(pipeline: &Pipeline, sink: &Sink, cluster: &str) -> Result<OfSink> {
     let (target, topic) = (weir_store::reader::open(pipeline, sink)?, &pipeline.output.topic);
     let mut positions: Positions =
         (0..pipeline.input.partitions).map(|partition| (partition, Default::default())).collect();
-    let mut elsewhere = None;
+    let (mut elsewhere, mut superseded) = (None, 0);
     for position in target.positions().await? {
         if position.topic == *topic {
+            superseded += position.superseded;
             if let Some(other) = position.cluster.filter(|other| other != cluster) {
                 elsewhere = Some(Halt {
                     hop: sink.name.clone(),
@@ -362,5 +422,24 @@ async fn sink_positions(
     }
     let mut accepted = target.accepted_losses().await?;
     accepted.retain(|accepted_loss| accepted_loss.topic == *topic);
-    Ok((positions, accepted, elsewhere))
+    Ok(OfSink { positions, superseded, accepted, elsewhere })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_that_were_written_twice_or_are_not_in_the_counts_are_not_once() {
+        assert!(once(&[], 0) && once(&[Some(0)], 1) && once(&[Some(500), Some(0)], 600));
+        for (said, end) in [
+            (&[Some(0), Some(0)][..], 600),
+            (&[Some(0), Some(500), Some(500)], 600),
+            (&[Some(600)], 600),
+            (&[Some(0)], 0),
+            (&[Some(0), None], 600),
+        ] {
+            assert!(!once(said, end), "{said:?} {end}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::counts::{REPLAY, enricher};
 use crate::format::grouped;
 use crate::identity;
-use crate::lineage::{self, EmittedRecord, EmittedTo, PartitionLineage};
+use crate::lineage::{self, Disowned, EmittedRecord, EmittedTo, PartitionLineage};
 use crate::offset_set::ranges;
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
@@ -18,8 +18,9 @@ use weir_model::protocol::{Offset, Partition};
 /// Every contradiction between the topics and targets and the counts of `verdict`; empty if there
 /// is none.
 pub async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<Vec<String>> {
+    let disowned = disowned(pipeline).await?;
     let (lineages, mut findings) = tokio::task::block_in_place(|| -> Result<_> {
-        let lineages = lineage::read(pipeline, &verdict.accepted)?;
+        let lineages = lineage::read(pipeline, &verdict.accepted, &disowned)?;
         let mut findings = follow_all(pipeline, &lineages)?;
         findings.extend(foreign(pipeline, &lineages));
         findings.extend(from_source(pipeline, verdict, &lineages));
@@ -32,7 +33,23 @@ pub async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<Vec<Stri
     Ok(findings)
 }
 
-/// Records of the output and of the dead letters that the enricher did not write.
+/// Records of the output that did not come through the pipeline and that every sink has made a dead
+/// letter. They are handled: the verdict counts them apart.
+pub(crate) async fn disowned(pipeline: &Pipeline) -> Result<Disowned> {
+    let mut by_all: Option<Disowned> = None;
+    for sink in &pipeline.sinks {
+        let dead_letters = weir_store::reader::open(pipeline, sink)?.dead_letters().await?;
+        let own = Disowned::by(&pipeline.output.topic, dead_letters);
+        match &mut by_all {
+            Some(by_all) => by_all.retain(&own),
+            None => by_all = Some(own),
+        }
+    }
+    Ok(by_all.unwrap_or_default())
+}
+
+/// Records of the output and of the dead letters that the enricher did not write, and that are not
+/// handled.
 fn foreign(pipeline: &Pipeline, lineages: &BTreeMap<Partition, PartitionLineage>) -> Vec<String> {
     let mut findings = Vec::new();
     for (partition, lineage) in lineages {

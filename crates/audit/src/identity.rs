@@ -107,7 +107,11 @@ impl PartitionCheck {
             check.from = first.unwrap_or(Offset::MAX);
         }
         let output = lineage.foreign.iter().filter(|(to, _)| *to == EmittedTo::Output);
-        output.for_each(|(_, offset)| _ = check.foreign.insert(*offset));
+        let disowned = lineage.disowned.iter();
+        output
+            .map(|(_, offset)| offset)
+            .chain(disowned)
+            .for_each(|offset| _ = check.foreign.insert(*offset));
         check
     }
 

@@ -59,5 +59,5 @@ pub(crate) const FOREIGN: [&str; 2] = ["no_lineage", "foreign_lineage"];
 /// When the broker or a target is unavailable.
 pub async fn arrived(pipeline: &Pipeline) -> Result<bool> {
     let counts = counts::read(pipeline).await?;
-    Ok(counts.arrived() && (pipeline.source.is_some() || counts.num_waiting(pipeline)? == 0))
+    Ok(counts.arrived() && (counts.exact() || counts.num_waiting(pipeline)? == 0))
 }

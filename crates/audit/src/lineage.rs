@@ -1,8 +1,8 @@
 //! The lineage of a partition: what the enricher emitted to the output and to the dead letters, in
 //! order.
 
-use crate::Result;
-use std::collections::BTreeMap;
+use crate::{FOREIGN, Result};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
 use weir_kafka::{ReceivedDeadLetter, Record, admin};
@@ -12,6 +12,7 @@ use weir_model::lineage::Lineage;
 use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
+use weir_store::reader::StoredDeadLetter;
 
 /// The topic that an emitted record was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) struct PartitionLineage {
     restarts: Vec<Emitted>,
     /// Records of the output and of the dead letters that did not come from the enricher.
     pub(crate) foreign: Vec<(EmittedTo, Offset)>,
+    /// Others, of the output, that are dead letters of every sink.
+    pub(crate) disowned: Vec<Offset>,
     /// Dead letters of the producer.
     pub(crate) num_from_source: u64,
     /// Whether records of the output or of the dead letters are missing, for example because of
@@ -56,10 +59,42 @@ pub(crate) struct Continuity {
     pub(crate) end: Option<Offset>,
 }
 
+/// Records of the output that every sink made a dead letter because they did not come through the
+/// pipeline: by partition and offset, with their key and timestamp.
+#[derive(Debug, Default)]
+pub(crate) struct Disowned(HashMap<(Partition, Offset), (Option<Vec<u8>>, Option<i64>)>);
+
+impl Disowned {
+    /// Those of one sink.
+    pub(crate) fn by(topic: &str, dead_letters: Vec<StoredDeadLetter>) -> Disowned {
+        let foreign = dead_letters.into_iter().filter(|found| {
+            FOREIGN.contains(&found.fault.reason.as_str()) && found.coordinates.topic == topic
+        });
+        let at = |found: &StoredDeadLetter| (found.coordinates.partition, found.coordinates.offset);
+        Disowned(foreign.map(|found| (at(&found), (found.key, found.timestamp_ms))).collect())
+    }
+
+    /// Keeps those that another sink disowned as well.
+    pub(crate) fn retain(&mut self, other: &Disowned) {
+        self.0.retain(|at, content| other.0.get(at) == Some(content));
+    }
+
+    /// Whether this is one of them, and not another record at the same offset of a recreated topic.
+    pub(crate) fn contains(&self, record: Record<'_>) -> bool {
+        let found = self.0.get(&(record.partition(), record.offset()));
+        found.is_some_and(|(key, timestamp_ms)| {
+            let own = Some(record.timestamp_ms()).filter(|ms| *ms >= 0);
+            key.as_deref() == record.key() && *timestamp_ms == own
+        })
+    }
+}
+
 /// Reads the lineages of all partitions; `accepted` contains the restarts of the input offsets.
+/// Records that are `disowned` do not belong to them.
 pub(crate) fn read(
     pipeline: &Pipeline,
     accepted: &[AcceptedLoss],
+    disowned: &Disowned,
 ) -> Result<BTreeMap<Partition, PartitionLineage>> {
     let mut lineages: BTreeMap<Partition, PartitionLineage> = BTreeMap::new();
     for accepted_loss in accepted {
@@ -86,6 +121,10 @@ pub(crate) fn read(
         scan(&pipeline.kafka, topic, &watermarks.iter().map(span).collect::<Vec<_>>(), |record| {
             let found = lineages.entry(record.partition()).or_default();
             let offset = record.offset();
+            if emitted_to == EmittedTo::Output && disowned.contains(record) {
+                found.disowned.push(offset);
+                return ControlFlow::Continue(());
+            }
             let restarted = !found.restarts.is_empty();
             let genuine =
                 |lineage: &Lineage| possible(lineage) || restarted && starts_over(lineage);

@@ -1,5 +1,6 @@
 //! The arithmetic of the audit and its table, without IO.
 
+use crate::counts::ENRICHER;
 use crate::format::grouped;
 use serde::Serialize;
 use std::ops::RangeInclusive;
@@ -146,12 +147,16 @@ impl Verdict {
 fn hop(counts: HopCounts, handed: Option<RangeInclusive<u64>>, notes: &mut Vec<String>) -> Hop {
     let HopCounts { name, counters, waiting, accepted, foreign } = counts;
     let arrived = (counters.read + waiting.unwrap_or(0) + accepted).saturating_sub(foreign);
+    let whose = match name.as_str() {
+        ENRICHER => "no producer of this pipeline wrote; they are processed like all others",
+        _ => {
+            "did not come through this pipeline, and are or become dead letters (no_lineage, \
+             foreign_lineage)"
+        }
+    };
     if foreign > 0 {
-        notes.push(format!(
-            "{name}: records in its topic that did not come through this pipeline, and are or become \
-             dead letters (no_lineage, foreign_lineage): {}",
-            grouped(foreign)
-        ));
+        let count = grouped(foreign);
+        notes.push(format!("{name}: records in its topic that {whose}: {count}"));
     }
     let between = handed.map_or(0, |handed| {
         let nearest = arrived.clamp(*handed.start(), (*handed.start()).max(*handed.end()));

@@ -234,6 +234,9 @@ fn a_foreign_record_hides_no_loss_and_a_halted_partition_is_not_everything_accou
     let foreign = "(no_lineage, foreign_lineage): 2";
     let text = weir(&flow, "audit", &[]).unwrap();
     assert!(text.contains("2 records wait") && text.contains(foreign), "{text}");
+    let named = "records that did not come through the enricher";
+    let text = weir(&flow, "audit", &["--deep"]).unwrap_err();
+    assert!(text.contains(named), "{text}");
     let sink = flow.program("weir-sink", 0).start().unwrap();
     wait_until("the dead letters", Duration::from_secs(30), || {
         let sql = "SELECT count(*) FROM weir.dead_letters WHERE reason LIKE '%_lineage'";
@@ -242,6 +245,14 @@ fn a_foreign_record_hides_no_loss_and_a_halted_partition_is_not_everything_accou
     assert!(sink.stop().unwrap().success());
     let text = weir(&flow, "audit", &[]).unwrap();
     assert!(text.contains("everything is accounted for") && text.contains(foreign), "{text}");
+    // They are handled, and no contradiction any more, as long as the dead letters are there.
+    let text = weir(&flow, "audit", &["--deep", "--content"]).unwrap();
+    assert!(text.contains(foreign), "{text}");
+    with_backup(&flow, |database| {
+        database.execute("DELETE FROM weir.dead_letters WHERE reason = 'no_lineage'").unwrap();
+        let text = weir(&flow, "audit", &["--deep"]).unwrap_err();
+        assert!(text.contains(named), "{text}");
+    });
 
     // Positions that somebody moved: no service is asked, the log itself shows it.
     for by in [-2, -100] {
@@ -294,6 +305,42 @@ fn a_foreign_record_hides_no_loss_and_a_halted_partition_is_not_everything_accou
     assert!(text.contains(&format!("{topic}[2]: halted: offsets {next} to")), "{text}");
     let claims = |line: &str| line.contains("everything") && !line.contains("NOT everything");
     assert!(!text.lines().any(claims), "{text}");
+}
+
+#[test]
+fn records_of_another_writer_in_the_input_topic_are_named_and_a_doubled_transaction_is_not_theirs()
+{
+    let flow = flow();
+    let topic = &flow.pipeline.input.topic;
+    let run = || {
+        let services =
+            ["weir-enricher", "weir-sink"].map(|service| flow.program(service, 0).start().unwrap());
+        let written: u64 = flow.topics.count(topic).unwrap();
+        wait_until("all records", Duration::from_secs(30), || {
+            let (enricher, sink) = (flow.enricher_counts().ok()?, flow.sink_counts().ok()?);
+            (enricher.read == written && sink.read == enricher.written).then_some(())
+        });
+        services.into_iter().for_each(|service| assert!(service.stop().unwrap().success()));
+    };
+    // A record like any other, and one that nobody can decode.
+    let all = flow.topics.read(topic).unwrap();
+    let is_first = |record: &&Record| record.header("weir-written").is_some();
+    let like = all.iter().find(|record| !is_first(record)).unwrap().clone();
+    let other = Record { value: Some(b"?".to_vec()), ..Record::default() };
+    flow.topics.write(topic, &[like, other]).unwrap();
+    let named = "no producer of this pipeline wrote; they are processed like all others: 2";
+    let text = weir(&flow, "audit", &[]).unwrap();
+    assert!(text.contains("nothing is missing") && text.contains(named), "{text}");
+    run();
+    let text = weir(&flow, "audit", &["--deep"]).unwrap();
+    assert!(text.contains("everything is accounted for") && text.contains(named), "{text}");
+
+    // What the producer wrote is there a second time.
+    let again = all.iter().find(is_first).unwrap().clone();
+    flow.topics.write(topic, &[again]).unwrap();
+    run();
+    let text = weir(&flow, "audit", &[]).unwrap_err();
+    assert!(text.contains("NOT everything") && text.contains("\u{2212}3"), "{text}");
 }
 
 /// Pages and log of a service.

@@ -255,3 +255,119 @@ fn records_that_a_sink_refused_come_back_from_the_input_topic_if_it_still_contai
     all_is_accounted_for(&flow, dead - gone);
     assert_eq!(replayed(&flow), dead - gone);
 }
+
+/// A pipeline of its own: versions of rows, merged by key. `lineage` is what `[[sink]]` says of it.
+struct Versions {
+    flow: Flow,
+    file: std::path::PathBuf,
+}
+
+/// Keys of each kind.
+const KEYS: u64 = 20;
+
+impl Versions {
+    /// Of each key two versions were read: of the first kind of keys the older one was refused, of
+    /// the second kind the newer one.
+    fn new(lineage: bool) -> Versions {
+        let settings = Settings { records: 1, ..Settings::default() };
+        let flow = Flow::new(Stack::shared(), &settings).unwrap();
+        let folder = flow.file().parent().unwrap().to_owned();
+        let mut csv = String::from("id,name\n");
+        for (first, second) in [("older (bad)", "newer"), ("older", "newer (bad)")] {
+            let base = if first == "older" { 1_000 } else { 0 };
+            (0..KEYS).for_each(|id| csv += &format!("{},{first}\n", base + id));
+            (0..KEYS).for_each(|id| csv += &format!("{},{second}\n", base + id));
+        }
+        std::fs::write(folder.join("versions.csv"), csv).unwrap();
+        let schema = r#"{"type": "record", "name": "Version", "fields": [
+            {"name": "id", "type": "int"}, {"name": "name", "type": "string"}]}"#;
+        std::fs::write(folder.join("version.avsc"), schema).unwrap();
+        let name = weir_testkit::random_name("versions");
+        let text = format!(
+            "name = \"{name}\"\n[source]\ntype = \"file\"\npath = \"versions.csv\"\n\
+             [input]\ntopic = \"{name}\"\nschema = \"version.avsc\"\nkey = \"id\"\n\
+             [[reject]]\nname = \"bad\"\nwhen = \"name LIKE '%(bad)'\"\n\
+             [transform]\nsql = \"SELECT * FROM input\"\n\
+             [output]\ntopic = \"{name}-out\"\nschema = \"version.avsc\"\n\
+             [[sink]]\nname = \"warehouse\"\ntype = \"postgres\"\ntable = \"versions\"\n\
+             mode = \"upsert\"\nkey = [\"id\"]\nlineage = {lineage}\n"
+        );
+        let file = folder.join("versions.toml");
+        std::fs::write(&file, text).unwrap();
+        let versions = Versions { flow, file };
+        versions.weir(&["run"], &["--until-done"]).unwrap();
+        versions.shows(["newer", "older"]);
+        versions
+    }
+
+    fn weir(&self, command: &[&str], options: &[&str]) -> Result<String, String> {
+        let file = self.file.to_string_lossy().into_owned();
+        let words = [command, &[file.as_str()], options].concat();
+        self.flow.weir(&words).map_err(|error| error.to_string())
+    }
+
+    fn audit(&self) -> String {
+        self.weir(&["audit"], &["--deep", "--content"]).unwrap()
+    }
+
+    /// What the rows of all keys of each kind say.
+    fn shows(&self, names: [&str; 2]) {
+        let sql = "SELECT id / 1000, name, count(*) FROM versions GROUP BY 1, 2 ORDER BY 1, 2";
+        let found = self.flow.fresh_database().unwrap().texts(sql).unwrap();
+        let keys = KEYS.to_string();
+        let row = |kind: &str, name: &str| [kind, name, &keys].map(|s| Some(s.to_owned())).to_vec();
+        assert_eq!(found, [row("0", names[0]), row("1", names[1])]);
+    }
+
+    fn replayed(&self) -> u64 {
+        let list = self.weir(&["dead", "list"], &["--json"]).unwrap();
+        sum(&serde_json::from_str(&list).unwrap(), "replayed")
+    }
+
+    /// The rule refuses nothing any more.
+    fn fix(&self) {
+        let text = std::fs::read_to_string(&self.file).unwrap();
+        std::fs::write(&self.file, text.replace("%(bad)", "nothing")).unwrap();
+    }
+}
+
+#[test]
+fn an_older_version_that_comes_back_does_not_replace_the_newer_row_and_the_audit_counts_it() {
+    let versions = Versions::new(true);
+    // A replay that dies again keeps the age of the first time.
+    versions.weir(&["dead", "replay"], &["--limit", "5", "--rate", "0"]).unwrap();
+    versions.weir(&["run"], &["--until-done"]).unwrap();
+    versions.fix();
+    let mut command = Command::new(service::binary("weir").unwrap());
+    let mut killed = command
+        .args(["dead", "replay", &versions.file.to_string_lossy(), "--rate", "2"])
+        .envs(&versions.flow.env)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("it to begin", SOON, || (versions.replayed() > 5).then_some(()));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let text = versions.weir(&["dead", "replay"], &["--rate", "0", "--max-replays", "2"]).unwrap();
+    contains(&text, &["older than the row of its key changes nothing"]);
+    versions.weir(&["run"], &["--until-done"]).unwrap();
+    versions.shows(["newer", "newer (bad)"]);
+    let audit = versions.audit();
+    contains(
+        &audit,
+        &["everything is accounted for", &format!("their key, which stayed: {KEYS}\n")],
+    );
+    assert_eq!(versions.replayed(), 2 * KEYS + 5);
+}
+
+#[test]
+fn records_come_back_to_a_table_that_does_not_know_their_order_only_on_request() {
+    let versions = Versions::new(false);
+    versions.fix();
+    let refused = versions.weir(&["dead", "replay"], &[]).unwrap_err();
+    contains(&refused, &["sink warehouse (public.versions)", "lineage = true", "--overwrite"]);
+    assert_eq!(versions.replayed(), 0, "nothing was changed");
+    versions.weir(&["dead", "replay"], &["--rate", "0", "--overwrite"]).unwrap();
+    versions.weir(&["run"], &["--until-done"]).unwrap();
+    versions.shows(["older (bad)", "newer (bad)"]);
+}

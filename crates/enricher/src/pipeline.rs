@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::worker::{POLL_TIMEOUT, Worker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_kafka::dead_letter::Origin;
-use weir_kafka::{Header, Outgoing, OutgoingDeadLetter, Record};
+use weir_kafka::{Header, Outgoing, OutgoingDeadLetter, Record, replay};
 use weir_model::fault::{Class, Fault, Stage};
 use weir_model::lineage::{self, Lineage};
 use weir_model::pipeline;
@@ -17,8 +17,8 @@ use weir_service::{CancellationToken, Failure};
 
 /// Records that are enriched at once: their columns stay in the processor's cache.
 const PART_RECORDS: usize = 8192;
-/// A lineage header as long as any, for records that are only measured.
-const NO_LINEAGE: [Header<'static>; 1] = [(lineage::HEADER, Some(&[0; lineage::LEN]))];
+/// A lineage as long as any, for records that are only measured.
+const NO_LINEAGE: [u8; lineage::LEN] = [0; lineage::LEN];
 
 impl Worker {
     /// Reads the next records, enriches them, and commits output, dead letters, offsets and
@@ -166,7 +166,10 @@ impl Worker {
     fn refuse_unwritable(&self, enriched: &mut Enriched) {
         for i in 0..self.records.len() {
             let Fate::Emitted(row) = enriched.fates[i] else { continue };
-            let outgoing = self.outgoing(self.records.get(i), row, enriched, &NO_LINEAGE);
+            let record = self.records.get(i);
+            let came_back = came_back(record, &self.shared.job.pipeline.input.topic);
+            let headers = headers(&NO_LINEAGE, came_back.as_deref());
+            let outgoing = self.outgoing(record, row, enriched, present(&headers));
             let Some(refusal) = self.producer.refusal(&outgoing) else { continue };
             let reason = match refusal {
                 weir_kafka::Error::TooLarge { .. } => "too_large",
@@ -200,14 +203,19 @@ impl Worker {
         for ((record, fate), lineage) in self.records.iter().zip(&enriched.fates).zip(lineages) {
             match *fate {
                 Fate::Filtered | Fate::Stale => {}
-                Fate::Emitted(row) => self.producer.send(&Outgoing {
-                    topic: &pipeline.output.topic,
-                    partition: Some(record.partition()),
-                    key: record.key(),
-                    value: Some(enriched.rows.get(row as usize)),
-                    timestamp_ms: Some(record.timestamp_ms()),
-                    headers: &[(lineage::HEADER, Some(&lineage.encode()))],
-                })?,
+                Fate::Emitted(row) => {
+                    let lineage = lineage.encode();
+                    let came_back = came_back(record, &pipeline.input.topic);
+                    let headers = headers(&lineage, came_back.as_deref());
+                    self.producer.send(&Outgoing {
+                        topic: &pipeline.output.topic,
+                        partition: Some(record.partition()),
+                        key: record.key(),
+                        value: Some(enriched.rows.get(row as usize)),
+                        timestamp_ms: Some(record.timestamp_ms()),
+                        headers: present(&headers),
+                    })?;
+                }
                 Fate::Dead(fault) => OutgoingDeadLetter {
                     topic: &pipeline.dead_letters.topic,
                     partition: Some(record.partition()),
@@ -289,6 +297,21 @@ impl Worker {
         shared.breaker().note(counters.read, counters.dead, Instant::now());
         self.publish_status();
     }
+}
+
+/// Where a record that came back from the dead letters was when it came for the first time.
+fn came_back(record: Record<'_>, input: &str) -> Option<String> {
+    let first = replay::first_offset(record.headers(), input, record.partition(), record.offset())?;
+    Some(replay::of(input, record.partition(), first))
+}
+
+/// The headers of an emitted record. The second one is left out where it has no value.
+fn headers<'a>(lineage: &'a [u8; lineage::LEN], came_back: Option<&'a str>) -> [Header<'a>; 2] {
+    [(lineage::HEADER, Some(lineage)), (replay::OF, came_back.map(str::as_bytes))]
+}
+
+fn present<'a>(headers: &'a [Header<'a>; 2]) -> &'a [Header<'a>] {
+    &headers[..1 + usize::from(headers[1].1.is_some())]
 }
 
 /// Microseconds since 1970.

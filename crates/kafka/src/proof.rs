@@ -17,6 +17,33 @@ use weir_model::protocol::{Partition, PartitionState, Proof};
 /// position has moved, as in the position store's key.
 pub const SOURCE: &str = "weir-source";
 
+/// Beside it: how many records that source partition had written before, as text.
+pub const WRITTEN: &str = "weir-written";
+
+/// What each transaction of the producer says was written before it, by the position store's key of
+/// its source partition. `None`: it does not say.
+///
+/// # Errors
+/// The broker does not answer.
+pub fn written(pipeline: &Pipeline) -> Result<BTreeMap<String, Vec<Option<u64>>>> {
+    let (kafka, topic) = (&pipeline.kafka, &pipeline.input.topic);
+    let logs = admin::describe(kafka, topic)?.unwrap_or_default();
+    let spans: Vec<Span> = logs.iter().map(|log| Span::all(log.partition)).collect();
+    let mut written: BTreeMap<String, Vec<Option<u64>>> = BTreeMap::new();
+    scan(kafka, topic, &spans, |record| {
+        let text = |sought: &str| {
+            let (_, value) = record.headers().find(|(name, _)| *name == sought)?;
+            std::str::from_utf8(value?).ok()
+        };
+        if let Some(key) = text(SOURCE) {
+            let count = text(WRITTEN).and_then(|text| text.parse().ok());
+            written.entry(key.into()).or_default().push(count);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(written)
+}
+
 /// Fills in the proofs of the enricher's positions. `kafka` may have other timeouts than the
 /// pipeline's.
 ///
@@ -38,7 +65,8 @@ pub fn enricher(kafka: &Kafka, pipeline: &Pipeline, found: &mut [PartitionState]
 }
 
 /// Fills in the proofs of a sink's positions. `has_rows` asks the target whether it holds any row;
-/// it is called only where a position is missing that the sink's consumer group remembers.
+/// it is called only where a position is missing that the sink's consumer group or the target
+/// remembers. The group forgets after a week without members, the target never does.
 ///
 /// # Errors
 /// The broker or the target does not answer; ask again.
@@ -57,14 +85,19 @@ pub fn sink<E: From<Error>>(
     mark_late(found);
     // A hint is no position, but nobody leaves one who has committed nothing.
     let hints = admin::committed_positions(&pipeline.kafka, &pipeline.sink_group(sink), topic)?;
-    let hinted: Vec<Partition> = hints
-        .unwrap_or_default()
+    let hints = hints.unwrap_or_default();
+    let hinted = |partition: Partition| {
+        hints.iter().any(|hint| hint.partition == partition && hint.next.is_some())
+    };
+    let known: Vec<Partition> = found
         .iter()
-        .filter(|hint| hint.next.is_some() && unset.contains(&hint.partition))
-        .map(|hint| hint.partition)
+        .map(|state| &state.committed)
+        .filter(|committed| committed.next.is_none())
+        .filter(|committed| !committed.intact || hinted(committed.partition))
+        .map(|committed| committed.partition)
         .collect();
-    if !hinted.is_empty() && has_rows()? {
-        mark(found, &hinted, Proof::Lost);
+    if !known.is_empty() && has_rows()? {
+        mark(found, &known, Proof::Lost);
     }
     Ok(())
 }

@@ -12,13 +12,15 @@ use crate::records::{Record, Records};
 use crate::transactional_producer::{Header, Outgoing, TransactionalProducer};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use weir_model::coordinates::RecordCoordinates;
 use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Outcome, Partition};
 
 /// `weir-replay`: how often the record was replayed, as text.
 pub const TIMES: &str = "weir-replay";
-/// `weir-replay-of`: where it was before, `topic[partition]@offset`.
+/// `weir-replay-of`: where it was when it came for the first time, `topic[partition]@offset`. The
+/// enricher hands it on, so that a target which merges by key can tell an older version.
 pub const OF: &str = "weir-replay-of";
 /// The name under which the counts are in the position store.
 pub const SOURCE: &str = "replay";
@@ -44,8 +46,28 @@ pub fn times<'a>(headers: impl IntoIterator<Item = Header<'a>>) -> u32 {
     said.and_then(|(_, value)| std::str::from_utf8(value?).ok()?.parse().ok()).unwrap_or(0)
 }
 
+/// The offset in `topic` at which a record with these headers came for the first time, if it was
+/// replayed. `before`: its own offset in that topic. A header that names no earlier record of the
+/// same partition says nothing.
+pub fn first_offset<'a>(
+    headers: impl IntoIterator<Item = Header<'a>>,
+    topic: &str,
+    partition: Partition,
+    before: Offset,
+) -> Option<Offset> {
+    let (_, said) = headers.into_iter().filter(|(name, _)| *name == OF).last()?;
+    let at: RecordCoordinates = std::str::from_utf8(said?).ok()?.parse().ok()?;
+    let earlier = at.topic == topic && at.partition == partition && at.offset < before;
+    earlier.then_some(at.offset)
+}
+
+/// The value of [`OF`].
+pub fn of(topic: &str, partition: Partition, offset: Offset) -> String {
+    RecordCoordinates { topic: topic.into(), partition, offset }.to_string()
+}
+
 /// Copies a record to `into` as it is to come back: under the name that its mark will have, with
-/// its own headers, and one more that counts.
+/// its own headers, one that counts, and one with the coordinates of its first time.
 pub fn prepare(
     into: &mut Records,
     record: Record<'_>,
@@ -59,7 +81,8 @@ pub fn prepare(
     own.for_each(|(name, value)| into.push_header(name, *value));
     let count = times(headers.iter().copied()).saturating_add(1).to_string();
     into.push_header(TIMES, Some(count.as_bytes()));
-    into.push_header(OF, Some(format!("{topic}[{partition}]@{offset}").as_bytes()));
+    let first = first_offset(headers.iter().copied(), topic, partition, offset).unwrap_or(offset);
+    into.push_header(OF, Some(of(topic, partition, first).as_bytes()));
 }
 
 /// Reads the marks of a pipeline, to the real end of the log.
@@ -329,7 +352,19 @@ mod tests {
             "calls",
             Mark { partition: 2, offset: 99, timestamp_ms: 6 },
         );
-        assert_eq!(headers(&twice), [("trace", "x"), (TIMES, "2"), (OF, "calls[2]@99")]);
+        assert_eq!(headers(&twice), [("trace", "x"), (TIMES, "2"), (OF, "calls[2]@41")]);
+    }
+
+    #[test]
+    fn only_an_earlier_record_of_the_same_partition_is_the_first_time() {
+        let first = |said: &'static str| {
+            first_offset([("trace", None), (OF, Some(said.as_bytes()))], "calls", 2, 99)
+        };
+        assert_eq!(first("calls[2]@41"), Some(41));
+        for said in ["calls[1]@41", "orders[2]@41", "calls[2]@99", "calls[2]@-1", "calls", ""] {
+            assert_eq!(first(said), None, "{said}");
+        }
+        assert_eq!(first_offset([(OF, None), ("trace", None)], "calls", 2, 99), None);
     }
 
     #[test]

@@ -143,12 +143,15 @@ impl SourcePartition {
         self.producer.begin()?;
         let mut sent = SentBatch::default();
         let trace = positions::key(&shared.pipeline.name, shared.source_kind(), self.number);
+        let progress = self.machine.progress(self.number as Partition);
+        let written = progress.map_or(0, |progress| progress.counters.written).to_string();
         for index in 0..payloads.len() {
             let (key, value) = (payloads.key(index), payloads.value(index));
             let row = payloads.row(index);
             let mut headers = chunk.headers(row);
             if sent.counters.written == 0 {
                 headers.push((proof::SOURCE, Some(trace.as_bytes())));
+                headers.push((proof::WRITTEN, Some(written.as_bytes())));
             }
             let record = Outgoing {
                 topic: &shared.pipeline.input.topic,

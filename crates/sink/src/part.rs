@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use weir_codec::{Decoded, Decoder};
-use weir_kafka::Records;
+use weir_kafka::{Records, replay};
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::{Fault, Stage};
@@ -111,6 +111,8 @@ pub(crate) struct PartDecoder {
     pub(crate) decoder: Decoder,
     /// The topic that the sink reads.
     pub(crate) topic: Arc<str>,
+    /// The pipeline's input topic.
+    pub(crate) input: Arc<str>,
     pub(crate) spare: SpareRecords,
 }
 
@@ -141,6 +143,7 @@ impl PartDecoder {
             records: std::mem::take(records),
             rows,
             topic: self.topic.clone(),
+            input: self.input.clone(),
             spare: self.spare.clone(),
         };
         Ok((Part { rows: batch, records: Box::new(records), dead_letters, size }, contents))
@@ -153,6 +156,7 @@ struct PartRecords {
     /// For each row its record.
     rows: Vec<u32>,
     topic: Arc<str>,
+    input: Arc<str>,
     spare: SpareRecords,
 }
 
@@ -170,6 +174,11 @@ impl SourceRecords for PartRecords {
     fn source(&self, row: usize) -> Offset {
         // A row has a lineage: records without one are faults.
         self.records.lineage(self.rows[row] as usize).map_or(-1, |lineage| lineage.source)
+    }
+
+    fn replay_of(&self, row: usize) -> Option<Offset> {
+        let record = self.records.get(self.rows[row] as usize);
+        replay::first_offset(record.headers(), &self.input, record.partition(), self.source(row))
     }
 
     fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {

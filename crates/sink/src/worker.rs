@@ -72,7 +72,12 @@ impl Worker {
         Ok(Worker {
             partitions: PartitionControl::new(consumer, health, meters),
             dependencies: DependencyHealth::new(health, sink, target.kind()),
-            parts: PartDecoder { decoder, topic: topic.as_str().into(), spare: Default::default() },
+            parts: PartDecoder {
+                decoder,
+                topic: topic.as_str().into(),
+                input: pipeline.input.topic.as_str().into(),
+                spare: Default::default(),
+            },
             shared,
             name: name.into(),
             pending: None,

@@ -40,6 +40,12 @@ pub trait TargetReader: Send + Sync {
     /// The sink's positions in every topic that it has read; none before the first start.
     async fn positions(&self) -> Result<Vec<SinkPosition>, Error>;
 
+    /// The partitions of the output topic that the sink has ever written, as far as the target
+    /// remembers it apart from the positions.
+    async fn began(&self) -> Result<Vec<Partition>, Error> {
+        Ok(Vec::new())
+    }
+
     /// The losses that operators accepted for the sink, oldest first.
     async fn accepted_losses(&self) -> Result<Vec<AcceptedLoss>, Error>;
 
@@ -111,6 +117,9 @@ pub struct SinkPosition {
     pub committed: CommittedPosition,
     /// The id of the Kafka cluster that its offsets belong to, if the target records it.
     pub cluster: Option<String>,
+    /// Records that were written, but came back from the dead letters and were older than the row
+    /// of their key, which stayed.
+    pub superseded: u64,
 }
 
 /// A dead letter of a sink, without the record's value and headers: see

@@ -128,6 +128,10 @@ pub trait SourceRecords: Send + Sync {
     /// The offset of the input record that row `row` came from.
     fn source(&self, row: usize) -> Offset;
 
+    /// The offset at which the input record of row `row` came for the first time, if it came back
+    /// from the dead letters. It is before [`SourceRecords::source`], in the same partition.
+    fn replay_of(&self, row: usize) -> Option<Offset>;
+
     /// The dead letter of row `row`, with the original bytes and `fault`.
     fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter;
 }

@@ -43,6 +43,8 @@ pub struct Options {
     pub sql: Option<String>,
     /// How often a record may be replayed in total.
     pub max_replays: u32,
+    /// Replay although a sink merges by key and does not know which version is newer.
+    pub overwrite: bool,
 }
 
 /// The marks of the records that were replayed already.
@@ -57,8 +59,10 @@ pub fn marks(pipeline: &Pipeline) -> Result<Marks> {
 /// then are marked, and a repeated call continues after them.
 ///
 /// # Errors
-/// Mistakes in the file or the SQL; broker, registry or target unavailable: nothing was replayed.
+/// Mistakes in the file or the SQL; broker, registry or target unavailable; older versions could
+/// replace newer rows: nothing was replayed.
 pub async fn replay(pipeline: &Pipeline, options: &Options) -> Result<(Report, Result<()>)> {
+    check_order(pipeline, options)?;
     let repair = match &options.sql {
         Some(sql) => Some(Repair::new(pipeline, sql).await?),
         None => None,
@@ -71,6 +75,26 @@ pub async fn replay(pipeline: &Pipeline, options: &Options) -> Result<(Report, R
     let mut copier = Copier::new(pipeline, out, (repair, forecast), limits, &mut report);
     let copied = tokio::task::block_in_place(|| copier.copy(&choice));
     Ok((report, copied))
+}
+
+/// A record that comes back is the last one of its key, whatever came after its first time. Only a
+/// target that knows the order keeps the newer row.
+fn check_order(pipeline: &Pipeline, options: &Options) -> Result<()> {
+    let forgetful: Vec<String> = pipeline
+        .sinks
+        .iter()
+        .filter(|sink| sink.target.forgets_order())
+        .map(|sink| format!("{} ({})", sink.name, sink.target.name()))
+        .collect();
+    if forgetful.is_empty() || options.overwrite {
+        return Ok(());
+    }
+    refuse!(
+        "sink {} merges by key and has no lineage columns, so an older record that comes back would \
+         replace a newer row. With `lineage = true` in the sink, rows that are written from then on \
+         are compared; --overwrite replays all the same",
+        forgetful.join(", sink ")
+    )
 }
 
 /// Unless this is a dry run, no other replay of this pipeline can write from here on.

@@ -207,6 +207,12 @@ fn is_whole(left: &[(Offset, Lineage)], written: u64) -> bool {
     left.first().is_some_and(|(_, first)| first.previous == -1) && left.len() as u64 == written
 }
 
+/// The partitions that a sink has ever written.
+pub(super) fn began(pipeline: &Pipeline, sink: &Sink) -> Result<Vec<Partition>> {
+    let target = weir_store::reader::open(pipeline, sink)?;
+    Ok(tokio::runtime::Handle::current().block_on(target.began())?)
+}
+
 /// Whether the target of a sink holds any row.
 pub(super) fn has_rows(pipeline: &Pipeline, sink: &Sink) -> Result<bool> {
     let target = weir_store::reader::open(pipeline, sink)?;

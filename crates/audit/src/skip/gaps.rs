@@ -2,7 +2,9 @@
 //! nothing.
 
 use super::choice::given_up;
-use super::continuations::{Continuation, enricher_continuation, has_rows, sink_continuation};
+use super::continuations::{
+    Continuation, began, enricher_continuation, has_rows, sink_continuation,
+};
 use crate::counts::{self, ENRICHER, Positions, RecordCounts};
 use crate::lineage;
 use crate::{Error, Result};
@@ -168,6 +170,11 @@ impl Hop<'_> {
                 proof::enricher(&pipeline.kafka, pipeline, &mut found)?;
             }
             Hop::Sink(sink) => {
+                let began = began(pipeline, sink)?;
+                let unset = found.iter_mut().filter(|state| state.committed.next.is_none());
+                unset.for_each(|state| {
+                    state.committed.intact = !began.contains(&state.committed.partition);
+                });
                 proof::sink(pipeline, &sink.name, &mut found, || has_rows(pipeline, sink))?
             }
         }
@@ -180,7 +187,7 @@ impl Hop<'_> {
             Hop::Enricher
                 if halted.iter().any(|(_, halt)| !matches!(halt, Halt::Expired { .. })) =>
             {
-                lineage::read(pipeline, counts.accepted())?
+                lineage::read(pipeline, counts.accepted(), &lineage::Disowned::default())?
             }
             _ => BTreeMap::new(),
         };

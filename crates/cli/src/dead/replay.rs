@@ -39,6 +39,10 @@ pub(super) struct Args {
     /// again come back only if this is raised.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     max_replays: u32,
+    /// Replay although a sink with mode = "upsert" has no lineage columns: a record that comes back
+    /// replaces the row of its key, also a newer one.
+    #[arg(long)]
+    overwrite: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -60,6 +64,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         dry_run: args.dry_run,
         sql: args.sql,
         max_replays: args.max_replays,
+        overwrite: args.overwrite,
     };
     let (report, copied) = replay(&pipeline, &options).await?;
     match args.json {
@@ -71,6 +76,10 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     )?;
     Ok(if report.complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// What becomes of an older version in a sink that merges by key.
+const OLDER: &str = " A record that is older than the row of its key changes nothing; `weir audit` \
+                     counts these when the sink has read them.\n";
 
 fn text(report: &Report) -> String {
     let verb = if report.dry_run { "would come back" } else { "came back" };
@@ -104,6 +113,9 @@ fn text(report: &Report) -> String {
     let width = shown.iter().map(|(count, _)| count.len()).max().unwrap_or(0);
     for (count, text) in shown {
         out.push_str(&format!(" {count:>width$}  {text}\n"));
+    }
+    if report.ordered && report.replayed > 0 {
+        out.push_str(OLDER);
     }
     out
 }

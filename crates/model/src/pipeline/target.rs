@@ -50,6 +50,10 @@ pub trait TargetConfig {
     /// comes again is a second row. An upsert keeps one row per key.
     fn keeps_every_record(&self) -> bool;
 
+    /// Whether a record that comes back from the dead letters can replace the row of a newer one,
+    /// because the target does not know which one is newer.
+    fn forgets_order(&self) -> bool;
+
     /// Equal for two sinks only if they write to the same table, folder or collection. May contain
     /// secrets, so it is compared and never shown. `None` when it is not known.
     fn destination(&self) -> Option<String>;
@@ -69,6 +73,11 @@ impl Target {
     /// The table, folder or collection that the rows go to, for people.
     pub fn name(&self) -> String {
         self.config().name()
+    }
+
+    /// See [`TargetConfig::forgets_order`].
+    pub fn forgets_order(&self) -> bool {
+        self.config().forgets_order()
     }
 
     /// See [`TargetConfig::keeps_every_record`].

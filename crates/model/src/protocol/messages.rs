@@ -21,7 +21,8 @@ pub struct CommittedPosition {
     pub next: Option<Offset>,
     /// The counts up to `next`.
     pub progress: Progress,
-    /// `false` when the position store holds something that weir did not write.
+    /// `false` when the position store holds something that weir did not write, or remembers a
+    /// position that is not there any more.
     pub intact: bool,
 }
 

@@ -60,10 +60,16 @@ async fn a_position_row_that_was_changed_while_the_sink_was_down_halts_the_parti
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_row_that_was_deleted_is_no_beginning_while_the_table_has_rows() {
     let world = stopped().await;
-    world.database.execute("DELETE FROM weir.positions WHERE partition = 0").unwrap();
-    let sink = halts(&world, "the position was lost, not unset").await;
-    sink.stop().await.unwrap();
-    assert_eq!(world.number(ROWS), 300);
+    // Also when the consumer group was forgotten, as Kafka does after a week without members.
+    for is_group_gone in [false, true] {
+        world.database.execute("DELETE FROM weir.positions WHERE partition = 0").unwrap();
+        if is_group_gone {
+            topics(&world).delete_group(&world.pipeline.sink_group("warehouse")).unwrap();
+        }
+        let sink = halts(&world, "the position was lost, not unset").await;
+        sink.stop().await.unwrap();
+        assert_eq!(world.number(ROWS), 300);
+    }
     // Everything gone is a beginning.
     world.database.execute("DELETE FROM weir.positions; DELETE FROM shop.sale").unwrap();
     let sink = world.start();

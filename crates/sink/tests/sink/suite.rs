@@ -48,6 +48,10 @@ impl SourceRecords for Offsets {
         self.from + row as Offset
     }
 
+    fn replay_of(&self, _: usize) -> Option<Offset> {
+        None
+    }
+
     fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {
         dead_letter(self.source(row), fault)
     }

@@ -95,7 +95,8 @@ const MOVE: &str = "UPDATE weir.positions \
      SET next_offset = $7::bigint, last_source = $8, updated_at = now(), \
      last_read_offset = $7::bigint - 1, last_read_fingerprint = NULL, \
      read = CASE WHEN $9 THEN 0 ELSE read END, written = CASE WHEN $9 THEN 0 ELSE written END, \
-     dead = CASE WHEN $9 THEN 0 ELSE dead END \
+     dead = CASE WHEN $9 THEN 0 ELSE dead END, \
+     superseded = CASE WHEN $9 THEN 0 ELSE superseded END \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 \
      AND fence = $5 AND coalesce(next_offset, 0) = $6";
 

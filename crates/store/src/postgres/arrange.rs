@@ -72,6 +72,7 @@ fn values(batch: &RecordBatch, origins: &Origins<'_>, column: &layout::Column) -
         }
         Source::Partition => Arc::new(Int32Array::from(origins.partitions.to_vec())),
         Source::Offset => Arc::new(Int64Array::from(origins.offsets.to_vec())),
+        Source::ReplayOf => Arc::new(Int64Array::from(origins.replays.to_vec())),
     }
 }
 

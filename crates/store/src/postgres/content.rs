@@ -6,7 +6,7 @@ use crate::postgres::sql::{ident, qualified};
 use crate::postgres::{Error, Store};
 use arrow::array::RecordBatch;
 use tokio_postgres::Row;
-use weir_model::pipeline::Postgres;
+use weir_model::pipeline::{Mode, Postgres};
 use weir_model::protocol::{Offset, Partition};
 
 /// A temporary table with the columns of the sink's table: what is copied into it goes through the
@@ -28,7 +28,9 @@ impl Store {
         rows: &RecordBatch,
         origins: Origins<'_>,
     ) -> Result<Vec<(Partition, Offset)>, Error> {
-        let Some(mut layout) = self.check(sink, table, &rows.schema()).await?.layout else {
+        // Every record has a row of its own here.
+        let appended = Postgres { mode: Mode::Append, key: Vec::new(), ..table.clone() };
+        let Some(mut layout) = self.check(sink, &appended, &rows.schema()).await?.layout else {
             return Err(Error::Batch("the table does not fit the output schema".into()));
         };
         let mut encoded = Encoded::new(&layout)?;
@@ -49,7 +51,6 @@ impl Store {
             texts("t")
         );
         layout.copy = layout.copy.replacen(&name, EXPECTED, 1);
-        layout.upsert = None;
         let fail = |e| self.error(e);
         let mut client = self.client().await?;
         let transaction = client.transaction().await.map_err(fail)?;

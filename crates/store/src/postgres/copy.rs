@@ -11,22 +11,29 @@ use futures_util::SinkExt;
 /// work while the rest is being sent.
 const CHUNK: usize = 128 * 1024;
 
+/// Rows to copy.
+pub(crate) struct Pieces {
+    /// Header, rows and trailer.
+    pub(crate) bytes: [Bytes; 3],
+    pub(crate) num_rows: usize,
+    /// Whether any of them came back from the dead letters, in a layout with an order.
+    pub(crate) has_replays: bool,
+}
+
 impl Store {
-    /// Stores `num_rows` rows, all or none of them, after the savepoint, which is moved behind
-    /// them.
+    /// Stores rows, all or none of them, after the savepoint, which is moved behind them.
     pub(super) async fn copy(
         &self,
         transaction: &Transaction<'_>,
         layout: &Layout,
-        pieces: Vec<Bytes>,
-        num_rows: usize,
+        rows: Pieces,
     ) -> Result<Attempt, Error> {
-        let refused = match self.send(transaction, layout, pieces, num_rows).await {
-            Ok(true) => {
+        let refused = match self.send(transaction, layout, rows).await {
+            Ok(Some(superseded)) => {
                 transaction.batch_execute(KEEP).await.map_err(|e| self.error(e))?;
-                return Ok(Attempt::Stored);
+                return Ok(Attempt::Stored { superseded });
             }
-            Ok(false) => None,
+            Ok(None) => None,
             Err(Error::Database { report, .. }) if is_isolable(&report) => Some(report),
             Err(other) => return Err(other),
         };
@@ -34,30 +41,39 @@ impl Store {
         Ok(Attempt::Refused(refused))
     }
 
-    /// Whether all of the rows are stored: a trigger may leave rows out without an error.
+    /// The rows that are superseded, if all others are stored: a trigger may leave rows out without
+    /// an error.
     async fn send(
         &self,
         transaction: &Transaction<'_>,
         layout: &Layout,
-        pieces: Vec<Bytes>,
-        num_rows: usize,
-    ) -> Result<bool, Error> {
+        rows: Pieces,
+    ) -> Result<Option<Vec<usize>>, Error> {
         let fail = |e| self.error(e);
         let statement = transaction.prepare_cached(&layout.copy).await.map_err(fail)?;
         let sink = transaction.copy_in(&statement).await.map_err(fail)?;
         tokio::pin!(sink);
-        for mut piece in pieces {
+        for mut piece in rows.bytes {
             while !piece.is_empty() {
                 let chunk = piece.split_to(piece.len().min(CHUNK));
                 sink.feed(chunk).await.map_err(fail)?;
             }
         }
         let num_copied = sink.as_mut().finish().await.map_err(fail)?;
-        let Some(upsert) = &layout.upsert else { return Ok(num_copied == num_rows as u64) };
-        let merged = transaction.query_one(&upsert.merge, &[]).await.map_err(fail)?;
+        let Some(upsert) = &layout.upsert else {
+            return Ok((num_copied == rows.num_rows as u64).then(Vec::new));
+        };
+        let order = upsert.order.as_ref().filter(|_| rows.has_replays);
+        let merge = order.map_or(&upsert.merge, |order| &order.merge);
+        let merged = transaction.query_one(merge, &[]).await.map_err(fail)?;
         transaction.execute(&upsert.clear, &[]).await.map_err(fail)?;
         let (num_keys, num_stored): (i64, i64) =
             (merged.try_get(0).map_err(fail)?, merged.try_get(1).map_err(fail)?);
-        Ok(upsert.leaves_existing || num_keys == num_stored)
+        let superseded: Option<Vec<i32>> = match order {
+            Some(_) => merged.try_get(2).map_err(fail)?,
+            None => None,
+        };
+        let superseded = superseded.unwrap_or_default().into_iter().map(|row| row as usize);
+        Ok((upsert.leaves_existing || num_keys == num_stored).then(|| superseded.collect()))
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::postgres::Error;
 use crate::postgres::arrange::Arranged;
+use crate::postgres::copy::Pieces;
 use crate::postgres::layout::Layout;
 use crate::postgres::refusal::Refusal;
 use arrow::array::RecordBatch;
@@ -21,6 +22,9 @@ pub struct Origins<'a> {
     pub partitions: &'a [i32],
     /// Offset in the input topic.
     pub offsets: &'a [i64],
+    /// Where a record that came back from the dead letters was for the first time. Empty if the
+    /// layout has no order.
+    pub replays: &'a [Option<i64>],
 }
 
 /// Rows in the form that COPY takes. Grows batch by batch; the rows of all batches are numbered
@@ -32,6 +36,7 @@ pub struct Encoded {
     num_added: usize,
     /// For each row its number among all added rows; `None` if no row was refused.
     origins: Option<Vec<u32>>,
+    has_replays: bool,
     /// Rows with values that PostgreSQL cannot hold; they are not in `bytes`.
     refused: Vec<Refusal>,
 }
@@ -54,6 +59,7 @@ impl Encoded {
             num_rows: 0,
             num_added: 0,
             origins: None,
+            has_replays: false,
             refused: Vec::new(),
         })
     }
@@ -71,6 +77,7 @@ impl Encoded {
     ) -> Result<(), Error> {
         let Arranged { batch, rows, refused } = layout.arrange(batch, origins, self.num_added)?;
         self.encoder.write_batch(&batch, &mut self.bytes).map_err(batch_error)?;
+        self.has_replays |= origins.replays.iter().any(Option::is_some);
         let first = self.num_added as u32;
         if rows.is_some() && self.origins.is_none() {
             self.origins = Some((0..first).collect());
@@ -118,6 +125,7 @@ impl Encoded {
             bytes: std::mem::take(&mut self.bytes).freeze(),
             num_rows: self.num_rows,
             origins: self.origins.take(),
+            has_replays: self.has_replays,
         }
     }
 }
@@ -128,6 +136,7 @@ pub struct CopyData {
     bytes: Bytes,
     num_rows: usize,
     origins: Option<Vec<u32>>,
+    has_replays: bool,
 }
 
 impl CopyData {
@@ -139,6 +148,12 @@ impl CopyData {
     /// Whether there are no rows for the table.
     pub fn is_empty(&self) -> bool {
         self.num_rows == 0
+    }
+
+    /// The COPY of all rows.
+    pub(crate) fn whole(&self) -> Pieces {
+        let (num_rows, has_replays) = (self.num_rows, self.has_replays);
+        Pieces { bytes: self.pieces(), num_rows, has_replays }
     }
 
     /// All bytes, with header and trailer, in pieces that share the memory.
@@ -188,9 +203,10 @@ impl CopyData {
 
     /// The COPY of a range of the rows, in pieces that share the memory. `boundaries` comes from
     /// [`CopyData::boundaries`].
-    pub(crate) fn part(&self, boundaries: &[usize], range: Range<usize>) -> [Bytes; 3] {
+    pub(crate) fn part(&self, boundaries: &[usize], range: Range<usize>) -> Pieces {
         let rows = self.bytes.slice(boundaries[range.start]..boundaries[range.end]);
-        [self.bytes.slice(..HEADER), rows, Bytes::from_static(&TRAILER)]
+        let bytes = [self.bytes.slice(..HEADER), rows, Bytes::from_static(&TRAILER)];
+        Pieces { bytes, num_rows: range.len(), has_replays: self.has_replays }
     }
 }
 
@@ -231,7 +247,8 @@ mod tests {
         Layout::new(&TableName::default(), fields.clone(), columns, None).unwrap()
     }
 
-    const NOWHERE: Origins<'static> = Origins { topic: "", partitions: &[], offsets: &[] };
+    const NOWHERE: Origins<'static> =
+        Origins { topic: "", partitions: &[], offsets: &[], replays: &[] };
 
     fn encode(layout: &Layout, batches: &[RecordBatch]) -> Encoded {
         let mut encoded = Encoded::new(layout).unwrap();
@@ -249,7 +266,7 @@ mod tests {
         let whole = encode(&layout, std::slice::from_ref(&batch)).finish();
         let boundaries = whole.boundaries();
         for (start, end) in [(0, 4), (0, 1), (1, 3), (3, 4), (2, 2)] {
-            let part = whole.part(&boundaries, start..end).concat();
+            let part = whole.part(&boundaries, start..end).bytes.concat();
             let alone = encode(&layout, &[batch.slice(start, end - start)]).finish();
             assert_eq!(part, alone.pieces().concat(), "{start}..{end}");
         }

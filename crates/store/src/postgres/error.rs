@@ -29,6 +29,24 @@ pub enum Error {
         /// The server's answer.
         report: Box<Report>,
     },
+    /// The table took no row of a batch, and the error does not tell whether the rows are to blame
+    /// or the table. A record is not given up for what may be the table's.
+    #[error(
+        "{server}: {}. The table took none of the {rows} rows that were waiting for it, and the \
+         error does not tell whether they or the table are to blame. They are tried again: when the \
+         table takes another row with them, those that it refuses become dead letters. Repair what \
+         the error names (a trigger, a function, a type of the table); if the table is right as it \
+         is, the next record of the pipeline that it takes shows that",
+        .report.without_values()
+    )]
+    NoneStored {
+        /// host:port/database.
+        server: String,
+        /// The number of rows.
+        rows: usize,
+        /// The server's answer to the first of them.
+        report: Box<Report>,
+    },
     /// The server did not answer in time.
     #[error("{server}: no answer within {} s while {doing}", .after.as_secs())]
     Slow {
@@ -154,6 +172,7 @@ impl Error {
             Error::Url(_) | Error::Batch(_) => Class::Configuration,
             Error::OtherCluster { .. } | Error::Restored { .. } => Class::Loss,
             Error::Database { report, .. } => report.origin().class(),
+            Error::NoneStored { .. } => Class::Configuration,
         }
     }
 
@@ -164,7 +183,7 @@ impl Error {
 
     pub(crate) fn report(&self) -> Option<&Report> {
         match self {
-            Error::Database { report, .. } => Some(report),
+            Error::Database { report, .. } | Error::NoneStored { report, .. } => Some(report),
             _ => None,
         }
     }

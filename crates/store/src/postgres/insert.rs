@@ -26,8 +26,11 @@ const MAX_SINGLE_ROWS: usize = 30;
 
 /// The result of a COPY of some rows.
 pub(super) enum Attempt {
-    /// All of them are stored.
-    Stored,
+    /// All of them are stored, except those that are superseded by newer versions.
+    Stored {
+        /// Their numbers among all added rows.
+        superseded: Vec<usize>,
+    },
     /// None of them is, with the server's error, if it reported one. It may name a row, counted
     /// from the first of the COPY.
     Refused(Option<Box<Report>>),
@@ -39,14 +42,25 @@ pub(super) struct Judged {
     /// Rows that are stored.
     pub(super) num_stored: usize,
     pub(super) refused: Vec<Refusal>,
+    /// Rows that came back from the dead letters and are older than what is there; by their numbers
+    /// among all added rows.
+    pub(super) superseded: Vec<usize>,
     /// A row that a refused COPY named, with the error: an INSERT is not told the column.
     pub(super) suspect: Option<(usize, Box<Report>)>,
     /// The first error that leaves open whether the row or the table is to blame.
     pub(super) doubt: Option<Box<Report>>,
 }
 
+/// The rows that are not in the table.
+#[derive(Default)]
+pub(crate) struct LeftOut {
+    pub(crate) refused: Vec<Refusal>,
+    /// Older than what is there; by their numbers among all added rows.
+    pub(crate) superseded: Vec<usize>,
+}
+
 impl Store {
-    /// Inserts all rows that the table accepts, and returns the refused ones.
+    /// Inserts all rows that the table accepts, and returns the others.
     ///
     /// # Errors
     /// Nothing may be committed. Class configuration: the table refused every row, with an error
@@ -56,20 +70,19 @@ impl Store {
         transaction: &Transaction<'_>,
         layout: &Layout,
         rows: &CopyData,
-    ) -> Result<Vec<Refusal>, Error> {
+    ) -> Result<LeftOut, Error> {
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Ok(LeftOut::default());
         }
         if let Some(upsert) = &layout.upsert {
             transaction.batch_execute(&upsert.stage).await.map_err(|e| self.error(e))?;
         }
         transaction.batch_execute(SAVEPOINT).await.map_err(|e| self.error(e))?;
-        let whole = 0..rows.len();
-        match self.copy(transaction, layout, rows.pieces().into(), whole.len()).await? {
-            Attempt::Stored => Ok(Vec::new()),
+        match self.copy(transaction, layout, rows.whole()).await? {
+            Attempt::Stored { superseded } => Ok(LeftOut { superseded, ..LeftOut::default() }),
             Attempt::Refused(report) => {
                 let judged = self.isolate(transaction, layout, rows, report).await?;
-                self.verdict(judged)
+                self.verdict(judged, rows.len())
             }
         }
     }
@@ -88,6 +101,13 @@ impl Store {
             layout,
             // Not from the cache: its parameters would keep the types of an earlier table.
             insert: transaction.prepare(&layout.insert).await.map_err(|e| self.error(e))?,
+            probe: match layout.order() {
+                Some(order) => {
+                    let probe = transaction.prepare(&order.probe).await;
+                    Some((order, probe.map_err(|e| self.error(e))?))
+                }
+                None => None,
+            },
             rows,
             boundaries: rows.boundaries(),
         };
@@ -104,9 +124,12 @@ impl Store {
                 single_rows.store(range, &mut judged).await?;
                 continue;
             }
-            let pieces = rows.part(&single_rows.boundaries, range.clone()).into();
-            match self.copy(transaction, layout, pieces, range.len()).await? {
-                Attempt::Stored => judged.num_stored += range.len(),
+            let pieces = rows.part(&single_rows.boundaries, range.clone());
+            match self.copy(transaction, layout, pieces).await? {
+                Attempt::Stored { superseded } => {
+                    judged.num_stored += range.len();
+                    judged.superseded.extend(superseded);
+                }
                 Attempt::Refused(report) => {
                     let suspect = judged.note_suspect(range.start, report);
                     bisection.split(range, suspect);
@@ -117,12 +140,12 @@ impl Store {
     }
 
     /// The refused rows, if they are to blame for their refusal.
-    fn verdict(&self, judged: Judged) -> Result<Vec<Refusal>, Error> {
+    fn verdict(&self, judged: Judged, rows: usize) -> Result<LeftOut, Error> {
         match judged.doubt {
             Some(report) if judged.num_stored == 0 => {
-                Err(Error::Database { server: self.server().to_owned(), report })
+                Err(Error::NoneStored { server: self.server().to_owned(), rows, report })
             }
-            _ => Ok(judged.refused),
+            _ => Ok(LeftOut { refused: judged.refused, superseded: judged.superseded }),
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Source {
     Partition,
     /// `weir_offset`.
     Offset,
+    /// `weir_replay_of`.
+    ReplayOf,
 }
 
 /// The lineage columns in their order.
@@ -28,6 +30,10 @@ pub(crate) const LINEAGE: [(&str, Source); 3] = [
     ("weir_partition", Source::Partition),
     ("weir_offset", Source::Offset),
 ];
+
+/// What a table that merges by key has beside the lineage: null, or the offset at which a record
+/// that came back from the dead letters came for the first time. It orders the versions of a row.
+pub(crate) const REPLAY_OF: (&str, Source) = ("weir_replay_of", Source::ReplayOf);
 
 /// A column of the table that weir fills.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +68,25 @@ pub(crate) struct Upsert {
     pub(crate) merge: String,
     /// All columns belong to the key, so that there is nothing to update in a row that exists.
     pub(crate) leaves_existing: bool,
-    on_conflict: String,
+    /// What keeps an older version from replacing a newer one; only with the lineage columns.
+    pub(crate) order: Option<Order>,
+}
+
+/// How a record that came back from the dead letters is compared with the versions that are there.
+/// It is superseded by a version from the same partition of the same topic that came for the first
+/// time after it did. Any other record is the newest of its partition when it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// [`Upsert::merge`] for rows of which some came back; returns also the numbers of those that
+    /// are superseded.
+    pub(crate) merge: String,
+    /// Returns a row if the record is superseded by the table's row. Its parameters are the values
+    /// of the columns [`Order::probe_columns`].
+    pub(crate) probe: String,
+    /// Indices in [`Layout::columns`].
+    pub(crate) probe_columns: Vec<usize>,
+    /// The index of `weir_replay_of` in [`Layout::columns`].
+    pub(crate) replay_of: usize,
 }
 
 /// The column that orders the rows in the temporary table.
@@ -78,8 +102,9 @@ impl Layout {
         let mut fields: Vec<Field> =
             columns.iter().map(|c| Field::new(&c.name, c.wire.arrow.clone(), true)).collect();
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
-        let upsert = upsert_key.map(|key| Upsert::new(table, &names, key));
-        let insert = insert(table, &names, upsert.as_ref());
+        let ordered = columns.iter().any(|column| column.source == Source::ReplayOf);
+        let upsert = upsert_key.map(|key| Upsert::new(table, &names, key, ordered));
+        let insert = insert(table, &names, upsert_key, ordered);
         let into = match &upsert {
             None => format!(
                 "{} ({})",
@@ -114,6 +139,16 @@ impl Layout {
         })
     }
 
+    /// Whether an older version of a row is told from a newer one.
+    pub fn has_order(&self) -> bool {
+        self.order().is_some()
+    }
+
+    /// How versions of a row are ordered; `None` if the last one to come stays.
+    pub(crate) fn order(&self) -> Option<&Order> {
+        self.upsert.as_ref()?.order.as_ref()
+    }
+
     /// Whether a row that exists counts as stored, although nothing is written.
     pub(crate) fn leaves_existing(&self) -> bool {
         self.upsert.as_ref().is_some_and(|upsert| upsert.leaves_existing)
@@ -123,14 +158,17 @@ impl Layout {
 /// Values are given for identity columns, too, as COPY does.
 const OVERRIDING: &str = "OVERRIDING SYSTEM VALUE";
 
-fn insert(table: &TableName, names: &[&str], upsert: Option<&Upsert>) -> String {
+/// Stores one row. One that came back from the dead letters does not replace a newer one.
+fn insert(table: &TableName, names: &[&str], key: Option<&[String]>, ordered: bool) -> String {
     let parameters: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
+    let superseded = superseded("EXCLUDED");
     format!(
-        "INSERT INTO {} ({}) {OVERRIDING} VALUES ({}){}",
+        "INSERT INTO {} AS t ({}) {OVERRIDING} VALUES ({}){}{}",
         qualified(&table.schema, &table.table),
         idents(names.iter().copied()),
         parameters.join(", "),
-        upsert.map(|upsert| format!(" {}", upsert.on_conflict)).unwrap_or_default()
+        key.map(|key| format!(" {}", on_conflict(names, key))).unwrap_or_default(),
+        if ordered { format!(" WHERE ({superseded}) IS NOT TRUE") } else { String::new() }
     )
 }
 
@@ -138,23 +176,40 @@ fn insert(table: &TableName, names: &[&str], upsert: Option<&Upsert>) -> String 
 /// is left on a pooled connection.
 const STAGE: &str = "weir_stage";
 
+fn keys(key: &[String]) -> String {
+    idents(key.iter().map(String::as_str))
+}
+
+/// The columns that an upsert changes in a row that exists.
+fn updates<'a>(names: &'a [&str], key: &'a [String]) -> impl Iterator<Item = &'a str> {
+    names.iter().copied().filter(|name| !key.iter().any(|k| k == name))
+}
+
+fn on_conflict(names: &[&str], key: &[String]) -> String {
+    let updates: Vec<String> =
+        updates(names, key).map(|name| format!("{0} = EXCLUDED.{0}", ident(name))).collect();
+    let action = match updates.is_empty() {
+        true => "NOTHING".to_owned(),
+        false => format!("UPDATE SET {}", updates.join(", ")),
+    };
+    format!("ON CONFLICT ({}) DO {action}", keys(key))
+}
+
+/// Whether the row `row` came back from the dead letters and is older than the table's row `t`. A
+/// row whose own record is not before this one is of an input topic that was recreated since.
+fn superseded(row: &str) -> String {
+    format!(
+        "t.weir_topic = {row}.weir_topic AND t.weir_partition = {row}.weir_partition \
+         AND coalesce(t.weir_replay_of, t.weir_offset) > {row}.weir_replay_of \
+         AND t.weir_offset < {row}.weir_offset"
+    )
+}
+
 impl Upsert {
-    fn new(table: &TableName, names: &[&str], key: &[String]) -> Upsert {
+    fn new(table: &TableName, names: &[&str], key: &[String], ordered: bool) -> Upsert {
         let target = qualified(&table.schema, &table.table);
-        let (columns, keys) =
-            (idents(names.iter().copied()), idents(key.iter().map(String::as_str)));
-        let updates: Vec<String> = names
-            .iter()
-            .filter(|n| !key.iter().any(|k| k == *n))
-            .map(|n| format!("{0} = EXCLUDED.{0}", ident(n)))
-            .collect();
-        let action = if updates.is_empty() {
-            "NOTHING".to_owned()
-        } else {
-            format!("UPDATE SET {}", updates.join(", "))
-        };
+        let columns = idents(names.iter().copied());
         let stage = ident(STAGE);
-        let on_conflict = format!("ON CONFLICT ({keys}) DO {action}");
         Upsert {
             stage: format!(
                 "CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS \
@@ -162,14 +217,82 @@ impl Upsert {
             ),
             clear: format!("DELETE FROM {stage}"),
             merge: format!(
-                "WITH latest AS MATERIALIZED (SELECT DISTINCT ON ({keys}) {columns} FROM {stage} \
-                 ORDER BY {keys}, {ORDINAL} DESC), \
-                 stored AS (INSERT INTO {target} ({columns}) {OVERRIDING} \
-                 SELECT {columns} FROM latest {on_conflict} RETURNING 1) \
-                 SELECT (SELECT count(*) FROM latest), (SELECT count(*) FROM stored)"
+                "WITH {}, {} SELECT (SELECT count(*) FROM latest), (SELECT count(*) FROM stored)",
+                latest(&columns, key, &stage),
+                stored(&target, names, key)
             ),
-            leaves_existing: updates.is_empty(),
-            on_conflict,
+            leaves_existing: updates(names, key).next().is_none(),
+            order: ordered.then(|| Order::new(&target, names, key)),
+        }
+    }
+}
+
+/// The last row of each key.
+fn latest(columns: &str, key: &[String], from: &str) -> String {
+    let keys = keys(key);
+    format!(
+        "latest AS MATERIALIZED (SELECT DISTINCT ON ({keys}) {columns} FROM {from} \
+         ORDER BY {keys}, {ORDINAL} DESC)"
+    )
+}
+
+fn stored(target: &str, names: &[&str], key: &[String]) -> String {
+    let columns = idents(names.iter().copied());
+    format!(
+        "stored AS (INSERT INTO {target} ({columns}) {OVERRIDING} \
+         SELECT {columns} FROM latest {} RETURNING 1)",
+        on_conflict(names, key)
+    )
+}
+
+impl Order {
+    fn new(target: &str, names: &[&str], key: &[String]) -> Order {
+        let (columns, stage) = (idents(names.iter().copied()), ident(STAGE));
+        let index = |name: &str| names.iter().position(|n| *n == name).unwrap_or_default();
+        let equal: Vec<String> = key.iter().map(|k| format!("t.{0} = r.{0}", ident(k))).collect();
+        // The subquery is for the few rows that came back, one after the other, by the index.
+        let judged = format!(
+            "judged AS MATERIALIZED (SELECT {columns}, {ORDINAL}, \
+             weir_replay_of IS NOT NULL AND (\
+             coalesce(max(coalesce(weir_replay_of, weir_offset)) OVER (\
+             PARTITION BY {}, weir_partition ORDER BY {ORDINAL} \
+             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) > weir_replay_of, false) \
+             OR coalesce((SELECT true FROM {target} t WHERE {} AND {} LIMIT 1), false)\
+             ) AS superseded FROM {stage} r)",
+            keys(key),
+            equal.join(" AND "),
+            superseded("r")
+        );
+        let probed: Vec<&str> = key
+            .iter()
+            .map(String::as_str)
+            .chain(["weir_topic", "weir_partition", "weir_replay_of", "weir_offset"])
+            .collect();
+        let number = |name: &str| {
+            probed.iter().position(|n| *n == name).map_or(String::new(), |n| format!("${}", n + 1))
+        };
+        let equal: Vec<String> =
+            key.iter().map(|k| format!("t.{} = {}", ident(k), number(k))).collect();
+        Order {
+            merge: format!(
+                "WITH {judged}, {}, {} SELECT (SELECT count(*) FROM latest), \
+                 (SELECT count(*) FROM stored), \
+                 (SELECT array_agg({ORDINAL}) FROM judged WHERE superseded)",
+                latest(&columns, key, "judged WHERE NOT superseded"),
+                stored(target, names, key)
+            ),
+            probe: format!(
+                "SELECT 1 FROM {target} t WHERE {} AND t.weir_topic = {} \
+                 AND t.weir_partition = {} AND coalesce(t.weir_replay_of, t.weir_offset) > {} \
+                 AND t.weir_offset < {}",
+                equal.join(" AND "),
+                number("weir_topic"),
+                number("weir_partition"),
+                number("weir_replay_of"),
+                number("weir_offset")
+            ),
+            probe_columns: probed.iter().map(|name| index(name)).collect(),
+            replay_of: index(REPLAY_OF.0),
         }
     }
 }
@@ -184,7 +307,7 @@ mod tests {
 
     #[test]
     fn an_upsert_keeps_the_last_row_of_a_key() {
-        let upsert = Upsert::new(&table(), &["sku", "left"], &["sku".to_owned()]);
+        let upsert = Upsert::new(&table(), &["sku", "left"], &["sku".to_owned()], false);
         assert!(upsert.merge.contains("DISTINCT ON (\"sku\")"));
         let update = "ON CONFLICT (\"sku\") DO UPDATE SET \"left\" = EXCLUDED.\"left\"";
         assert!(upsert.merge.contains(update));
@@ -192,7 +315,7 @@ mod tests {
 
     #[test]
     fn an_upsert_of_keys_alone_updates_nothing() {
-        let upsert = Upsert::new(&table(), &["sku"], &["sku".to_owned()]);
+        let upsert = Upsert::new(&table(), &["sku"], &["sku".to_owned()], false);
         assert!(upsert.leaves_existing && upsert.merge.contains("DO NOTHING"));
     }
 }

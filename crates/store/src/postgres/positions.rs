@@ -132,10 +132,57 @@ impl Store {
                 });
             }
             self.check_tables(&transaction, position_key, &row).await?;
-            committed_positions.push(committed(&row, 0).map_err(fail)?);
+            let mut position = committed(&row, 0).map_err(fail)?;
+            if position.next.is_some() {
+                // Positions of the version before have none.
+                self.note_beginning(&transaction, position_key, *partition).await?;
+            } else {
+                let began = self.began_in(&transaction, position_key).await?;
+                position.intact = !began.contains(partition);
+            }
+            committed_positions.push(position);
         }
         transaction.commit().await.map_err(fail)?;
         Ok(committed_positions)
+    }
+
+    /// Remembers that the sink has written records of a partition, so that a position that is
+    /// missing later is not taken for a beginning.
+    pub(crate) async fn note_beginning(
+        &self,
+        transaction: &deadpool_postgres::Transaction<'_>,
+        position_key: &PositionKey,
+        partition: Partition,
+    ) -> Result<(), Error> {
+        let PositionKey { pipeline, sink, topic, .. } = position_key;
+        transaction
+            .execute(BEGIN, &[pipeline, sink, topic, &partition])
+            .await
+            .map_err(|e| self.error(e))?;
+        Ok(())
+    }
+
+    async fn began_in(
+        &self,
+        client: &impl deadpool_postgres::GenericClient,
+        position_key: &PositionKey,
+    ) -> Result<Vec<Partition>, Error> {
+        let PositionKey { pipeline, sink, topic, .. } = position_key;
+        let rows =
+            client.query(BEGAN, &[pipeline, sink, topic]).await.map_err(|e| self.error(e))?;
+        rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|e| self.error(e))
+    }
+
+    /// The partitions that the sink has ever written; none if weir's tables do not exist.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or the role lacks SELECT.
+    pub async fn began(&self, position_key: &PositionKey) -> Result<Vec<Partition>, Error> {
+        let client = self.client().await?;
+        if !prepared(&client).await.map_err(|e| self.error(e))? {
+            return Ok(Vec::new());
+        }
+        self.began_in(&client, position_key).await
     }
 
     /// Whether table and position still belong together. Each is named in the position row by its
@@ -211,12 +258,13 @@ impl Store {
         let rows = client.query(POSITIONS, &[&pipeline, &sink]).await.map_err(|e| self.error(e))?;
         let position = |row: &Row| {
             let (topic, committed) = (row.try_get(0)?, committed(row, 1)?);
-            Ok(SinkPosition { topic, committed, cluster: row.try_get(11)? })
+            let superseded = row.try_get::<_, i64>(12)?.unsigned_abs();
+            Ok(SinkPosition { topic, committed, cluster: row.try_get(11)?, superseded })
         };
         rows.iter().map(position).collect::<Result<_, _>>().map_err(|e| self.error(e))
     }
 
-    /// Deletes a sink's positions, dead letters and accepted losses.
+    /// Deletes a sink's positions, beginnings, dead letters and accepted losses.
     ///
     /// # Errors
     /// The server cannot be reached, or the role lacks DELETE; then nothing was deleted.
@@ -227,7 +275,7 @@ impl Store {
         }
         let run = async {
             let transaction = client.transaction().await?;
-            for table in ["positions", "dead_letters", "accepted_losses"] {
+            for table in ["positions", "beginnings", "dead_letters", "accepted_losses"] {
                 let delete = format!("DELETE FROM weir.{table} WHERE pipeline = $1 AND sink = $2");
                 transaction.execute(&delete, &[&pipeline, &sink]).await?;
             }
@@ -250,13 +298,19 @@ const TAKE: &str = "INSERT INTO weir.positions AS p \
      last_read_offset, last_read_fingerprint, cluster_id, target_oid, to_regclass($6)::oid, \
      positions_oid, 'weir.positions'::regclass::oid";
 
+const BEGIN: &str = "INSERT INTO weir.beginnings (pipeline, sink, topic, partition) \
+     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+
+const BEGAN: &str = "SELECT partition FROM weir.beginnings \
+     WHERE pipeline = $1 AND sink = $2 AND topic = $3";
+
 /// Table and position were restored together.
 const ADOPT: &str = "UPDATE weir.positions SET target_oid = to_regclass($5)::oid, \
      positions_oid = 'weir.positions'::regclass::oid \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
 
 const POSITIONS: &str = "SELECT topic, partition, fence, next_offset, read, written, filtered, \
-     dead, last_source, last_read_offset, last_read_fingerprint, cluster_id \
+     dead, last_source, last_read_offset, last_read_fingerprint, cluster_id, superseded \
      FROM weir.positions WHERE pipeline = $1 AND sink = $2 \
      ORDER BY topic, partition";
 
@@ -268,9 +322,9 @@ pub(crate) async fn prepared(
 }
 
 const PREPARED: &str = "SELECT bool_and(to_regclass('weir.' || name) IS NOT NULL) \
-     AND (SELECT count(*) = 2 FROM pg_attribute WHERE attrelid = to_regclass('weir.positions') \
-     AND attname IN ('last_read_fingerprint', 'positions_oid')) \
-     FROM unnest(ARRAY['positions', 'dead_letters', 'accepted_losses']) AS name";
+     AND (SELECT count(*) = 3 FROM pg_attribute WHERE attrelid = to_regclass('weir.positions') \
+     AND attname IN ('last_read_fingerprint', 'positions_oid', 'superseded')) \
+     FROM unnest(ARRAY['positions', 'beginnings', 'dead_letters', 'accepted_losses']) AS name";
 
 /// Columns from `at`: partition, fence, next_offset, read, written, filtered, dead, last_source,
 /// last_read_offset, last_read_fingerprint.

@@ -72,6 +72,10 @@ impl TargetReader for Reader {
         Ok(self.store.positions(&self.pipeline, &self.sink).await?)
     }
 
+    async fn began(&self) -> Result<Vec<Partition>, crate::Error> {
+        Ok(self.store.began(&self.position_key("")).await?)
+    }
+
     async fn accepted_losses(&self) -> Result<Vec<AcceptedLoss>, crate::Error> {
         Ok(self.store.accepted_losses(&self.pipeline, &self.sink).await?)
     }
@@ -119,7 +123,7 @@ impl TargetReader for Reader {
         if !self.table.lineage || rows.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        let origins = Origins { topic: &self.input_topic, partitions, offsets };
+        let origins = Origins { topic: &self.input_topic, partitions, offsets, replays: &[] };
         Ok(self.store.differing(&self.sink, &self.table, rows, origins).await?)
     }
 

@@ -24,6 +24,7 @@ ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS last_read_offset bigint;
 ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS last_read_fingerprint bigint;
 ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS target_oid oid;
 ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS positions_oid oid;
+ALTER TABLE weir.positions ADD COLUMN IF NOT EXISTS superseded bigint NOT NULL DEFAULT 0;
 
 COMMENT ON TABLE weir.positions IS
     'One row per sink and partition, updated with the rows; manual changes lose or repeat records';
@@ -40,8 +41,22 @@ COMMENT ON COLUMN weir.positions.last_read_fingerprint IS
 
 COMMENT ON COLUMN weir.positions.target_oid IS
     'The table that the rows went to; when another one has its name, rows and position disagree';
+COMMENT ON COLUMN weir.positions.superseded IS
+    'Of the written records: those that came back from the dead letters and were older than their row';
 COMMENT ON COLUMN weir.positions.positions_oid IS
     'This table itself; differs after it was restored';
+
+CREATE TABLE IF NOT EXISTS weir.beginnings (
+    pipeline    text        NOT NULL,
+    sink        text        NOT NULL,
+    topic       text        NOT NULL,
+    partition   integer     NOT NULL,
+    began_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (pipeline, sink, topic, partition)
+);
+
+COMMENT ON TABLE weir.beginnings IS
+    'The partitions that a sink has ever written; without a position such a partition halts';
 
 CREATE TABLE IF NOT EXISTS weir.dead_letters (
     id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

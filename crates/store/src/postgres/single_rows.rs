@@ -3,7 +3,7 @@
 use crate::postgres::encode::CopyData;
 use crate::postgres::error::Report;
 use crate::postgres::insert::{Judged, KEEP, UNDO};
-use crate::postgres::layout::Layout;
+use crate::postgres::layout::{Layout, Order};
 use crate::postgres::refusal::Refusal;
 use crate::postgres::sqlstate::Origin;
 use crate::postgres::{Error, Store};
@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use deadpool_postgres::Transaction;
 use futures_util::future::join_all;
 use std::error::Error as StdError;
+use std::future::Future;
 use std::ops::Range;
 use tokio_postgres::Statement;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -22,6 +23,8 @@ pub(super) struct SingleRows<'a> {
     pub(super) layout: &'a Layout,
     /// The layout's INSERT.
     pub(super) insert: Statement,
+    /// The layout's order, and its probe.
+    pub(super) probe: Option<(&'a Order, Statement)>,
     pub(super) rows: &'a CopyData,
     /// The rows' [`CopyData::boundaries`].
     pub(super) boundaries: Vec<usize>,
@@ -43,21 +46,27 @@ impl SingleRows<'_> {
         let results = join_all(range.clone().map(|row| async move {
             let fields = self.rows.fields(&self.boundaries, row).take(self.layout.columns.len());
             let fields: Vec<Field<'_>> = fields.map(Field).collect();
+            let probe = self.probe(&fields);
             tokio::join!(
                 biased;
+                probe,
                 self.transaction.execute_raw(&self.insert, fields),
                 self.transaction.batch_execute(KEEP),
                 self.transaction.batch_execute(UNDO)
             )
         }))
         .await;
-        for (row, (inserted, kept, undone)) in range.zip(results) {
+        for (row, (superseded, inserted, kept, undone)) in range.zip(results) {
             undone.map_err(fail)?;
+            let superseded = superseded.map_err(fail)?;
             match inserted {
                 Ok(num_rows) => {
                     kept.map_err(fail)?;
                     if num_rows > 0 || self.layout.leaves_existing() {
                         judged.num_stored += 1;
+                    } else if superseded {
+                        judged.num_stored += 1;
+                        judged.superseded.push(self.rows.origin(row));
                     } else {
                         judged.refused.push(Refusal::not_stored(self.rows.origin(row)));
                     }
@@ -70,6 +79,25 @@ impl SingleRows<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the table's row is newer than one that came back from the dead letters: the INSERT
+    /// does not say why it stores nothing.
+    fn probe<'f>(
+        &'f self,
+        fields: &[Field<'f>],
+    ) -> impl Future<Output = Result<bool, tokio_postgres::Error>> + use<'f> {
+        let came_back =
+            self.probe.as_ref().filter(|(order, _)| fields[order.replay_of].0.is_some());
+        let probe = came_back.map(|(order, statement)| {
+            let parameters: Vec<Field<'f>> =
+                order.probe_columns.iter().map(|column| fields[*column]).collect();
+            (statement, parameters)
+        });
+        async move {
+            let Some((statement, parameters)) = probe else { return Ok(false) };
+            Ok(self.transaction.execute_raw(statement, parameters).await? > 0)
+        }
     }
 
     /// The error of a single row, if the row may be to blame for it.
@@ -101,7 +129,7 @@ fn column(report: &Report, layout: &Layout, row: usize, judged: &Judged) -> Opti
 }
 
 /// A value in the binary format that COPY and parameters have in common.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Field<'a>(Option<&'a [u8]>);
 
 impl ToSql for Field<'_> {

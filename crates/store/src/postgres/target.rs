@@ -171,10 +171,15 @@ impl Transaction for RowTransaction {
             }
             None => (Vec::new(), Vec::new()),
         };
+        let replays: Vec<Option<Offset>> = match self.layout.order() {
+            Some(_) => (0..num_rows).map(|row| records.replay_of(row)).collect(),
+            None => Vec::new(),
+        };
         let origins = Origins {
             topic: self.lineage.as_deref().unwrap_or_default(),
             partitions: &partitions,
             offsets: &offsets,
+            replays: &replays,
         };
         self.rows.add(&self.layout, &rows, origins)?;
         self.records.add(records, num_rows);
@@ -200,6 +205,13 @@ impl Transaction for RowTransaction {
             records: &self.records,
         };
         let committed = self.store.write(write).await?;
+        if committed.superseded > 0 {
+            tracing::info!(
+                records = committed.superseded,
+                table = %self.position_key.table,
+                "came back from the dead letters and are older than their rows, which stay"
+            );
+        }
         let refused = committed.refused.into_iter().map(|refusal| refusal.fault.reason).collect();
         Ok(Written { outcome: committed.outcome, claims: committed.claims, refused, bytes })
     }
@@ -237,6 +249,11 @@ impl SourceRecords for PartRecords {
     fn source(&self, row: usize) -> Offset {
         let (part, row) = self.find(row);
         part.source(row)
+    }
+
+    fn replay_of(&self, row: usize) -> Option<Offset> {
+        let (part, row) = self.find(row);
+        part.replay_of(row)
     }
 
     fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {

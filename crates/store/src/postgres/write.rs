@@ -48,6 +48,9 @@ pub struct Committed {
     pub claims: Vec<Claim>,
     /// The rows that the table refused, stored as dead letters.
     pub refused: Vec<Refusal>,
+    /// The number of rows that came back from the dead letters and are older than what is there.
+    /// They count as written, like a row that a later one of its key replaces.
+    pub superseded: usize,
 }
 
 impl Store {
@@ -61,15 +64,26 @@ impl Store {
         // Every writer locks the rows in the order of the partitions, to prevent deadlocks.
         write.claims.sort_unstable_by_key(|claim| claim.partition);
         mark_dead(&mut write.claims, write.records, &write.refused);
-        let result = self.transact(&mut client, &mut write).await;
+        let mut superseded = Vec::new();
+        let result = self.transact(&mut client, &mut write, &mut superseded).await;
         if !matches!(result, Ok(Outcome::Committed | Outcome::Refused)) {
             discard(client);
         }
-        Ok(Committed { outcome: result?, claims: write.claims, refused: write.refused })
+        Ok(Committed {
+            outcome: result?,
+            claims: write.claims,
+            refused: write.refused,
+            superseded: superseded.len(),
+        })
     }
 
-    async fn transact(&self, client: &mut Client, write: &mut Write<'_>) -> Result<Outcome, Error> {
-        let Some(transaction) = self.within(self.fill(client, write)).await? else {
+    async fn transact(
+        &self,
+        client: &mut Client,
+        write: &mut Write<'_>,
+        superseded: &mut Vec<usize>,
+    ) -> Result<Outcome, Error> {
+        let Some(transaction) = self.within(self.fill(client, write, superseded)).await? else {
             return Ok(Outcome::Refused);
         };
         match self.within(async { transaction.commit().await.map_err(|e| self.error(e)) }).await {
@@ -87,6 +101,7 @@ impl Store {
         &self,
         client: &'c mut Client,
         write: &mut Write<'_>,
+        superseded: &mut Vec<usize>,
     ) -> Result<Option<Transaction<'c>>, Error> {
         let transaction = client.transaction().await.map_err(|e| self.error(e))?;
         // Sent together, because small batches mostly wait for round trips.
@@ -99,7 +114,13 @@ impl Store {
             transaction.rollback().await.map_err(|e| self.error(e))?;
             return Ok(None);
         }
-        let refused = self.insert(&transaction, write.layout, write.rows).await?;
+        for claim in write.claims.iter().filter(|claim| claim.expected.is_none()) {
+            self.note_beginning(&transaction, write.position_key, claim.partition).await?;
+        }
+        let left_out = self.insert(&transaction, write.layout, write.rows).await?;
+        *superseded = left_out.superseded;
+        self.count_superseded(&transaction, write, superseded).await?;
+        let refused = left_out.refused;
         if !refused.is_empty() {
             mark_dead(&mut write.claims, write.records, &refused);
             self.recount(&transaction, write.position_key, &write.claims).await?;
@@ -183,6 +204,24 @@ impl Store {
         Ok(())
     }
 
+    /// Adds to the position rows what was superseded.
+    async fn count_superseded(
+        &self,
+        transaction: &Transaction<'_>,
+        write: &Write<'_>,
+        superseded: &[usize],
+    ) -> Result<(), Error> {
+        let PositionKey { pipeline, sink, topic, .. } = write.position_key;
+        for (partition, count) in by_partition(write.records, superseded.iter().copied()) {
+            let count = count as i64;
+            transaction
+                .execute(SUPERSEDED, &[pipeline, sink, topic, &partition, &count])
+                .await
+                .map_err(|e| self.error(e))?;
+        }
+        Ok(())
+    }
+
     async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match tokio::time::timeout(DEADLINE, work).await {
             Ok(done) => done,
@@ -208,12 +247,21 @@ const CLAIM: &str = "UPDATE weir.positions SET next_offset = $7, read = $8, writ
 const RECOUNT: &str = "UPDATE weir.positions SET written = $5, dead = $6 \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
 
+const SUPERSEDED: &str = "UPDATE weir.positions SET superseded = superseded + $5 \
+     WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4";
+
+fn by_partition(
+    records: &dyn SourceRecords,
+    rows: impl Iterator<Item = usize>,
+) -> BTreeMap<Partition, u64> {
+    let mut counts = BTreeMap::new();
+    rows.for_each(|row| *counts.entry(records.partition(row)).or_default() += 1);
+    counts
+}
+
 /// Counts refused rows as dead instead of written.
 fn mark_dead(claims: &mut [Claim], records: &dyn SourceRecords, refused: &[Refusal]) {
-    let mut num_refused: BTreeMap<Partition, u64> = BTreeMap::new();
-    for refusal in refused {
-        *num_refused.entry(records.partition(refusal.row)).or_default() += 1;
-    }
+    let num_refused = by_partition(records, refused.iter().map(|refusal| refusal.row));
     for claim in claims {
         claim.mark_dead(num_refused.get(&claim.partition).copied().unwrap_or_default());
     }

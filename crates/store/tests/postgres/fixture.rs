@@ -144,6 +144,10 @@ impl SourceRecords for Numbered {
         row as Offset * 2
     }
 
+    fn replay_of(&self, _: usize) -> Option<Offset> {
+        None
+    }
+
     fn dead_letter(&self, row: usize, fault: Fault) -> DeadLetter {
         DeadLetter {
             coordinates: RecordCoordinates {
@@ -171,10 +175,23 @@ pub(crate) async fn write(
     claim: &Claim,
     rows: &RecordBatch,
 ) -> Result<Committed, weir_store::postgres::Error> {
-    let (partitions, offsets) =
-        (vec![claim.partition; rows.num_rows()], (0..rows.num_rows() as i64).collect::<Vec<_>>());
+    let offsets: Vec<Offset> = (0..rows.num_rows() as i64).collect();
+    write_records(store, layout, claim, rows, (&offsets, &vec![None; rows.num_rows()])).await
+}
+
+/// The same for rows from these input offsets, some of which came back from the dead letters: with
+/// the offset of their first time.
+pub(crate) async fn write_records(
+    store: &Store,
+    layout: &Layout,
+    claim: &Claim,
+    rows: &RecordBatch,
+    (offsets, replays): (&[Offset], &[Option<Offset>]),
+) -> Result<Committed, weir_store::postgres::Error> {
+    let partitions = vec![claim.partition; rows.num_rows()];
     let mut encoded = Encoded::new(layout)?;
-    let origins = Origins { topic: "calls", partitions: &partitions, offsets: &offsets };
+    let replays = if layout.has_order() { replays } else { &[] };
+    let origins = Origins { topic: "calls", partitions: &partitions, offsets, replays };
     encoded.add(layout, rows, origins)?;
     store
         .write(Write {

@@ -4,6 +4,7 @@
 
 mod extremes;
 mod fixture;
+mod order;
 mod pooler;
 mod positions;
 mod refusals;

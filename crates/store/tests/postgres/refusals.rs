@@ -116,16 +116,26 @@ async fn an_error_that_passes_by_itself_refuses_no_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_of_the_table_that_no_row_passes_halts_without_dead_letters() {
+async fn an_error_of_the_table_that_no_row_passes_halts_until_the_table_takes_a_row() {
     for target in [append(), upsert(&["id"])] {
         let sale = Sale::with_trigger(&target).await;
         for code in ["0A000", "42501", "42P01", "42883", "428C9", "XX000"] {
             let marked = format!("! {code}");
-            let rows: Vec<(i32, &str)> = (0..5).map(|id| (id, marked.as_str())).collect();
-            let error = sale.write(&rows).await.unwrap_err();
-            assert_eq!(error.class(), Class::Configuration, "{code}: {error}");
+            let mut rows: Vec<(i32, &str)> = (0..5).map(|id| (id, marked.as_str())).collect();
+            for waiting in [&rows[..1], &rows] {
+                let error = sale.write(waiting).await.unwrap_err();
+                assert_eq!(error.class(), Class::Configuration, "{code}: {error}");
+                let said = error.to_string();
+                let rows = format!("took none of the {} rows", waiting.len());
+                for part in [code, &rows, "when the table takes another row with them"] {
+                    assert!(said.contains(part), "{code}: {said}");
+                }
+            }
+            assert_eq!(sale.fixture.number("SELECT count(*) FROM weir.dead_letters"), 0);
+            rows.push((5, "neighbour"));
+            assert_eq!(refused_rows(&sale.write(&rows).await.unwrap()), [0, 1, 2, 3, 4], "{code}");
+            sale.empty();
         }
-        assert_eq!(sale.fixture.number("SELECT count(*) FROM weir.dead_letters"), 0);
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Report {
     pub dry_run: bool,
     /// Replayed, or would be in a dry run.
     pub replayed: u64,
+    /// A sink merges by key and knows the order: those that are older than the row of their key
+    /// change nothing.
+    pub ordered: bool,
     /// Replayed before.
     pub already: u64,
     /// Replayed before and dead-lettered again.
@@ -56,6 +59,10 @@ impl Report {
             topic: pipeline.input.topic.clone(),
             dry_run,
             replayed: 0,
+            ordered: pipeline
+                .sinks
+                .iter()
+                .any(|sink| !sink.target.keeps_every_record() && !sink.target.forgets_order()),
             already: 0,
             guarded: CountAndFirst::default(),
             left: BTreeMap::new(),

@@ -19,14 +19,16 @@ section! {
             Is("${WEIR_POSTGRES:-postgres://weir@localhost:5432/weir}"), "";
         /// `schema.table`, or a table in `public`; created when missing.
         table: TableName = Text(names::table), Refused, "";
-        /// `append`: every record is a row. `upsert`: the last record of a key is the row.
+        /// `append`: every record is a row. `upsert`: the last record of a key is the row; with
+        /// `lineage`, an older one that comes back from the dead letters does not replace it.
         mode: Mode = Choice(&["append", "upsert"]), Is("append"), "";
         /// Columns of the unique index behind `upsert`.
         key: Vec<String> = Texts(names::identifier), Means("none; `upsert` needs it"), "";
         /// Column → PostgreSQL type where another one is needed, such as `varchar(50)`.
         columns: BTreeMap<String, String> = Map(names::identifier, names::column_type),
             Means("types that follow from the Avro schema"), "";
-        /// Adds `weir_topic`, `weir_partition`, `weir_offset` of the input record to every row.
+        /// Adds `weir_topic`, `weir_partition`, `weir_offset` of the input record to every row; with
+        /// `upsert` also `weir_replay_of`, the offset of its first time if it came back.
         lineage: bool = Flag, Is("false"), "";
     }
 }
@@ -84,6 +86,10 @@ impl TargetConfig for Postgres {
 
     fn keeps_every_record(&self) -> bool {
         self.mode == Mode::Append
+    }
+
+    fn forgets_order(&self) -> bool {
+        self.mode == Mode::Upsert && !self.lineage
     }
 
     fn destination(&self) -> Option<String> {

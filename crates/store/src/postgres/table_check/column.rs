@@ -2,7 +2,7 @@
 
 use super::comparison::Comparison;
 use crate::postgres::column_type::{self, PgType};
-use crate::postgres::layout::{LINEAGE, Source};
+use crate::postgres::layout::{LINEAGE, REPLAY_OF, Source};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use std::collections::BTreeMap;
 
@@ -40,14 +40,14 @@ impl TargetColumn {
     pub(super) fn lineage(name: &str, source: Source) -> TargetColumn {
         let arrow = match source {
             Source::Partition => DataType::Int32,
-            Source::Offset => DataType::Int64,
+            Source::Offset | Source::ReplayOf => DataType::Int64,
             Source::Topic | Source::Field(_) => DataType::Utf8,
         };
         TargetColumn {
             name: name.into(),
             source,
             arrow,
-            nullable: false,
+            nullable: source == Source::ReplayOf,
             specified: None,
             pg_type: None,
         }
@@ -78,7 +78,8 @@ impl Comparison<'_> {
     }
 
     fn add_lineage(&mut self, columns: &mut Vec<TargetColumn>) {
-        for (name, source) in LINEAGE {
+        let order = self.target.upsert_key().map(|_| REPLAY_OF);
+        for (name, source) in LINEAGE.into_iter().chain(order) {
             if columns.iter().any(|column| column.name == name) {
                 let what = format!("the output schema already has a field {name}");
                 self.mistake("lineage", what);
