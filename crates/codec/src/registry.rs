@@ -131,7 +131,7 @@ impl Registry {
         let (id, version) = (registered.id, registered.version);
         let version = version.ok_or_else(|| {
             let why = "the registry does not say which version is the latest".into();
-            Error::invalid("bad_schema", &what, why)
+            Error::Invalid { reason: "bad_schema", what: what.clone(), why }
         })?;
         let stored = StoredSchema::from(registered);
         let text = stored.complete_text(&self.0.http, &what).await?;

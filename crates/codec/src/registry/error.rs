@@ -96,20 +96,10 @@ impl Error {
     }
 
     pub(super) fn invalid(reason: &'static str, what: &str, why: impl Into<String>) -> Error {
-        Error::Invalid { reason, what: what.into(), why: shortened(why.into()) }
+        Error::Invalid { reason, what: what.into(), why: why.into() }
     }
 
     pub(super) fn setting(key: impl Into<String>, why: impl Into<String>) -> Error {
         Error::Setting { key: key.into(), why: why.into() }
     }
-}
-
-/// A schema is quoted by what cannot read it, and may have any length.
-fn shortened(mut text: String) -> String {
-    const MAX_BYTES: usize = 2000;
-    if text.len() > MAX_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_BYTES));
-        text.push('…');
-    }
-    text
 }
