@@ -240,6 +240,9 @@ async fn store(subject: &str, body: serde_json::Value) -> u32 {
     stored["id"].as_u64().unwrap() as u32
 }
 
+const JSON_SCHEMA: &str =
+    r#"{"$schema":"http://json-schema.org/draft-07/schema#","type":"object"}"#;
+
 /// Deletes a subject, for good the second time.
 async fn delete(subject: &str) {
     for permanent in [false, true] {
@@ -261,11 +264,9 @@ fn what_the_registry_says_about_one_schema_makes_dead_letters_of_its_records_onl
     let wide = format!(r#"{{"type":"record","name":"Wide","fields":[{}]}}"#, wide.join(","));
     let (good, rows) = runtime.block_on(async {
         let good = registry.register(&subject(), &first()).await.unwrap();
-        let json = store(
-            &subject(),
-            serde_json::json!({"schemaType": "JSON", "schema": r#"{"$schema":"http://json-schema.org/draft-07/schema#","type":"object"}"#}),
-        )
-        .await;
+        let json =
+            store(&subject(), serde_json::json!({"schemaType": "JSON", "schema": JSON_SCHEMA}))
+                .await;
         let wide = store(&subject(), serde_json::json!({"schema": wide})).await;
         let gone_subject = subject();
         let name = random_name("Gone").replace('-', "_");
