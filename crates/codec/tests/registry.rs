@@ -229,3 +229,76 @@ fn schema_registry_converter_reads_weirs_records_and_weir_reads_its_records() {
     assert_eq!(decoded.batch.column(0).as_string::<i32>(), &StringArray::from(names.to_vec()));
     assert_eq!(decoded.batch.column(1).as_primitive::<Int32Type>().values(), &seconds);
 }
+
+/// A schema that weir itself would not register, sent as it is; its id.
+async fn store(subject: &str, body: serde_json::Value) -> u32 {
+    let url = format!("{}/subjects/{subject}/versions", Stack::shared().registry());
+    let response = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+    let (status, text) = (response.status(), response.text().await.unwrap());
+    assert!(status.is_success(), "{status} {text}");
+    let stored: serde_json::Value = serde_json::from_str(&text).unwrap();
+    stored["id"].as_u64().unwrap() as u32
+}
+
+const JSON_SCHEMA: &str =
+    r#"{"$schema":"http://json-schema.org/draft-07/schema#","type":"object"}"#;
+
+/// Deletes a subject, for good the second time.
+async fn delete(subject: &str) {
+    for permanent in [false, true] {
+        let url =
+            format!("{}/subjects/{subject}?permanent={permanent}", Stack::shared().registry());
+        let response = reqwest::Client::new().delete(url).send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.status());
+    }
+}
+
+/// The rows of the table in `registry/verdict.rs` that a real registry gives for one schema: each
+/// is the fault of the records that name it, and no neighbour's.
+#[test]
+fn what_the_registry_says_about_one_schema_makes_dead_letters_of_its_records_only() {
+    let (runtime, registry) = (Runtime::new().unwrap(), registry());
+    let wide: Vec<String> = (0..60_000)
+        .map(|n| format!(r#"{{"name":"a_field_with_a_long_name_{n:060}","type":"string"}}"#))
+        .collect();
+    let wide = format!(r#"{{"type":"record","name":"Wide","fields":[{}]}}"#, wide.join(","));
+    let (good, rows) = runtime.block_on(async {
+        let good = registry.register(&subject(), &first()).await.unwrap();
+        let json =
+            store(&subject(), serde_json::json!({"schemaType": "JSON", "schema": JSON_SCHEMA}))
+                .await;
+        let wide = store(&subject(), serde_json::json!({"schema": wide})).await;
+        let gone_subject = subject();
+        let name = random_name("Gone").replace('-', "_");
+        let gone = format!(r#"{{"type":"record","name":"{name}","fields":[]}}"#);
+        let gone = store(&gone_subject, serde_json::json!({"schema": gone})).await;
+        delete(&gone_subject).await;
+        let rows = [
+            (0, "unknown_schema"),
+            (2_000_000_000, "unknown_schema"),
+            (i32::MAX as u32, "unknown_schema"),
+            (1 << 31, "unknown_schema"),
+            (u32::MAX, "unknown_schema"),
+            (json, "not_avro"),
+            (wide, "schema_too_large"),
+            (gone, "unknown_schema"),
+        ];
+        (good, rows)
+    });
+    let batch = RecordBatch::try_new(
+        first().arrow(),
+        vec![Arc::new(StringArray::from(vec!["Ann"])), Arc::new(Int32Array::from(vec![7]))],
+    )
+    .unwrap();
+    let encoded = Encoder::new(&first(), good).unwrap().encode(&batch).unwrap();
+    let framed: Vec<Vec<u8>> =
+        rows.iter().map(|(id, _)| [&[0][..], &id.to_be_bytes(), &[2, b'x']].concat()).collect();
+    let values: Vec<Option<&[u8]>> =
+        framed.iter().flat_map(|bad| [Some(encoded.get(0)), Some(bad.as_slice())]).collect();
+    let mut decoder = Decoder::new(first(), registry, runtime.handle().clone()).unwrap();
+    let decoded = decoder.decode(&values).unwrap();
+    let reasons: Vec<&str> =
+        decoded.faults.iter().map(|(_, fault)| fault.reason.as_str()).collect();
+    assert_eq!(reasons, rows.map(|(_, reason)| reason));
+    assert_eq!(decoded.rows.len(), rows.len(), "the neighbours are rows");
+}

@@ -159,6 +159,12 @@ impl Error {
                 if value.is_empty() { what.clone() } else { what.replace(value.as_str(), "…") };
             return Error::Setting { key: key.clone(), what };
         }
+        // Of a whole batch; librdkafka does not say of which partition.
+        if error.rdkafka_error_code() == Some(Code::BadCompression) {
+            let what = "the next batch of a partition is damaged, or larger than this when it is \
+                        decompressed; raise the limit to read it";
+            return Error::Setting { key: "receive.message.max.bytes".into(), what: what.into() };
+        }
         let class = match error {
             // Settings that contradict one another, a certificate that is not there: waiting does
             // not help.

@@ -9,6 +9,7 @@ pub mod http;
 mod ports;
 pub mod process;
 pub mod proxy;
+pub mod raw;
 pub mod service;
 pub mod stack;
 pub mod topics;

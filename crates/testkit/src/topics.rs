@@ -134,8 +134,22 @@ impl Topics {
 
     /// Writes records outside any transaction and waits until the brokers have them.
     pub fn write(&self, topic: &str, records: &[Record]) -> Result<()> {
-        let producer: BaseProducer =
-            self.client().set("acks", "all").set("linger.ms", "5").create()?;
+        self.write_with(topic, &[], records)
+    }
+
+    /// The same by a producer with these settings.
+    pub fn write_with<'a>(
+        &self,
+        topic: &str,
+        settings: &[(&str, &str)],
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<()> {
+        let mut config = self.client();
+        config.set("acks", "all").set("linger.ms", "5");
+        for (key, value) in settings {
+            config.set(*key, *value);
+        }
+        let producer: BaseProducer = config.create()?;
         for record in records {
             let mut out = BaseRecord::<[u8], [u8]>::to(topic).partition(record.partition);
             out.key = record.key.as_deref();

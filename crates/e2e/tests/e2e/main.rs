@@ -5,6 +5,7 @@
 
 mod client;
 mod kills;
+mod memory;
 mod oracle;
 mod outages;
 mod refusals;

@@ -1,6 +1,8 @@
 //! A bad record affects no other record.
 
 use crate::support::*;
+use weir_testkit::Stack;
+use weir_testkit::raw::{self, RawRecord};
 use weir_testkit::topics::Record;
 
 #[test]
@@ -100,4 +102,36 @@ fn key_and_time_of_a_record_stay_and_filtered_ones_are_counted() {
     assert_eq!(enricher.metric("weir_records_filtered_total", "").unwrap(), 2.0);
     let status = enricher.status().unwrap();
     assert_eq!(status["partitions"].as_array().map(Vec::len), Some(3));
+}
+
+/// The client library panics on such a name; nobody else may notice.
+#[test]
+fn header_names_that_are_not_text_cost_no_record_and_no_flood_of_lines() {
+    const RECORDS: i64 = 500;
+    let pipeline = Pipeline::new();
+    let header = |name: &[u8]| (name.to_vec(), Some(b"value".to_vec()));
+    let many = || (0..200).map(|_| header(b"\xff\xfe"));
+    let raw: Vec<RawRecord> = (0..RECORDS)
+        .map(|id| RawRecord {
+            value: Some(item(pipeline.schema_id, if id % 2 == 0 { id } else { -id }, None)),
+            headers: [header(b"first")].into_iter().chain(many()).collect(),
+        })
+        .collect();
+    raw::write(Stack::shared().kafka(), &pipeline.input, 1, &raw).unwrap();
+    let enricher = pipeline.start("e-0");
+    pipeline.wait_done();
+
+    assert_eq!(
+        pipeline.audit(),
+        expected(0..RECORDS).into_iter().filter(|id| id % 2 == 0).collect::<Vec<_>>()
+    );
+    let dead_letters = pipeline.topics.read(&pipeline.dead_letters()).unwrap();
+    assert_eq!(dead_letters.len() as i64, RECORDS / 2);
+    assert_eq!(reasons(&dead_letters).into_iter().collect::<Vec<_>>(), ["negative"]);
+    for dead_letter in &dead_letters {
+        assert_eq!(dead_letter.headers[0], ("first".into(), Some(b"value".to_vec())));
+        assert_eq!(dead_letter.headers[1].0, "(not UTF-8)");
+    }
+    let log = enricher.log();
+    assert!(!log.contains("panic") && log.len() < 100_000, "{} bytes of log: {log}", log.len());
 }

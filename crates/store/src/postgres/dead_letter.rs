@@ -7,8 +7,10 @@ use weir_model::dead_letter::{DeadLetter, Header};
 
 mod stored;
 
-/// Dead letters per statement; their total number is not limited.
+/// Dead letters per statement, and about their bytes: a statement takes several times as many. The
+/// total is not limited.
 const CHUNK: usize = 500;
+const CHUNK_BYTES: usize = 1 << 20;
 
 impl Store {
     pub(crate) async fn insert_dead_letters(
@@ -21,7 +23,7 @@ impl Store {
             return Ok(());
         }
         let statement = transaction.prepare_cached(INSERT).await.map_err(|e| self.error(e))?;
-        for chunk in dead_letters.chunks(CHUNK) {
+        for chunk in chunks(dead_letters) {
             let columns = Columns::of(chunk);
             let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 16] = [
                 &position_key.pipeline,
@@ -45,6 +47,28 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// At least one in each, whatever its size.
+fn chunks(mut dead_letters: &[DeadLetter]) -> impl Iterator<Item = &[DeadLetter]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |dead_letter: &&DeadLetter| {
+            let before = bytes;
+            bytes += num_bytes(dead_letter);
+            before == 0 || bytes <= CHUNK_BYTES
+        };
+        let len = dead_letters.iter().take(CHUNK).take_while(fits).count();
+        let (chunk, rest) = dead_letters.split_at(len);
+        dead_letters = rest;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+fn num_bytes(dead_letter: &DeadLetter) -> usize {
+    let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    let headers = dead_letter.headers.iter().map(|(name, value)| name.len() + len(value));
+    len(&dead_letter.key) + len(&dead_letter.value) + headers.sum::<usize>()
 }
 
 const INSERT: &str = "INSERT INTO weir.dead_letters (pipeline, sink, topic, partition, \"offset\", \
@@ -129,6 +153,8 @@ fn headers(headers: &[Header]) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_model::coordinates::RecordCoordinates;
+    use weir_model::fault::{Fault, Stage};
 
     #[test]
     fn headers_keep_every_byte() {
@@ -144,6 +170,32 @@ mod tests {
         ]);
         assert_eq!(headers(&given), expected);
         assert_eq!(stored::parse(&expected), given);
+    }
+
+    fn dead_letter(num_bytes: usize) -> DeadLetter {
+        let fault = Fault { stage: Stage::Sink, reason: "r".into(), detail: "d".into() };
+        DeadLetter {
+            coordinates: RecordCoordinates { topic: "t".into(), partition: 0, offset: 0 },
+            source: None,
+            key: None,
+            value: None,
+            headers: vec![("h".into(), Some(vec![0; num_bytes]))],
+            timestamp_ms: None,
+            schema_id: None,
+            fault,
+            column: None,
+            code: None,
+        }
+    }
+
+    #[test]
+    fn a_statement_takes_many_small_dead_letters_or_one_large_one() {
+        let large = CHUNK_BYTES + 1;
+        let sizes = [vec![10; CHUNK + 1], vec![large, large, 10, large], vec![10, 10]].concat();
+        let dead_letters: Vec<_> = sizes.into_iter().map(dead_letter).collect();
+        let lens: Vec<_> = chunks(&dead_letters).map(<[DeadLetter]>::len).collect();
+        assert_eq!(lens, [CHUNK, 1, 1, 1, 1, 1, 2]);
+        assert_eq!(chunks(&[]).count(), 0);
     }
 
     #[test]
