@@ -89,7 +89,8 @@ impl SchemaVerdict {
         match serde_json::from_slice(success.body) {
             Ok(stored) => SchemaVerdict::Schema(stored),
             Err(error) => {
-                let why = format!("{error}, in {text}");
+                // The library's message quotes the value that it did not expect.
+                let why = format!("{}, in {text}", excerpt(error.to_string().as_bytes()));
                 let general = endpoint.unexpected(what, &why);
                 match is_object(success.body) {
                     true => SchemaVerdict::OwnIfOthersAnswer {
