@@ -159,6 +159,12 @@ pub(super) fn excerpt(text: &[u8]) -> String {
     line.chars().filter(|c| !c.is_control()).take(MAX_QUOTED_CHARS).collect()
 }
 
+/// Why a response is not the JSON that was expected, with its beginning. The library's message may
+/// quote a whole value.
+pub(super) fn not_json(error: &serde_json::Error, body: &[u8]) -> String {
+    format!("{}, in {}", excerpt(error.to_string().as_bytes()), excerpt(body))
+}
+
 /// An error of the HTTP client with its causes, without the URL.
 pub(super) fn describe(error: &reqwest::Error, timeout: std::time::Duration) -> String {
     let mut text = if error.is_timeout() {
@@ -182,5 +188,19 @@ fn without_url(error: &reqwest::Error) -> String {
     match error.url() {
         Some(url) => text.replace(&format!(" for url ({url})"), ""),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Map, Value};
+
+    #[test]
+    fn an_answer_that_is_one_long_text_is_quoted_in_part() {
+        let body = format!("\"{}\"", "x".repeat(100_000));
+        let error = serde_json::from_str::<Map<String, Value>>(&body).unwrap_err();
+        assert!(error.to_string().len() > 100_000);
+        assert!(not_json(&error, body.as_bytes()).len() < 1_000);
     }
 }

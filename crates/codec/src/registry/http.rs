@@ -9,7 +9,7 @@
 //! compatibility, configuration and the list of schema types.
 
 use super::Error;
-use super::endpoint::{Authorization, Endpoint, Endpoints, Failure, describe, excerpt};
+use super::endpoint::{Authorization, Endpoint, Endpoints, Failure, describe, excerpt, not_json};
 use super::settings::{Settings, Timeouts};
 use super::stored::StoredSchema;
 use super::verdict::{SchemaVerdict, Success};
@@ -181,7 +181,7 @@ impl Http {
             return Err(endpoint.unavailable(why));
         }
         serde_json::from_slice(&body)
-            .map_err(|e| endpoint.unexpected(request.what, &format!("{e}, in {}", excerpt(&body))))
+            .map_err(|e| endpoint.unexpected(request.what, &not_json(&e, &body)))
     }
 
     async fn send(&self, endpoint: &Endpoint, request: &Request<'_>) -> Result<Answer, Error> {

@@ -22,7 +22,7 @@
 //! are wrong for all ids do not turn records into dead letters.
 
 use super::Error;
-use super::endpoint::{Endpoint, Failure, excerpt};
+use super::endpoint::{Endpoint, Failure, not_json};
 use super::stored::StoredSchema;
 use serde_json::{Map, Value};
 
@@ -78,7 +78,6 @@ impl SchemaVerdict {
         success: &Success<'_>,
         what: &str,
     ) -> SchemaVerdict {
-        let text = excerpt(success.body);
         if let Some(limit) = success.longer_than {
             let why = format!("its response is longer than {limit} bytes");
             return match is_beginning_of_schema(success.body) {
@@ -89,8 +88,7 @@ impl SchemaVerdict {
         match serde_json::from_slice(success.body) {
             Ok(stored) => SchemaVerdict::Schema(stored),
             Err(error) => {
-                // The library's message quotes the value that it did not expect.
-                let why = format!("{}, in {text}", excerpt(error.to_string().as_bytes()));
+                let why = not_json(&error, success.body);
                 let general = endpoint.unexpected(what, &why);
                 match is_object(success.body) {
                     true => SchemaVerdict::OwnIfOthersAnswer {
