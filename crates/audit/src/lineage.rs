@@ -59,10 +59,13 @@ pub(crate) struct Continuity {
     pub(crate) end: Option<Offset>,
 }
 
+/// Key and timestamp of a record, in milliseconds since 1970.
+type Content = (Option<Vec<u8>>, Option<i64>);
+
 /// Records of the output that every sink made a dead letter because they did not come through the
 /// pipeline: by partition and offset, with their key and timestamp.
 #[derive(Debug, Default)]
-pub(crate) struct Disowned(HashMap<(Partition, Offset), (Option<Vec<u8>>, Option<i64>)>);
+pub(crate) struct Disowned(HashMap<(Partition, Offset), Content>);
 
 impl Disowned {
     /// Those of one sink.

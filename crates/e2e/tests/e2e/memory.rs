@@ -60,7 +60,7 @@ fn flow() -> Flow {
     }
     std::fs::write(flow.file(), file.to_string()).unwrap();
     for topic in [&flow.pipeline.input.topic, &flow.pipeline.output.topic] {
-        flow.topics.create(topic, flow.pipeline.input.partitions as i32).unwrap();
+        flow.topics.create(topic, flow.pipeline.input.partitions).unwrap();
     }
     flow
 }
