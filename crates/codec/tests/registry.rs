@@ -1,5 +1,7 @@
 //! The client and the decoder against the real registry.
 
+#![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
+
 use apache_avro::types::Value;
 use arrow::array::{AsArray, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
