@@ -17,15 +17,32 @@ use weir_store::TargetReader;
 /// Records that are compared at once.
 const CHUNK: usize = 50_000;
 
-/// The rows that differ from their record, of one record in `sample`. Targets that do not name the
-/// input records of their rows are left out.
+/// The result of [`compare`].
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Rows that differ from their record.
+    pub findings: Vec<String>,
+    /// What was not compared.
+    pub notes: Vec<String>,
+}
+
+/// Compares the rows with their records, one record in `sample`. Targets that do not name the input
+/// records of their rows are left out, with a note.
 ///
 /// # Errors
 /// When the broker, the registry or a target is unavailable.
-pub async fn findings(pipeline: &Pipeline, sample: u64) -> Result<Vec<String>> {
-    let mut findings = Vec::new();
+pub async fn compare(pipeline: &Pipeline, sample: u64) -> Result<Compared> {
+    let mut compared = Compared::default();
     let disowned = disowned(pipeline).await?;
     for sink in &pipeline.sinks {
+        if !sink.target.has_lineage() {
+            compared.notes.push(format!(
+                "{}: rows are not compared with their records: without `lineage = true` they do \
+                 not name them",
+                sink.name
+            ));
+            continue;
+        }
         let target = weir_store::reader::open(pipeline, sink)?;
         let mut next = BTreeMap::new();
         for position in target.positions().await? {
@@ -35,9 +52,9 @@ pub async fn findings(pipeline: &Pipeline, sample: u64) -> Result<Vec<String>> {
         }
         let mut comparison = Comparison::new(pipeline, &*target)?;
         tokio::task::block_in_place(|| comparison.run(pipeline, &next, sample, &disowned))?;
-        findings.extend(comparison.findings(pipeline, sink));
+        compared.findings.extend(comparison.findings(pipeline, sink));
     }
-    Ok(findings)
+    Ok(compared)
 }
 
 struct Comparison<'a> {

@@ -33,6 +33,18 @@ pub async fn findings(pipeline: &Pipeline, verdict: &Verdict) -> Result<Vec<Stri
     Ok(findings)
 }
 
+/// What [`findings`] cannot see.
+pub fn limits(pipeline: &Pipeline) -> Vec<String> {
+    let merged = pipeline.sinks.iter().filter(|sink| !sink.target.keeps_every_record());
+    let limit = |name: &str| {
+        format!(
+            "{name}: that rows are missing is not seen where they are merged by key: one row \
+             stands for many records"
+        )
+    };
+    merged.map(|sink| limit(&sink.name)).collect()
+}
+
 /// Records of the output that did not come through the pipeline and that every sink has made a dead
 /// letter. They are handled: the verdict counts them apart.
 pub(crate) async fn disowned(pipeline: &Pipeline) -> Result<Disowned> {

@@ -43,9 +43,12 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if args.deep {
         let findings = deep::findings(&pipeline, &verdict).await?;
         verdict.findings.extend(findings);
+        verdict.notes.extend(deep::limits(&pipeline));
     }
     if args.content {
-        verdict.findings.extend(content::findings(&pipeline, args.sample).await?);
+        let compared = content::compare(&pipeline, args.sample).await?;
+        verdict.findings.extend(compared.findings);
+        verdict.notes.extend(compared.notes);
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json(&verdict))?);

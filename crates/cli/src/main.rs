@@ -47,8 +47,21 @@ enum Command {
     Schema(schema::Args),
 }
 
+/// Ends quietly when what reads the output has ended first, as in `weir dead list … | head`.
+fn end_with_the_reader() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>();
+        if text.is_some_and(|text| text.starts_with("failed printing to stdout: Broken pipe")) {
+            std::process::exit(0);
+        }
+        report(panic);
+    }));
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
+    end_with_the_reader();
     let result = match Cli::parse().command {
         Command::Check(args) => check::run(args).await,
         Command::Audit(args) => audit::run(args).await,

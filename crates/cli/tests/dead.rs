@@ -203,9 +203,9 @@ fn a_record_that_is_dead_lettered_again_comes_back_only_on_request() {
     contains(
         &shown,
         &[
-            "reason      negative_amount",
-            "header      weir-replay = 1",
-            "header      weir-replay-of = ",
+            "reason       negative_amount",
+            "header       weir-replay = 1",
+            "header       weir-replay-of = ",
             "total_amount      \"-",
         ],
     );
@@ -222,10 +222,10 @@ fn records_that_a_sink_refused_come_back_from_the_input_topic_if_it_still_contai
     contains(
         &shown,
         &[
-            "stage       sink",
-            "reason      value_too_long",
-            "column      caller_name",
-            "code        22001",
+            "stage        sink",
+            "reason       value_too_long",
+            "column       caller_name",
+            "code         22001",
             "rate_per_minute",
         ],
     );

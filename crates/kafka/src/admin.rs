@@ -277,10 +277,10 @@ pub fn partitions(kafka: &Kafka, topic: &str) -> Result<Option<Vec<Partition>>> 
 /// taken for those of another.
 pub fn cluster_id(kafka: &Kafka) -> Result<String> {
     let client = admin(kafka)?;
-    client
-        .inner()
-        .fetch_cluster_id(REQUEST_TIMEOUT)
-        .ok_or_else(|| Error::waiting("asking for the cluster id", "no broker answers"))
+    client.inner().fetch_cluster_id(REQUEST_TIMEOUT).ok_or_else(|| {
+        let reason = format!("no broker answers at {} (kafka.brokers)", kafka.brokers);
+        Error::waiting("asking for the cluster id", reason)
+    })
 }
 
 /// What a group has committed in each partition of a topic, without joining it; `None` when the

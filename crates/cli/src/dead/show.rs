@@ -98,18 +98,18 @@ fn describe(whole: &WholeDeadLetter, replayed: bool, decoded: Decoded) -> String
     lines.extend(dead_letter.schema_id.map(|id| ("schema id", id.to_string())));
     let mut out: String = lines
         .iter()
-        .map(|(name, text)| format!("{name:10}  {}\n", text::printable(text)))
+        .map(|(name, text)| format!("{name:11}  {}\n", text::printable(text)))
         .collect();
     match decoded {
         Ok(record) => out.push_str(&fields(&record)),
         Err(why) => {
             out.push_str(&format!(
-                "{:10}  {}\n",
+                "{:11}  {}\n",
                 "record",
                 text::printable(&format!("not decoded: {why}"))
             ));
             let bytes = value.as_deref().map_or_else(|| vec!["no value".into()], text::dump);
-            bytes.iter().for_each(|line| out.push_str(&format!("{:10}  {line}\n", "")));
+            bytes.iter().for_each(|line| out.push_str(&format!("{:11}  {line}\n", "")));
         }
     }
     out
@@ -137,7 +137,7 @@ fn fields(record: &[(String, Value)]) -> String {
     let width = record.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let line = |(number, (name, value)): (usize, &(String, Value))| {
         let label = if number == 0 { "record" } else { "" };
-        format!("{label:10}  {name:width$}  {}\n", text::printable(&value.to_string()))
+        format!("{label:11}  {name:width$}  {}\n", text::printable(&value.to_string()))
     };
     record.iter().enumerate().map(line).collect()
 }

@@ -50,6 +50,9 @@ pub trait TargetConfig {
     /// comes again is a second row. An upsert keeps one row per key.
     fn keeps_every_record(&self) -> bool;
 
+    /// Whether each row names its input record.
+    fn has_lineage(&self) -> bool;
+
     /// Whether a record that comes back from the dead letters can replace the row of a newer one,
     /// because the target does not know which one is newer.
     fn forgets_order(&self) -> bool;
@@ -73,6 +76,11 @@ impl Target {
     /// The table, folder or collection that the rows go to, for people.
     pub fn name(&self) -> String {
         self.config().name()
+    }
+
+    /// See [`TargetConfig::has_lineage`].
+    pub fn has_lineage(&self) -> bool {
+        self.config().has_lineage()
     }
 
     /// See [`TargetConfig::forgets_order`].

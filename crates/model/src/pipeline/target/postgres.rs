@@ -88,6 +88,10 @@ impl TargetConfig for Postgres {
         self.mode == Mode::Append
     }
 
+    fn has_lineage(&self) -> bool {
+        self.lineage
+    }
+
     fn forgets_order(&self) -> bool {
         self.mode == Mode::Upsert && !self.lineage
     }

@@ -72,7 +72,8 @@ impl Layout {
                 field.column()
             ));
         }
-        let missing: Vec<_> = absent().filter(|f| f.absent().is_err()).collect();
+        // Null in every record is most often a misspelled name, so it must be asked for as well.
+        let missing: Vec<_> = absent().filter(|f| f.field_type.default().is_none()).collect();
         if !missing.is_empty() {
             let names: Vec<_> = missing
                 .iter()
@@ -80,7 +81,7 @@ impl Layout {
                 .collect();
             return Err(format!(
                 "{file} has no column for {}; it has {}. Name the column in source.columns, or \
-                 give the field a default",
+                 give the field a default (`\"default\": null` if it may be null)",
                 names.join(", "),
                 columns.join(", ")
             ));
