@@ -2,7 +2,7 @@
 
 mod values;
 
-use crate::cell::ColumnBuilder;
+use crate::column::ColumnBuilder;
 use crate::columns::{BatchBuilder, CheckedBatch, quoted};
 use crate::field_type::FieldType;
 use crate::frame::fault;

@@ -1,13 +1,10 @@
-//! Single values, and columns that are built from them.
+//! Single values.
 
-use crate::avro_type::AvroType;
+use crate::avro_type::{AvroType, Wide};
 use crate::datum;
-use arrow::array::*;
-use arrow::datatypes::DataType;
-use arrow::error::ArrowError;
+use arrow::datatypes::IntervalMonthDayNano;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::sync::Arc;
 
 /// A value of a record under construction.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +23,14 @@ pub enum Cell<'a> {
     Text(Cow<'a, str>),
     /// Bytes.
     Bytes(Cow<'a, [u8]>),
+    /// Months, days and nanoseconds.
+    Interval(IntervalMonthDayNano),
+    /// The items of an array.
+    List(Vec<Cell<'a>>),
+    /// The entries of a map.
+    Map(Vec<(Cow<'a, str>, Cell<'a>)>),
+    /// The members of a record, in the order of its fields.
+    Record(Vec<Cell<'a>>),
 }
 
 impl Cell<'_> {
@@ -39,97 +44,22 @@ impl Cell<'_> {
             Cell::Decimal(v) => Cell::Decimal(v),
             Cell::Text(v) => Cell::Text(Cow::Owned(v.into_owned())),
             Cell::Bytes(v) => Cell::Bytes(Cow::Owned(v.into_owned())),
+            Cell::Interval(v) => Cell::Interval(v),
+            Cell::List(items) => Cell::List(items.into_iter().map(Cell::into_owned).collect()),
+            Cell::Record(cells) => Cell::Record(cells.into_iter().map(Cell::into_owned).collect()),
+            Cell::Map(entries) => Cell::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| (Cow::Owned(key.into_owned()), value.into_owned()))
+                    .collect(),
+            ),
         }
-    }
-}
-
-/// A column under construction: the values of a type that Arrow keeps in the same way, and the type
-/// itself.
-pub struct ColumnBuilder {
-    data_type: DataType,
-    values: Values,
-}
-
-enum Values {
-    Boolean(BooleanBuilder),
-    Int32(Int32Builder),
-    Int64(Int64Builder),
-    Float32(Float32Builder),
-    Float64(Float64Builder),
-    Decimal(Decimal128Builder),
-    Text(StringBuilder),
-    Binary(BinaryBuilder),
-}
-
-impl ColumnBuilder {
-    /// An empty column of a type that an Avro field can have.
-    pub fn new(data_type: &DataType) -> ColumnBuilder {
-        let values = match data_type {
-            DataType::Boolean => Values::Boolean(BooleanBuilder::new()),
-            DataType::Int32 | DataType::Date32 | DataType::Time32(_) => {
-                Values::Int32(Int32Builder::new())
-            }
-            DataType::Float32 => Values::Float32(Float32Builder::new()),
-            DataType::Float64 => Values::Float64(Float64Builder::new()),
-            DataType::Decimal128(..) => Values::Decimal(Decimal128Builder::new()),
-            DataType::Utf8 => Values::Text(StringBuilder::new()),
-            DataType::Binary => Values::Binary(BinaryBuilder::new()),
-            _ => Values::Int64(Int64Builder::new()),
-        };
-        ColumnBuilder { data_type: data_type.clone(), values }
-    }
-
-    /// Adds a value of this type; anything else counts as null.
-    pub fn push(&mut self, cell: &Cell<'_>) {
-        match (&mut self.values, cell) {
-            (Values::Boolean(b), Cell::Boolean(v)) => b.append_value(*v),
-            (Values::Int32(b), Cell::Integer(v)) => b.append_option(i32::try_from(*v).ok()),
-            (Values::Int64(b), Cell::Integer(v)) => b.append_value(*v),
-            (Values::Float32(b), Cell::Float(v)) => b.append_value(*v as f32),
-            (Values::Float64(b), Cell::Float(v)) => b.append_value(*v),
-            (Values::Decimal(b), Cell::Decimal(v)) => b.append_value(*v),
-            (Values::Text(b), Cell::Text(v)) => b.append_value(v),
-            (Values::Binary(b), Cell::Text(v)) => b.append_value(v.as_bytes()),
-            (Values::Binary(b), Cell::Bytes(v)) => b.append_value(v),
-            (Values::Boolean(b), _) => b.append_null(),
-            (Values::Int32(b), _) => b.append_null(),
-            (Values::Int64(b), _) => b.append_null(),
-            (Values::Float32(b), _) => b.append_null(),
-            (Values::Float64(b), _) => b.append_null(),
-            (Values::Decimal(b), _) => b.append_null(),
-            (Values::Text(b), _) => b.append_null(),
-            (Values::Binary(b), _) => b.append_null(),
-        }
-    }
-
-    /// The column.
-    ///
-    /// # Errors
-    /// When the type is not one of an Avro field.
-    pub fn finish(self) -> Result<ArrayRef, ArrowError> {
-        let array: ArrayRef = match self.values {
-            Values::Boolean(mut b) => Arc::new(b.finish()),
-            Values::Int32(mut b) => Arc::new(b.finish()),
-            Values::Int64(mut b) => Arc::new(b.finish()),
-            Values::Float32(mut b) => Arc::new(b.finish()),
-            Values::Float64(mut b) => Arc::new(b.finish()),
-            Values::Decimal(mut b) => Arc::new(b.finish()),
-            Values::Text(mut b) => Arc::new(b.finish()),
-            Values::Binary(mut b) => Arc::new(b.finish()),
-        };
-        if array.data_type() == &self.data_type {
-            return Ok(array);
-        }
-        // Dates, times and decimals are numbers with a meaning: the same buffers under the field's
-        // type.
-        let data = array.to_data().into_builder().data_type(self.data_type).build()?;
-        Ok(make_array(data))
     }
 }
 
 /// A field's default, from its JSON form in the schema; `None` when it is not a value of that type.
 pub(crate) fn default_value(value: &Value, avro_type: &AvroType) -> Option<Cell<'static>> {
-    if value.is_null() {
+    if value.is_null() && avro_type.is_nullable() {
         return Some(Cell::Null);
     }
     Some(match avro_type {
@@ -146,13 +76,44 @@ pub(crate) fn default_value(value: &Value, avro_type: &AvroType) -> Option<Cell<
             Cell::Text(value.as_str()?.to_string().into())
         }
         AvroType::Decimal { .. } => Cell::Decimal(datum::unscaled(&bytes_of_default(value)?)?),
-        AvroType::Uuid { fixed: true }
-        | AvroType::Null
-        | AvroType::Unsupported { .. }
-        | AvroType::Union(_)
-        | AvroType::Record(_)
-        | AvroType::Array(_)
-        | AvroType::Map(_) => return None,
+        AvroType::Duration => Cell::Interval(datum::interval(&bytes_of_default(value)?)?),
+        AvroType::Uuid { fixed: true } => Cell::Text(
+            datum::uuid_text(bytes_of_default(value)?.as_slice().try_into().ok()?).into(),
+        ),
+        AvroType::Array(items) => {
+            let cells = value.as_array()?.iter().map(|item| default_value(item, items));
+            Cell::List(cells.collect::<Option<_>>()?)
+        }
+        AvroType::Map(values) => {
+            let entries = value.as_object()?.iter();
+            let entries = entries
+                .map(|(key, value)| Some((Cow::Owned(key.clone()), default_value(value, values)?)));
+            Cell::Map(entries.collect::<Option<_>>()?)
+        }
+        // A member that the default leaves out has the member's own default.
+        AvroType::Record(record) => {
+            let members = value.as_object()?;
+            let cells = record.fields.iter().map(|field| {
+                let value = members.get(&field.name).or(field.default.as_deref())?;
+                default_value(value, &field.avro_type)
+            });
+            Cell::Record(cells.collect::<Option<_>>()?)
+        }
+        // The default of a union may be of any of its types since Avro 1.12.
+        AvroType::Union(branches) => match avro_type.wide() {
+            Some(Wide::Members(members)) => {
+                let found = members
+                    .iter()
+                    .enumerate()
+                    .find_map(|(index, (_, member))| Some((index, default_value(value, member)?)));
+                let (index, cell) = found?;
+                let mut cells = vec![Cell::Null; members.len()];
+                cells[index] = cell;
+                Cell::Record(cells)
+            }
+            _ => branches.iter().find_map(|branch| default_value(value, branch))?,
+        },
+        AvroType::Null | AvroType::Unsupported { .. } | AvroType::Recursive(_) => return None,
     })
 }
 

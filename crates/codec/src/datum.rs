@@ -2,8 +2,9 @@
 //! names the byte where it is.
 
 use crate::frame::fault;
+use arrow::datatypes::IntervalMonthDayNano;
 use std::fmt::Display;
-use weir_model::fault::Fault;
+use weir_model::fault::{Fault, VALUE_DOES_NOT_FIT, VALUE_MISSING};
 
 /// A fault and the path of names to it, innermost first. Boxed, so that a result is one word.
 pub(crate) type InvalidDatum = Box<Violation>;
@@ -15,12 +16,38 @@ pub(crate) struct Violation {
     pub(crate) path: Vec<String>,
 }
 
+impl Violation {
+    /// The same, as found in the value that is called `name` in the record around it.
+    #[cold]
+    pub(crate) fn within(mut self: Box<Self>, name: &str) -> InvalidDatum {
+        self.path.push(name.into());
+        self
+    }
+
+    /// The fault, with the path.
+    #[cold]
+    pub(crate) fn into_fault(self: Box<Self>) -> Fault {
+        let Violation { fault: Fault { reason, detail, .. }, mut path } = *self;
+        path.reverse();
+        let path = path.join(".");
+        // A value that was read is named by its path; what could not be read, by where it begins.
+        let detail = match reason.as_str() {
+            _ if path.is_empty() => detail,
+            VALUE_MISSING => format!("{path} is null, which its type does not allow"),
+            VALUE_DOES_NOT_FIT | "unknown_symbol" => format!("{path}: {detail}"),
+            _ => format!("{detail} ({path})"),
+        };
+        fault(&reason, detail)
+    }
+}
+
 #[cold]
 pub(crate) fn violation(reason: &str, detail: impl Into<String>) -> InvalidDatum {
     Box::new(Violation { fault: fault(reason, detail), path: Vec::new() })
 }
 
 /// A position in a datum.
+#[derive(Clone)]
 pub(crate) struct Cursor<'a> {
     value: &'a [u8],
     /// The next byte to read.
@@ -109,17 +136,17 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub(crate) fn int(&mut self) -> Result<(), InvalidDatum> {
+    pub(crate) fn int(&mut self) -> Result<i32, InvalidDatum> {
         let start = self.position;
         let number = match self.value.get(start) {
             Some(&byte) if byte < 0x80 => {
                 self.position += 1;
-                return Ok(());
+                return Ok(i32::from(byte >> 1) ^ -i32::from(byte & 1));
             }
             _ => self.varint(5)?,
         };
         match i32::try_from(number) {
-            Ok(_) => Ok(()),
+            Ok(number) => Ok(number),
             Err(_) => Err(violation(
                 "bad_varint",
                 format!("the number {number} at byte {start} does not fit an int of 32 bits"),
@@ -128,14 +155,37 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub(crate) fn boolean(&mut self) -> Result<(), InvalidDatum> {
+    pub(crate) fn boolean(&mut self) -> Result<bool, InvalidDatum> {
         let start = self.position;
         match self.take(1, "boolean")? {
-            [0 | 1] => Ok(()),
+            [0] => Ok(false),
+            [1] => Ok(true),
             other => Err(violation(
                 "bad_boolean",
                 format!("the boolean at byte {start} is 0x{:02x}, neither 0 nor 1", other[0]),
             )),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn float(&mut self) -> Result<f32, InvalidDatum> {
+        self.array().map(|bytes| f32::from_le_bytes(*bytes))
+    }
+
+    #[inline]
+    pub(crate) fn double(&mut self) -> Result<f64, InvalidDatum> {
+        self.array().map(|bytes| f64::from_le_bytes(*bytes))
+    }
+
+    /// This many bytes with any content.
+    #[inline]
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], InvalidDatum> {
+        match self.value[self.position..].first_chunk() {
+            Some(bytes) => {
+                self.position += N;
+                Ok(bytes)
+            }
+            None => Err(self.truncated("value", N)),
         }
     }
 
@@ -182,10 +232,11 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub(crate) fn uuid(&mut self) -> Result<(), InvalidDatum> {
+    pub(crate) fn uuid(&mut self) -> Result<&'a str, InvalidDatum> {
         let start = self.position;
-        match is_uuid(self.text()?) {
-            true => Ok(()),
+        let text = self.text()?;
+        match is_uuid(text) {
+            true => Ok(text),
             false => Err(violation(
                 "invalid_uuid",
                 format!("the string at byte {start} is not a UUID of 36 characters"),
@@ -198,7 +249,7 @@ impl<'a> Cursor<'a> {
         &mut self,
         limit: i128,
         fixed: Option<usize>,
-    ) -> Result<(), InvalidDatum> {
+    ) -> Result<i128, InvalidDatum> {
         let start = self.position;
         let bytes = match fixed {
             Some(size) => self.take(size, "decimal")?,
@@ -211,7 +262,7 @@ impl<'a> Cursor<'a> {
             ));
         }
         match unscaled(bytes) {
-            Some(value) if -limit < value && value < limit => Ok(()),
+            Some(value) if -limit < value && value < limit => Ok(value),
             _ => Err(violation(
                 "bad_decimal",
                 format!("the decimal at byte {start} has more digits than its type holds"),
@@ -220,11 +271,11 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub(crate) fn symbol(&mut self, num_symbols: i64) -> Result<(), InvalidDatum> {
+    pub(crate) fn symbol(&mut self, num_symbols: i64) -> Result<usize, InvalidDatum> {
         let start = self.position;
         let number = self.long()?;
         match (0..num_symbols).contains(&number) {
-            true => Ok(()),
+            true => Ok(number as usize),
             false => Err(violation(
                 "bad_enum",
                 format!("symbol {number} at byte {start} of an enum of {num_symbols} symbols"),
@@ -259,6 +310,54 @@ pub(crate) fn unscaled(bytes: &[u8]) -> Option<i128> {
     let value = i128::from_be_bytes(wide);
     (head.is_empty() || (value < 0) == negative).then_some(value)
 }
+
+/// A UUID of 16 bytes as text of 36 characters.
+pub(crate) fn uuid_text(bytes: &[u8; 16]) -> String {
+    let mut out = String::with_capacity(36);
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            out.push('-');
+        }
+        out.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        out.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+    }
+    out
+}
+
+/// The 16 bytes of a UUID's text; `None` for any other text.
+pub(crate) fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
+    let digits = || text.bytes().filter_map(|byte| char::from(byte).to_digit(16));
+    let mut out = [0; 16];
+    for (byte, (high, low)) in
+        out.iter_mut().zip(digits().step_by(2).zip(digits().skip(1).step_by(2)))
+    {
+        *byte = (high << 4 | low) as u8;
+    }
+    is_uuid(text).then_some(out)
+}
+
+/// An Avro duration: months, days and milliseconds, little-endian; `None` when Arrow's interval has
+/// no such value.
+pub(crate) fn interval(bytes: &[u8]) -> Option<IntervalMonthDayNano> {
+    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let whole = |at: usize| i32::try_from(number(at)?).ok();
+    Some(IntervalMonthDayNano::new(whole(0)?, whole(4)?, i64::from(number(8)?) * NANOS_PER_MILLI))
+}
+
+/// The inverse of [`interval`]; `None` for what Avro's duration cannot hold: a negative part, or a
+/// fraction of a millisecond.
+pub(crate) fn duration(interval: IntervalMonthDayNano) -> Option<[u8; 12]> {
+    let IntervalMonthDayNano { months, days, nanoseconds } = interval;
+    let millis = (nanoseconds % NANOS_PER_MILLI == 0).then_some(nanoseconds / NANOS_PER_MILLI)?;
+    let parts = [u32::try_from(months), u32::try_from(days), u32::try_from(millis)];
+    let mut out = [0; 12];
+    for (bytes, part) in out.chunks_exact_mut(4).zip(parts) {
+        bytes.copy_from_slice(&part.ok()?.to_le_bytes());
+    }
+    Some(out)
+}
+
+const NANOS_PER_MILLI: i64 = 1_000_000;
 
 /// Whether a text is a UUID as all Avro implementations write it: 8-4-4-4-12 hexadecimal digits.
 pub(crate) fn is_uuid(text: &str) -> bool {

@@ -28,7 +28,7 @@ impl FieldType {
         let (avro_type, _) = field.avro_type.optional();
         let data_type = avro_type.arrow().unwrap_or(DataType::Null);
         let default = field.default.as_ref();
-        let default = default.and_then(|value| cell::default_value(value, avro_type));
+        let default = default.and_then(|value| cell::default_value(value, &field.avro_type));
         FieldType { avro_type: avro_type.clone(), data_type, default }
     }
 

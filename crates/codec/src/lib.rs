@@ -8,15 +8,14 @@
 //! unavailable, the whole call fails and nothing is consumed. [`Encoder`] is the way back; [`cast`]
 //! prepares its batches, because an encoder does not check values.
 //!
-//! A schema that weir reads or writes is a record of plain values, each optional or not. Records of
-//! *other* programs may have arrays, maps, records and unions in fields that weir's schema does not
-//! have; these are validated and skipped.
+//! A field of another program's schema that weir's own schema does not have is checked and skipped,
+//! whatever its type.
 
 mod avro_type;
 mod cast;
 mod cell;
+mod column;
 mod columns;
-mod convert;
 mod datum;
 mod decode;
 mod diff;
@@ -25,17 +24,17 @@ mod error;
 mod field_type;
 mod frame;
 mod named_types;
-mod physical;
+mod read;
 pub mod registry;
-mod resolve;
 mod schema;
 mod text;
-mod to_physical;
-mod validate;
+mod walk;
+mod write;
 mod writer;
 
 pub use cast::{CastBatch, cast};
-pub use cell::{Cell, ColumnBuilder};
+pub use cell::Cell;
+pub use column::ColumnBuilder;
 pub use decode::{Decoded, Decoder};
 pub use diff::diff;
 pub use encode::{Encoded, Encoder};

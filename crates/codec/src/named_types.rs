@@ -1,14 +1,15 @@
 //! From apache-avro's schema to [`AvroType`]: names of types are replaced by the types, within
 //! limits.
 
-use crate::avro_type::{AvroType, Field, Symbols};
+use crate::avro_type::{AvroType, Field, Record, Symbols};
 use crate::error::Error;
 use apache_avro::Schema as Avro;
 use apache_avro::schema::{
     DecimalSchema, EnumSchema, InnerDecimalSchema, Name, RecordSchema, UuidSchema,
 };
 use arrow::datatypes::TimeUnit;
-use std::collections::HashMap;
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Most types of a resolved schema; a schema with a few names can unfold to astronomical size.
@@ -26,15 +27,23 @@ const MAX_SYMBOL_BYTES: usize = 4 << 20;
 /// What a symbol takes beside its text.
 const SYMBOL_OVERHEAD: usize = 24;
 
-/// The fields of the record `schema`. Refuses types that are recursive, nested too deeply or too
-/// large.
-pub(crate) fn resolve_fields(schema: &Avro) -> Result<Vec<Field>, Error> {
+/// A record schema whose names are resolved.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) fields: Vec<Field>,
+    /// The record types that contain themselves, by the name in [`AvroType::Recursive`].
+    pub(crate) recursive: HashMap<Arc<str>, Arc<Record>>,
+}
+
+/// Resolves the record `schema`. Refuses types that are nested too deeply or too large.
+pub(crate) fn resolve(schema: &Avro) -> Result<Resolved, Error> {
     let Avro::Record(record) = schema else {
         return Err(Error::schema(format!("the schema must be a record; this one is {schema}")));
     };
     let mut resolver = Resolver::default();
     resolver.collect_names(schema);
-    resolver.record(record, "")
+    let fields = resolver.record(record, "")?.fields.clone();
+    Ok(Resolved { fields, recursive: resolver.recursive })
 }
 
 #[derive(Default)]
@@ -43,6 +52,11 @@ struct Resolver<'a> {
     /// The symbols of the enums so far, shared by all uses.
     symbols: HashMap<&'a Name, Arc<Symbols>>,
     num_symbol_bytes: usize,
+    /// The defaults so far, shared by all uses of a record type.
+    defaults: HashMap<(&'a Name, usize), Arc<Value>>,
+    /// The names of record types that were found inside themselves.
+    inside_themselves: HashSet<&'a Name>,
+    recursive: HashMap<Arc<str>, Arc<Record>>,
     /// The record types that enclose the one being resolved.
     enclosing: Vec<&'a Name>,
     num_nodes: usize,
@@ -65,31 +79,27 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The fields of `record`; `path` is its own path, for errors.
-    fn record(&mut self, record: &'a RecordSchema, path: &str) -> Result<Vec<Field>, Error> {
-        if self.enclosing.contains(&&record.name) {
-            return Err(Error::schema(format!(
-                "field `{path}`: the type {} contains itself; recursive types are not supported",
-                record.name.name()
-            )));
-        }
+    /// The record type; `path` is the path of the value, for errors.
+    fn record(&mut self, record: &'a RecordSchema, path: &str) -> Result<Arc<Record>, Error> {
         self.enclosing.push(&record.name);
-        // Aliases and defaults matter for columns only, and a nested record may be used many times.
-        let is_column = path.is_empty();
-        let fields = record.fields.iter().map(|field| {
+        let mut fields = Vec::with_capacity(record.fields.len());
+        for (index, field) in record.fields.iter().enumerate() {
             let path =
                 if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
             let avro_type = self.avro_type(&field.schema, &path)?;
-            Ok(Field {
-                name: field.name.clone(),
-                aliases: if is_column { field.aliases.clone() } else { Vec::new() },
-                avro_type,
-                default: field.default.clone().filter(|_| is_column),
-            })
-        });
-        let fields = fields.collect();
+            let default = field.default.as_ref().map(|value| {
+                let shared = self.defaults.entry((&record.name, index));
+                shared.or_insert_with(|| Arc::new(value.clone())).clone()
+            });
+            let (name, aliases) = (field.name.clone(), field.aliases.clone());
+            fields.push(Field { name, aliases, avro_type, default });
+        }
         self.enclosing.pop();
-        fields
+        let resolved = Arc::new(Record { name: record.name.name().to_string(), fields });
+        if self.inside_themselves.contains(&record.name) {
+            self.recursive.insert(full_name(&record.name), resolved.clone());
+        }
+        Ok(resolved)
     }
 
     fn avro_type(&mut self, schema: &'a Avro, path: &str) -> Result<AvroType, Error> {
@@ -110,6 +120,10 @@ impl<'a> Resolver<'a> {
                     ))
                 })?;
                 self.avro_type(known, path)?
+            }
+            Avro::Record(record) if self.enclosing.contains(&&record.name) => {
+                self.inside_themselves.insert(&record.name);
+                AvroType::Recursive(full_name(&record.name))
             }
             Avro::Record(record) => AvroType::Record(self.record(record, path)?),
             Avro::Union(union) => AvroType::Union(
@@ -150,7 +164,7 @@ impl<'a> Resolver<'a> {
         }
         let shared = self.symbols.entry(&schema.name).or_insert_with(|| {
             let (list, default) = (schema.symbols.clone(), schema.default.clone());
-            Arc::new(Symbols { list, default })
+            Arc::new(Symbols { name: schema.name.name().to_string(), list, default })
         });
         Ok(shared.clone())
     }
@@ -181,9 +195,7 @@ impl<'a> Resolver<'a> {
                 AvroType::Unsupported { name: "uuid in bytes", fixed: None }
             }
             Avro::BigDecimal => AvroType::Unsupported { name: "big-decimal", fixed: None },
-            Avro::Duration(fixed) => {
-                AvroType::Unsupported { name: "duration", fixed: Some(fixed.size) }
-            }
+            Avro::Duration(_) => AvroType::Duration,
             Avro::Fixed(fixed) => AvroType::Fixed(size(fixed.size, path)?),
             Avro::Decimal(decimal) => decimal_type(decimal, path)?,
             Avro::Enum(schema) => AvroType::Enum(self.symbols(schema, path)?),
@@ -192,6 +204,10 @@ impl<'a> Resolver<'a> {
             }
         })
     }
+}
+
+fn full_name(name: &Name) -> Arc<str> {
+    name.fullname(None).into()
 }
 
 fn too_large(path: &str, what: &str) -> Error {

@@ -1,15 +1,18 @@
 //! apache-avro as the independent oracle of what bytes mean, and random values for it to write.
 
-use crate::avro_type::{AvroType, Field};
+use crate::avro_type::{AvroType, Field, Wide};
 use crate::datum::unscaled;
-use crate::schema::{parse_avro, record_fields};
+use crate::schema::{parse_avro, resolve};
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Days, Decimal, Duration, Millis, Months, Schema as Avro, Uuid};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
+    IntervalMonthDayNanoType,
+};
 use std::collections::HashMap;
 
 /// A value from Arrow or from apache-avro, for comparison.
@@ -22,6 +25,10 @@ pub(crate) enum Cell {
     Float(u64),
     Text(String),
     Bytes(Vec<u8>),
+    /// Items of an array, or members of a record.
+    List(Vec<Cell>),
+    /// By key; Avro does not order the entries of a map.
+    Map(Vec<(String, Cell)>),
 }
 
 /// The value of an Arrow column.
@@ -45,15 +52,76 @@ pub(crate) fn arrow_cell(array: &ArrayRef, row: usize) -> Cell {
         DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(row).into()),
         DataType::Binary => Cell::Bytes(array.as_binary::<i32>().value(row).into()),
         DataType::Decimal128(..) => Cell::Number(array.as_primitive::<Decimal128Type>().value(row)),
+        DataType::Interval(_) => {
+            let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
+            Cell::List(vec![
+                Cell::Number(value.months.into()),
+                Cell::Number(value.days.into()),
+                Cell::Number(value.nanoseconds.into()),
+            ])
+        }
+        DataType::List(_) => {
+            let items = array.as_list::<i32>().value(row);
+            Cell::List((0..items.len()).map(|item| arrow_cell(&items, item)).collect())
+        }
+        DataType::Struct(_) => {
+            let members = array.as_struct().columns().iter();
+            Cell::List(members.map(|member| arrow_cell(member, row)).collect())
+        }
+        DataType::Map(..) => {
+            let entries = array.as_map().value(row);
+            let key = |entry| entries.column(0).as_string::<i32>().value(entry).to_string();
+            map((0..entries.len()).map(|e| (key(e), arrow_cell(entries.column(1), e))))
+        }
         other => panic!("no cell of {other}"),
     }
 }
 
+fn map(entries: impl Iterator<Item = (String, Cell)>) -> Cell {
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Cell::Map(entries)
+}
+
 /// The value as apache-avro read it.
-pub(crate) fn avro_cell(value: &Value) -> Cell {
+fn avro_cell(value: &Value, avro_type: &AvroType) -> Cell {
+    let avro_type = avro_type.optional().0;
+    match (value, avro_type.wide(), avro_type) {
+        (Value::Union(_, inner), _, _) if **inner == Value::Null => Cell::Null,
+        (Value::Union(branch, inner), Some(Wide::Members(members)), _) => Cell::List(
+            members
+                .iter()
+                .map(|(index, member)| match *index == *branch as usize {
+                    true => avro_cell(inner, member),
+                    false => Cell::Null,
+                })
+                .collect(),
+        ),
+        (Value::Union(_, inner), Some(Wide::Number(AvroType::Double)), _) => match &**inner {
+            Value::Float(v) => Cell::Float(f64::from(*v).to_bits()),
+            other => plain_cell(other),
+        },
+        (Value::Union(_, inner), _, _) => avro_cell(inner, avro_type),
+        (Value::Array(items), _, AvroType::Array(item)) => {
+            Cell::List(items.iter().map(|value| avro_cell(value, item)).collect())
+        }
+        (Value::Map(values), _, AvroType::Map(of)) => {
+            map(values.iter().map(|(key, value)| (key.clone(), avro_cell(value, of))))
+        }
+        (Value::Record(values), _, AvroType::Record(record)) => Cell::List(
+            values
+                .iter()
+                .zip(&record.fields)
+                .map(|((_, value), field)| avro_cell(value, &field.avro_type))
+                .collect(),
+        ),
+        (plain, _, _) => plain_cell(plain),
+    }
+}
+
+fn plain_cell(value: &Value) -> Cell {
     match value {
         Value::Null => Cell::Null,
-        Value::Union(_, inner) => avro_cell(inner),
         Value::Boolean(v) => Cell::Boolean(*v),
         Value::Int(v) | Value::Date(v) | Value::TimeMillis(v) => Cell::Number((*v).into()),
         Value::Long(v)
@@ -70,6 +138,15 @@ pub(crate) fn avro_cell(value: &Value) -> Cell {
         Value::Uuid(v) => Cell::Text(v.to_string()),
         Value::Bytes(v) | Value::Fixed(_, v) => Cell::Bytes(v.clone()),
         Value::Decimal(v) => Cell::Number(unscaled(&Vec::<u8>::try_from(v).unwrap()).unwrap()),
+        Value::Duration(v) => {
+            let number = |v: u32| Cell::Number(v.into());
+            let millis = i128::from(u32::from(v.millis()));
+            Cell::List(vec![
+                number(v.months().into()),
+                number(v.days().into()),
+                Cell::Number(millis * 1_000_000),
+            ])
+        }
         other => panic!("no cell of {other:?}"),
     }
 }
@@ -84,7 +161,7 @@ pub(crate) struct Oracle {
 impl Oracle {
     pub(crate) fn new(text: &str) -> Oracle {
         let avro = parse_avro(text).unwrap();
-        let fields = record_fields(&avro).unwrap();
+        let fields = resolve(&avro).unwrap().fields;
         Oracle { text: text.into(), avro, fields }
     }
 
@@ -102,6 +179,12 @@ impl Oracle {
             .write_value_to_vec(value)
             .unwrap();
         [&[0u8][..], &id.to_be_bytes(), &datum].concat()
+    }
+
+    /// The value of a field, as apache-avro read it.
+    pub(crate) fn cell(&self, name: &str, value: &Value) -> Cell {
+        let field = self.fields.iter().find(|field| field.name == name).unwrap();
+        avro_cell(value, &field.avro_type)
     }
 
     /// The fields of a framed record; `None` when apache-avro refuses it or leaves bytes unread.
@@ -196,18 +279,20 @@ impl Random {
                 let number = self.below(symbols.list.len());
                 Value::Enum(number as u32, symbols.list[number].clone())
             }
-            AvroType::Unsupported { fixed: Some(12), .. } => Value::Duration(Duration::new(
-                Months::new(self.next() as u32),
-                Days::new(1),
-                Millis::new(2),
+            // Arrow's months and days have a sign.
+            AvroType::Duration => Value::Duration(Duration::new(
+                Months::new(self.next() as u32 >> 1),
+                Days::new(self.next() as u32 >> 1),
+                Millis::new(self.next() as u32),
             )),
             AvroType::Unsupported { name, .. } => panic!("no values of {name}"),
             AvroType::Union(branches) => {
                 let branch = self.below(branches.len());
                 Value::Union(branch as u32, Box::new(self.value(&branches[branch])))
             }
-            AvroType::Record(fields) => Value::Record(
-                fields.iter().map(|f| (f.name.clone(), self.value(&f.avro_type))).collect(),
+            AvroType::Recursive(name) => panic!("no values of {name}"),
+            AvroType::Record(record) => Value::Record(
+                record.fields.iter().map(|f| (f.name.clone(), self.value(&f.avro_type))).collect(),
             ),
             AvroType::Array(items) => {
                 Value::Array((0..self.below(4)).map(|_| self.value(items)).collect())

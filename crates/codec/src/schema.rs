@@ -2,10 +2,11 @@
 
 mod references;
 
-use crate::avro_type::Field;
+use crate::avro_type::{AvroType, Field};
 use crate::error::Error;
-pub(crate) use crate::named_types::resolve_fields as record_fields;
-use crate::resolve::resolve;
+use crate::named_types::Resolved;
+pub(crate) use crate::named_types::resolve;
+use crate::read::RecordReader;
 use apache_avro::Schema as Avro;
 use apache_avro::schema_compatibility::SchemaCompatibility;
 use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema, SchemaRef};
@@ -19,7 +20,7 @@ pub(crate) use references::with_referenced_types;
 /// Longest schema text, in bytes.
 pub(crate) const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// A record schema whose fields are plain values, each optional or not. Cheap to clone.
+/// A record schema. Cheap to clone.
 ///
 /// | Avro | Arrow |
 /// |---|---|
@@ -30,10 +31,16 @@ pub(crate) const MAX_TEXT_BYTES: usize = 1 << 20;
 /// | date, time-millis, time-micros | Date32, Time32(ms), Time64(µs) |
 /// | timestamp-millis, -micros, -nanos | Timestamp(unit, "+00:00") |
 /// | local-timestamp-millis, -micros, -nanos | Timestamp(unit) |
+/// | duration | Interval(MonthDayNano) |
+/// | record | Struct |
+/// | array, map | List, Map (entries of key and value) |
 /// | union of null and one of these, in either order | the same, nullable |
+/// | union of int and long, of float and double | Int64, Float64 |
+/// | any other union | Struct of nullable members `member0`, `member1`, …, one for each type but null; exactly one of them has a value |
 ///
-/// Records in records, arrays, maps, other unions, duration and big-decimal are refused with the
-/// path of the field, because neither the SQL nor the targets support them.
+/// Everything inside another value is nullable in Arrow's sense; whether Avro allows null is
+/// checked when a record is written. Recursive types, big-decimal, decimals of more than 38 digits
+/// and fields that are always null are refused with the path of the field.
 #[derive(Clone)]
 pub struct Schema(Arc<Inner>);
 
@@ -72,7 +79,7 @@ impl Schema {
             false => Some(references::inline(&text, &references)?),
         };
         let avro = parse_avro(complete.as_deref().unwrap_or(&text))?;
-        let fields = record_fields(&avro)?;
+        let Resolved { fields, .. } = resolve(&avro)?;
         let columns = fields.iter().map(column).collect::<Result<Vec<_>, _>>()?;
         let arrow = Arc::new(ArrowSchema::new(columns));
         Ok(Schema(Arc::new(Inner { text, references, complete, avro, fields, arrow })))
@@ -110,7 +117,7 @@ impl Schema {
     /// Why [`crate::Decoder`] would refuse all records written with `writer`; empty when it would
     /// not.
     pub fn can_decode(&self, writer: &Schema) -> Vec<String> {
-        resolve(writer.fields(), self.fields()).err().unwrap_or_default()
+        RecordReader::new(writer.fields(), self.fields(), "").err().unwrap_or_default()
     }
 
     /// Why some records written with `writer` could not be read with this schema; empty when all
@@ -146,15 +153,34 @@ pub(crate) fn parse_avro(text: &str) -> Result<Avro, Error> {
 }
 
 fn column(field: &Field) -> Result<ArrowField, Error> {
-    let (avro_type, nullable) = field.avro_type.optional();
-    let data_type = avro_type.arrow().ok_or_else(|| {
-        Error::schema(format!(
-            "field `{}`: {avro_type} has no column type; \
-             use a plain type or a union of null and a plain type",
-            field.name
-        ))
+    let data_type = field.avro_type.arrow().ok_or_else(|| {
+        let (path, what) = without_column(&field.avro_type, field.name.clone());
+        Error::schema(format!("field `{path}`: {what} has no column type"))
     })?;
-    Ok(ArrowField::new(&field.name, data_type, nullable))
+    Ok(ArrowField::new(&field.name, data_type, field.avro_type.is_nullable()))
+}
+
+/// The first type inside `avro_type` that has no column type, with its path.
+fn without_column(avro_type: &AvroType, path: String) -> (String, String) {
+    let parts: Vec<(String, &AvroType)> = match avro_type {
+        AvroType::Record(record) => record
+            .fields
+            .iter()
+            .map(|field| (format!("{path}.{}", field.name), &field.avro_type))
+            .collect(),
+        AvroType::Array(items) => vec![(format!("{path}[]"), items)],
+        AvroType::Map(values) => vec![(format!("{path}{{}}"), values)],
+        AvroType::Union(branches) => branches
+            .iter()
+            .filter(|branch| **branch != AvroType::Null)
+            .map(|branch| (path.clone(), branch))
+            .collect(),
+        _ => Vec::new(),
+    };
+    match parts.into_iter().find(|(_, part)| part.arrow().is_none()) {
+        Some((path, part)) => without_column(part, path),
+        None => (path, avro_type.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! The values of one column as values of a field. What the field cannot hold exactly becomes null.
 
 use crate::avro_type::AvroType;
-use crate::cell::{Cell, ColumnBuilder};
-use crate::convert::uuid_text;
+use crate::cell::Cell;
+use crate::column::ColumnBuilder;
+use crate::datum::uuid_text;
 use crate::field_type::FieldType;
-use crate::to_physical::to_physical;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use crate::write::ValueWriter;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{CastOptions, cast_with_options, nullif};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
+use std::sync::Arc;
 use weir_model::cast::{Cast, cast as rule};
 
 const NULL_IF_LOST: CastOptions<'static> =
@@ -25,7 +27,7 @@ pub(super) fn cast(column: &ArrayRef, field_type: &FieldType) -> Result<ArrayRef
     let (avro_type, to) = (field_type.avro_type(), field_type.arrow());
     if let DataType::FixedSizeBinary(_) = before.data_type() {
         return match avro_type {
-            AvroType::Uuid { .. } => Ok(uuid_text(before)),
+            AvroType::Uuid { .. } => Ok(uuid_texts(before)),
             _ => cast(&cast_with_options(before, &DataType::Binary, &NULL_IF_LOST)?, field_type),
         };
     }
@@ -41,14 +43,25 @@ pub(super) fn cast(column: &ArrayRef, field_type: &FieldType) -> Result<ArrayRef
     if !is_narrow(avro_type) {
         return Ok(after);
     }
-    let physical = to_physical(avro_type)(&after)?;
-    match physical.null_count() > after.null_count() {
-        true => {
-            let rows = 0..after.len();
-            without(&after, &rows.map(|row| Some(physical.is_null(row))).collect())
-        }
-        false => Ok(after),
-    }
+    let writer = ValueWriter::new(avro_type);
+    let Some(column) = writer.as_ref().and_then(|writer| writer.bind(&after)) else {
+        return Ok(after);
+    };
+    let mut scratch = Vec::new();
+    let refused = (0..after.len()).map(|row| {
+        scratch.clear();
+        Some(after.is_valid(row) && column.write(row, &mut scratch).is_err())
+    });
+    without(&after, &refused.collect())
+}
+
+/// UUIDs of 16 bytes as text.
+fn uuid_texts(array: &ArrayRef) -> ArrayRef {
+    let texts = array
+        .as_fixed_size_binary()
+        .iter()
+        .map(|value| value.and_then(|bytes| bytes.try_into().ok()).map(uuid_text));
+    Arc::new(texts.collect::<StringArray>())
 }
 
 /// Without a dictionary, and bytes of a fixed size as bytes of any size.

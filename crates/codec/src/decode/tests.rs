@@ -1,7 +1,7 @@
 mod limits;
 
 use super::*;
-use crate::oracle::{Cell, Oracle, Random, arrow_cell, avro_cell};
+use crate::oracle::{Cell, Oracle, Random, arrow_cell};
 use apache_avro::types::Value;
 use proptest::collection::vec;
 use proptest::option;
@@ -37,6 +37,24 @@ const READER: &str = r#"{"type":"record","name":"All","fields":[
  {"name":"wide","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":5}},
  {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,
    "logicalType":"decimal","precision":20,"scale":4}}]}"#;
+
+/// Every nested type.
+const NESTED: &str = r#"{"type":"record","name":"Nested","fields":[ {"name":"duration","type":["null",{"type":"fixed","name":"P12","size":12,"logicalType":"duration"}]},
+ {"name":"record","type":{"type":"record","name":"Inner","fields":[
+   {"name":"a","type":"int"},{"name":"b","type":["null","string"]},
+   {"name":"empty","type":{"type":"record","name":"Empty","fields":[]}}]}},
+ {"name":"inner_again","type":["null","Inner"]},
+ {"name":"texts","type":{"type":"array","items":["null","string"]}},
+ {"name":"booleans","type":["null",{"type":"array","items":"boolean"}]},
+ {"name":"records","type":{"type":"array","items":"Inner"}},
+ {"name":"lists","type":{"type":"array","items":{"type":"array","items":"long"}}},
+ {"name":"doubles","type":{"type":"map","values":"double"}},
+ {"name":"maps","type":["null",{"type":"map","values":["null",{"type":"array","items":
+   {"type":"map","values":"Inner"}}]}]},
+ {"name":"wide","type":["null","string","Inner",{"type":"record","name":"Other","fields":[
+   {"name":"c","type":{"type":"map","values":"int"}}]},{"type":"array","items":"int"},"boolean"]},
+ {"name":"wide_required","type":["Inner","Other"]},
+ {"name":"whole","type":["null","int","long"]}, {"name":"number","type":["double","float"]}]}"#;
 
 /// The reader's fields in reverse order, with types in between that weir itself does not read.
 fn foreign() -> String {
@@ -126,7 +144,8 @@ fn row_of(batch: &RecordBatch, row: usize) -> Vec<(String, Cell)> {
 fn expected(oracle: &Oracle, value: &[u8], batch: &RecordBatch) -> Option<Vec<(String, Cell)>> {
     let read = oracle.read(value)?;
     let schema = batch.schema();
-    let cells = schema.fields().iter().map(|f| (f.name().clone(), avro_cell(&read[f.name()])));
+    let cells =
+        schema.fields().iter().map(|f| (f.name().clone(), oracle.cell(f.name(), &read[f.name()])));
     Some(cells.map(as_written(value)).collect())
 }
 
@@ -216,6 +235,37 @@ proptest! {
         for (index, fault) in &decoded.faults {
             prop_assert!(!intact[*index as usize], "an intact record is refused: {:?}", fault);
             prop_assert!(fault.reason.len() < 32 && fault.detail.len() < 300, "{:?}", fault);
+        }
+    }
+
+    #[test]
+    fn nested_records_decode_to_what_apache_avro_reads_and_corrupted_ones_affect_no_others(
+        seed: u64,
+        count in 1usize..30,
+    ) {
+        let (oracle, mut random) = (Oracle::new(NESTED), Random(seed));
+        let mut decoder = decoder(NESTED, &[(7, NESTED)]);
+        let (mut values, mut intact) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let value = oracle.record(7, &mut random);
+            let mut corrupted = value.clone();
+            if random.below(3) == 0 {
+                corrupt(&mut corrupted, &mut random);
+                if weir_model::frame::schema_id(&corrupted).is_some_and(|id| id != 7) {
+                    corrupted = value.clone();
+                }
+            }
+            intact.push(corrupted == value);
+            values.push(corrupted);
+        }
+        let decoded = decoder.decode(&as_values(&values)).unwrap();
+        assert_accounted(&decoded, count);
+        for (row, index) in decoded.rows.iter().enumerate() {
+            let value = &values[*index as usize];
+            prop_assert_eq!(Some(row_of(&decoded.batch, row)), expected(&oracle, value, &decoded.batch));
+        }
+        for (index, fault) in &decoded.faults {
+            prop_assert!(!intact[*index as usize], "an intact record is refused: {:?}", fault);
         }
     }
 

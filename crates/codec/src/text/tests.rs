@@ -201,8 +201,11 @@ fn numbers_that_their_type_cannot_hold_are_refused() {
 
 #[test]
 fn symbols_uuids_and_sizes_are_checked() {
-    let symbols =
-        crate::avro_type::Symbols { list: vec!["OK".into(), "SAD".into()], default: None };
+    let symbols = crate::avro_type::Symbols {
+        name: "Verdict".into(),
+        list: vec!["OK".into(), "SAD".into()],
+        default: None,
+    };
     let mood = AvroType::Enum(std::sync::Arc::new(symbols));
     let uuid = AvroType::Uuid { fixed: false };
     let id = "6774D596-8cc8-4c20-8e98-6f2f105d62a8";

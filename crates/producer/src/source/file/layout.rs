@@ -192,9 +192,9 @@ impl Rows<'_> {
         self.cells
     }
 
-    pub(super) fn finish(self) -> Result<RecordBatch, arrow::error::ArrowError> {
+    pub(super) fn finish(mut self) -> Result<RecordBatch, arrow::error::ArrowError> {
         let columns: Vec<ArrayRef> =
-            self.builders.into_iter().map(ColumnBuilder::finish).collect::<Result<_, _>>()?;
+            self.builders.iter_mut().map(ColumnBuilder::finish).collect::<Result<_, _>>()?;
         RecordBatch::try_new(self.layout.schema(), columns)
     }
 }

@@ -1,17 +1,17 @@
 use super::*;
 use crate::datum::unscaled;
-use crate::schema::{parse_avro, record_fields};
-
-fn validator(fields: &str) -> Validator {
-    let avro =
-        parse_avro(&format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#)).unwrap();
-    Validator::new(&record_fields(&avro).unwrap())
-}
+use crate::schema::{parse_avro, resolve};
 
 /// Reason and detail of the fault of `datum` after a frame.
 fn fault_of(fields: &str, datum: &[u8]) -> Option<(String, String)> {
+    let text = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+    let resolved = resolve(&parse_avro(&text).unwrap()).unwrap();
+    let (checks, recursive) =
+        (field_checks(&resolved.fields), recursive_checks(&resolved.recursive));
     let value = [&[0, 0, 0, 0, 1], datum].concat();
-    validator(fields).check(&value, 5).err().map(|fault| (fault.reason, fault.detail))
+    let mut walk = Walk::new(&value, 5, &recursive);
+    let checked = walk.skip_fields(&checks).and_then(|()| walk.finish());
+    checked.err().map(|violation| violation.into_fault()).map(|fault| (fault.reason, fault.detail))
 }
 
 fn zigzag(value: i64) -> Vec<u8> {

@@ -1,31 +1,27 @@
-//! Checks that a datum is exactly one record of its writer's schema, before `arrow-avro` decodes
-//! it.
+//! Reads a datum from its first byte to its last, and checks everything on the way: each length,
+//! branch, symbol, text and count. What is not read into a column is checked all the same, because
+//! its end is the beginning of the next value.
 //!
-//! Hand-written, because the library cannot be asked: `arrow-avro` takes an invalid union branch
-//! for a value, fails the whole batch for one invalid string, and lets a truncated record run into
-//! its neighbour. `apache-avro` finds these errors, but it builds a tree of values for each record,
-//! which is slower than validation and columnar decoding together. It is the oracle in the tests of
-//! the module `decode`.
+//! Hand-written, because no library does both: `arrow-avro` takes an invalid union branch for a
+//! value, fails the whole batch for one invalid string, and lets a truncated record run into its
+//! neighbour; `apache-avro` finds these errors, but builds a tree of values for each record. It is
+//! the oracle in the tests of the module `decode`.
 
-use crate::avro_type::{AvroType, Field};
+use crate::avro_type::{AvroType, Field, Record};
 use crate::datum::{Cursor, InvalidDatum, grouped, violation};
-use crate::frame::fault;
-use weir_model::fault::Fault;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Most items of arrays and maps in one datum.
 const MAX_ITEMS: u64 = 1 << 20;
 /// Most items that take no bytes: the datum's length is no limit for them.
 const MAX_EMPTY_ITEMS: u64 = 4096;
-
-/// A validator for the datums of one writer schema.
-#[derive(Debug)]
-pub(crate) struct Validator {
-    fields: Vec<FieldCheck>,
-}
+/// Most levels of a recursive type in one datum.
+const MAX_RECURSION: usize = 64;
 
 /// A field and the check of its value.
 #[derive(Debug)]
-struct FieldCheck {
+pub(crate) struct FieldCheck {
     name: String,
     check: Check,
 }
@@ -34,7 +30,7 @@ struct FieldCheck {
 /// while a datum is read. All but `Empty` take a byte or more, and a record has no `Empty` fields,
 /// so that a check takes time in proportion to the bytes.
 #[derive(Debug)]
-enum Check {
+pub(crate) enum Check {
     /// No bytes: null, or a record of such values.
     Empty,
     Boolean,
@@ -61,38 +57,15 @@ enum Check {
     Record(Vec<FieldCheck>),
     Array(Box<Check>),
     Map(Box<Check>),
+    /// The key in [`Recursive`].
+    Recursive(Arc<str>),
 }
 
-impl Validator {
-    /// For records with these fields.
-    pub(crate) fn new(fields: &[Field]) -> Validator {
-        Validator { fields: field_checks(fields) }
-    }
+/// The record types that contain themselves.
+pub(crate) type Recursive = HashMap<Arc<str>, Vec<FieldCheck>>;
 
-    /// Checks the datum in `value` from byte `start` to its end.
-    pub(crate) fn check(&self, value: &[u8], start: usize) -> Result<(), Fault> {
-        let mut walk = Walk {
-            cursor: Cursor::new(value, start),
-            items_left: MAX_ITEMS,
-            empty_items_left: MAX_EMPTY_ITEMS,
-        };
-        walk.record(&self.fields).map_err(|violation| {
-            let mut fault = violation.fault;
-            let path: Vec<String> = violation.path.into_iter().rev().collect();
-            fault.detail = format!("{} ({})", fault.detail, path.join("."));
-            fault
-        })?;
-        match walk.cursor.bytes_left() {
-            0 => Ok(()),
-            left => Err(fault(
-                "trailing_bytes",
-                format!(
-                    "{left} bytes follow the end of the record at byte {}",
-                    walk.cursor.position()
-                ),
-            )),
-        }
-    }
+pub(crate) fn recursive_checks(records: &HashMap<Arc<str>, Arc<Record>>) -> Recursive {
+    records.iter().map(|(name, record)| (name.clone(), field_checks(&record.fields))).collect()
 }
 
 fn field_checks(fields: &[Field]) -> Vec<FieldCheck> {
@@ -103,7 +76,7 @@ fn field_checks(fields: &[Field]) -> Vec<FieldCheck> {
         .collect()
 }
 
-fn check_of(avro_type: &AvroType) -> Check {
+pub(crate) fn check_of(avro_type: &AvroType) -> Check {
     match avro_type {
         empty if empty.takes_no_bytes() => Check::Empty,
         AvroType::Null => Check::Empty,
@@ -116,6 +89,7 @@ fn check_of(avro_type: &AvroType) -> Check {
         AvroType::String => Check::Text,
         AvroType::Uuid { fixed: false } => Check::Uuid,
         AvroType::Uuid { fixed: true } => Check::FixedSize(16),
+        AvroType::Duration => Check::FixedSize(12),
         AvroType::Decimal { precision, fixed, .. } => {
             Check::Decimal { limit: 10i128.pow(u32::from(*precision)), fixed: *fixed }
         }
@@ -132,59 +106,109 @@ fn check_of(avro_type: &AvroType) -> Check {
             }
             _ => Check::Union(branches.iter().map(check_of).collect()),
         },
-        AvroType::Record(fields) => Check::Record(field_checks(fields)),
+        AvroType::Record(record) => Check::Record(field_checks(&record.fields)),
         AvroType::Array(items) => Check::Array(Box::new(check_of(items))),
         AvroType::Map(values) => Check::Map(Box::new(check_of(values))),
+        AvroType::Recursive(name) => Check::Recursive(name.clone()),
     }
 }
 
-/// One datum being checked.
-struct Walk<'a> {
-    cursor: Cursor<'a>,
+/// One datum being read.
+pub(crate) struct Walk<'a> {
+    pub(crate) cursor: Cursor<'a>,
+    recursive: &'a Recursive,
     items_left: u64,
     empty_items_left: u64,
+    recursion: usize,
 }
 
-impl Walk<'_> {
-    fn record(&mut self, fields: &[FieldCheck]) -> Result<(), InvalidDatum> {
-        for field in fields {
-            if let Err(mut violation) = self.value(&field.check) {
-                violation.path.push(field.name.clone());
-                return Err(violation);
-            }
+impl<'a> Walk<'a> {
+    /// Of the datum in `value` from byte `start` to its end.
+    pub(crate) fn new(value: &'a [u8], start: usize, recursive: &'a Recursive) -> Walk<'a> {
+        Walk {
+            cursor: Cursor::new(value, start),
+            recursive,
+            items_left: MAX_ITEMS,
+            empty_items_left: MAX_EMPTY_ITEMS,
+            recursion: 0,
         }
-        Ok(())
     }
 
-    fn value(&mut self, check: &Check) -> Result<(), InvalidDatum> {
+    /// The end must be the end of the value.
+    pub(crate) fn finish(&self) -> Result<(), InvalidDatum> {
+        match self.cursor.bytes_left() {
+            0 => Ok(()),
+            left => Err(violation(
+                "trailing_bytes",
+                format!(
+                    "{left} bytes follow the end of the record at byte {}",
+                    self.cursor.position()
+                ),
+            )),
+        }
+    }
+
+    /// Checks a value that is not read.
+    pub(crate) fn skip(&mut self, check: &Check) -> Result<(), InvalidDatum> {
         match check {
             Check::Empty => Ok(()),
-            Check::Boolean => self.cursor.boolean(),
-            Check::Int => self.cursor.int(),
+            Check::Boolean => self.cursor.boolean().map(drop),
+            Check::Int => self.cursor.int().map(drop),
             Check::Long => self.cursor.long().map(drop),
             Check::FixedSize(size) => self.cursor.take(*size, "value").map(drop),
             Check::Bytes => self.cursor.length_prefixed("bytes").map(drop),
             Check::Text => self.cursor.text().map(drop),
-            Check::Uuid => self.cursor.uuid(),
-            Check::Decimal { limit, fixed } => self.cursor.decimal(*limit, *fixed),
-            Check::Enum(num_symbols) => self.cursor.symbol(*num_symbols),
+            Check::Uuid => self.cursor.uuid().map(drop),
+            Check::Decimal { limit, fixed } => self.cursor.decimal(*limit, *fixed).map(drop),
+            Check::Enum(num_symbols) => self.cursor.symbol(*num_symbols).map(drop),
             Check::Optional { null_branch, other } => match self.cursor.branch(2)? {
                 branch if branch == *null_branch => Ok(()),
-                _ => self.value(other),
+                _ => self.skip(other),
             },
             Check::Union(branches) => {
                 let branch = self.cursor.branch(branches.len() as i64)?;
-                self.value(&branches[branch as usize])
+                self.skip(&branches[branch as usize])
             }
-            Check::Record(fields) => self.record(fields),
-            Check::Array(items) => self.blocks("array", items, false),
-            Check::Map(values) => self.blocks("map", values, true),
+            Check::Record(fields) => self.skip_fields(fields),
+            Check::Array(items) => {
+                let is_empty = matches!(**items, Check::Empty);
+                self.blocks("array", is_empty, |walk| walk.skip(items))
+            }
+            Check::Map(values) => self.blocks("map", false, |walk| {
+                walk.cursor.text()?;
+                walk.skip(values)
+            }),
+            Check::Recursive(name) => self.skip_recursive(name),
         }
     }
 
-    /// The blocks of an array or a map. After a negative count comes the block's size in bytes. It
-    /// must be correct, since decoders use it to skip blocks.
-    fn blocks(&mut self, what: &str, item: &Check, keyed: bool) -> Result<(), InvalidDatum> {
+    fn skip_fields(&mut self, fields: &[FieldCheck]) -> Result<(), InvalidDatum> {
+        for field in fields {
+            self.skip(&field.check).map_err(|violation| violation.within(&field.name))?;
+        }
+        Ok(())
+    }
+
+    fn skip_recursive(&mut self, name: &Arc<str>) -> Result<(), InvalidDatum> {
+        if self.recursion == MAX_RECURSION {
+            let text = format!("{name} is nested deeper than {MAX_RECURSION} levels");
+            return Err(violation("too_deep", text));
+        }
+        let recursive = self.recursive;
+        self.recursion += 1;
+        let skipped = recursive.get(name).map_or(Ok(()), |fields| self.skip_fields(fields));
+        self.recursion -= 1;
+        skipped
+    }
+
+    /// The blocks of an array or a map, whose items are read by `item`. After a negative count comes
+    /// the block's size in bytes. It must be correct, since decoders use it to skip blocks.
+    pub(crate) fn blocks(
+        &mut self,
+        what: &str,
+        is_empty: bool,
+        mut item: impl FnMut(&mut Walk<'a>) -> Result<(), InvalidDatum>,
+    ) -> Result<(), InvalidDatum> {
         loop {
             let start = self.cursor.position();
             let count = self.cursor.long()?;
@@ -193,11 +217,10 @@ impl Walk<'_> {
             }
             let size = if count < 0 { Some(self.cursor.long()?) } else { None };
             let num_items = count.unsigned_abs();
-            let is_empty = matches!(item, Check::Empty) && !keyed;
             self.count_items(what, num_items, is_empty, start)?;
             let first_item = self.cursor.position();
-            for index in 0..if is_empty { 0 } else { num_items } {
-                self.item(item, keyed, index)?;
+            for index in 0..num_items {
+                item(self).map_err(|violation| violation.within(&index.to_string()))?;
             }
             let actual = self.cursor.position() - first_item;
             if size.is_some_and(|size| usize::try_from(size) != Ok(actual)) {
@@ -230,14 +253,6 @@ impl Walk<'_> {
         }
         *left -= num_items;
         Ok(())
-    }
-
-    fn item(&mut self, item: &Check, keyed: bool, index: u64) -> Result<(), InvalidDatum> {
-        let key = if keyed { self.cursor.text().map(drop) } else { Ok(()) };
-        key.and_then(|()| self.value(item)).map_err(|mut violation| {
-            violation.path.push(index.to_string());
-            violation
-        })
     }
 }
 
