@@ -556,9 +556,9 @@ fn datums_of_zero_bytes_are_records() {
 #[test]
 fn writer_schemas_that_are_not_avro_records_are_faults_of_their_records_alone() {
     let good = record(r#"{"name":"a","type":"int"}"#);
-    let recursive = record(r#"{"name":"a","type":"int"},{"name":"next","type":["null","R"]}"#);
+    let other = record(r#"{"name":"a","type":{"type":"array","items":"int"}}"#);
     let mut decoder =
-        decoder(&good, &[(1, &good), (2, r#""string""#), (3, "not json"), (4, &recursive)]);
+        decoder(&good, &[(1, &good), (2, r#""string""#), (3, "not json"), (4, &other)]);
     let values: Vec<[u8; 6]> = [1, 2, 1, 3, 4, 1].iter().map(|id| [0, 0, 0, 0, *id, 8]).collect();
     let decoded =
         decoder.decode(&values.iter().map(|value| Some(&value[..])).collect::<Vec<_>>()).unwrap();
@@ -566,6 +566,94 @@ fn writer_schemas_that_are_not_avro_records_are_faults_of_their_records_alone() 
     let reasons: Vec<(u32, &str)> =
         decoded.faults.iter().map(|(row, fault)| (*row, fault.reason.as_str())).collect();
     assert_eq!(reasons, [(1, "not_a_record"), (3, "bad_schema"), (4, "incompatible_schema")]);
+}
+
+#[test]
+fn a_recursive_type_in_a_field_that_is_not_read_is_skipped() {
+    let writer = record(
+        r#"{"name":"next","type":["null","R"]},{"name":"a","type":"int"},
+        {"name":"tree","type":{"type":"map","values":{"type":"record","name":"Tree","fields":[
+          {"name":"children","type":{"type":"array","items":"Tree"}}]}}}"#,
+    );
+    let reader = record(r#"{"name":"a","type":"int"}"#);
+    let tree =
+        |children: Vec<Value>| Value::Record(vec![("children".into(), Value::Array(children))]);
+    let branch = |index, value| Value::Union(index, Box::new(value));
+    let value = |next: Value, a: i32| {
+        let trees = tree(vec![tree(vec![tree(vec![])]), tree(vec![])]);
+        Value::Record(vec![
+            ("next".into(), next),
+            ("a".into(), Value::Int(a)),
+            ("tree".into(), Value::Map([("root".to_string(), trees)].into())),
+        ])
+    };
+    let inner = value(branch(1, value(branch(0, Value::Null), 1)), 2);
+    let oracle = Oracle::new(&writer);
+    let deep: Vec<u8> = [vec![0, 0, 0, 0, 1], vec![2; 100_000]].concat();
+    let values = [oracle.frame(1, value(branch(1, inner), 3)), deep];
+    let decoded = decoder(&reader, &[(1, &writer)]).decode(&as_values(&values)).unwrap();
+    assert_eq!(decoded.rows, [0]);
+    assert_eq!(arrow_cell(decoded.batch.column(0), 0), Cell::Number(3));
+    assert_eq!(decoded.faults[0].1.reason, "too_deep");
+    assert!(decoded.faults[0].1.detail.len() < 500, "{}", decoded.faults[0].1.detail);
+}
+
+/// What the fields of a nested type become when the schema changes.
+#[test]
+fn nested_fields_are_matched_by_name_and_alias_and_take_their_defaults() {
+    let writer = r#"{"type":"array","items":{"type":"record","name":"Old","fields":[
+        {"name":"b","type":"int"},{"name":"gone","type":"string"},{"name":"a","type":"int"}]}}"#;
+    let reader = r#"{"type":"array","items":{"type":"record","name":"New","fields":[
+        {"name":"a","type":"long"},{"name":"c","type":["null","long"],"aliases":["b"]},
+        {"name":"list","type":{"type":"array","items":"string"},"default":["x","y"]},
+        {"name":"inner","type":{"type":"record","name":"In","fields":[
+          {"name":"p","type":"int","default":7},{"name":"q","type":["null","int"],"default":null}]},
+         "default":{"p":8}}]}}"#;
+    let item = Value::Record(vec![
+        ("b".into(), Value::Int(1)),
+        ("gone".into(), Value::String("x".into())),
+        ("a".into(), Value::Int(2)),
+    ]);
+    let texts = ["x", "y"].map(|text| Cell::Text(text.into())).to_vec();
+    let inner = Cell::List(vec![Cell::Number(8), Cell::Null]);
+    let expected = Cell::List(vec![Cell::Number(2), Cell::Number(1), Cell::List(texts), inner]);
+    assert_eq!(
+        evolve(writer, reader, vec![Value::Array(vec![item])]),
+        [Ok(Cell::List(vec![expected]))]
+    );
+}
+
+#[test]
+fn branches_of_a_union_are_read_one_by_one() {
+    let writer = r#"["null","int","string",{"type":"array","items":"int"}]"#;
+    let branch = |index, value| Value::Union(index, Box::new(value));
+    let values = || {
+        vec![
+            branch(0, Value::Null),
+            branch(1, Value::Int(5)),
+            branch(2, Value::String("five".into())),
+            branch(3, Value::Array(vec![])),
+        ]
+    };
+    let missing = || Err("value_missing".into());
+    assert_eq!(evolve(writer, r#""long""#, values()), [missing(), number(5), lost(), lost()]);
+    assert_eq!(
+        evolve(writer, r#"["null","string"]"#, values()),
+        [Ok(Cell::Null), lost(), text("five"), lost()]
+    );
+    let member = |index: usize, cell: Cell| {
+        let mut members = vec![Cell::Null; 2];
+        members[index] = cell;
+        Ok(Cell::List(members))
+    };
+    assert_eq!(
+        evolve(writer, r#"["string","long"]"#, values()),
+        [missing(), member(1, Cell::Number(5)), member(0, Cell::Text("five".into())), lost()]
+    );
+    assert_eq!(
+        evolve(r#""int""#, r#"["null","string","long"]"#, vec![Value::Int(5)]),
+        [member(1, Cell::Number(5))]
+    );
 }
 
 #[test]
