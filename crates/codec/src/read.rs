@@ -98,6 +98,8 @@ struct DecimalReader {
 
 enum Branch {
     Read(ValueReader),
+    /// Null, which the reader does not allow.
+    Null,
     /// No value of this branch can be read, and why.
     Unreadable(Check, String),
 }
@@ -241,6 +243,7 @@ fn union_reader(branches: &[AvroType], to: &AvroType, path: &str) -> Result<Valu
                 is_readable |= *branch != AvroType::Null;
                 Branch::Read(reader)
             }
+            Err(_) if *branch == AvroType::Null => Branch::Null,
             Err(mut why) => {
                 let text = why.join("; ");
                 problems.append(&mut why);
@@ -504,6 +507,7 @@ impl ValueReader {
                 let branch = cursor.branch(branches.len() as i64)?;
                 return match &branches[branch as usize] {
                     Branch::Read(reader) => reader.read(walk, column),
+                    Branch::Null => Err(null_value()),
                     Branch::Unreadable(check, why) => {
                         walk.skip(check)?;
                         Err(violation(VALUE_DOES_NOT_FIT, why.clone()))

@@ -9,7 +9,7 @@ use crate::write::ValueWriter;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{CastOptions, cast_with_options, nullif};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Decimal128Type};
 use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(super) fn cast(column: &ArrayRef, field_type: &FieldType) -> Result<ArrayRef
         true => without(&after, &distinct(&back(&after, before.data_type())?, before)?)?,
         false => after,
     };
-    if !is_narrow(avro_type) {
+    if !is_narrow(avro_type) || all_decimals_fit(&after, avro_type) {
         return Ok(after);
     }
     let writer = ValueWriter::new(avro_type);
@@ -53,6 +53,15 @@ pub(super) fn cast(column: &ArrayRef, field_type: &FieldType) -> Result<ArrayRef
         Some(after.is_valid(row) && column.write(row, &mut scratch).is_err())
     });
     without(&after, &refused.collect())
+}
+
+/// Whether these are decimals, none of which has more digits than the type: an array may hold more
+/// than its own type allows.
+fn all_decimals_fit(array: &ArrayRef, avro_type: &AvroType) -> bool {
+    let AvroType::Decimal { precision, .. } = avro_type else { return false };
+    let limit = 10i128.pow(u32::from(*precision));
+    let decimals = array.as_primitive_opt::<Decimal128Type>();
+    decimals.is_some_and(|decimals| decimals.values().iter().all(|v| -limit < *v && *v < limit))
 }
 
 /// UUIDs of 16 bytes as text.
