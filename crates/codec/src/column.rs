@@ -3,7 +3,7 @@
 
 use crate::cell::Cell;
 use arrow::array::*;
-use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, IntervalMonthDayNano};
 use arrow::error::ArrowError;
 use std::convert::Infallible;
@@ -242,9 +242,7 @@ impl ColumnBuilder {
         let len = self.len();
         let nulls = self.validity.finish();
         let array: ArrayRef = match &mut self.values {
-            Values::Boolean(values) => {
-                Arc::new(BooleanArray::new(BooleanBuffer::from(values.finish()), nulls))
-            }
+            Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
             Values::Int(values) => {
                 let values = PrimitiveArray::<Int32Type>::new(take(values), nulls);
                 self.labelled(values)?

@@ -26,8 +26,8 @@ impl Violation {
 
     /// The fault, with the path.
     #[cold]
-    pub(crate) fn into_fault(self: Box<Self>) -> Fault {
-        let Violation { fault: Fault { reason, detail, .. }, mut path } = *self;
+    pub(crate) fn into_fault(self) -> Fault {
+        let Violation { fault: Fault { reason, detail, .. }, mut path } = self;
         path.reverse();
         let path = path.join(".");
         // A value that was read is named by its path; what could not be read, by where it begins.
