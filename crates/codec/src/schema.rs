@@ -36,8 +36,9 @@ pub(crate) const MAX_TEXT_BYTES: usize = 1 << 20;
 /// | array, map | List, Map (entries of key and value) |
 /// | union of null and one of these, in either order | the same, nullable |
 /// | union of int and long, of float and double | Int64, Float64 |
-/// | any other union | Struct of nullable members `member0`, `member1`, …, one for each type but null; exactly one of them has a value |
+/// | any other union | Struct of nullable members `member0`, `member1`, … |
 ///
+/// A union's struct has one member for each type but null; exactly one of them has a value.
 /// Everything inside another value is nullable in Arrow's sense; whether Avro allows null is
 /// checked when a record is written. Recursive types, big-decimal, decimals of more than 38 digits
 /// and fields that are always null are refused with the path of the field.

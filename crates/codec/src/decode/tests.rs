@@ -39,7 +39,8 @@ const READER: &str = r#"{"type":"record","name":"All","fields":[
    "logicalType":"decimal","precision":20,"scale":4}}]}"#;
 
 /// Every nested type.
-const NESTED: &str = r#"{"type":"record","name":"Nested","fields":[ {"name":"duration","type":["null",{"type":"fixed","name":"P12","size":12,"logicalType":"duration"}]},
+const NESTED: &str = r#"{"type":"record","name":"Nested","fields":[ {"name":"duration","type":["null",
+   {"type":"fixed","name":"P12","size":12,"logicalType":"duration"}]},
  {"name":"record","type":{"type":"record","name":"Inner","fields":[
    {"name":"a","type":"int"},{"name":"b","type":["null","string"]},
    {"name":"empty","type":{"type":"record","name":"Empty","fields":[]}}]}},
