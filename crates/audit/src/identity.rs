@@ -83,7 +83,7 @@ struct PartitionCheck {
     seen: OffsetSet,
     rows: u64,
     dead: u64,
-    twice: Vec<Offset>,
+    twice: OffsetSet,
     /// Offsets before this one are no longer in the output.
     from: Offset,
     /// Input offsets started over: an offset does not name one record.
@@ -129,9 +129,8 @@ impl PartitionCheck {
     }
 
     fn see(&mut self, source: Offset) {
-        // Enough to report; a table that was copied into itself has as many as it has rows.
-        if !self.seen.insert(source) && self.twice.len() <= MAX_REPORTED {
-            self.twice.push(source);
+        if !self.seen.insert(source) {
+            self.twice.insert(source);
         }
     }
 
@@ -147,7 +146,7 @@ impl PartitionCheck {
         if named && !self.ambiguous {
             let unexpected =
                 |offset: &Offset| *offset >= self.from && !self.expected.contains(*offset);
-            add("written twice: input records", &mut self.twice.iter().copied());
+            add("written twice: input records", &mut self.twice.iter());
             add(
                 "rows or dead letters that it has not read: input records",
                 &mut self.seen.iter().filter(unexpected),

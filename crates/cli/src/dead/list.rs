@@ -75,7 +75,12 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
             .collect();
         match args.json {
             true => println!("{}", serde_json::to_string_pretty(&lines)?),
-            false => print_lines(&lines),
+            false => {
+                print_lines(&lines);
+                if lines.len() == args.limit {
+                    println!("the latest {}; --limit shows more", grouped(args.limit as u64));
+                }
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -6,6 +6,8 @@ use arrow::datatypes::TimeUnit;
 use jiff::civil;
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
+/// Of a zone's offset. Zones in use reach 14 hours; Java's `ZoneOffset` has the same limit.
+const MAX_OFFSET_HOURS: i32 = 18;
 
 pub(super) fn date<'a>(text: &str) -> Result<Cell<'a>, String> {
     let days = days(text).ok_or("is not a date such as 2025-01-31")?;
@@ -89,7 +91,7 @@ fn split_offset(text: &str) -> Option<(&str, i32)> {
     let plain = matches!(digits.len(), 2 | 4 | 6) && digits.bytes().all(|b| b.is_ascii_digit());
     let part = |from: usize| digits.get(from..from + 2).map_or(Some(0), two_digits);
     let (hours, minutes, seconds) = (part(0)?, part(2)?, part(4)?);
-    if !plain || hours > 25 || minutes > 59 || seconds > 59 {
+    if !plain || hours > MAX_OFFSET_HOURS || minutes > 59 || seconds > 59 {
         return None;
     }
     let offset = hours * 3600 + minutes * 60 + seconds;

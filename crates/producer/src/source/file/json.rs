@@ -4,10 +4,13 @@ use super::input::{Input, Line, MAX_LINE, excerpt, strip};
 use super::layout::{Field, Layout, clean};
 use super::{Found, MALFORMED_LINE, OpenFile, fault, short};
 use crate::source::{Error, Limit, Malformed};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::path::Path;
 use weir_codec::{Cell, FieldType};
@@ -21,7 +24,42 @@ pub(super) struct Json {
 
 /// The members of an object, with numbers as they are written: a decimal must not go through a
 /// float.
-type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
+#[derive(Default)]
+struct Members<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
+
+/// A name that comes twice is an error: which of the values is meant cannot be known.
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'de>, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Members::default();
+                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, _>()? {
+                    if let Some((name, _)) = members.0.remove_entry(&name) {
+                        let name: String = name.chars().take(MAX_NAME_CHARS).collect();
+                        return Err(A::Error::custom(format!("the member `{name}` comes twice")));
+                    }
+                    members.0.insert(name, value);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Longest part of a member's name in a fault, in characters.
+const MAX_NAME_CHARS: usize = 80;
 
 impl Json {
     pub(super) fn open(path: &Path, file: File, within: &Value) -> Result<Json, Error> {
@@ -98,6 +136,7 @@ fn not_one_object_per_line(beginning: &[u8], is_all: bool) -> Option<&'static st
 
 /// The member of a field: by `source.columns` or its own name, or else by its cleaned name.
 fn find<'a>(members: &Members<'a>, field: &Field) -> Option<&'a RawValue> {
+    let Members(members) = members;
     let exact = members.get(field.column());
     exact
         .or_else(|| {

@@ -43,6 +43,12 @@ impl Layout {
         {
             return Err(format!("`{unknown}` is not a field of the input schema"));
         }
+        if let Some(nested) = fields.iter().find(|f| f.field_type.arrow().is_nested()) {
+            return Err(format!(
+                "`{}` is {}: a file holds plain values only",
+                nested.name, nested.field_type
+            ));
+        }
         Ok(Layout { codec: schema.clone(), schema: arrow, fields })
     }
 

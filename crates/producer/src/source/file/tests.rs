@@ -283,6 +283,7 @@ fn json_keeps_decimals_exact_and_refuses_what_is_no_value() {
         r#"{"airport":"g","cost_total":null}"#,
         r#"["airport"]"#,
         r#"{"airport":"h","#,
+        r#"{"airport":"i","cost_total":1,"cost_\u0074otal":2}"#,
     ];
     let folder = Folder::with(&[("a.ndjson", lines.join("\n").as_bytes())]);
     let (rows, faults) = read(&folder.source("a.ndjson"), 0, None, 100);
@@ -294,6 +295,7 @@ fn json_keeps_decimals_exact_and_refuses_what_is_no_value() {
         "value_missing 6 a.ndjson line 6, member `cost_total`: there is no value",
         "malformed_line 7 a.ndjson line 7: not a JSON object",
         "malformed_line 8 a.ndjson line 8: not a JSON object",
+        "malformed_line 9 a.ndjson line 9: not a JSON object: the member `cost_total` comes twice",
     ];
     assert_eq!(faults.len(), starts.len(), "{faults:?}");
     faults
