@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use std::path::Path;
 use weir_codec::{Cell, ColumnBuilder, FieldType, Schema};
+use weir_model::mistake::Mistake;
 use weir_model::pipeline::FileSource;
 
 /// The fields of the input schema, and their names in a file.
@@ -25,7 +26,9 @@ pub(super) struct Field {
 }
 
 impl Layout {
-    pub(super) fn new(schema: &Schema, config: &FileSource) -> Result<Layout, String> {
+    /// # Errors
+    /// A key of `source.columns` that is no field, or a field that no file can hold.
+    pub(super) fn new(schema: &Schema, config: &FileSource) -> Result<Layout, Mistake> {
         let arrow = schema.arrow();
         let fields: Vec<_> = arrow
             .fields()
@@ -41,13 +44,13 @@ impl Layout {
         if let Some(unknown) =
             config.columns.keys().find(|name| fields.iter().all(|f| f.name != **name))
         {
-            return Err(format!("`{unknown}` is not a field of the input schema"));
+            let what = format!("`{unknown}` is not a field of the input schema");
+            return Err(Mistake::new("source.columns", what));
         }
         if let Some(nested) = fields.iter().find(|f| f.field_type.arrow().is_nested()) {
-            return Err(format!(
-                "`{}` is {}: a file holds plain values only",
-                nested.name, nested.field_type
-            ));
+            let Field { name, field_type, .. } = nested;
+            let what = format!("field `{name}` is {field_type}; a file holds plain values only");
+            return Err(Mistake::new("input.schema", what));
         }
         Ok(Layout { codec: schema.clone(), schema: arrow, fields })
     }

@@ -663,3 +663,17 @@ fn each_file_of_a_folder_has_its_own_columns_and_a_broken_one_is_named_before_it
     let error = error.unwrap().to_string();
     assert!(error.contains("4.parquet has no column for `airport`; it has cost_total"), "{error}");
 }
+
+#[test]
+fn a_field_that_no_file_can_hold_is_a_mistake_before_anything_is_read() {
+    let folder = Folder::with(&[("a.csv", b"tags\nx\n")]);
+    let schema = Schema::parse(
+        r#"{"type":"record","name":"R","fields":[
+        {"name":"tags","type":{"type":"array","items":"string"}}]}"#,
+    )
+    .unwrap();
+    let mistakes = Files::new(&folder.config("a.csv", 1), &schema).err().unwrap();
+    assert_eq!(mistakes.len(), 1);
+    let text = &mistakes[0].what;
+    assert!(text.contains("`tags` is array of string"), "{text}");
+}
