@@ -1,4 +1,4 @@
-//! The checks that need brokers, registry and databases. If one is unavailable, its checks stay
+//! The checks that need brokers, registry, databases and the source. If one is unavailable, its checks stay
 //! open; that is never a mistake.
 
 use super::offline::Schemas;
@@ -10,10 +10,23 @@ use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Pipeline, Sink};
 
 pub(super) async fn examine(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
-    tokio::task::block_in_place(|| topics(pipeline, report));
+    tokio::task::block_in_place(|| {
+        source(pipeline, schemas.input.as_ref(), report);
+        topics(pipeline, report);
+    });
     subjects(pipeline, schemas, report).await;
     for sink in &pipeline.sinks {
         target(pipeline, sink, schemas.output.as_ref(), report).await;
+    }
+}
+
+/// The source must be there and have the fields of the input schema.
+fn source(pipeline: &Pipeline, schema: Option<&Schema>, report: &mut Report) {
+    if pipeline.source.is_some()
+        && let Some(schema) = schema
+    {
+        let mistakes = weir_producer::source::build(pipeline, schema).err().unwrap_or_default();
+        report.verdict("source", mistakes, "has the fields of the input schema");
     }
 }
 
