@@ -287,3 +287,26 @@ fn a_schema_that_the_registry_would_refuse_is_reported() {
     let (code, _, err) = case.check(&[]);
     assert_eq!(code, Some(0), "{err}");
 }
+
+#[test]
+fn a_source_that_is_not_there_or_lacks_a_column_is_reported() {
+    let (case, _database) = Case::online();
+    let source = SOURCE.replace("orders.ndjson", "orders.csv");
+    case.change("[input]", &format!("{source}[input]"));
+    let (code, _, err) = case.check(&[]);
+    assert_eq!(code, Some(78), "{err}");
+    assert!(err.contains("source.path") && err.contains("no file matches"), "{err}");
+
+    let orders = case.folder.path().join("orders.csv");
+    fs::write(&orders, "order_id,product,amuont\n1,ring,2\n").unwrap();
+    let (code, _, err) = case.check(&[]);
+    assert_eq!(code, Some(78), "{err}");
+    assert!(err.contains("no column for `amount`; it has order_id, product, amuont"), "{err}");
+    // Without brokers, registry and databases it may be another machine, without the files.
+    assert_eq!(case.check(&["--offline"]).0, Some(0));
+
+    fs::write(&orders, "order_id,product,amount\n1,ring,2\n").unwrap();
+    let (code, out, err) = case.check(&["--verbose"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("has the fields of the input schema"), "{out}");
+}
