@@ -54,7 +54,7 @@ impl Files {
                 mistake.hint("relative paths begin at the folder of the pipeline file"),
             ]);
         };
-        let layout = Layout::new(schema, config).map_err(|mistake| vec![mistake])?;
+        let layout = Layout::new(schema, config)?;
         let shared = Shared { config: config.clone(), layout };
         shared.open(first, &Value::Null).map_err(|e| match e {
             Error::Unfit(what) => one("source", what),

@@ -28,7 +28,7 @@ pub(super) struct Field {
 impl Layout {
     /// # Errors
     /// A key of `source.columns` that is no field, or a field that no file can hold.
-    pub(super) fn new(schema: &Schema, config: &FileSource) -> Result<Layout, Mistake> {
+    pub(super) fn new(schema: &Schema, config: &FileSource) -> Result<Layout, Vec<Mistake>> {
         let arrow = schema.arrow();
         let fields: Vec<_> = arrow
             .fields()
@@ -45,12 +45,12 @@ impl Layout {
             config.columns.keys().find(|name| fields.iter().all(|f| f.name != **name))
         {
             let what = format!("`{unknown}` is not a field of the input schema");
-            return Err(Mistake::new("source.columns", what));
+            return Err(vec![Mistake::new("source.columns", what)]);
         }
         if let Some(nested) = fields.iter().find(|f| f.field_type.arrow().is_nested()) {
             let Field { name, field_type, .. } = nested;
             let what = format!("field `{name}` is {field_type}; a file holds plain values only");
-            return Err(Mistake::new("input.schema", what));
+            return Err(vec![Mistake::new("input.schema", what)]);
         }
         Ok(Layout { codec: schema.clone(), schema: arrow, fields })
     }
