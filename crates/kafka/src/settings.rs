@@ -86,8 +86,8 @@ pub(crate) fn group_offsets(kafka: &Kafka, group: &str) -> ClientConfig {
 ///
 /// librdkafka decompresses a whole response before its queue's limits apply, and these count values
 /// only, neither keys nor headers. So responses are small and the queue holds few records; a broker
-/// gives a whole batch, however large, so large batches are read as fast as ever. What is left, and
-/// the settings that bound it: `deploy/README.md`.
+/// gives a whole batch, however large, so that large batches are read at once all the same. What is
+/// left, and the settings that bound it: `deploy/README.md`.
 const READING: [(&str, &str); 7] = [
     ("fetch.min.bytes", "1"),
     ("fetch.wait.max.ms", "100"),
