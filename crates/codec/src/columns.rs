@@ -97,7 +97,11 @@ fn null_fault(name: &str) -> Fault {
 
 /// The text of a value, truncated to a length that fits a header of a dead letter.
 pub(crate) fn quoted(array: &ArrayRef, row: usize) -> String {
-    let text = array_value_to_string(array, row).unwrap_or_else(|_| "?".into());
+    shortened(array_value_to_string(array, row).unwrap_or_else(|_| "?".into()))
+}
+
+/// A text, truncated to a length that fits a header of a dead letter.
+pub(crate) fn shortened(text: String) -> String {
     match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

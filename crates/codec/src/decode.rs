@@ -201,7 +201,7 @@ fn group_by_schema(values: &Values<'_>) -> Grouped {
 fn merge(mut parts: Vec<WriterBatch>, reader: &Schema) -> Result<(RecordBatch, Vec<u32>), Error> {
     parts.retain(|part| !part.rows.is_empty());
     if parts.len() > 1 {
-        return interleave(&parts).map_err(|e| Error::Library(e.to_string()));
+        return interleave(&parts).map_err(|e| Error::Columns(e.to_string()));
     }
     Ok(match parts.pop() {
         Some(part) => (part.batch, part.rows),

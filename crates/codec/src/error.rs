@@ -36,9 +36,9 @@ pub enum Error {
     /// A batch does not have the columns of its schema: the caller's mistake, not a record's fault.
     #[error("the batch does not match its Avro schema: {0}")]
     Batch(String),
-    /// The Avro library refused data that had been checked: a bug.
-    #[error("the Avro library failed on checked data: {0}")]
-    Library(String),
+    /// Arrow refused the columns of decoded records: more than 2 GiB of text in one, or a bug.
+    #[error("the columns of a batch cannot be built: {0}")]
+    Columns(String),
 }
 
 impl Error {
@@ -50,7 +50,7 @@ impl Error {
             | Error::Schema { .. }
             | Error::TooLarge(_)
             | Error::Batch(_)
-            | Error::Library(_) => Class::Configuration,
+            | Error::Columns(_) => Class::Configuration,
         }
     }
 

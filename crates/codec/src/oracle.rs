@@ -15,6 +15,26 @@ use arrow::datatypes::{
 };
 use std::collections::HashMap;
 
+/// Every nested type.
+pub(crate) const NESTED: &str = r#"{"type":"record","name":"Nested","fields":[
+ {"name":"duration","type":["null",
+   {"type":"fixed","name":"P12","size":12,"logicalType":"duration"}]},
+ {"name":"record","type":{"type":"record","name":"Inner","fields":[
+   {"name":"a","type":"int"},{"name":"b","type":["null","string"]},
+   {"name":"empty","type":{"type":"record","name":"Empty","fields":[]}}]}},
+ {"name":"inner_again","type":["null","Inner"]},
+ {"name":"texts","type":{"type":"array","items":["null","string"]}},
+ {"name":"booleans","type":["null",{"type":"array","items":"boolean"}]},
+ {"name":"records","type":{"type":"array","items":"Inner"}},
+ {"name":"lists","type":{"type":"array","items":{"type":"array","items":"long"}}},
+ {"name":"doubles","type":{"type":"map","values":"double"}},
+ {"name":"maps","type":["null",{"type":"map","values":["null",{"type":"array","items":
+   {"type":"map","values":"Inner"}}]}]},
+ {"name":"wide","type":["null","string","Inner",{"type":"record","name":"Other","fields":[
+   {"name":"c","type":{"type":"map","values":"int"}}]},{"type":"array","items":"int"},"boolean"]},
+ {"name":"wide_required","type":["Inner","Other"]},
+ {"name":"whole","type":["null","int","long"]}, {"name":"number","type":["double","float"]}]}"#;
+
 /// A value from Arrow or from apache-avro, for comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cell {

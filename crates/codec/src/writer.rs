@@ -81,7 +81,7 @@ impl WriterDecoder {
             .and_then(|columns| {
                 RecordBatch::try_new_with_options(self.reader.clone(), columns, &options)
             })
-            .map_err(|e| Error::Library(e.to_string()))?;
+            .map_err(|e| Error::Columns(e.to_string()))?;
         Ok(WriterBatch { batch, rows, faults })
     }
 }

@@ -1,7 +1,7 @@
 mod limits;
 
 use super::*;
-use crate::oracle::{Cell, Oracle, Random, arrow_cell};
+use crate::oracle::{Cell, NESTED, Oracle, Random, arrow_cell};
 use apache_avro::types::Value;
 use proptest::collection::vec;
 use proptest::option;
@@ -37,25 +37,6 @@ const READER: &str = r#"{"type":"record","name":"All","fields":[
  {"name":"wide","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":5}},
  {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,
    "logicalType":"decimal","precision":20,"scale":4}}]}"#;
-
-/// Every nested type.
-const NESTED: &str = r#"{"type":"record","name":"Nested","fields":[ {"name":"duration","type":["null",
-   {"type":"fixed","name":"P12","size":12,"logicalType":"duration"}]},
- {"name":"record","type":{"type":"record","name":"Inner","fields":[
-   {"name":"a","type":"int"},{"name":"b","type":["null","string"]},
-   {"name":"empty","type":{"type":"record","name":"Empty","fields":[]}}]}},
- {"name":"inner_again","type":["null","Inner"]},
- {"name":"texts","type":{"type":"array","items":["null","string"]}},
- {"name":"booleans","type":["null",{"type":"array","items":"boolean"}]},
- {"name":"records","type":{"type":"array","items":"Inner"}},
- {"name":"lists","type":{"type":"array","items":{"type":"array","items":"long"}}},
- {"name":"doubles","type":{"type":"map","values":"double"}},
- {"name":"maps","type":["null",{"type":"map","values":["null",{"type":"array","items":
-   {"type":"map","values":"Inner"}}]}]},
- {"name":"wide","type":["null","string","Inner",{"type":"record","name":"Other","fields":[
-   {"name":"c","type":{"type":"map","values":"int"}}]},{"type":"array","items":"int"},"boolean"]},
- {"name":"wide_required","type":["Inner","Other"]},
- {"name":"whole","type":["null","int","long"]}, {"name":"number","type":["double","float"]}]}"#;
 
 /// The reader's fields in reverse order, with types in between that weir itself does not read.
 fn foreign() -> String {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::oracle::{Oracle, Random, arrow_cell};
+use crate::oracle::{NESTED, Oracle, Random, arrow_cell};
 use crate::{Decoder, Registry};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema};
@@ -8,9 +8,10 @@ use std::sync::{Arc, LazyLock};
 use tokio::runtime::Runtime;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::with_cached(&[(1, SCHEMA)]));
+static REGISTRY: LazyLock<Registry> =
+    LazyLock::new(|| Registry::with_cached(&[(1, FLAT), (2, NESTED)]));
 
-const SCHEMA: &str = r#"{"type":"record","name":"All","namespace":"a.b","fields":[
+const FLAT: &str = r#"{"type":"record","name":"All","namespace":"a.b","fields":[
  {"name":"boolean","type":["null","boolean"]}, {"name":"int","type":"int"},
  {"name":"long","type":["long","null"]},
  {"name":"float","type":"float"}, {"name":"double","type":"double"},
@@ -33,23 +34,7 @@ const SCHEMA: &str = r#"{"type":"record","name":"All","namespace":"a.b","fields"
    "logicalType":"decimal","precision":10,"scale":2}]},
  {"name":"wide","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":5}},
  {"name":"decimal9","type":{"type":"fixed","name":"D","size":9,
-   "logicalType":"decimal","precision":20,"scale":4}},
- {"name":"duration","type":["null",{"type":"fixed","name":"P12","size":12,"logicalType":"duration"}]},
- {"name":"record","type":{"type":"record","name":"Inner","fields":[
-   {"name":"a","type":"int"},{"name":"b","type":["null","string"]},
-   {"name":"empty","type":{"type":"record","name":"Empty","fields":[]}}]}},
- {"name":"inner_again","type":["null","Inner"]},
- {"name":"texts","type":{"type":"array","items":["null","string"]}},
- {"name":"booleans","type":["null",{"type":"array","items":"boolean"}]},
- {"name":"records","type":{"type":"array","items":"Inner"}},
- {"name":"lists","type":{"type":"array","items":{"type":"array","items":"long"}}},
- {"name":"doubles","type":{"type":"map","values":"double"}},
- {"name":"maps","type":["null",{"type":"map","values":["null",{"type":"array","items":
-   {"type":"map","values":"Inner"}}]}]},
- {"name":"union","type":["null","string","Inner",{"type":"record","name":"Other","fields":[
-   {"name":"c","type":{"type":"map","values":"int"}}]},{"type":"array","items":"int"},"boolean"]},
- {"name":"wide_required","type":["Inner","Other"]},
- {"name":"whole","type":["null","int","long"]}, {"name":"number","type":["double","float"]}]}"#;
+   "logicalType":"decimal","precision":20,"scale":4}}]}"#;
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -57,11 +42,18 @@ proptest! {
     })]
 
     #[test]
-    fn apache_avro_reads_the_values_that_were_encoded(seed: u64, count in 0usize..30, id: u32) {
-        let (oracle, mut random) = (Oracle::new(SCHEMA), Random(seed));
-        let records: Vec<Vec<u8>> = (0..count).map(|_| oracle.record(1, &mut random)).collect();
+    fn apache_avro_reads_the_values_that_were_encoded(
+        seed: u64,
+        count in 0usize..30,
+        id: u32,
+        nested: bool,
+    ) {
+        let (registered, text) = if nested { (2, NESTED) } else { (1, FLAT) };
+        let (oracle, mut random) = (Oracle::new(text), Random(seed));
+        let records: Vec<Vec<u8>> =
+            (0..count).map(|_| oracle.record(registered, &mut random)).collect();
         let values: Vec<Option<&[u8]>> = records.iter().map(|v| Some(v.as_slice())).collect();
-        let (schema, runtime) = (Schema::parse(SCHEMA).unwrap(), RUNTIME.handle().clone());
+        let (schema, runtime) = (Schema::parse(text).unwrap(), RUNTIME.handle().clone());
         let mut decoder = Decoder::new(schema.clone(), REGISTRY.clone(), runtime).unwrap();
         let batch = decoder.decode(&values).unwrap().batch;
         let mut encoder = Encoder::new(&schema, id).unwrap();
