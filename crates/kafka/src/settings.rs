@@ -82,20 +82,20 @@ pub(crate) fn group_offsets(kafka: &Kafka, group: &str) -> ClientConfig {
     config
 }
 
-/// Whatever there is, at once, and little of it in memory.
+/// Whatever there is, at once, and memory that stays flat under any backlog: a queued message costs
+/// several times its bytes.
 ///
 /// librdkafka decompresses a whole response before its queue's limits apply, and these count values
-/// only, neither keys nor headers. So responses are small and the queue holds few records; a broker
-/// gives a whole batch, however large, so that large batches are read at once all the same. What is
-/// left, and the settings that bound it: `deploy/README.md`.
+/// only, neither keys nor headers. So responses are small; a broker gives a whole batch, however
+/// large. Less than this costs CPU and rate. What bounds a hostile topic: `deploy/README.md`.
 const READING: [(&str, &str); 7] = [
     ("fetch.min.bytes", "1"),
     ("fetch.wait.max.ms", "100"),
-    ("fetch.max.bytes", "16384"),
-    ("fetch.message.max.bytes", "16384"),
+    ("fetch.max.bytes", "65536"),
+    ("fetch.message.max.bytes", "65536"),
     // The default of a second stalls a fast reader whenever its queue was full.
-    ("fetch.queue.backoff.ms", "1"),
-    ("queued.min.messages", "1000"),
+    ("fetch.queue.backoff.ms", "10"),
+    ("queued.min.messages", "10000"),
     ("queued.max.messages.kbytes", "8192"),
 ];
 

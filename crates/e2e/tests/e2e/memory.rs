@@ -12,9 +12,10 @@ const HOSTILE: u64 = 240;
 const BOUND_MIB: u64 = 200;
 
 /// The settings that `deploy/README.md` gives for topics that anybody may write to.
-const BOUNDED: [(&str, &str); 4] = [
+const BOUNDED: [(&str, &str); 5] = [
     ("fetch.max.bytes", "1024"),
     ("fetch.message.max.bytes", "1024"),
+    ("fetch.queue.backoff.ms", "1"),
     ("queued.min.messages", "10"),
     ("queued.max.messages.kbytes", "1024"),
 ];

@@ -132,15 +132,17 @@ impl Store {
                 });
             }
             self.check_tables(&transaction, position_key, &row).await?;
-            let mut position = committed(&row, 0).map_err(fail)?;
-            if position.next.is_some() {
+            committed_positions.push(committed(&row, 0).map_err(fail)?);
+        }
+        let began = self.began_in(&transaction, position_key).await?;
+        for position in &mut committed_positions {
+            let has_begun = began.contains(&position.partition);
+            if position.next.is_none() {
+                position.intact = !has_begun;
+            } else if !has_begun {
                 // Positions of the version before have none.
-                self.note_beginning(&transaction, position_key, *partition).await?;
-            } else {
-                let began = self.began_in(&transaction, position_key).await?;
-                position.intact = !began.contains(partition);
+                self.note_beginning(&transaction, position_key, position.partition).await?;
             }
-            committed_positions.push(position);
         }
         transaction.commit().await.map_err(fail)?;
         Ok(committed_positions)
