@@ -112,7 +112,13 @@ impl RecordCounts {
                 let mut found = output.committed_positions(positions);
                 if let Some(sink) = pipeline.sinks.iter().find(|sink| sink.name == *name) {
                     let target = Evidence { pipeline, sink };
-                    proof::put_back(pipeline, self.copies(name), &mut found, &target)?;
+                    target.mark_begun(&mut found)?;
+                    proof::sink(pipeline, self.copies(name), &mut found, &target)?;
+                    // A sink that has begun in the meantime has lost nothing.
+                    let later = target.positions(&pipeline.output.topic)?;
+                    found.retain(|state| {
+                        state.proof != Proof::Lost || !later.contains(&state.committed.partition)
+                    });
                 }
                 let halted = self.halts(pipeline, name, &output, found)?;
                 let mut num_foreign = 0;

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod dead;
+mod init;
 mod run;
 mod schema;
 mod skip;
@@ -20,7 +21,7 @@ const CONFIGURATION: u8 = 78;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "A pipeline is one TOML file; every command but `schema` takes it as its \
+    after_help = "A pipeline is one TOML file; every command but `init` and `schema` takes it as its \
         argument.\n\
     Start with: weir check deploy/pipelines/telecom.toml"
 )]
@@ -31,6 +32,8 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Write a first pipeline for files, guessed from a sample.
+    Init(init::Args),
     /// Check the whole path of a pipeline before anything is deployed.
     Check(check::Args),
     /// Compare the counts of all services: is every record accounted for?
@@ -63,6 +66,7 @@ fn end_with_the_reader() {
 async fn main() -> ExitCode {
     end_with_the_reader();
     let result = match Cli::parse().command {
+        Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Topics(args) => topics::run(args).await,

@@ -96,6 +96,9 @@ fn print(pipeline: &Pipeline, hop: Hop<'_>, gap: &Gap, file: &Path) {
     }
     let moving = if gap.moving { ", counted while records arrive" } else { "" };
     match gap.records(&skips) {
+        _ if gap.lost.iter().any(|lost| matches!(lost.halt, Halt::PutBack { .. })) => println!(
+            "   the records between are taken as those that the target holds, and not written again"
+        ),
         _ if skips.iter().all(|skip| skip.from.is_none()) => println!("   nothing is given up"),
         Some(0) => println!(
             "   no record is unaccounted for{moving}: transaction markers take offsets too"
@@ -127,12 +130,12 @@ fn print(pipeline: &Pipeline, hop: Hop<'_>, gap: &Gap, file: &Path) {
 }
 
 fn continuation(lost: &Lost) -> String {
-    match (lost.continuation, lost.from) {
+    match (&lost.continuation, lost.from) {
         (Ok((to, _)), Some(from)) if lost.halt == Halt::PositionMissing => {
             format!("it was {from}, which lies outside the log; reading would continue at {to}")
         }
         (Ok((to, _)), _) => format!("reading would continue at {to}"),
-        (Err(why), _) => why.into(),
+        (Err(why), _) => why.to_string(),
     }
 }
 

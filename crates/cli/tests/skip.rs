@@ -344,12 +344,36 @@ fn older_positions_that_were_put_back_are_found_again() {
     database.execute(PUT_BACK).unwrap();
     let text = "an older one was put back";
     contains(&weir(&flow, "audit", &[]).unwrap_err(), &["HALTED", text, "weir skip FILE"]);
-    contains(&weir(&flow, "skip", &[]).unwrap_err(), &[text, "no record is unaccounted for"]);
+    contains(&weir(&flow, "skip", &[]).unwrap_err(), &[text, "not written again"]);
     let sink = start(&flow, "weir-sink");
     halts(&sink, text);
     contains(&accept(&flow, sink), &[": 0 records"]);
     contains(&run(&flow, 4_000), &["everything is accounted for"]);
     adds_up(&flow, 0);
+}
+
+/// The same for one that was deleted, as long as the group remembers; without it, the statements that
+/// begin again are named.
+#[test]
+fn a_position_that_was_deleted_is_found_again() {
+    let flow = flow(0.02);
+    let database = flow.fresh_database().unwrap();
+    database.execute("DELETE FROM weir.positions WHERE partition = 0").unwrap();
+    let text = "the position was lost, not unset";
+    contains(&weir(&flow, "audit", &[]).unwrap_err(), &[text]);
+    contains(&weir(&flow, "skip", &[]).unwrap_err(), &[text, "reading would continue at"]);
+    let accept = ["--accept", "--reason", REASON];
+    contains(&weir(&flow, "skip", &accept).unwrap(), &[": 0 records"]);
+    contains(&run(&flow, 3_000), &["everything is accounted for"]);
+    adds_up(&flow, 0);
+
+    database.execute("DELETE FROM weir.positions WHERE partition = 0").unwrap();
+    flow.topics.delete_group(&flow.pipeline.sink_group("warehouse")).unwrap();
+    let said = weir(&flow, "skip", &accept).unwrap_err();
+    let (_, statements) = said.split_once("begin at the first record: ").unwrap();
+    database.execute(statements.lines().next().unwrap()).unwrap();
+    contains(&run(&flow, 3_000), &["everything is accounted for"]);
+    weir(&flow, "audit", &["--deep"]).unwrap();
 }
 
 /// Where the table has no lineage columns, only an operator knows.
@@ -378,6 +402,9 @@ fn a_database_without_lineage_columns_that_was_restored_is_read_on_from_when_an_
     let refused = weir(&flow, "skip", &["--restored"]).unwrap_err();
     contains(&refused, &["still has running members"]);
     assert!(sink.stop().unwrap().success());
+    // The rows are not there that the group's position counts.
+    let refused = weir(&flow, "skip", &["--accept", "--reason", REASON]).unwrap_err();
+    contains(&refused, &["so it was restored with it", "--restored"]);
     contains(&weir(&flow, "skip", &["--restored"]).unwrap(), &["reads on at"]);
     contains(&run(&flow, 4_000), &["everything is accounted for"]);
     let rows = database.number(&format!("SELECT count(*) FROM {table}")).unwrap();

@@ -134,7 +134,8 @@ impl Decoder {
                 Ok(text) => text,
                 Err(error) => return unusable_schema(&error).map(Err).ok_or(error.into()),
             };
-            let decoder = WriterDecoder::new(id, &text, &self.reader).map(Box::new);
+            let decoder =
+                WriterDecoder::new(&format!("schema {id}"), &text, &self.reader).map(Box::new);
             if let Err(Fault { reason, .. }) = &decoder {
                 tracing::warn!(schema_id = id, reason, "records of this schema cannot be read");
             }

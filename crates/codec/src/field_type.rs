@@ -3,7 +3,7 @@
 use crate::avro_type::{AvroType, Field};
 use crate::cell::{self, Cell};
 use crate::schema::Schema;
-use crate::text;
+use crate::text::{self, TextFormat};
 use arrow::datatypes::DataType;
 use std::fmt;
 use weir_model::cast::{Cast, cast};
@@ -49,6 +49,11 @@ impl FieldType {
     /// The value of a text, or what is wrong with it ("is not a whole number").
     pub fn parse<'a>(&self, text: &'a str) -> Result<Cell<'a>, String> {
         text::parse(text, &self.avro_type)
+    }
+
+    /// The same for a text of this format.
+    pub fn parse_as<'a>(&self, text: &'a str, format: &TextFormat) -> Result<Cell<'a>, String> {
+        text::parse_as(text, &self.avro_type, format)
     }
 
     /// Whether a number or a truth value, which JSON writes without quotes, can be such a value.

@@ -16,6 +16,7 @@ mod cast;
 mod cell;
 mod column;
 mod columns;
+mod container;
 mod datum;
 mod decode;
 mod diff;
@@ -35,6 +36,7 @@ mod writer;
 pub use cast::{CastBatch, cast};
 pub use cell::Cell;
 pub use column::ColumnBuilder;
+pub use container::{Block, BlockRecords, Container, ContainerError, container_schema};
 pub use decode::{Decoded, Decoder};
 pub use diff::diff;
 pub use encode::{Encoded, Encoder};
@@ -42,6 +44,7 @@ pub use error::Error;
 pub use field_type::FieldType;
 pub use registry::Registry;
 pub use schema::{Reference, Schema};
+pub use text::TextFormat;
 
 #[cfg(test)]
 mod oracle;

@@ -1,7 +1,10 @@
 //! Text → values of a field's type, strictly: what is not exactly such a value is refused, never
 //! rounded or guessed.
 
+mod format;
 mod time;
+
+pub use format::TextFormat;
 
 use crate::avro_type::AvroType;
 use crate::cell::Cell;
@@ -40,6 +43,28 @@ pub(crate) fn parse<'a>(text: &'a str, avro_type: &AvroType) -> Result<Cell<'a>,
         AvroType::TimeMicros => time::time(trimmed, TimeUnit::Microsecond),
         AvroType::Timestamp { unit, utc } => time::timestamp(trimmed, *unit, *utc),
         other => Err(format!("cannot be read as {other}")),
+    }
+}
+
+/// The same for a text of this format.
+pub(crate) fn parse_as<'a>(
+    text: &'a str,
+    avro_type: &AvroType,
+    format: &TextFormat,
+) -> Result<Cell<'a>, String> {
+    if let Some(moment) = format.moment(text.trim(), avro_type) {
+        return moment;
+    }
+    match avro_type {
+        AvroType::Int
+        | AvroType::Long
+        | AvroType::Float
+        | AvroType::Double
+        | AvroType::Decimal { .. } => match format.number(text.trim())? {
+            Cow::Borrowed(text) => parse(text, avro_type),
+            Cow::Owned(text) => parse(&text, avro_type).map(Cell::into_owned),
+        },
+        _ => parse(text, avro_type),
     }
 }
 

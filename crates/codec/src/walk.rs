@@ -68,7 +68,7 @@ pub(crate) fn recursive_checks(records: &HashMap<Arc<str>, Arc<Record>>) -> Recu
     records.iter().map(|(name, record)| (name.clone(), field_checks(&record.fields))).collect()
 }
 
-fn field_checks(fields: &[Field]) -> Vec<FieldCheck> {
+pub(crate) fn field_checks(fields: &[Field]) -> Vec<FieldCheck> {
     fields
         .iter()
         .filter(|field| !field.avro_type.takes_no_bytes())

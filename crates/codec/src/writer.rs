@@ -32,12 +32,11 @@ pub(crate) struct WriterDecoder {
 }
 
 impl WriterDecoder {
-    /// Resolves the schema text that the registry has for `id`. The error is the fault of every
+    /// Resolves the text of a schema, which people know as `name`. The error is the fault of every
     /// record written with it.
-    pub(crate) fn new(id: u32, text: &str, reader: &Schema) -> Result<WriterDecoder, Fault> {
-        let refuse = |reason: &str, what: String| {
-            fault(reason, format!("schema {id} of the writer: {what}"))
-        };
+    pub(crate) fn new(name: &str, text: &str, reader: &Schema) -> Result<WriterDecoder, Fault> {
+        let refuse =
+            |reason: &str, what: String| fault(reason, format!("{name} of the writer: {what}"));
         let avro = parse_avro(text).map_err(|e| refuse(e.reason("bad_schema"), e.to_string()))?;
         if !matches!(avro, Avro::Record(_)) {
             return Err(refuse("not_a_record", "it is not a record".into()));
@@ -57,6 +56,16 @@ impl WriterDecoder {
         values: &Values<'_>,
         picked: &[u32],
     ) -> Result<WriterBatch, Error> {
+        self.decode_at(values, picked, frame::LEN)
+    }
+
+    /// The same for values whose records begin at byte `start`.
+    pub(crate) fn decode_at(
+        &mut self,
+        values: &Values<'_>,
+        picked: &[u32],
+        start: usize,
+    ) -> Result<WriterBatch, Error> {
         let fields = self.reader.fields().iter();
         let mut columns: Vec<ColumnBuilder> =
             fields.map(|field| ColumnBuilder::new(field.data_type())).collect();
@@ -64,7 +73,7 @@ impl WriterDecoder {
         let mut faults = Vec::new();
         for &row in picked {
             let value = values[row as usize].unwrap_or_default();
-            let mut walk = Walk::new(value, frame::LEN, &self.recursive);
+            let mut walk = Walk::new(value, start, &self.recursive);
             match self.record.read(&mut walk, &mut columns).and_then(|()| walk.finish()) {
                 Ok(()) => rows.push(row),
                 Err(violation) => {

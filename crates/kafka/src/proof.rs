@@ -10,7 +10,7 @@ use crate::{Error, Result, admin, position_store, positions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use weir_model::pipeline::{Kafka, Pipeline};
-use weir_model::progress::LastRead;
+use weir_model::progress::{LastRead, Later};
 use weir_model::protocol::{CommittedPosition, Offset, Partition, PartitionState, Proof};
 
 /// The header that the producer gives to the first record of each of its transactions: whose
@@ -72,17 +72,12 @@ pub trait Evidence<E> {
     /// The target is unavailable.
     fn has_rows(&self) -> Result<bool, E>;
 
-    /// Whether it holds a row or a dead letter of the partition that lies behind the position
-    /// `next`, whose last record came from the input offset `last`; `None` if it cannot tell.
+    /// What it holds of the partition behind the position `next`, whose last record came from the
+    /// input offset `last`.
     ///
     /// # Errors
     /// The target is unavailable.
-    fn holds_later(
-        &self,
-        partition: Partition,
-        next: Offset,
-        last: Option<Offset>,
-    ) -> Result<Option<bool>, E>;
+    fn later(&self, partition: Partition, next: Offset, last: Option<Offset>) -> Result<Later, E>;
 }
 
 /// The copies of a sink's positions that its consumer group holds: committed after each write, for
@@ -125,14 +120,21 @@ pub fn sink<E: From<Error>>(
         .filter(|committed| !committed.intact || hinted(committed.partition))
         .map(|committed| committed.partition)
         .collect();
-    if !known.is_empty() && target.has_rows()? {
-        mark(found, &known, Proof::Lost);
+    if known.is_empty() {
+        return Ok(());
+    }
+    let has_rows = target.has_rows()?;
+    for partition in known {
+        // Dead letters alone would come twice as well.
+        if has_rows || target.later(partition, 0, None)?.any() == Some(true) {
+            mark(found, &[partition], Proof::Lost);
+        }
     }
     Ok(())
 }
 
-/// Fills in the proofs of positions that are behind their copies. An older position is right only
-/// where the rows went back with it, as when a database is restored.
+/// Fills in the proofs of positions that are behind their copies, or have none. An older position
+/// is right only where the rows went back with it, as when a database is restored.
 ///
 /// # Errors
 /// The broker or the target does not answer; ask again.
@@ -144,17 +146,19 @@ pub fn put_back<E: From<Error>>(
 ) -> Result<(), E> {
     for state in found.iter_mut().filter(|state| state.halt().is_none()) {
         let CommittedPosition { partition, next, progress, .. } = &state.committed;
+        let Some(next) = *next else { continue };
         let copy = copies.iter().find(|copy| copy.partition == *partition && copy.intact);
-        let (Some(next), Some(reached)) = (*next, copy.and_then(|copy| copy.next)) else {
+        let reached = copy.and_then(|copy| copy.next);
+        if reached.is_some_and(|reached| reached <= next) {
             continue;
-        };
-        if reached <= next {
+        }
+        let later = target.later(*partition, next, progress.last)?.any();
+        // Without a copy, only the target itself can show it.
+        if later == Some(false) || reached.is_none() && later.is_none() {
             continue;
         }
         // Where input offsets started over, a larger one may be of an earlier record.
-        let is_ordered = position_store::restarts(pipeline, *partition)?.is_empty();
-        let later = target.holds_later(*partition, next, progress.last)?;
-        if later.is_none_or(|later| later || !is_ordered) {
+        if reached.is_some() || position_store::restarts(pipeline, *partition)?.is_empty() {
             state.proof = Proof::PutBack { reached };
         }
     }

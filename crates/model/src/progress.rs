@@ -64,6 +64,22 @@ pub struct LastRead {
     pub fingerprint: Option<u64>,
 }
 
+/// What a target holds of a partition behind a position.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Later {
+    /// Its rows; `None` if they do not name their records.
+    pub rows: Option<u64>,
+    /// Its dead letters.
+    pub dead_letters: u64,
+}
+
+impl Later {
+    /// Whether there is any; `None` if that cannot be told.
+    pub fn any(&self) -> Option<bool> {
+        if self.dead_letters > 0 { Some(true) } else { self.rows.map(|rows| rows > 0) }
+    }
+}
+
 /// A hash of a record: its timestamp (milliseconds since 1970), key and value. It is stored, so it
 /// never changes: FNV-1a with 64 bits.
 pub fn fingerprint(timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {

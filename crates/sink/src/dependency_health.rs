@@ -23,6 +23,8 @@ pub(crate) struct DependencyHealth {
     /// A write failed, and none was committed since: that the target answers shows nothing, since
     /// its table may be locked, or the server may take no writes at all.
     unproven: bool,
+    /// Partitions are to be acquired, which takes a write as well.
+    acquiring: bool,
 }
 
 impl DependencyHealth {
@@ -41,6 +43,7 @@ impl DependencyHealth {
             what: format!("sink {sink}"),
             halted: false,
             unproven: false,
+            acquiring: false,
         }
     }
 
@@ -74,9 +77,15 @@ impl DependencyHealth {
     }
 
     pub(crate) fn target_answered(&mut self) {
-        if !self.unproven {
+        if !self.unproven && !self.acquiring {
             self.target.answered();
         }
+    }
+
+    /// Partitions are being acquired.
+    pub(crate) fn acquire_started(&mut self) {
+        self.acquiring = true;
+        self.target.asking(WRITE_PATIENCE);
     }
 
     /// A write is under way.
@@ -95,7 +104,7 @@ impl DependencyHealth {
 
     /// The target answered, and no partition is left to write for.
     pub(crate) fn nothing_to_write(&mut self) {
-        self.unproven = false;
+        (self.unproven, self.acquiring) = (false, false);
         self.target.answered();
     }
 
@@ -107,6 +116,7 @@ impl DependencyHealth {
 
     /// The target did what it was asked for: it is repaired.
     pub(crate) fn target_works(&mut self) {
+        self.acquiring = false;
         if self.unproven {
             return;
         }

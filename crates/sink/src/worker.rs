@@ -16,6 +16,7 @@ use weir_kafka::{Consumer, proof};
 use weir_model::breaker::Breaker;
 use weir_model::fault::Class;
 use weir_model::pipeline::Pipeline;
+use weir_model::progress::Later;
 use weir_model::protocol::{Command, Offset, Partition, Term};
 use weir_service::{CancellationToken, Health, Heartbeat};
 use weir_store::Target;
@@ -65,13 +66,13 @@ impl proof::Evidence<Error> for Shared {
         Ok(self.runtime.block_on(self.target.has_rows())?)
     }
 
-    fn holds_later(
+    fn later(
         &self,
         partition: Partition,
         next: Offset,
         last: Option<Offset>,
-    ) -> Result<Option<bool>, Error> {
-        Ok(self.runtime.block_on(self.target.holds_later(partition, next, last))?)
+    ) -> Result<Later, Error> {
+        Ok(self.runtime.block_on(self.target.later(partition, next, last))?)
     }
 }
 
@@ -149,6 +150,7 @@ impl Worker {
     fn acquire(&mut self, term: Term, partitions: &[Partition]) -> Result<(), Error> {
         let Shared { runtime, target, pipeline, sink, .. } = &*self.shared;
         let copies = proof::copies(pipeline, sink)?;
+        self.dependencies.acquire_started();
         let committed = runtime.block_on(target.acquire(partitions))?;
         let mut found = self.partitions.find(committed)?;
         proof::sink(pipeline, &copies, &mut found, &*self.shared)?;

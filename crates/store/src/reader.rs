@@ -12,7 +12,7 @@ use weir_model::dead_letter::Header;
 use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Pipeline, Sink};
-use weir_model::progress::Progress;
+use weir_model::progress::{Later, Progress};
 use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
 /// Opens the target of a sink for reading. Connects on first use only.
@@ -65,15 +65,32 @@ pub trait TargetReader: Send + Sync {
     /// Whether there is any row; no when there is no table.
     async fn has_rows(&self) -> Result<bool, Error>;
 
-    /// Whether there is a row or a dead letter of the partition that lies behind the position `next`,
-    /// whose last record came from the input offset `last`; `None` if that cannot be told.
-    async fn holds_later(
+    /// What the target holds of the partition behind the position `next`, whose last record came from
+    /// the input offset `last`. Asked where an older position was put back.
+    async fn later(
         &self,
         _partition: Partition,
         _next: Offset,
         _last: Option<Offset>,
-    ) -> Result<Option<bool>, Error> {
-        Ok(None)
+    ) -> Result<Later, Error> {
+        Ok(Later::default())
+    }
+
+    /// What an operator runs to delete all that [`TargetReader::later`] counts; `None` if that cannot
+    /// be told from the rest.
+    fn delete_later(
+        &self,
+        _partition: Partition,
+        _next: Offset,
+        _last: Option<Offset>,
+    ) -> Option<String> {
+        None
+    }
+
+    /// What an operator runs to let the stopped sink begin at the first record: deletes its rows, dead
+    /// letters and positions. `None`: there is no such statement.
+    fn delete_all(&self) -> Option<String> {
+        None
     }
 
     /// Shows the partition and the offset of the input record of every row to `visit`, in any

@@ -14,6 +14,7 @@ use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Pipeline, Sink};
+use weir_model::progress::Later;
 use weir_model::protocol::{Claim, CommittedPosition, Offset, Outcome, Partition};
 
 /// Opens the target of a sink, whose positions are kept per pipeline, sink, output topic and
@@ -69,19 +70,18 @@ pub trait Target: Send + Sync + 'static {
     /// The target is unavailable.
     async fn has_rows(&self) -> Result<bool, Error>;
 
-    /// Whether the target holds a row or a dead letter of the partition that lies behind the position
-    /// `next`, whose last record came from the input offset `last`; `None` if it cannot tell. Asked
-    /// where an older position was put back.
+    /// What the target holds of the partition behind the position `next`, whose last record came from
+    /// the input offset `last`. Asked where an older position was put back.
     ///
     /// # Errors
     /// The target is unavailable.
-    async fn holds_later(
+    async fn later(
         &self,
         _partition: Partition,
         _next: Offset,
         _last: Option<Offset>,
-    ) -> Result<Option<bool>, Error> {
-        Ok(None)
+    ) -> Result<Later, Error> {
+        Ok(Later::default())
     }
 
     /// An empty transaction, to be filled part by part. No IO.

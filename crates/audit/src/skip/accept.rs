@@ -131,7 +131,7 @@ fn note_ends(pipeline: &Pipeline, skips: &mut [Skip]) -> Result<()> {
 }
 
 fn claim(lost: &Lost) -> Option<Claim> {
-    let (next, mut progress) = lost.continuation.ok()?;
+    let (next, mut progress) = *lost.continuation.as_ref().ok()?;
     progress.last_read = Some(LastRead { offset: next - 1, fingerprint: None });
     Some(Claim { partition: lost.partition, fence: 0, expected: lost.from, next, progress })
 }
@@ -222,9 +222,10 @@ async fn sink(
     let skips = moves(&gap, Hop::Sink(sink), None)?;
     for (lost, skip) in gap.lost.iter().zip(&skips) {
         let committed = acquired.iter().find(|acquired| acquired.partition == lost.partition);
-        let (Some(committed), Ok((to, progress))) = (committed, lost.continuation) else {
+        let (Some(committed), Ok((to, progress))) = (committed, &lost.continuation) else {
             continue;
         };
+        let (to, progress) = (*to, *progress);
         let order = Move {
             partition: lost.partition,
             fence: committed.fence,
@@ -235,8 +236,8 @@ async fn sink(
         };
         if !target.accept(&cluster, &order, reason).await? {
             refuse!(
-                "partition {}: a sink has started in the meantime and nothing was changed there: \
-                 stop it first",
+                "partition {}: a sink, or another `weir skip`, has started in the meantime and \
+                 nothing was changed there: stop it first",
                 lost.partition
             );
         }
@@ -276,11 +277,13 @@ pub async fn restored(
     tokio::task::block_in_place(|| check_stopped(pipeline, Hop::Sink(sink)))?;
     let target = weir_store::reader::open(pipeline, sink)?;
     for (partition, next, progress) in &put_back {
-        if target.holds_later(*partition, *next, progress.last).await? == Some(true) {
+        if target.later(*partition, *next, progress.last).await?.any() == Some(true) {
+            let delete = target.delete_later(*partition, *next, progress.last);
             refuse!(
-                "partition {partition}: {} holds what was written after the position {next}, so it \
-                 was not restored with it",
-                target.name()
+                "partition {partition}: {} or its dead letters hold what was written after the \
+                 position {next}{}",
+                target.name(),
+                delete.map_or_else(String::new, |sql| format!("; delete it first: {sql}"))
             );
         }
     }

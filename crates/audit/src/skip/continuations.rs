@@ -5,6 +5,7 @@ use crate::Result;
 use crate::counts::RecordCounts;
 use crate::evidence::Evidence;
 use crate::lineage::PartitionLineage;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
@@ -17,7 +18,7 @@ use weir_model::progress::Progress;
 use weir_model::protocol::{CommittedPosition, Halt, Offset, Partition, PartitionState, Proof};
 
 /// The position to continue at with its counters, or why it cannot be told.
-pub type Continuation = std::result::Result<(Offset, Progress), &'static str>;
+pub type Continuation = std::result::Result<(Offset, Progress), Cow<'static, str>>;
 
 const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold all that was \
     emitted, or not as one lineage, so the counts cannot be found again; put the group's offsets \
@@ -27,13 +28,6 @@ const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold
 const WRITTEN_ANEW: &str = "the log was written anew from its first record, while the target \
     still holds rows of the one before, so going on might lose or double some; empty the table, \
     and everything in the log is read, or put the position row back";
-
-const BEYOND_THE_COPY: &str = "the target holds rows that were written after the last position \
-    that the consumer group remembers; put the row of weir.positions back as it was";
-
-const ROW_LOST: &str = "the target holds rows, and nothing tells which records they came from; \
-    put the row of weir.positions back, or empty the table, and the sink begins at the first \
-    record";
 
 /// A position that was forgotten is found again first; it may lie outside the log all the same,
 /// since Kafka forgets the positions of a topic that is deleted.
@@ -48,7 +42,7 @@ pub(super) fn enricher_continuation(
         Halt::Expired { to, .. } => Ok(Ok((to, found.committed.progress))),
         Halt::Truncated { .. } => {
             let to = resume(pipeline, found, lineage.is_some_and(|lineage| lineage.incomplete))?;
-            Ok(to.map(|to| (to, found.committed.progress)))
+            Ok(to.map(|to| (to, found.committed.progress)).map_err(Cow::from))
         }
         Halt::Disproved { .. } if found.committed.intact => {
             if let Some(found_again) = after_last_read(pipeline, &pipeline.input.topic, found)? {
@@ -57,11 +51,11 @@ pub(super) fn enricher_continuation(
                 return Ok(Ok(found_again));
             }
             let to = resume(pipeline, found, lineage.is_some_and(|lineage| lineage.incomplete))?;
-            Ok(to.map(|to| (to, found.committed.progress)))
+            Ok(to.map(|to| (to, found.committed.progress)).map_err(Cow::from))
         }
         Halt::PositionMissing | Halt::Disproved { .. } | Halt::PutBack { .. } => {
             let Some(counts) = lineage.and_then(PartitionLineage::counts) else {
-                return Ok(Err(INCOMPLETE_LINEAGE));
+                return Ok(Err(INCOMPLETE_LINEAGE.into()));
             };
             let next = counts.last.map_or(found.low, |last| last + 1);
             let mut again = PartitionState {
@@ -79,7 +73,7 @@ pub(super) fn enricher_continuation(
                 let incomplete = lineage.is_some_and(|lineage| lineage.incomplete);
                 let to = resume(pipeline, &again, incomplete)?;
                 found.committed.next = Some(next).filter(|next| Ok(*next) != to);
-                return Ok(to.map(|to| (to, counts)));
+                return Ok(to.map(|to| (to, counts)).map_err(Cow::from));
             };
             let continuation = enricher_continuation(pipeline, &mut again, halt, lineages);
             *found = again;
@@ -165,14 +159,8 @@ pub(super) fn sink_continuation(
     let mut progress = found.committed.progress;
     let target = Evidence { pipeline, sink };
     let to = match halt {
-        Halt::PositionMissing => return Ok(Err(ROW_LOST)),
-        Halt::PutBack { .. } => {
-            let copy = counts.copies(&sink.name).iter().find(|copy| copy.partition == partition);
-            let Some((next, progress)) = copy.and_then(|c| Some((c.next?, c.progress))) else {
-                return Ok(Err(BEYOND_THE_COPY));
-            };
-            let beyond = target.holds_later(partition, next, progress.last)? == Some(true);
-            return Ok(if beyond { Err(BEYOND_THE_COPY) } else { Ok((next, progress)) });
+        Halt::PositionMissing | Halt::PutBack { .. } => {
+            return from_copy(pipeline, sink, found, counts);
         }
         Halt::Expired { .. } => Ok(found.low),
         Halt::Truncated { .. } | Halt::Disproved { .. } => {
@@ -185,18 +173,91 @@ pub(super) fn sink_continuation(
             let left = lineages(pipeline, found, usize::MAX)?;
             let (_, emitted) = counts.enricher().get(&partition).copied().unwrap_or_default();
             if is_whole(&left, emitted.counters.written) {
-                return Ok(Err(WRITTEN_ANEW));
+                return Ok(Err(WRITTEN_ANEW.into()));
             }
             let restarted = counts.restarted(partition);
             after_the_last_record_of_a_sink((found.low, found.high), progress.last, left, restarted)
         }
     };
-    let Ok(to) = to else { return Ok(to.map(|to| (to, progress))) };
+    let to = match to {
+        Ok(to) => to,
+        Err(why) => return Ok(Err(why.into())),
+    };
     let rest = PartitionState { low: to, ..found.clone() };
     if let Some((_, next)) = lineages(pipeline, &rest, 1)?.first() {
         progress.last = (next.previous >= 0).then_some(next.previous);
     }
     Ok(Ok((to, progress)))
+}
+
+/// Where the copy of a lost position says that the sink was, if the target holds just what was written
+/// until there.
+fn from_copy(
+    pipeline: &Pipeline,
+    sink: &Sink,
+    found: &PartitionState,
+    counts: &RecordCounts,
+) -> Result<Continuation> {
+    let CommittedPosition { partition, next, progress: before, .. } = found.committed;
+    let from = next.unwrap_or(0);
+    let reader = weir_store::reader::open(pipeline, sink)?;
+    let target = Evidence { pipeline, sink };
+    let begin_again = || match reader.delete_all() {
+        Some(statements) => {
+            format!("or, with the sink stopped, let it begin at the first record: {statements}")
+        }
+        None => "or empty the target, and the sink begins at the first record".into(),
+    };
+    let otherwise = || match reader.delete_later(partition, from, before.last) {
+        Some(statements) if next.is_some() => format!(
+            "put the row of weir.positions back, or delete what lies behind it, which is then \
+             written again: {statements}"
+        ),
+        _ => format!("put the row of weir.positions back; {}", begin_again()),
+    };
+    let copies = counts.copies(&sink.name);
+    let copy = copies.iter().find(|copy| copy.partition == partition && copy.intact);
+    let Some((to, progress)) = copy.and_then(|copy| Some((copy.next?, copy.progress))) else {
+        return Ok(Err(format!("nothing remembers where the sink was; {}", otherwise()).into()));
+    };
+    if target.later(partition, to, progress.last)?.any() == Some(true) {
+        let what = "the target holds what was written after the position that the group remembers";
+        return Ok(Err(format!("{what}; {}", otherwise()).into()));
+    }
+    let there = target.later(partition, from, before.last)?;
+    let (now, then) = (progress.counters, before.counters);
+    let complete = sink.target.keeps_every_record();
+    let rows = there.rows.filter(|_| complete);
+    if there.dead_letters != now.dead - then.dead.min(now.dead)
+        || rows.is_some_and(|rows| rows != now.written - then.written.min(now.written))
+    {
+        let what = format!("the target does not hold just what was written from {from} to {to}");
+        return Ok(Err(format!("{what}; {}", otherwise()).into()));
+    }
+    if rows.is_none() && complete && next.is_some() && restored_rows(&target, counts)? {
+        let what = "the table has as many rows as when the position was here, so it was restored \
+                    with it: read on with --restored";
+        return Ok(Err(what.into()));
+    }
+    Ok(Ok((to, progress)))
+}
+
+/// Whether a table without lineage has just the rows that the positions count, and not those that
+/// the copies count.
+pub(super) fn restored_rows(target: &Evidence<'_>, counts: &RecordCounts) -> Result<bool> {
+    let name = &target.sink.name;
+    let Some(positions) = counts.sink(name) else { return Ok(false) };
+    let copied = |partition: &Partition| {
+        let copies = counts.copies(name).iter().filter(|copy| copy.intact);
+        let copy = copies.into_iter().find(|copy| copy.partition == *partition);
+        copy.map_or(0, |copy| copy.progress.counters.written)
+    };
+    let counted: u64 = positions.values().map(|(_, progress)| progress.counters.written).sum();
+    let ahead: u64 = positions
+        .iter()
+        .map(|(partition, (_, progress))| copied(partition).max(progress.counters.written))
+        .sum();
+    Ok(ahead != counted && target.count_rows()? == counted)
 }
 
 /// The first `most` lineages that a log holds, with their offsets.

@@ -118,8 +118,9 @@ impl Gap {
 
 impl Lost {
     /// The move, if the new position is known.
-    pub(crate) fn skip(&self) -> std::result::Result<Skip, &'static str> {
-        let (to, _) = self.continuation?;
+    pub(crate) fn skip(&self) -> std::result::Result<Skip, &str> {
+        let (to, _) = self.continuation.as_ref().map_err(|why| &**why)?;
+        let to = *to;
         Ok(Skip { partition: self.partition, from: self.from, to, emitted: None })
     }
 }
@@ -172,11 +173,7 @@ impl Hop<'_> {
             }
             Hop::Sink(sink) => {
                 let target = Evidence { pipeline, sink };
-                let began = target.began()?;
-                let unset = found.iter_mut().filter(|state| state.committed.next.is_none());
-                unset.for_each(|state| {
-                    state.committed.intact = !began.contains(&state.committed.partition);
-                });
+                target.mark_begun(&mut found)?;
                 proof::sink(pipeline, counts.copies(&sink.name), &mut found, &target)?
             }
         }
@@ -219,7 +216,8 @@ impl Hop<'_> {
     ) -> Result<Missing> {
         let mut positions = self.positions(counts)?.clone();
         for lost in lost {
-            if let Ok((to, progress)) = lost.continuation {
+            if let Ok((to, progress)) = &lost.continuation {
+                let (to, progress) = (*to, *progress);
                 positions.insert(lost.partition, (Some(to), progress));
             }
         }

@@ -5,7 +5,7 @@ use super::Cell;
 use arrow::datatypes::TimeUnit;
 use jiff::civil;
 
-const NANOS_PER_SECOND: i128 = 1_000_000_000;
+pub(super) const NANOS_PER_SECOND: i128 = 1_000_000_000;
 /// Of a zone's offset. Zones in use reach 14 hours; Java's `ZoneOffset` has the same limit.
 const MAX_OFFSET_HOURS: i32 = 18;
 
@@ -52,7 +52,18 @@ fn days(text: &str) -> Option<i32> {
             _ => byte.is_ascii_digit(),
         });
     let date: civil::Date = shape.then(|| text.parse().ok()).flatten()?;
-    Some((date - civil::date(1970, 1, 1)).get_days())
+    Some(days_since_1970(date))
+}
+
+pub(super) fn days_since_1970(date: civil::Date) -> i32 {
+    (date - civil::date(1970, 1, 1)).get_days()
+}
+
+/// Nanoseconds since midnight.
+pub(super) fn nanos_of(time: civil::Time) -> i128 {
+    let seconds =
+        i128::from(time.hour()) * 3600 + i128::from(time.minute()) * 60 + i128::from(time.second());
+    seconds * NANOS_PER_SECOND + i128::from(time.subsec_nanosecond())
 }
 
 /// `HH:MM`, with seconds and up to nine decimals or without. There is no second 60: libraries
@@ -103,7 +114,7 @@ fn two_digits(text: &str) -> Option<i32> {
     plain.then(|| text.parse().ok()).flatten()
 }
 
-fn in_unit<'a>(nanos: i128, unit: TimeUnit) -> Result<Cell<'a>, String> {
+pub(super) fn in_unit<'a>(nanos: i128, unit: TimeUnit) -> Result<Cell<'a>, String> {
     let (size, decimals) = match unit {
         TimeUnit::Second => (1_000_000_000, 0),
         TimeUnit::Millisecond => (1_000_000, 3),

@@ -38,6 +38,19 @@ pub(super) fn filled(text: &str) -> Result<(), String> {
     verdict(!text.trim().is_empty(), "is empty")
 }
 
+/// One character that is no end of a line.
+pub(super) fn character(text: &str) -> Result<(), String> {
+    let mut chars = text.chars();
+    let good =
+        matches!((chars.next(), chars.next()), (Some(c), None) if !['\n', '\r'].contains(&c));
+    verdict(good, "is not one character")
+}
+
+/// The same, or nothing.
+pub(super) fn character_or_none(text: &str) -> Result<(), String> {
+    if text.is_empty() { Ok(()) } else { character(text) }
+}
+
 /// Names of pipelines and sinks: parts of group ids, transactional ids and paths.
 pub(super) fn name(text: &str) -> Result<(), String> {
     let good = shaped(

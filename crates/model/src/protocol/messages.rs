@@ -50,11 +50,10 @@ pub enum Proof {
     /// It was not committed by its owner, or the log holds another record before it than the one
     /// that was read.
     Disproved,
-    /// Its owner was further already, at `reached`, and nothing shows that what it wrote since was
-    /// put back too.
+    /// Its owner was further already, and nothing shows that what it wrote since was put back too.
     PutBack {
-        /// Where the owner had committed.
-        reached: Offset,
+        /// Where the owner had committed, if anything remembers it.
+        reached: Option<Offset>,
     },
 }
 
@@ -250,8 +249,8 @@ pub enum Halt {
     PutBack {
         /// The position.
         next: Offset,
-        /// Where it was before.
-        reached: Offset,
+        /// Where it was before, if anything remembers it.
+        reached: Option<Offset>,
     },
 }
 
@@ -295,11 +294,14 @@ impl fmt::Display for Halt {
                 "the record before offset {next} is not the one that was read last: another \
                  program moved the position, or the topic was recreated"
             ),
-            Halt::PutBack { next, reached } => write!(
-                f,
-                "the position is {next}, but was {reached} before: an older one was put back, \
-                 and reading on would write records again that are in the target"
-            ),
+            Halt::PutBack { next, reached } => {
+                let before = reached.map_or_else(|| "later".into(), |offset| offset.to_string());
+                write!(
+                    f,
+                    "the position is {next}, but was {before} before: an older one was put back, \
+                     and reading on would write records again that are in the target"
+                )
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files: Parquet, CSV and newline-delimited JSON.
+//! Files: Parquet, CSV, Avro and newline-delimited JSON.
 //!
 //! Files are read in the order of their names and dealt to the partitions of the source in that
 //! order. A position names the file, its position in the list, and the position in the file (a byte
@@ -7,7 +7,9 @@
 //! or replaced is noticed and refused (`identity.rs`): the files would no longer be those that the
 //! positions speak of.
 
+mod avro;
 mod csv;
+pub mod guess;
 mod identity;
 mod input;
 mod json;
@@ -38,6 +40,7 @@ pub struct Files {
 struct Shared {
     config: FileSource,
     layout: Layout,
+    dialect: csv::Dialect,
 }
 
 impl Files {
@@ -55,7 +58,8 @@ impl Files {
             ]);
         };
         let layout = Layout::new(schema, config)?;
-        let shared = Shared { config: config.clone(), layout };
+        let dialect = csv::Dialect::new(config)?;
+        let shared = Shared { config: config.clone(), layout, dialect };
         shared.open(first, &Value::Null).map_err(|e| match e {
             Error::Unfit(what) => one("source", what),
             other => one("source.path", other.to_string()),
@@ -114,9 +118,9 @@ impl Opened {
     }
 }
 
-/// The byte of a place in a text file; a Parquet file is identified as a whole.
+/// The byte of a place in a file that may grow; a Parquet file is identified as a whole.
 fn byte(within: &Value) -> Option<u64> {
-    within["byte"].as_u64()
+    within["byte"].as_u64().or_else(|| within["block"].as_u64())
 }
 
 impl Walk {
@@ -196,8 +200,8 @@ impl Shared {
     fn format(&self, path: &Path) -> Result<FileFormat, Error> {
         self.config.format.or_else(|| format_of(path)).ok_or_else(|| {
             Error::Unfit(format!(
-                "{}: the format does not follow from the name; set source.format to parquet, csv \
-                 or json",
+                "{}: the format does not follow from the name; set source.format to parquet, csv, \
+                 json or avro",
                 path.display()
             ))
         })
@@ -207,7 +211,7 @@ impl Shared {
         let file = File::open(path).map_err(|e| unavailable(path, &e))?;
         match self.format(path)? {
             FileFormat::Parquet => Prefix::footer(&file, path),
-            FileFormat::Csv | FileFormat::Json => Prefix::new(&file, path),
+            FileFormat::Csv | FileFormat::Json | FileFormat::Avro => Prefix::new(&file, path),
         }
     }
 
@@ -215,12 +219,17 @@ impl Shared {
         let file = File::open(path).map_err(|e| unavailable(path, &e))?;
         Ok(match self.format(path)? {
             FileFormat::Csv => {
-                Box::new(csv::Csv::open(path, file, within, &self.layout, &self.config.nulls)?)
+                self.layout.check_plain("CSV")?;
+                Box::new(csv::Csv::open(path, file, within, &self.layout, &self.dialect)?)
             }
-            FileFormat::Json => Box::new(json::Json::open(path, file, within)?),
+            FileFormat::Json => {
+                self.layout.check_plain("a file of JSON")?;
+                Box::new(json::Json::open(path, file, within)?)
+            }
             FileFormat::Parquet => {
                 Box::new(parquet::Parquet::open(path, file, within, &self.layout)?)
             }
+            FileFormat::Avro => Box::new(avro::Avro::open(path, file, within, &self.layout)?),
         })
     }
 }
@@ -229,6 +238,7 @@ fn format_of(path: &Path) -> Option<FileFormat> {
     match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "parquet" => Some(FileFormat::Parquet),
         "csv" => Some(FileFormat::Csv),
+        "avro" => Some(FileFormat::Avro),
         "json" | "jsonl" | "ndjson" => Some(FileFormat::Json),
         _ => None,
     }
@@ -236,6 +246,11 @@ fn format_of(path: &Path) -> Option<FileFormat> {
 
 fn unavailable(path: &Path, error: &std::io::Error) -> Error {
     Error::Unavailable { doing: format!("reading {}", path.display()), reason: error.to_string() }
+}
+
+/// Whether a column becomes the field of this name without being told so.
+pub fn is_same_name(column: &str, field: &str) -> bool {
+    layout::clean(column) == layout::clean(field)
 }
 
 /// The last part of the path, for messages.

@@ -170,3 +170,30 @@ async fn positions_and_rows_that_were_put_back_together_are_read_on_from() {
     assert_eq!(world.number(ROWS), 600);
     assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), 600);
 }
+
+/// The group's copies expire a week after its last member left.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_alone_show_that_older_positions_were_put_back() {
+    let world = saved(stopped().await, &rows()).await;
+    world.database.execute(PUT_BACK).unwrap();
+    topics(&world).delete_group(&world.pipeline.sink_group("warehouse")).unwrap();
+    let sink = halts(&world, "was later before: an older one was put back").await;
+    sink.stop().await.unwrap();
+    assert_eq!(world.number(ROWS), 600);
+}
+
+/// An emptied table is no beginning while dead letters would come twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_is_missing_beside_dead_letters_is_no_beginning() {
+    let mut world = World::new("[sink.columns]\nname = \"varchar(20)\"\n");
+    let sink = world.start();
+    let long = "a name that is too long for its column";
+    world.feed((0..300).map(|id| (id, if id % 100 == 0 { long } else { "row" })));
+    world.wait_for(300);
+    sink.stop().await.unwrap();
+    world.database.execute("DELETE FROM weir.positions; TRUNCATE shop.sale").unwrap();
+    let sink = halts(&world, "the position was lost, not unset").await;
+    sink.stop().await.unwrap();
+    assert_eq!(world.number(ROWS), 0);
+    assert_eq!(world.number("SELECT count(*) FROM weir.dead_letters"), 3);
+}

@@ -7,10 +7,11 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
 use postgres_native_tls::MakeTlsConnector;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::config::Config;
+use tokio_postgres::error::SqlState;
 use weir_model::secret::Secret;
 
 /// A COPY of one batch takes milliseconds; after a minute, something else is wrong.
@@ -31,6 +32,8 @@ pub struct Store {
     server: Arc<str>,
     /// For a connection outside of the pool.
     settings: Arc<(Config, MakeTlsConnector)>,
+    /// Connections from before this moment are given up when they come back to the pool.
+    stale: Arc<Mutex<Option<Instant>>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -61,7 +64,15 @@ impl Store {
             tls,
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
+        let stale = Arc::<Mutex<Option<Instant>>>::default();
+        let given_up = stale.clone();
         let pool = Pool::builder(manager)
+            .pre_recycle(Hook::sync_fn(move |_, metrics| match *lock(&given_up) {
+                Some(moment) if metrics.created <= moment => {
+                    Err(HookError::message("the session was read-only"))
+                }
+                _ => Ok(()),
+            }))
             .max_size(connections)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(CONNECT_TIMEOUT * 2))
@@ -73,7 +84,7 @@ impl Store {
             }))
             .build()
             .map_err(|e| Error::Url(e.to_string()))?;
-        Ok(Store { pool, server, settings })
+        Ok(Store { pool, server, settings, stale })
     }
 
     /// `postgres at host:port/database`, for messages.
@@ -85,6 +96,12 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn max_connections(&self) -> usize {
         self.pool.status().max_size
+    }
+
+    /// Gives up the connections that there are: their sessions began read-only, and would stay so
+    /// after the server takes writes again.
+    pub(crate) fn renew_connections(&self) {
+        *lock(&self.stale) = Some(Instant::now());
     }
 
     /// One round trip, for `/ready`.
@@ -141,6 +158,9 @@ impl Store {
 
     pub(crate) fn error(&self, error: tokio_postgres::Error) -> Error {
         if let Some(answer) = error.as_db_error() {
+            if answer.code() == &SqlState::READ_ONLY_SQL_TRANSACTION {
+                self.renew_connections();
+            }
             return Error::Database {
                 server: self.server.to_string(),
                 report: Box::new(Report::new(answer)),
@@ -153,6 +173,10 @@ impl Store {
     fn unreachable(&self, reason: String) -> Error {
         Error::Unreachable { server: self.server.to_string(), reason }
     }
+}
+
+fn lock(stale: &Mutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
+    stale.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The prefix of the application name of all connections that weir opens.

@@ -6,7 +6,8 @@ use crate::postgres::{Error, Store};
 use crate::reader::{ReasonCount, Sample};
 use futures_util::TryStreamExt;
 use tokio_postgres::SimpleQueryMessage;
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, ToSql};
+use weir_model::progress::Later;
 use weir_model::protocol::{Offset, Partition};
 
 impl Store {
@@ -30,39 +31,45 @@ impl Store {
         Ok(self.ask(&name, &any).await?.unwrap_or(false))
     }
 
-    /// Whether there is a dead letter of the partition from `next` on, or a row that came from a
-    /// later record of the input topic than `lineage` names; `None` without either, where the
-    /// table has no lineage columns. Reads the whole table.
+    /// Counts the dead letters of the partition from `next` on, and the rows that came from a later
+    /// record of the input topic than `lineage` names, where the table has lineage columns; that
+    /// reads the whole table.
     ///
     /// # Errors
     /// The server cannot be reached, or the role lacks SELECT.
-    pub async fn holds_later(
+    pub async fn later(
         &self,
         position_key: &PositionKey,
         partition: Partition,
         next: Offset,
         lineage: Option<(&str, Option<Offset>)>,
-    ) -> Result<Option<bool>, Error> {
+    ) -> Result<Later, Error> {
         let PositionKey { pipeline, sink, topic, .. } = position_key;
         let name = position_key.qualified_table();
         let mut client = self.client().await?;
         let run = async {
             let transaction = client.build_transaction().read_only(true).start().await?;
             transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
-            let dead: bool = transaction
-                .query_one(LATER_DEAD_LETTER, &[pipeline, sink, topic, &partition, &next])
-                .await?
-                .try_get(0)?;
-            let Some((input, last)) = lineage.filter(|_| !dead) else {
-                return Ok(dead.then_some(true));
+            let of = [pipeline, sink, topic].map(|text| text as &(dyn ToSql + Sync));
+            let dead = transaction
+                .query_one(LATER_DEAD_LETTERS, &[of[0], of[1], of[2], &partition, &next])
+                .await?;
+            let exists = "SELECT to_regclass($1) IS NOT NULL";
+            let exists: bool = transaction.query_one(exists, &[&name]).await?.try_get(0)?;
+            let rows = match lineage {
+                Some((input, last)) if exists => {
+                    let later = format!(
+                        "SELECT count(*) FROM {name} WHERE weir_topic = $1 AND weir_partition = $2 \
+                         AND weir_offset > $3"
+                    );
+                    let last = last.unwrap_or(-1);
+                    let rows = transaction.query_one(&later, &[&input, &partition, &last]).await?;
+                    Some(rows.try_get::<_, i64>(0)?.unsigned_abs())
+                }
+                Some(_) => Some(0),
+                None => None,
             };
-            let later = format!(
-                "SELECT EXISTS (SELECT FROM {name} WHERE weir_topic = $1 AND weir_partition = $2 \
-                 AND weir_offset > $3)"
-            );
-            let last = last.unwrap_or(-1);
-            let row = transaction.query_one(&later, &[&input, &partition, &last]).await?;
-            row.try_get(0).map(Some)
+            Ok(Later { rows, dead_letters: dead.try_get::<_, i64>(0)?.unsigned_abs() })
         };
         run.await.map_err(|e| self.error(e))
     }
@@ -169,8 +176,8 @@ impl Store {
     }
 }
 
-const LATER_DEAD_LETTER: &str = "SELECT EXISTS (SELECT FROM weir.dead_letters WHERE pipeline = $1 \
-     AND sink = $2 AND topic = $3 AND partition = $4 AND \"offset\" >= $5)";
+const LATER_DEAD_LETTERS: &str = "SELECT count(*) FROM weir.dead_letters WHERE pipeline = $1 \
+     AND sink = $2 AND topic = $3 AND partition = $4 AND \"offset\" >= $5";
 
 const REASONS: &str = "SELECT reason, count(*), \
      (array_agg(format('%s[%s]@%s', topic, partition, \"offset\") ORDER BY id))[1], \

@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::pipeline::{self, Pipeline};
+use weir_model::progress::Later;
 use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
 /// A command asks one thing after the other; taking partitions over needs a second connection.
@@ -49,6 +50,11 @@ impl Reader {
             topic: pipeline.output.topic.clone(),
             input_topic: pipeline.input.topic.clone(),
         })
+    }
+
+    /// The condition of this sink's rows in weir's tables.
+    fn own(&self) -> String {
+        format!("pipeline = {} AND sink = {}", text(&self.pipeline), text(&self.sink))
     }
 
     fn position_key(&self, cluster: &str) -> PositionKey {
@@ -103,15 +109,42 @@ impl TargetReader for Reader {
         Ok(self.store.has_rows(&self.table.table.schema, &self.table.table.table).await?)
     }
 
-    async fn holds_later(
+    async fn later(
         &self,
         partition: Partition,
         next: Offset,
         last: Option<Offset>,
-    ) -> Result<Option<bool>, crate::Error> {
+    ) -> Result<Later, crate::Error> {
         let lineage = self.table.lineage.then_some((self.input_topic.as_str(), last));
+        Ok(self.store.later(&self.position_key(""), partition, next, lineage).await?)
+    }
+
+    fn delete_later(
+        &self,
+        partition: Partition,
+        next: Offset,
+        last: Option<Offset>,
+    ) -> Option<String> {
         let position_key = self.position_key("");
-        Ok(self.store.holds_later(&position_key, partition, next, lineage).await?)
+        let last = last.unwrap_or(-1);
+        self.table.lineage.then(|| {
+            format!(
+                "DELETE FROM {} WHERE weir_topic = {} AND weir_partition = {partition} AND \
+                 weir_offset > {last}; DELETE FROM weir.dead_letters WHERE {} AND topic = {} AND \
+                 partition = {partition} AND \"offset\" >= {next}",
+                position_key.qualified_table(),
+                text(&self.input_topic),
+                self.own(),
+                text(&self.topic)
+            )
+        })
+    }
+
+    fn delete_all(&self) -> Option<String> {
+        let table = self.position_key("").qualified_table();
+        let state = ["positions", "beginnings", "dead_letters"]
+            .map(|table| format!("; DELETE FROM weir.{table} WHERE {}", self.own()));
+        Some(format!("TRUNCATE {table}{}", state.concat()))
     }
 
     async fn origins(
@@ -162,6 +195,11 @@ impl TargetReader for Reader {
     async fn clear(&self) -> Result<(), crate::Error> {
         Ok(self.store.clear(&self.pipeline, &self.sink).await?)
     }
+}
+
+/// A text as SQL writes it.
+fn text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// What the sink will do to the database when it starts.

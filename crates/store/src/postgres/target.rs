@@ -11,6 +11,7 @@ use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::{Class, Fault};
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{self, Batch, Pipeline};
+use weir_model::progress::Later;
 use weir_model::protocol::{Claim, CommittedPosition, Offset, Partition};
 
 /// Records in one transaction, even if `batch.records` allows more. Larger transactions are hardly
@@ -127,14 +128,14 @@ impl Target for Postgres {
         Ok(self.store.has_rows(&self.table.table.schema, &self.table.table.table).await?)
     }
 
-    async fn holds_later(
+    async fn later(
         &self,
         partition: Partition,
         next: Offset,
         last: Option<Offset>,
-    ) -> Result<Option<bool>, crate::Error> {
+    ) -> Result<Later, crate::Error> {
         let lineage = self.table.lineage.then_some((self.input_topic.as_str(), last));
-        Ok(self.store.holds_later(&self.position_key, partition, next, lineage).await?)
+        Ok(self.store.later(&self.position_key, partition, next, lineage).await?)
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction>, crate::Error> {

@@ -1,16 +1,20 @@
-//! CSV with a header line, as RFC 4180 has it: commas, quotes doubled within quotes, line feeds
-//! allowed within them.
+//! CSV, as RFC 4180 has it: a header line, commas, quotes doubled within quotes, line feeds allowed
+//! within them. What else there is under this name is described by the pipeline file.
 
 use super::input::{Input, Line, MAX_LINE, excerpt, strip};
 use super::layout::{Layout, Rows};
 use super::{Found, MALFORMED_LINE, OpenFile, fault, short};
 use crate::source::{Error, Limit, Malformed};
+use encoding_rs::{Encoding, UTF_8};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::path::Path;
-use weir_codec::{Cell, FieldType};
+use weir_codec::{Cell, FieldType, TextFormat};
 use weir_model::fault::{Fault, VALUE_DOES_NOT_FIT, VALUE_MISSING};
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::FileSource;
 
 pub(super) struct Csv {
     input: Input,
@@ -18,8 +22,109 @@ pub(super) struct Csv {
     columns: Vec<String>,
     /// For each field, its column.
     positions: Vec<Option<usize>>,
-    nulls: Vec<String>,
+    dialect: Dialect,
     raw: Vec<u8>,
+}
+
+/// How the values of a file are written.
+#[derive(Clone)]
+pub(super) struct Dialect {
+    delimiter: char,
+    quote: Option<char>,
+    encoding: &'static Encoding,
+    comment: String,
+    /// Names of the columns, where the file has no header line.
+    header: Vec<String>,
+    short_lines: bool,
+    nulls: Vec<String>,
+    format: TextFormat,
+}
+
+impl Dialect {
+    /// # Errors
+    /// An encoding that is unknown, or a format that does not name all of a date or time.
+    pub(super) fn new(config: &FileSource) -> Result<Dialect, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let mut report = |key: &str, value: &str, what: String| {
+            mistakes.push(Mistake::new(format!("source.{key}"), format!("`{value}` {what}")));
+        };
+        let encoding = Encoding::for_label(config.encoding.as_bytes()).unwrap_or_else(|| {
+            let what = "is not an encoding; there are utf-8, latin1, windows-1252, utf-16le, …";
+            report("encoding", &config.encoding, what.into());
+            UTF_8
+        });
+        let checks: [(_, _, fn(&str) -> Result<(), String>); 3] = [
+            ("date_format", &config.date_format, TextFormat::check_date),
+            ("time_format", &config.time_format, TextFormat::check_time),
+            ("timestamp_format", &config.timestamp_format, TextFormat::check_timestamp),
+        ];
+        for (key, format, check) in checks {
+            if let Some((format, what)) = format.as_ref().and_then(|f| Some((f, check(f).err()?))) {
+                report(key, format, what);
+            }
+        }
+        let format = TextFormat {
+            decimal_separator: config.decimal_separator.chars().next().unwrap_or('.'),
+            thousands_separator: config.thousands_separator.chars().next(),
+            date: config.date_format.clone(),
+            time: config.time_format.clone(),
+            timestamp: config.timestamp_format.clone(),
+        };
+        let dialect = Dialect {
+            delimiter: config.delimiter.chars().next().unwrap_or(','),
+            quote: config.quote.chars().next(),
+            encoding,
+            comment: config.comment.clone(),
+            header: config.header.clone(),
+            short_lines: config.short_lines,
+            nulls: config.nulls.clone(),
+            format,
+        };
+        if mistakes.is_empty() { Ok(dialect) } else { Err(mistakes) }
+    }
+
+    /// Values separated by this, in quotes where needed, and nothing else that is unusual.
+    pub(super) fn of(delimiter: char) -> Dialect {
+        Dialect {
+            delimiter,
+            quote: Some('"'),
+            encoding: UTF_8,
+            comment: String::new(),
+            header: Vec::new(),
+            short_lines: false,
+            nulls: Vec::new(),
+            format: TextFormat::default(),
+        }
+    }
+
+    /// The records of a text; those that are malformed are left out. `None`: no value.
+    pub(super) fn records(&self, text: &str) -> Vec<Vec<Option<String>>> {
+        let (mut records, mut open) = (Vec::new(), String::new());
+        for line in text.split_inclusive('\n') {
+            open.push_str(line);
+            if self.open_at_end(open.as_bytes(), false) && open.len() < MAX_LINE {
+                continue;
+            }
+            if !strip(open.as_bytes()).is_empty()
+                && let Ok(values) = self.split(open.as_bytes())
+            {
+                let value = |item: Item<'_>| (!self.is_null(&item)).then(|| item.text.into_owned());
+                records.push(values.into_iter().map(value).collect());
+            }
+            open.clear();
+        }
+        records
+    }
+
+    /// Whether a line is left out.
+    fn is_comment(&self, raw: &[u8]) -> bool {
+        !self.comment.is_empty() && raw.starts_with(self.comment.as_bytes())
+    }
+
+    fn is_null(&self, value: &Item<'_>) -> bool {
+        !value.quoted
+            && (value.text.is_empty() || self.nulls.iter().any(|null| *null == value.text))
+    }
 }
 
 /// A value as it is in the line.
@@ -36,25 +141,21 @@ impl Csv {
         file: File,
         within: &Value,
         layout: &Layout,
-        nulls: &[String],
+        dialect: &Dialect,
     ) -> Result<Csv, Error> {
-        let mut input = Input::open(path, file)?;
+        let mut input = Input::open(path, file, dialect.encoding)?;
         let file = short(path);
         let mut raw = Vec::new();
-        let unfit = |what: String| Error::Unfit(format!("{file}: {what}"));
-        let columns = match record(&mut input, &mut raw)? {
-            Line::Whole => split(&raw).map_err(|what| unfit(format!("the header line {what}")))?,
-            Line::TooLong => {
-                return Err(unfit(
-                    "the header line is longer than 1 MiB; is it a CSV file?".into(),
-                ));
-            }
-            Line::End => return Err(unfit("it is empty, without a header line".into())),
+        let columns = match dialect.header.is_empty() {
+            true => dialect.header_line(&mut input, &mut raw).map_err(|error| match error {
+                Error::Unfit(what) => Error::Unfit(format!("{file}: {what}")),
+                other => other,
+            })?,
+            false => dialect.header.clone(),
         };
-        let columns: Vec<_> = columns.into_iter().map(|column| column.text.into_owned()).collect();
         let positions = layout.match_columns(path, &columns).map_err(Error::Unfit)?;
         input.resume(within)?;
-        Ok(Csv { input, file, columns, positions, nulls: nulls.to_vec(), raw })
+        Ok(Csv { input, file, columns, positions, dialect: dialect.clone(), raw })
     }
 
     /// The cells of a record, or its fault.
@@ -65,9 +166,13 @@ impl Csv {
         layout: &'a Layout,
     ) -> Result<Vec<Cell<'a>>, Fault> {
         let at = || format!("{} line {line}", self.file);
-        let values = split(raw)
+        let values = (self.dialect.split(raw))
             .map_err(|what| fault(MALFORMED_LINE, format!("{}: the line {what}", at())))?;
-        if values.len() != self.columns.len() {
+        let fits = match values.len().cmp(&self.columns.len()) {
+            Ordering::Less => self.dialect.short_lines,
+            ordering => ordering == Ordering::Equal,
+        };
+        if !fits {
             let what = format!(
                 "{}: the line has {} values, the header has {}",
                 at(),
@@ -87,23 +192,39 @@ impl Csv {
                 continue;
             };
             let name = &self.columns[column];
-            cells.push(match values[column].take().filter(|value| !self.is_null(value)) {
-                Some(value) => parse(value.text, &field.field_type).map_err(|(text, what)| {
-                    let excerpt = excerpt(&text);
-                    fault(
-                        VALUE_DOES_NOT_FIT,
-                        format!("{}, column `{name}`: `{excerpt}` {what}", at()),
-                    )
-                })?,
+            // A short line lacks the last ones.
+            let value = values.get_mut(column).and_then(Option::take);
+            cells.push(match value.filter(|value| !self.dialect.is_null(value)) {
+                Some(value) => {
+                    self.parse(value.text, &field.field_type).map_err(|(text, what)| {
+                        let excerpt = excerpt(&text);
+                        fault(
+                            VALUE_DOES_NOT_FIT,
+                            format!("{}, column `{name}`: `{excerpt}` {what}", at()),
+                        )
+                    })?
+                }
                 None => field.null().map_err(|()| missing(name))?,
             });
         }
         Ok(cells)
     }
 
-    fn is_null(&self, value: &Item<'_>) -> bool {
-        !value.quoted
-            && (value.text.is_empty() || self.nulls.iter().any(|null| *null == value.text))
+    fn parse<'a>(
+        &self,
+        text: Cow<'a, str>,
+        field_type: &FieldType,
+    ) -> Result<Cell<'a>, (String, String)> {
+        let format = &self.dialect.format;
+        match text {
+            Cow::Borrowed(text) => {
+                field_type.parse_as(text, format).map_err(|what| (text.into(), what))
+            }
+            Cow::Owned(text) => match field_type.parse_as(&text, format) {
+                Ok(cell) => Ok(cell.into_owned()),
+                Err(what) => Err((text, what)),
+            },
+        }
     }
 
     fn add(
@@ -120,6 +241,11 @@ impl Csv {
                  or never ends",
                 self.file
             );
+            return Some(fault(MALFORMED_LINE, what));
+        }
+        if kind == Line::Undecodable {
+            let (file, encoding) = (&self.file, self.input.encoding());
+            let what = format!("{file} line {line}: the line is not {encoding}");
             return Some(fault(MALFORMED_LINE, what));
         }
         match self.cells(raw, line, layout) {
@@ -140,17 +266,17 @@ impl OpenFile for Csv {
         {
             let line = self.input.line;
             let mut raw = std::mem::take(&mut self.raw);
-            let kind = record(&mut self.input, &mut raw)?;
+            let kind = self.dialect.record(&mut self.input, &mut raw)?;
             if kind == Line::End {
                 end = true;
                 self.raw = raw;
                 break;
             }
-            if !strip(&raw).is_empty() {
+            if kind != Line::Whole || !strip(&raw).is_empty() && !self.dialect.is_comment(&raw) {
                 match self.add(&raw, line, kind, &mut rows, layout) {
                     None => positions.push(line as i64),
                     Some(fault) => malformed.push(Malformed {
-                        bytes: strip(&raw).to_vec(),
+                        bytes: self.input.original(&raw),
                         fault,
                         position: line as i64,
                     }),
@@ -163,101 +289,126 @@ impl OpenFile for Csv {
     }
 }
 
-fn parse<'a>(text: Cow<'a, str>, field_type: &FieldType) -> Result<Cell<'a>, (String, String)> {
-    match text {
-        Cow::Borrowed(text) => field_type.parse(text).map_err(|what| (text.into(), what)),
-        Cow::Owned(text) => match field_type.parse(&text) {
-            Ok(cell) => Ok(cell.into_owned()),
-            Err(what) => Err((text, what)),
-        },
-    }
-}
-
-/// Reads one record into `raw`: a line, or several lines if a quoted value contains line feeds. A
-/// quote that is never closed would consume the rest of the file; then only the first line is
-/// taken, and reading continues after it.
-fn record(input: &mut Input, raw: &mut Vec<u8>) -> Result<Line, Error> {
-    raw.clear();
-    let kind = input.line(raw)?;
-    let (first, next) = (raw.len(), (input.byte, input.line));
-    let mut quoted = kind == Line::Whole && open_at_end(raw, false);
-    while quoted {
-        let before = raw.len();
-        let more = if before < MAX_LINE { input.line(raw)? } else { Line::TooLong };
-        if more != Line::Whole {
-            raw.truncate(first);
-            input.seek(next.0, next.1)?;
-            return Ok(Line::TooLong);
-        }
-        quoted = open_at_end(&raw[before..], true);
-    }
-    Ok(kind)
-}
-
-/// Whether a quoted value is still open after this text; `quoted` is the state at its beginning.
-fn open_at_end(text: &[u8], mut quoted: bool) -> bool {
-    if !quoted && !text.contains(&b'"') {
-        return false;
-    }
-    let mut start = !quoted;
-    let mut bytes = text.iter().peekable();
-    while let Some(&byte) = bytes.next() {
-        match (byte, quoted) {
-            (b'"', true) if bytes.next_if(|&&b| b == b'"').is_none() => quoted = false,
-            (b'"', false) if start => quoted = true,
-            _ => {}
-        }
-        start = byte == b',' && !quoted;
-    }
-    quoted
-}
-
-/// The values of a record, or its fault.
-fn split(raw: &[u8]) -> Result<Vec<Item<'_>>, String> {
-    let text = std::str::from_utf8(strip(raw))
-        .map_err(|e| format!("is not UTF-8 at byte {}", e.valid_up_to()))?;
-    let mut values = Vec::new();
-    let mut rest = Some(text);
-    while let Some(text) = rest {
-        let (value, after) = match text.strip_prefix('"') {
-            Some(quoted) => unquote(quoted).ok_or_else(|| {
-                format!(
-                    "has a value in quotes that is not closed before a comma, its value {}",
-                    values.len() + 1
-                )
-            })?,
-            None => match text.split_once(',') {
-                Some((value, after)) => (Item { text: value.into(), quoted: false }, Some(after)),
-                None => (Item { text: text.into(), quoted: false }, None),
-            },
-        };
-        values.push(value);
-        rest = after;
-    }
-    Ok(values)
-}
-
-/// The value up to its closing quote, and what follows the comma behind it.
-fn unquote(text: &str) -> Option<(Item<'_>, Option<&str>)> {
-    let mut from = 0;
-    loop {
-        let quote = from + text[from..].find('"')?;
-        match text.as_bytes().get(quote + 1) {
-            Some(b'"') => from = quote + 2,
-            after => {
-                let value = &text[..quote];
-                let value = if value.contains('"') {
-                    value.replace("\"\"", "\"").into()
-                } else {
-                    value.into()
-                };
-                let rest = match after {
-                    Some(b',') => Some(&text[quote + 2..]),
-                    None => None,
-                    Some(_) => return None,
-                };
-                return Some((Item { text: value, quoted: true }, rest));
+impl Dialect {
+    /// The names in the first line that is no comment.
+    fn header_line(&self, input: &mut Input, raw: &mut Vec<u8>) -> Result<Vec<String>, Error> {
+        let unfit = |what: String| Err(Error::Unfit(what));
+        loop {
+            match self.record(input, raw)? {
+                Line::Whole if self.is_comment(raw) => {}
+                Line::Whole => break,
+                Line::TooLong => {
+                    return unfit("the header line is longer than 1 MiB; is it a CSV file?".into());
+                }
+                Line::Undecodable => {
+                    return unfit(format!("the header line is not {}", input.encoding()));
+                }
+                Line::End => return unfit("it is empty, without a header line".into()),
             }
+        }
+        match self.split(raw) {
+            Ok(names) => Ok(names.into_iter().map(|name| name.text.into_owned()).collect()),
+            Err(what) => unfit(format!("the header line {what}")),
+        }
+    }
+
+    /// Reads one record into `raw`: a line, or several lines if a quoted value contains line feeds.
+    /// A quote that is never closed would consume the rest of the file; then only the first line is
+    /// taken, and reading continues after it.
+    fn record(&self, input: &mut Input, raw: &mut Vec<u8>) -> Result<Line, Error> {
+        raw.clear();
+        input.begin();
+        let kind = input.line(raw)?;
+        let (first, next) = (raw.len(), (input.byte, input.line));
+        let is_one = kind != Line::Whole || self.is_comment(raw);
+        let mut quoted = !is_one && self.open_at_end(raw, false);
+        while quoted {
+            let before = raw.len();
+            let more = if before < MAX_LINE { input.line(raw)? } else { Line::TooLong };
+            if more != Line::Whole {
+                raw.truncate(first);
+                input.seek(next.0, next.1)?;
+                return Ok(Line::TooLong);
+            }
+            quoted = self.open_at_end(&raw[before..], true);
+        }
+        Ok(kind)
+    }
+
+    /// Whether a quoted value is still open after this text; `quoted` is the state at its
+    /// beginning.
+    fn open_at_end(&self, text: &[u8], mut quoted: bool) -> bool {
+        let Some(quote) = self.quote else { return false };
+        let Ok(text) = std::str::from_utf8(text) else { return false };
+        if !quoted && !text.contains(quote) {
+            return false;
+        }
+        let mut start = !quoted;
+        let mut chars = text.chars().peekable();
+        while let Some(char) = chars.next() {
+            if char == quote {
+                match quoted {
+                    true if chars.next_if_eq(&quote).is_none() => quoted = false,
+                    false if start => quoted = true,
+                    _ => {}
+                }
+            }
+            start = char == self.delimiter && !quoted;
+        }
+        quoted
+    }
+
+    /// The values of a record, or its fault.
+    fn split<'a>(&self, raw: &'a [u8]) -> Result<Vec<Item<'a>>, String> {
+        let text = std::str::from_utf8(strip(raw))
+            .map_err(|e| format!("is not UTF-8 at byte {}", e.valid_up_to()))?;
+        let mut values = Vec::new();
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let quoted = self.quote.and_then(|quote| Some((quote, text.strip_prefix(quote)?)));
+            let (value, after) = match quoted {
+                Some((quote, quoted)) => self.unquote(quote, quoted).ok_or_else(|| {
+                    format!(
+                        "has a value in quotes that is not closed before a delimiter, its value {}",
+                        values.len() + 1
+                    )
+                })?,
+                None => match text.split_once(self.delimiter) {
+                    Some((value, after)) => {
+                        (Item { text: value.into(), quoted: false }, Some(after))
+                    }
+                    None => (Item { text: text.into(), quoted: false }, None),
+                },
+            };
+            values.push(value);
+            rest = after;
+        }
+        Ok(values)
+    }
+
+    /// The value up to its closing quote, and what follows the delimiter behind it.
+    fn unquote<'a>(&self, quote: char, text: &'a str) -> Option<(Item<'a>, Option<&'a str>)> {
+        let mut from = 0;
+        loop {
+            let end = from + text[from..].find(quote)?;
+            let behind = &text[end + quote.len_utf8()..];
+            if behind.starts_with(quote) {
+                from = end + 2 * quote.len_utf8();
+                continue;
+            }
+            let rest = match behind.strip_prefix(self.delimiter) {
+                Some(rest) => Some(rest),
+                None if behind.is_empty() => None,
+                None => return None,
+            };
+            let value = &text[..end];
+            let text = match value.contains(quote) {
+                true => value
+                    .replace(&[quote, quote].iter().collect::<String>(), &quote.to_string())
+                    .into(),
+                false => value.into(),
+            };
+            return Some((Item { text, quoted: true }, rest));
         }
     }
 }
@@ -266,9 +417,31 @@ fn unquote(text: &str) -> Option<(Item<'_>, Option<&str>)> {
 mod tests {
     use super::*;
 
+    fn dialect(delimiter: char, quote: Option<char>) -> Dialect {
+        Dialect { quote, ..Dialect::of(delimiter) }
+    }
+
+    fn comma() -> Dialect {
+        dialect(',', Some('"'))
+    }
+
     fn texts(line: &str) -> Result<Vec<String>, String> {
-        split(line.as_bytes())
-            .map(|values| values.into_iter().map(|v| v.text.into_owned()).collect())
+        texts_of(&dialect(',', Some('"')), line)
+    }
+
+    fn texts_of(dialect: &Dialect, line: &str) -> Result<Vec<String>, String> {
+        let values = dialect.split(line.as_bytes())?;
+        Ok(values.into_iter().map(|v| v.text.into_owned()).collect())
+    }
+
+    #[test]
+    fn delimiter_and_quote_are_any_characters() {
+        let line = "1|'a''b|c'|\"|";
+        assert_eq!(texts_of(&dialect('|', Some('\'')), line).unwrap(), ["1", "a'b|c", "\"", ""]);
+        assert_eq!(texts_of(&dialect('\t', None), "\"a\tb\"").unwrap(), ["\"a", "b\""]);
+        assert_eq!(texts_of(&dialect('¦', Some('»')), "»x¦y»¦z").unwrap(), ["x¦y", "z"]);
+        assert!(!dialect(',', None).open_at_end(b"\"a\n", false));
+        assert!(dialect(';', Some('"')).open_at_end(b"1;\"a\n", false));
     }
 
     #[test]
@@ -289,9 +462,9 @@ mod tests {
 
     #[test]
     fn an_open_quote_goes_over_the_line_and_a_stray_one_does_not() {
-        assert!(open_at_end(b"a,\"b\n", false));
-        assert!(!open_at_end(b"c\",d\n", true));
-        assert!(open_at_end(b"c\"\",d\n", true));
-        assert!(!open_at_end(b"5\" pipe,x\n", false));
+        assert!(comma().open_at_end(b"a,\"b\n", false));
+        assert!(!comma().open_at_end(b"c\",d\n", true));
+        assert!(comma().open_at_end(b"c\"\",d\n", true));
+        assert!(!comma().open_at_end(b"5\" pipe,x\n", false));
     }
 }

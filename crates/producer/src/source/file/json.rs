@@ -4,6 +4,7 @@ use super::input::{Input, Line, MAX_LINE, excerpt, strip};
 use super::layout::{Field, Layout, clean};
 use super::{Found, MALFORMED_LINE, OpenFile, fault, short};
 use crate::source::{Error, Limit, Malformed};
+use encoding_rs::UTF_8;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -63,7 +64,7 @@ const MAX_NAME_CHARS: usize = 80;
 
 impl Json {
     pub(super) fn open(path: &Path, file: File, within: &Value) -> Result<Json, Error> {
-        let mut input = Input::open(path, file)?;
+        let mut input = Input::open(path, file, UTF_8)?;
         let file = short(path);
         let (beginning, is_all) = input.beginning()?;
         if let Some(what) = not_one_object_per_line(beginning, is_all) {

@@ -1,6 +1,7 @@
 //! Columns of a file → fields of the input schema.
 
 use super::short;
+use crate::source::Error;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -27,7 +28,7 @@ pub(super) struct Field {
 
 impl Layout {
     /// # Errors
-    /// A key of `source.columns` that is no field, or a field that no file can hold.
+    /// A key of `source.columns` that is no field.
     pub(super) fn new(schema: &Schema, config: &FileSource) -> Result<Layout, Vec<Mistake>> {
         let arrow = schema.arrow();
         let fields: Vec<_> = arrow
@@ -47,12 +48,20 @@ impl Layout {
             let what = format!("`{unknown}` is not a field of the input schema");
             return Err(vec![Mistake::new("source.columns", what)]);
         }
-        if let Some(nested) = fields.iter().find(|f| f.field_type.arrow().is_nested()) {
-            let Field { name, field_type, .. } = nested;
-            let what = format!("field `{name}` is {field_type}; a file holds plain values only");
-            return Err(vec![Mistake::new("input.schema", what)]);
-        }
         Ok(Layout { codec: schema.clone(), schema: arrow, fields })
+    }
+
+    /// For formats whose values are plain ones.
+    ///
+    /// # Errors
+    /// A field that such a file cannot hold.
+    pub(super) fn check_plain(&self, format: &str) -> Result<(), Error> {
+        match self.fields.iter().find(|field| field.field_type.arrow().is_nested()) {
+            None => Ok(()),
+            Some(Field { name, field_type, .. }) => Err(Error::Unfit(format!(
+                "field `{name}` is {field_type}, and {format} holds plain values only"
+            ))),
+        }
     }
 
     pub(super) fn schema(&self) -> SchemaRef {
@@ -100,7 +109,7 @@ impl Layout {
             Found::Nowhere => Ok(None),
             Found::Twice(a, b) => Err(format!(
                 "{file}: columns `{a}` and `{b}` could both be field `{}`; name one of them in \
-                 source.columns",
+                 source.columns, or its number, such as `#3`",
                 field.name
             )),
         };
@@ -129,6 +138,10 @@ enum Found<'a> {
 
 impl Field {
     fn find<'a>(&self, columns: &'a [String]) -> Found<'a> {
+        let number = self.renamed.as_ref().and_then(|name| name.strip_prefix('#')?.parse().ok());
+        if let Some(number @ 1usize..) = number.filter(|number| *number <= columns.len()) {
+            return Found::At(number - 1);
+        }
         let mut fitting = columns.iter().enumerate().filter(|(_, column)| match &self.renamed {
             Some(renamed) => renamed.trim() == column.trim(),
             None => clean(column) == clean(&self.name),

@@ -1,5 +1,6 @@
 use super::*;
 
+mod dialects;
 mod values;
 
 use crate::source::Chunk;
@@ -54,6 +55,17 @@ impl Folder {
             partitions,
             columns: BTreeMap::new(),
             nulls: vec!["N/A".into()],
+            encoding: "utf-8".into(),
+            delimiter: ",".into(),
+            quote: "\"".into(),
+            comment: String::new(),
+            header: Vec::new(),
+            short_lines: false,
+            decimal_separator: ".".into(),
+            thousands_separator: String::new(),
+            date_format: None,
+            time_format: None,
+            timestamp_format: None,
         }
     }
 
