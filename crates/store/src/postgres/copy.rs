@@ -34,7 +34,7 @@ impl Store {
                 return Ok(Attempt::Stored { superseded });
             }
             Ok(None) => None,
-            Err(Error::Database { report, .. }) if is_isolable(&report) => Some(report),
+            Err(Error::Database { report, .. }) if is_isolable(&report, layout) => Some(report),
             Err(other) => return Err(other),
         };
         transaction.batch_execute(UNDO).await.map_err(|e| self.error(e))?;
@@ -60,13 +60,13 @@ impl Store {
             }
         }
         let num_copied = sink.as_mut().finish().await.map_err(fail)?;
-        let Some(upsert) = &layout.upsert else {
+        let Some(staged) = &layout.staged else {
             return Ok((num_copied == rows.num_rows as u64).then(Vec::new));
         };
-        let order = upsert.order.as_ref().filter(|_| rows.has_replays);
-        let merge = order.map_or(&upsert.merge, |order| &order.merge);
+        let order = staged.order.as_ref().filter(|_| rows.has_replays);
+        let merge = order.map_or(&staged.merge, |order| &order.merge);
         let merged = transaction.query_one(merge, &[]).await.map_err(fail)?;
-        transaction.execute(&upsert.clear, &[]).await.map_err(fail)?;
+        transaction.execute(&staged.clear, &[]).await.map_err(fail)?;
         let (num_keys, num_stored): (i64, i64) =
             (merged.try_get(0).map_err(fail)?, merged.try_get(1).map_err(fail)?);
         let superseded: Option<Vec<i32>> = match order {
@@ -74,6 +74,6 @@ impl Store {
             None => None,
         };
         let superseded = superseded.unwrap_or_default().into_iter().map(|row| row as usize);
-        Ok((upsert.leaves_existing || num_keys == num_stored).then(|| superseded.collect()))
+        Ok((staged.leaves_existing || num_keys == num_stored).then(|| superseded.collect()))
     }
 }

@@ -234,17 +234,17 @@ mod tests {
     use crate::postgres::layout::{self, Source};
     use arrow::array::{ArrayRef, Int32Array, StringArray};
     use std::sync::Arc;
-    use weir_model::pipeline::TableName;
 
     fn layout(input: &RecordBatch) -> Layout {
         let fields = input.schema();
         let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| layout::Column {
             name: field.name().clone(),
             source: Source::Field(i),
-            wire: Wire::plain(field.data_type().clone()),
+            wire: Wire::cast(field.data_type().clone()),
+            base: String::new(),
         };
         let columns = fields.fields().iter().enumerate().map(column).collect();
-        Layout::new(&TableName::default(), fields.clone(), columns, None).unwrap()
+        Layout::new("t", fields.clone(), columns, None).unwrap()
     }
 
     const NOWHERE: Origins<'static> =

@@ -2,8 +2,9 @@
 
 use super::column::TargetColumn;
 use crate::postgres::catalog::{Privileges, Table, TableColumn};
-use crate::postgres::column_type::{self, PgType};
+use crate::postgres::column_type::{self, Refused};
 use crate::postgres::layout::Column;
+use crate::postgres::pg_type::PgType;
 use crate::postgres::sql::{ident, idents, qualified};
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::Postgres;
@@ -259,26 +260,61 @@ impl<'a> Comparison<'a> {
 
     /// The column in the form that the table takes.
     fn column(&mut self, column: &TargetColumn, pg_type: &PgType) -> Option<Column> {
-        match column_type::wire(&column.arrow, pg_type) {
-            Ok(wire) => Some(Column { name: column.name.clone(), source: column.source, wire }),
-            Err(why) => {
+        match column_type::wire(&column.arrow, pg_type, column.specified.is_some()) {
+            Ok(wire) => Some(Column {
+                name: column.name.clone(),
+                source: column.source,
+                wire,
+                base: pg_type.base.clone(),
+            }),
+            Err(refused) => {
                 let what = format!(
-                    "field {} is {} in the output schema and {} in the table: {why}",
+                    "field {} is {} in the output schema and {} in the table: {}",
                     column.name,
-                    column_type::shown(&column.arrow),
-                    pg_type.shown
+                    column.shown(),
+                    pg_type.shown,
+                    refused.why
                 );
-                let hint = match column_type::natural(&column.arrow) {
-                    Some(natural) => format!(
-                        "change the field's type in the output schema, with a CAST in \
-                         transform.sql, or the column's type to {natural}"
-                    ),
-                    None => "change the field's type in the output schema".into(),
-                };
+                let hint = self.remedies(column, pg_type, &refused).join("; or: ");
                 self.mistake_with_hint("table", what, hint);
                 None
             }
         }
+    }
+
+    /// What can be done when the values of `column` cannot enter it.
+    fn remedies(&self, column: &TargetColumn, pg_type: &PgType, refused: &Refused) -> Vec<String> {
+        let mut remedies: Vec<String> =
+            refused.remedy.iter().map(|remedy| remedy.hint(&column.name)).collect();
+        if column_type::wire(&column.arrow, pg_type, true).is_ok() {
+            remedies.push(format!(
+                "`columns = {{ {} = \"{}\" }}` in the sink, which stores the time in UTC",
+                column.name, pg_type.shown
+            ));
+        }
+        match column.natural() {
+            Some(_) if column.specified.is_some() => {
+                remedies.push(format!("leave {} out of the sink's `columns`", column.name));
+            }
+            Some(natural) => remedies.push(self.alter(column, pg_type, &natural)),
+            None => {}
+        }
+        remedies
+    }
+
+    /// The statement that gives a column another type. Every type has a text, which may or may not
+    /// be a value of the other.
+    fn alter(&self, column: &TargetColumn, pg_type: &PgType, natural: &str) -> String {
+        let name = ident(&column.name);
+        let using = match (pg_type.name.as_str(), natural) {
+            (_, "jsonb") => format!("to_jsonb({name})"),
+            ("timestamp", "timestamptz") | ("timestamptz", "timestamp") => {
+                format!("{name} AT TIME ZONE 'UTC'")
+            }
+            _ => format!("{name}::text::{natural}"),
+        };
+        let table = self.qualified();
+        format!("ALTER TABLE {table} ALTER COLUMN {name} TYPE {natural} USING {using};")
     }
 
     fn add(
