@@ -32,6 +32,7 @@ mod pool;
 mod positions;
 mod queries;
 mod reader;
+pub mod reference;
 mod refusal;
 mod single_rows;
 mod sql;

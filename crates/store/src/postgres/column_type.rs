@@ -181,7 +181,7 @@ pub(crate) fn wire(arrow: &DataType, column: &PgType, named: bool) -> Result<Wir
     .map_err(|refused: Refused| Refused { remedy: remedy::of(arrow, column), ..refused })
 }
 
-const INCOMPATIBLE: &str = "the types are not compatible";
+pub(crate) const INCOMPATIBLE: &str = "the types are not compatible";
 
 /// Arrays take what their elements take.
 fn array(item: &DataType, element: &PgType, named: bool) -> Result<Wire, Refused> {

@@ -7,6 +7,7 @@ use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 use bytes::BytesMut;
 use pgpq::encoders::{BuildEncoder, Encode, EncoderBuilder};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Arrays in their binary format, of elements whose type has the number `oid`.
@@ -17,7 +18,7 @@ pub(super) fn binary(
     unfit: &mut Vec<Unfit>,
 ) -> Result<ArrayRef, ArrowError> {
     let lists = array.as_list::<i32>();
-    let items = items(lists, element, unfit)?;
+    let (items, spoilt) = items(lists, element, unfit)?;
     let failed = |e: pgpq::error::ErrorKind| ArrowError::ComputeError(e.to_string());
     let field = Field::new("item", items.data_type().clone(), true);
     let builder = EncoderBuilder::try_new(Arc::new(field)).map_err(failed)?;
@@ -25,7 +26,7 @@ pub(super) fn binary(
     let mut arrays = LargeBinaryBuilder::new();
     let mut bytes = BytesMut::new();
     for row in 0..lists.len() {
-        if lists.is_null(row) {
+        if lists.is_null(row) || spoilt.contains(&row) {
             arrays.append_null();
             continue;
         }
@@ -57,7 +58,7 @@ pub(super) fn texts(
     unfit: &mut Vec<Unfit>,
 ) -> Result<ArrayRef, ArrowError> {
     let lists = array.as_list::<i32>();
-    let items = items(lists, element, unfit)?;
+    let (items, _) = items(lists, element, unfit)?;
     let items = items.as_string::<i32>();
     let mut arrays = LargeStringBuilder::new();
     let mut text = String::new();
@@ -95,12 +96,12 @@ fn quote(element: &str, text: &mut String) {
     text.push('"');
 }
 
-/// The items of all lists in the form of elements. A list with an item that does not fit is unfit.
+/// The items of all lists in the form of elements, and the lists with an item that does not fit.
 fn items(
     lists: &ListArray,
     element: &Wire,
     unfit: &mut Vec<Unfit>,
-) -> Result<ArrayRef, ArrowError> {
+) -> Result<(ArrayRef, BTreeSet<usize>), ArrowError> {
     let mut found = Vec::new();
     let items = convert(lists.values(), element, &mut found)?;
     let offsets = lists.offsets();
@@ -108,6 +109,9 @@ fn items(
         let row = offsets.partition_point(|start| *start as usize <= item);
         row.checked_sub(1).filter(|row| *row < lists.len() && lists.is_valid(*row))
     };
-    unfit.extend(found.into_iter().filter_map(|one| Some(Unfit { row: row_of(one.row)?, ..one })));
-    Ok(items)
+    let found = found.into_iter().filter_map(|one| Some(Unfit { row: row_of(one.row)?, ..one }));
+    let found: Vec<Unfit> = found.collect();
+    let spoilt = found.iter().map(|unfit| unfit.row).collect();
+    unfit.extend(found);
+    Ok((items, spoilt))
 }
