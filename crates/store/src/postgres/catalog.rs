@@ -45,6 +45,8 @@ pub(crate) struct Privileges {
     pub(crate) create_schema: bool,
     pub(crate) create_table: bool,
     pub(crate) use_schema: bool,
+    /// The role may create temporary tables.
+    pub(crate) temporary: bool,
     /// weir's own tables exist.
     pub(crate) prepared: bool,
     /// The role may use them.
@@ -88,6 +90,7 @@ async fn privileges(
         use_schema: row.try_get(5)?,
         prepared: row.try_get(6)?,
         own_tables: row.try_get(7)?,
+        temporary: row.try_get(8)?,
     })
 }
 
@@ -118,7 +121,8 @@ const PRIVILEGES: &str = "SELECT current_user::text, current_database()::text, \
      p.oid IS NOT NULL AND d.oid IS NOT NULL AND l.oid IS NOT NULL, \
      coalesce(has_schema_privilege(w.oid, 'USAGE') \
        AND has_table_privilege(p.oid, 'SELECT') AND has_table_privilege(p.oid, 'INSERT') \
-       AND has_table_privilege(p.oid, 'UPDATE') AND has_table_privilege(d.oid, 'INSERT'), false) \
+       AND has_table_privilege(p.oid, 'UPDATE') AND has_table_privilege(d.oid, 'INSERT'), false), \
+     has_database_privilege(current_database(), 'TEMPORARY') \
      FROM (SELECT $1::text AS wanted) q \
      LEFT JOIN pg_namespace n ON n.nspname = q.wanted \
      LEFT JOIN pg_namespace w ON w.nspname = 'weir' \

@@ -139,15 +139,21 @@ pub fn reference() -> String {
          |---|---|---|---|",
     );
     for (name, arrow) in fields() {
-        let (mut taking, mut read, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut taking, mut read) = (Vec::new(), Vec::new());
+        let mut refused: Vec<(&str, String)> = Vec::new();
         for sample in &SAMPLES {
             match wire(&arrow, &sample.pg_type(), false) {
                 Ok(wire) if wire.input => read.push(sample.shown()),
                 Ok(_) => taking.push(sample.shown()),
                 Err(why) if why.why == INCOMPATIBLE => {}
-                Err(why) => refused.push(format!("{}: {}", sample.shown(), why.why)),
+                Err(why) => match refused.iter_mut().find(|(reason, _)| *reason == why.why) {
+                    Some((_, shown)) => shown.push_str(&format!(" {}", sample.shown())),
+                    None => refused.push((why.why, sample.shown())),
+                },
             }
         }
+        let refused: Vec<String> =
+            refused.into_iter().map(|(why, shown)| format!("{shown}: {why}")).collect();
         if !read.is_empty() {
             taking.push(format!("read by PostgreSQL: {}", read.join(" ")));
         }

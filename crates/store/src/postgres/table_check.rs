@@ -88,6 +88,7 @@ impl Store {
             None => comparison.create(&privileges, &required),
             Some(table) => comparison.compare(&privileges, table, &required),
         };
+        comparison.check_temporary(&privileges, &columns);
         let Comparison { statements, mistakes, .. } = comparison;
         let layout = match mistakes.is_empty() {
             true => {

@@ -307,3 +307,38 @@ async fn every_remedy_of_the_database_or_the_pipeline_file_works() {
 fn nanos() -> DataType {
     DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()))
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_only_insert_fills_a_column_that_the_server_reads() {
+    let fixture = Fixture::prepared().await;
+    let role = weir_testkit::random_name("guest").replace('-', "_");
+    let database = fixture.rows("SELECT quote_ident(current_database())")[0][0].clone().unwrap();
+    fixture
+        .database
+        .execute(&format!(
+            "CREATE SCHEMA shop; CREATE TABLE shop.sale (id int, name inet, amount numeric, \
+             sold timestamptz); CREATE ROLE {role} LOGIN PASSWORD 'guest'; \
+             GRANT USAGE ON SCHEMA shop, weir TO {role}; GRANT INSERT ON shop.sale TO {role}; \
+             GRANT ALL ON ALL TABLES IN SCHEMA weir TO {role}; \
+             REVOKE TEMPORARY ON DATABASE {database} FROM public"
+        ))
+        .unwrap();
+    let (_, address) = fixture.url.split_once('@').unwrap();
+    let url = weir_model::secret::Secret::new(format!("postgres://{role}:guest@{address}"));
+    let guest = weir_store::postgres::Store::new(&url, "test", 4).unwrap();
+    let target = Postgres { columns: Default::default(), lineage: false, ..append() };
+    let check = guest.check("warehouse", &target, &schema()).await.unwrap();
+    let mistake = &check.mistakes[0];
+    assert!(
+        mistake.what.starts_with("column name needs a temporary table, and role"),
+        "{mistake:?}"
+    );
+    fixture.database.execute(mistake.hint.as_ref().unwrap()).unwrap();
+    let layout = guest.check("warehouse", &target, &schema()).await.unwrap().layout.unwrap();
+    let committed = guest.acquire(&position_key(), &[0]).await.unwrap().remove(0);
+    let rows = batch(&[(1, "10.0.0.1"), (2, "nowhere")]);
+    let written = write(&guest, &layout, &claim(&committed, 2, 2), &rows).await.unwrap();
+    assert_eq!(written.refused.len(), 1);
+    assert_eq!(written.refused[0].column.as_deref(), Some("name"));
+    assert_eq!(fixture.number("SELECT count(*) FROM shop.sale"), 1);
+}

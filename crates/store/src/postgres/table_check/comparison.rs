@@ -217,6 +217,29 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// The temporary table through which some rows go.
+    pub(super) fn check_temporary(&mut self, privileges: &Privileges, columns: &[Column]) {
+        let read = columns.iter().find(|column| column.wire.input);
+        let needed = read.is_some() || self.target.upsert_key().is_some();
+        if !needed || privileges.temporary {
+            return;
+        }
+        let why = match read {
+            Some(column) => format!("column {} needs a temporary table", column.name),
+            None => "mode upsert needs a temporary table".into(),
+        };
+        let what = format!(
+            "{why}, and role {} lacks TEMPORARY on database {}",
+            privileges.role, privileges.database
+        );
+        let (role, database) = (ident(&privileges.role), ident(&privileges.database));
+        self.mistake_with_hint(
+            "url",
+            what,
+            format!("GRANT TEMPORARY ON DATABASE {database} TO {role};"),
+        );
+    }
+
     fn existing(&mut self, column: &TargetColumn, existing: &TableColumn) -> Option<Column> {
         let name = &existing.name;
         if existing.generated {
@@ -311,6 +334,8 @@ impl<'a> Comparison<'a> {
             ("timestamp", "timestamptz") | ("timestamptz", "timestamp") => {
                 format!("{name} AT TIME ZONE 'UTC'")
             }
+            (_, "text") => format!("{name}::text"),
+            ("bool", _) if column.arrow.is_numeric() => format!("{name}::integer::{natural}"),
             _ => format!("{name}::text::{natural}"),
         };
         let table = self.qualified();
