@@ -2,8 +2,9 @@
 //! says about a column that does not fit works.
 #![allow(clippy::unwrap_used)]
 
+use apache_avro::Schema;
 use apache_avro::types::Value as Avro;
-use apache_avro::{Schema, to_avro_datum};
+use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -234,7 +235,8 @@ fn a_nested_record_of_another_program_lands_in_the_table() {
     let id = answer["id"].as_u64().unwrap() as u32;
     let avro = Schema::parse_str(ORDER).unwrap();
     let value = |order| {
-        let datum = to_avro_datum(&avro, order).unwrap();
+        let writer = GenericDatumWriter::builder(&avro).build().unwrap();
+        let datum = writer.write_value_to_vec::<Avro>(order).unwrap();
         [&[0][..], &id.to_be_bytes(), &datum].concat()
     };
     let records: Vec<Record> =

@@ -39,6 +39,7 @@ mod sql;
 mod sqlstate;
 mod table_check;
 mod target;
+mod unreadable;
 mod uuid;
 mod value_range;
 mod write;

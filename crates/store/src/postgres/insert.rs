@@ -111,6 +111,7 @@ impl Store {
             rows,
             boundaries: rows.boundaries(),
         };
+        let unreadable = self.unreadable(transaction, layout, rows).await?;
         let mut judged = Judged::default();
         let mut bisection = Bisection::new(rows.len());
         let mut next = bisection.next_range();
@@ -122,6 +123,10 @@ impl Store {
         while let Some(range) = next.take().or_else(|| bisection.next_range()) {
             if range.len() <= MAX_SINGLE_ROWS {
                 single_rows.store(range, &mut judged).await?;
+                continue;
+            }
+            if let Some(row) = unreadable.range(range.clone()).next() {
+                bisection.split(range, Some(*row));
                 continue;
             }
             let pieces = rows.part(&single_rows.boundaries, range.clone());

@@ -42,6 +42,8 @@ pub(crate) struct Column {
     pub(crate) wire: Wire,
     /// Its type in SQL without a modifier, or the base type of its domain.
     pub(crate) base: String,
+    /// Its type in SQL.
+    pub(crate) declared: String,
 }
 
 impl Column {
@@ -83,6 +85,7 @@ pub struct Layout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Staged {
     pub(crate) stage: String,
+    /// What is deleted or rolled back would still be read over and over again.
     pub(crate) clear: String,
     /// Returns the number of keys and the number of rows stored.
     pub(crate) merge: String,
@@ -90,8 +93,9 @@ pub(crate) struct Staged {
     pub(crate) leaves_existing: bool,
     /// What keeps an older version from replacing a newer one; only with the lineage columns.
     pub(crate) order: Option<Order>,
-    /// Some values are read while the rows are merged, so that an error there may be a row's.
-    pub(crate) reads_values: bool,
+    /// Some values are read while the rows are merged, so that an error there may be a row's: returns
+    /// the numbers of the rows with a text that is no value of its column. PostgreSQL 16 and later.
+    pub(crate) unreadable: Option<String>,
 }
 
 /// How a record that came back from the dead letters is compared with the versions that are there.
@@ -172,7 +176,7 @@ impl Layout {
 
     /// Whether the server reads values in the input form of their type while it merges rows.
     pub(crate) fn reads_values(&self) -> bool {
-        self.staged.as_ref().is_some_and(|staged| staged.reads_values)
+        self.staged.as_ref().is_some_and(|staged| staged.unreadable.is_some())
     }
 
     /// Whether a row that exists counts as stored, although nothing is written.
@@ -253,7 +257,7 @@ impl Staged {
                 "CREATE TEMPORARY TABLE {stage} ({}, {ORDINAL} integer) ON COMMIT DROP",
                 definitions.join(", ")
             ),
-            clear: format!("DELETE FROM {stage}"),
+            clear: format!("TRUNCATE {stage}"),
             merge: format!(
                 "WITH stored AS (INSERT INTO {target} ({}) {OVERRIDING} SELECT {} FROM {stage} \
                  ORDER BY {ORDINAL} RETURNING 1) \
@@ -263,7 +267,7 @@ impl Staged {
             ),
             leaves_existing: false,
             order: None,
-            reads_values: true,
+            unreadable: unreadable(columns),
         }
     }
 
@@ -289,7 +293,7 @@ impl Staged {
                  SELECT {}, 0::integer AS {ORDINAL} FROM {target} WITH NO DATA",
                 list(copies)
             ),
-            clear: format!("DELETE FROM {stage}"),
+            clear: format!("TRUNCATE {stage}"),
             merge: format!(
                 "WITH {}, {} SELECT (SELECT count(*) FROM latest), (SELECT count(*) FROM stored)",
                 latest(&idents(names.iter().copied()), key, &from),
@@ -297,9 +301,21 @@ impl Staged {
             ),
             leaves_existing: updates(&names, key).next().is_none(),
             order: ordered.then(|| Order::new(target, &from, &names, key)),
-            reads_values,
+            unreadable: unreadable(columns),
         }
     }
+}
+
+fn unreadable(columns: &[Column]) -> Option<String> {
+    let read = columns.iter().filter(|column| column.wire.input);
+    let invalid: Vec<String> = read
+        .map(|column| {
+            let declared = column.declared.replace('\'', "''");
+            format!("NOT pg_input_is_valid({}, '{declared}')", ident(&column.name))
+        })
+        .collect();
+    (!invalid.is_empty())
+        .then(|| format!("SELECT array_agg({ORDINAL}) FROM {STAGE} WHERE {}", invalid.join(" OR ")))
 }
 
 fn list(parts: impl Iterator<Item = String>) -> String {
@@ -387,6 +403,7 @@ mod tests {
             source: Source::Topic,
             wire: Wire::cast(DataType::Utf8),
             base: "text".into(),
+            declared: "text".into(),
         };
         names.iter().map(column).collect()
     }

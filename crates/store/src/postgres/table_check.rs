@@ -12,6 +12,7 @@ use weir_model::pipeline::Postgres;
 
 mod column;
 mod comparison;
+mod remedies;
 
 use column::TargetColumn;
 use comparison::Comparison;

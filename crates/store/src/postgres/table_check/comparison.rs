@@ -2,7 +2,7 @@
 
 use super::column::TargetColumn;
 use crate::postgres::catalog::{Privileges, Table, TableColumn};
-use crate::postgres::column_type::{self, Refused};
+use crate::postgres::column_type;
 use crate::postgres::layout::Column;
 use crate::postgres::pg_type::PgType;
 use crate::postgres::sql::{ident, idents, qualified};
@@ -26,7 +26,7 @@ impl<'a> Comparison<'a> {
         self.target.table.to_string()
     }
 
-    fn qualified(&self) -> String {
+    pub(super) fn qualified(&self) -> String {
         qualified(&self.target.table.schema, &self.target.table.table)
     }
 
@@ -289,6 +289,7 @@ impl<'a> Comparison<'a> {
                 source: column.source,
                 wire,
                 base: pg_type.base.clone(),
+                declared: pg_type.shown.clone(),
             }),
             Err(refused) => {
                 let what = format!(
@@ -303,43 +304,6 @@ impl<'a> Comparison<'a> {
                 None
             }
         }
-    }
-
-    /// What can be done when the values of `column` cannot enter it.
-    fn remedies(&self, column: &TargetColumn, pg_type: &PgType, refused: &Refused) -> Vec<String> {
-        let mut remedies: Vec<String> =
-            refused.remedy.iter().map(|remedy| remedy.hint(&column.name)).collect();
-        if column_type::wire(&column.arrow, pg_type, true).is_ok() {
-            remedies.push(format!(
-                "`columns = {{ {} = \"{}\" }}` in the sink, which stores the time in UTC",
-                column.name, pg_type.shown
-            ));
-        }
-        match column.natural() {
-            Some(_) if column.specified.is_some() => {
-                remedies.push(format!("leave {} out of the sink's `columns`", column.name));
-            }
-            Some(natural) => remedies.push(self.alter(column, pg_type, &natural)),
-            None => {}
-        }
-        remedies
-    }
-
-    /// The statement that gives a column another type. Every type has a text, which may or may not
-    /// be a value of the other.
-    fn alter(&self, column: &TargetColumn, pg_type: &PgType, natural: &str) -> String {
-        let name = ident(&column.name);
-        let using = match (pg_type.name.as_str(), natural) {
-            (_, "jsonb") => format!("to_jsonb({name})"),
-            ("timestamp", "timestamptz") | ("timestamptz", "timestamp") => {
-                format!("{name} AT TIME ZONE 'UTC'")
-            }
-            (_, "text") => format!("{name}::text"),
-            ("bool", _) if column.arrow.is_numeric() => format!("{name}::integer::{natural}"),
-            _ => format!("{name}::text::{natural}"),
-        };
-        let table = self.qualified();
-        format!("ALTER TABLE {table} ALTER COLUMN {name} TYPE {natural} USING {using};")
     }
 
     fn add(
