@@ -2,6 +2,7 @@
 
 use crate::ends;
 use crate::error::{Result, refuse};
+use crate::evidence::Evidence;
 use crate::format::grouped;
 use crate::lineage;
 use crate::verdict::{self, Halt, HandedOn, Verdict};
@@ -27,6 +28,8 @@ pub(crate) struct RecordCounts {
     sinks: Vec<(String, Positions)>,
     /// Of each sink, the records that came back and were older than their row.
     superseded: BTreeMap<String, u64>,
+    /// Of each sink, the copies of its positions that its group holds.
+    copies: BTreeMap<String, Vec<CommittedPosition>>,
     /// Sinks whose positions belong to another Kafka cluster.
     other_cluster: Vec<Halt>,
     /// Losses that operators accepted.
@@ -40,7 +43,11 @@ pub(crate) async fn read(pipeline: &Pipeline) -> Result<RecordCounts> {
     let cluster = tokio::task::block_in_place(|| admin::cluster_id(&pipeline.kafka))?;
     let mut other_cluster = Vec::new();
     let mut superseded = BTreeMap::new();
+    let mut copies = BTreeMap::new();
     for sink in &pipeline.sinks {
+        // Before the positions, which may move on.
+        let copied = tokio::task::block_in_place(|| proof::copies(pipeline, &sink.name))?;
+        copies.insert(sink.name.clone(), copied);
         let found = sink_positions(pipeline, sink, &cluster).await?;
         sinks.push((sink.name.clone(), found.positions));
         superseded.insert(sink.name.clone(), found.superseded);
@@ -51,7 +58,16 @@ pub(crate) async fn read(pipeline: &Pipeline) -> Result<RecordCounts> {
         let enricher = enricher(pipeline)?;
         let Upstream { producer, replay, accepted: own } = upstream(pipeline)?;
         accepted.splice(..0, own);
-        Ok(RecordCounts { producer, replay, enricher, sinks, superseded, other_cluster, accepted })
+        Ok(RecordCounts {
+            producer,
+            replay,
+            enricher,
+            sinks,
+            superseded,
+            copies,
+            other_cluster,
+            accepted,
+        })
     })
 }
 
@@ -89,10 +105,16 @@ impl RecordCounts {
             let unread: u64 = input.unread(pipeline, &self.enricher, |_| {})?.values().sum();
             let mut enricher = counts(ENRICHER, total(&self.enricher), Some(unread));
             let mut halts = self.other_cluster.clone();
-            halts.extend(self.halts(pipeline, ENRICHER, &input, &self.enricher)?.into_values());
+            let found = input.committed_positions(&self.enricher);
+            halts.extend(self.halts(pipeline, ENRICHER, &input, found)?.into_values());
             let mut sinks = Vec::new();
             for (name, positions) in &self.sinks {
-                let halted = self.halts(pipeline, name, &output, positions)?;
+                let mut found = output.committed_positions(positions);
+                if let Some(sink) = pipeline.sinks.iter().find(|sink| sink.name == *name) {
+                    let target = Evidence { pipeline, sink };
+                    proof::put_back(pipeline, self.copies(name), &mut found, &target)?;
+                }
+                let halted = self.halts(pipeline, name, &output, found)?;
                 let mut num_foreign = 0;
                 let unread = output.unread(pipeline, positions, |record| {
                     // Where the position is wrong, nothing can be said of the records after it.
@@ -188,6 +210,11 @@ impl RecordCounts {
         self.sinks.iter().find(|(sink, _)| sink == name).map(|(_, positions)| positions)
     }
 
+    /// The copies of a sink's positions, which were read before the positions.
+    pub(crate) fn copies(&self, name: &str) -> &[CommittedPosition] {
+        self.copies.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Records written to the input topic by the producer and from the dead letters; `None` when
     /// other programs write to it as well.
     pub(crate) fn handed(&self) -> Option<u64> {
@@ -201,9 +228,8 @@ impl RecordCounts {
         pipeline: &Pipeline,
         hop: &str,
         log: &Log,
-        positions: &Positions,
+        mut found: Vec<PartitionState>,
     ) -> Result<BTreeMap<Partition, Halt>> {
-        let mut found = log.committed_positions(positions);
         proof::last_read(&pipeline.kafka, &log.topic, &mut found)?;
         let mut halts = BTreeMap::new();
         for state in found {

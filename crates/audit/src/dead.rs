@@ -10,5 +10,5 @@ mod show;
 
 pub use dead_letter::{DeadLetter, Location};
 pub use filter::Filter;
-pub use list::{Group, groups, latest, topic_reasons};
+pub use list::{Group, groups, latest, topic_reasons, unknown_reasons};
 pub use show::{Decoded, WholeDeadLetter, decode, find};

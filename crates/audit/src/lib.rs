@@ -12,6 +12,7 @@ pub mod dead;
 pub mod deep;
 mod ends;
 mod error;
+mod evidence;
 pub mod format;
 mod halts;
 mod identity;

@@ -14,13 +14,16 @@
 //! * **disproved** (the record before it is another one than the one that was read last): behind the
 //!   record that was read last, if the log still holds it; otherwise as in a recreated log;
 //! * **missing** (the enricher's group has no offsets, yet there is output): the lineage names the
-//!   last emitted record, and the counts follow from it; nothing is lost.
+//!   last emitted record, and the counts follow from it; nothing is lost;
+//! * **put back** (a sink's group remembers a later position, and the target does not show that its
+//!   rows went back as well): where the group remembers it; or, as the operator says, from the
+//!   position on, since the target was restored with it.
 
 mod accept;
 mod choice;
 mod continuations;
 mod gaps;
 
-pub use accept::accept;
+pub use accept::{accept, restored};
 pub use continuations::Continuation;
 pub use gaps::{Gap, Hop, Lost, find, hops};

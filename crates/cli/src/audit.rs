@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use weir_audit::format::grouped;
 use weir_audit::verdict::{Halt, Hop};
 use weir_audit::{Verdict, content, deep};
+use weir_codec::Schema;
+use weir_kafka::positions;
 use weir_model::pipeline::Pipeline;
+use weir_producer::source;
 
 /// The arguments of `weir audit`.
 #[derive(Debug, clap::Args)]
@@ -40,6 +43,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let mut verdict = weir_audit::verdict(&pipeline).await?;
+    tokio::task::block_in_place(|| source(&pipeline, &mut verdict))?;
     if args.deep {
         let findings = deep::findings(&pipeline, &verdict).await?;
         verdict.findings.extend(findings);
@@ -56,6 +60,33 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         print!("{}", text(&verdict));
     }
     Ok(if verdict.clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Adds the partitions of the source in which a producer would halt at its start, since the source is
+/// not the one any more that was read.
+fn source(pipeline: &Pipeline, verdict: &mut Verdict) -> Result<()> {
+    let Some(config) = &pipeline.source else { return Ok(()) };
+    let source = match source::build(pipeline, &Schema::load(&pipeline.input.schema)?) {
+        Ok(source) => source,
+        Err(mistakes) => {
+            let what = mistakes.into_iter().map(|mistake| mistake.what).collect::<Vec<_>>();
+            verdict.notes.push(format!("producer: no producer would start: {}", what.join("; ")));
+            return Ok(());
+        }
+    };
+    let all: Vec<u32> = (0..source.partitions()).collect();
+    let positions = positions::read(&pipeline.kafka, &pipeline.name, config.kind(), &all)?;
+    for (partition, position) in positions {
+        match source.open(partition, Some(&position.position)) {
+            Ok(_) | Err(source::Error::Unavailable { .. }) => {}
+            Err(error) => verdict.halts.push(Halt {
+                hop: "producer".into(),
+                what: format!("source[{partition}]"),
+                reason: error.to_string(),
+            }),
+        }
+    }
+    Ok(())
 }
 
 fn json(verdict: &Verdict) -> serde_json::Value {

@@ -53,7 +53,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let mut pipeline = Pipeline::load(&args.file)?;
     let total = adjust(&mut pipeline, &args)?;
     let passed = check::without_servers(&pipeline).await?;
-    println!(" ✔ check       {}: {passed} checks passed", args.file.display());
+    println!(" ✔ check       {}: {passed} checks without servers passed", args.file.display());
 
     let stop = weir_service::signals::shutdown()?;
     let pipeline = Arc::new(pipeline);

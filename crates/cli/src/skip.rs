@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// The reason, which the audit shows.
     #[arg(long, requires = "accept")]
     reason: Option<String>,
+    /// The target was restored together with the positions that were put back: read on from them.
+    #[arg(long, conflicts_with = "accept")]
+    restored: bool,
     /// Only this hop: `enricher`, or the name of a sink.
     #[arg(long)]
     hop: Option<String>,
@@ -41,6 +44,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&args.file)?;
     let hops = hops(&pipeline, args.hop.as_deref())?;
     match &args.reason {
+        _ if args.restored => restored(&pipeline, &hops, args.partition).await,
         Some(reason) => accept(&pipeline, &hops, args.partition, reason.trim()).await,
         None => show(&pipeline, &hops, &args).await,
     }
@@ -108,6 +112,18 @@ fn print(pipeline: &Pipeline, hop: Hop<'_>, gap: &Gap, file: &Path) {
         file.display(),
         hop.name()
     );
+    let is_put_back = |lost: &Lost| matches!(lost.halt, Halt::PutBack { .. });
+    if let Hop::Sink(sink) = hop
+        && !sink.target.has_lineage()
+        && gap.lost.iter().any(is_put_back)
+    {
+        println!(
+            "   if the target was restored together with the position, read on from it instead:\n   \
+             weir skip {} --hop {} --restored",
+            file.display(),
+            hop.name()
+        );
+    }
 }
 
 fn continuation(lost: &Lost) -> String {
@@ -139,6 +155,28 @@ async fn accept(
             " skip {}: no position is outside its log, so there is nothing to accept",
             pipeline.name
         );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn restored(
+    pipeline: &Pipeline,
+    hops: &[Hop<'_>],
+    partition: Option<Partition>,
+) -> Result<ExitCode> {
+    let mut any = false;
+    for hop in hops {
+        let Hop::Sink(sink) = hop else { continue };
+        for (partition, next) in skip::restored(pipeline, sink, partition).await? {
+            println!(
+                " restored  {}  {}[{partition}]: reads on at {next}",
+                sink.name, pipeline.output.topic
+            );
+            any = true;
+        }
+    }
+    if !any {
+        println!(" skip {}: no position of a sink was put back", pipeline.name);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,10 +2,11 @@
 //! counters, positions and dead letters that somebody changed.
 #![allow(clippy::unwrap_used)]
 
+use std::process::Command;
 use std::time::Duration;
 use weir_e2e::{Flow, Settings};
 use weir_testkit::topics::Record;
-use weir_testkit::{Service, Stack, wait_until};
+use weir_testkit::{Service, Stack, random_name, wait_until};
 
 const RECORDS: u64 = 3_000;
 const TABLE: &str = "telecom.telecom_data";
@@ -395,4 +396,56 @@ fn what_a_dead_letter_holds_is_in_no_log_and_on_no_page() {
         assert_eq!(leaked, None, "{} shows it:\n{public}", service.name());
         assert!(service.stop().unwrap().success());
     }
+}
+
+/// With its services stopped, so that only what is stored tells.
+#[test]
+fn a_source_that_is_not_the_one_that_was_read_is_a_halt() {
+    let (stack, name) = (Stack::shared(), random_name("files"));
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+    let schema = r#"{"type": "record", "name": "R", "fields": [{"name": "id", "type": "int"}]}"#;
+    write("r.avsc", schema);
+    write("b.csv", "id\n1\n2\n");
+    write(
+        "p.toml",
+        &format!(
+            "name = \"{name}\"\n[source]\ntype = \"file\"\npath = \"*.csv\"\n\
+             [input]\ntopic = \"{name}\"\nschema = \"r.avsc\"\npartitions = 1\n\
+             [transform]\nsql = \"SELECT * FROM input\"\n\
+             [output]\ntopic = \"{name}-out\"\nschema = \"r.avsc\"\n\
+             [[sink]]\nname = \"w\"\ntype = \"postgres\"\nurl = \"{}\"\ntable = \"public.t\"\n",
+            stack.create_database("audit").unwrap()
+        ),
+    );
+    let weir = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .envs(stack.env())
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (success, text) = weir(&["run", "p.toml", "--until-done"]);
+    assert!(success, "{text}");
+    let halted = |what: &str| {
+        let (success, text) = weir(&["audit", "p.toml"]);
+        assert!(!success && text.contains("HALTED") && text.contains(what), "{what}:\n{text}");
+        assert!(text.contains("producer source[0]: halted"), "{what}:\n{text}");
+    };
+    write("b.csv", "id\n1\n3\n");
+    halted("is not the file that was read before");
+    write("b.csv", "id\n1");
+    halted("is not the file that was read before");
+    // A text file may grow, and files may come behind those that were read.
+    write("b.csv", "id\n1\n2\n3\n");
+    write("c.csv", "id\n4\n");
+    let (success, text) = weir(&["audit", "p.toml"]);
+    assert!(success, "{text}");
+    write("a.csv", "id\n5\n");
+    halted("files may only be added behind those that were read");
+    std::fs::remove_file(folder.path().join("a.csv")).unwrap();
+    let (success, text) = weir(&["run", "p.toml", "--until-done"]);
+    assert!(success && text.contains("everything is accounted for"), "{text}");
 }

@@ -319,3 +319,67 @@ fn a_position_that_was_moved_is_found_again_and_nothing_is_lost_or_doubled() {
         contains(&run(&flow, 3_000), &["everything is accounted for"]);
     }
 }
+
+/// An older state of `weir.positions`, as a copy of the tables that are written.
+const SAVE: &str = "CREATE SCHEMA saved; CREATE TABLE saved.positions AS TABLE weir.positions";
+const PUT_BACK: &str = "UPDATE weir.positions p SET next_offset = s.next_offset, read = s.read, \
+     written = s.written, dead = s.dead, last_source = s.last_source, \
+     last_read_offset = s.last_read_offset, last_read_fingerprint = s.last_read_fingerprint \
+     FROM saved.positions s WHERE p.partition = s.partition";
+
+/// The group remembers where the sink was, and the counts there; the rows show that it is right.
+#[test]
+fn older_positions_that_were_put_back_are_found_again() {
+    let settings = Settings { records: 3_000, batch: 500, seed: 13, ..Settings::default() };
+    let flow = Flow::new(Stack::shared(), &settings).unwrap();
+    let file = std::fs::read_to_string(flow.file()).unwrap();
+    let lineage = file.replace("type = \"postgres\"", "type = \"postgres\"\nlineage = true");
+    assert_ne!(lineage, file);
+    std::fs::write(flow.file(), lineage).unwrap();
+    run(&flow, 3_000);
+    let database = flow.fresh_database().unwrap();
+    database.execute(SAVE).unwrap();
+    produce(&flow, 4_000, 4_000);
+    run(&flow, 4_000);
+    database.execute(PUT_BACK).unwrap();
+    let text = "an older one was put back";
+    contains(&weir(&flow, "audit", &[]).unwrap_err(), &["HALTED", text, "weir skip FILE"]);
+    contains(&weir(&flow, "skip", &[]).unwrap_err(), &[text, "no record is unaccounted for"]);
+    let sink = start(&flow, "weir-sink");
+    halts(&sink, text);
+    contains(&accept(&flow, sink), &[": 0 records"]);
+    contains(&run(&flow, 4_000), &["everything is accounted for"]);
+    adds_up(&flow, 0);
+}
+
+/// Where the table has no lineage columns, only an operator knows.
+#[test]
+fn a_database_without_lineage_columns_that_was_restored_is_read_on_from_when_an_operator_says_so() {
+    let settings = Settings { records: 3_000, batch: 500, seed: 12, ..Settings::default() };
+    let flow = Flow::new(Stack::shared(), &settings).unwrap();
+    assert!(!flow.pipeline.sinks[0].target.has_lineage());
+    run(&flow, 3_000);
+    let (database, table) = (flow.fresh_database().unwrap(), flow.pipeline.sinks[0].target.name());
+    let save = format!(
+        "{SAVE}; CREATE TABLE saved.rows AS TABLE {table}; \
+         CREATE TABLE saved.dead AS SELECT id FROM weir.dead_letters"
+    );
+    database.execute(&save).unwrap();
+    produce(&flow, 4_000, 4_000);
+    run(&flow, 4_000);
+    let restore = format!(
+        "{PUT_BACK}; DELETE FROM {table}; INSERT INTO {table} TABLE saved.rows; \
+         DELETE FROM weir.dead_letters WHERE id NOT IN (SELECT id FROM saved.dead)"
+    );
+    database.execute(&restore).unwrap();
+    let sink = start(&flow, "weir-sink");
+    halts(&sink, "an older one was put back");
+    contains(&weir(&flow, "skip", &[]).unwrap_err(), &["--hop warehouse --restored"]);
+    let refused = weir(&flow, "skip", &["--restored"]).unwrap_err();
+    contains(&refused, &["still has running members"]);
+    assert!(sink.stop().unwrap().success());
+    contains(&weir(&flow, "skip", &["--restored"]).unwrap(), &["reads on at"]);
+    contains(&run(&flow, 4_000), &["everything is accounted for"]);
+    let rows = database.number(&format!("SELECT count(*) FROM {table}")).unwrap();
+    assert_eq!(rows as u64, flow.sink_counts().unwrap().written);
+}

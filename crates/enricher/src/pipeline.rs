@@ -13,7 +13,7 @@ use weir_model::fault::{Class, Fault, Stage};
 use weir_model::lineage::{self, Lineage};
 use weir_model::pipeline;
 use weir_model::protocol::{self, Claim, Outcome, PartitionState, Term};
-use weir_service::{CancellationToken, Failure};
+use weir_service::{CancellationToken, Failure, REQUEST_TIMEOUT};
 
 /// Records that are enriched at once: their columns stay in the processor's cache.
 const PART_RECORDS: usize = 8192;
@@ -52,7 +52,7 @@ impl Worker {
         };
         // An unavailable broker delays the commit until the transaction's timeout; `/ready` shows
         // it earlier.
-        self.dependencies.kafka.asking();
+        self.dependencies.kafka.asking(REQUEST_TIMEOUT);
         let outcome = match sound {
             true => self.partitions.commit(&mut self.producer, &claims),
             false => Outcome::Refused,

@@ -16,7 +16,7 @@ use weir_kafka::{Records, TransactionalProducer};
 use weir_model::fault::Class;
 use weir_model::pipeline::Kafka;
 use weir_model::protocol::{Command, Partition, Term};
-use weir_service::{Backoff, CancellationToken, Health, Heartbeat, RetryState};
+use weir_service::{Backoff, CancellationToken, Health, Heartbeat, REQUEST_TIMEOUT, RetryState};
 
 /// The longest time between two polls of the consumer group and of `stop`.
 pub(crate) const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -164,7 +164,7 @@ impl Worker {
             self.publish_status();
             return Ok(());
         }
-        self.dependencies.kafka.asking();
+        self.dependencies.kafka.asking(REQUEST_TIMEOUT);
         let applied = match command {
             Command::Reinitialize => self.reinitialize(),
             Command::Acquire { term, partitions } => self.acquire(term, &partitions),

@@ -9,7 +9,7 @@ use crate::transactional_producer::record_limit;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigEntry, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,6 +21,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Kafka, Pipeline};
+use weir_model::progress::Progress;
 use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -293,6 +294,23 @@ pub fn committed_positions(
     let client = metadata_client(kafka, group)?;
     let Some(partitions) = consumer::partitions(&client, topic)? else { return Ok(None) };
     consumer::stable(&client, topic, &partitions).map(Some)
+}
+
+/// Commits copies of a sink's positions for its group, which has no members.
+///
+/// # Errors
+/// The broker does not answer, or the group has members.
+pub fn copy_positions(
+    kafka: &Kafka,
+    group: &str,
+    topic: &str,
+    positions: &[(Partition, Offset, Progress)],
+) -> Result<()> {
+    let doing = || format!("committing the offsets of group {group}");
+    let list = consumer::with_progress(topic, positions.iter().copied());
+    let list = list.map_err(|e| Error::call(doing(), &e))?;
+    let client = metadata_client(kafka, group)?;
+    client.commit(&list, CommitMode::Sync).map_err(|e| Error::call(doing(), &e))
 }
 
 /// The client ids of a group's members that are alive, or were within the session timeout; empty

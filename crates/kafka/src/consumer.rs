@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use weir_model::pipeline::{Batch, Kafka};
-use weir_model::protocol::{CommittedPosition, Offset, Partition};
+use weir_model::progress::Progress;
+use weir_model::protocol::{Claim, CommittedPosition, Offset, Partition};
 
 /// Timeout of a request to the broker.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -184,13 +185,14 @@ impl Consumer {
         watermarks(&self.client, &self.topic, partition)
     }
 
-    /// Commits the position as a hint for lag tools, without waiting for the answer. Nothing
-    /// depends on it.
-    pub fn hint(&self, positions: &[(Partition, Offset)]) {
-        let sent =
-            self.list(positions).and_then(|list| self.client.commit(&list, CommitMode::Async));
+    /// Commits copies of positions that are kept elsewhere, for lag tools and for
+    /// [`proof::copies`](crate::proof::copies), without waiting for the answer. Nothing depends on
+    /// them.
+    pub fn copy_positions(&self, claims: &[Claim]) {
+        let sent = with_progress(&self.topic, claims.iter().map(position))
+            .and_then(|list| self.client.commit(&list, CommitMode::Async));
         if let Err(error) = sent {
-            tracing::debug!(%error, "the group's offsets could not be hinted");
+            tracing::debug!(%error, "the copies of the positions could not be committed");
         }
     }
 
@@ -222,10 +224,7 @@ impl Consumer {
         (!self.client.assignment_lost()).then_some(metadata)
     }
 
-    pub(crate) fn list(
-        &self,
-        positions: &[(Partition, Offset)],
-    ) -> Result<TopicPartitionList, KafkaError> {
+    fn list(&self, positions: &[(Partition, Offset)]) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, offset) in positions {
             list.add_partition_offset(&self.topic, *partition, rdkafka::Offset::Offset(*offset))?;
@@ -300,6 +299,25 @@ impl Consumer {
         }
         None
     }
+}
+
+/// The position that a claim moves to.
+pub(crate) fn position(claim: &Claim) -> (Partition, Offset, Progress) {
+    (claim.partition, claim.next, claim.progress)
+}
+
+/// Offsets with the counts up to them as metadata.
+pub(crate) fn with_progress(
+    topic: &str,
+    positions: impl Iterator<Item = (Partition, Offset, Progress)>,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (partition, next, progress) in positions {
+        let mut element = list.add_partition(topic, partition);
+        element.set_offset(rdkafka::Offset::Offset(next))?;
+        element.set_metadata(progress.to_string());
+    }
+    Ok(list)
 }
 
 /// Committed positions of the group that `client` is configured with.

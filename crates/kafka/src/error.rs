@@ -175,7 +175,7 @@ impl Error {
     }
 
     /// The environment is not ready yet.
-    pub(crate) fn waiting(doing: impl Into<String>, reason: impl Into<String>) -> Error {
+    pub fn waiting(doing: impl Into<String>, reason: impl Into<String>) -> Error {
         Error::Call { doing: doing.into(), reason: reason.into(), class: Class::Environment }
     }
 }

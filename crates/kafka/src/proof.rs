@@ -6,12 +6,12 @@
 //! have written: a position store that may have forgotten is never taken for a beginning.
 
 use crate::reader::{Span, scan};
-use crate::{Error, Result, admin, positions};
-use std::collections::BTreeMap;
+use crate::{Error, Result, admin, position_store, positions};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use weir_model::pipeline::{Kafka, Pipeline};
 use weir_model::progress::LastRead;
-use weir_model::protocol::{Partition, PartitionState, Proof};
+use weir_model::protocol::{CommittedPosition, Offset, Partition, PartitionState, Proof};
 
 /// The header that the producer gives to the first record of each of its transactions: whose
 /// position has moved, as in the position store's key.
@@ -64,30 +64,59 @@ pub fn enricher(kafka: &Kafka, pipeline: &Pipeline, found: &mut [PartitionState]
     Ok(())
 }
 
-/// Fills in the proofs of a sink's positions. `has_rows` asks the target whether it holds any row;
-/// it is called only where a position is missing that the sink's consumer group or the target
-/// remembers. The group forgets after a week without members, the target never does.
+/// What a target holds, as far as a proof needs it. Each is asked only where something is wrong.
+pub trait Evidence<E> {
+    /// Whether it holds any row.
+    ///
+    /// # Errors
+    /// The target is unavailable.
+    fn has_rows(&self) -> Result<bool, E>;
+
+    /// Whether it holds a row or a dead letter of the partition that lies behind the position
+    /// `next`, whose last record came from the input offset `last`; `None` if it cannot tell.
+    ///
+    /// # Errors
+    /// The target is unavailable.
+    fn holds_later(
+        &self,
+        partition: Partition,
+        next: Offset,
+        last: Option<Offset>,
+    ) -> Result<Option<bool>, E>;
+}
+
+/// The copies of a sink's positions that its consumer group holds: committed after each write, for
+/// lag tools, and authoritative for nothing. A copy that is ahead of its position shows that an
+/// older position was put back, provided that the copies were read first.
+///
+/// # Errors
+/// The broker does not answer; ask again.
+pub fn copies(pipeline: &Pipeline, sink: &str) -> Result<Vec<CommittedPosition>> {
+    let (group, topic) = (pipeline.sink_group(sink), &pipeline.output.topic);
+    Ok(admin::committed_positions(&pipeline.kafka, &group, topic)?.unwrap_or_default())
+}
+
+/// Fills in the proofs of a sink's positions, which were read after their `copies`. A position that
+/// is missing is no beginning when the group or the target remembers it; the group forgets after a
+/// week without members, the target never does.
 ///
 /// # Errors
 /// The broker or the target does not answer; ask again.
 pub fn sink<E: From<Error>>(
     pipeline: &Pipeline,
-    sink: &str,
+    copies: &[CommittedPosition],
     found: &mut [PartitionState],
-    has_rows: impl FnOnce() -> Result<bool, E>,
+    target: &impl Evidence<E>,
 ) -> Result<(), E> {
-    let topic = &pipeline.output.topic;
-    last_read(&pipeline.kafka, topic, found)?;
-    let unset = unset(found);
-    if unset.is_empty() {
+    last_read(&pipeline.kafka, &pipeline.output.topic, found)?;
+    put_back(pipeline, copies, found, target)?;
+    if unset(found).is_empty() {
         return Ok(());
     }
     mark_late(found);
-    // A hint is no position, but nobody leaves one who has committed nothing.
-    let hints = admin::committed_positions(&pipeline.kafka, &pipeline.sink_group(sink), topic)?;
-    let hints = hints.unwrap_or_default();
+    // A copy is no position, but nobody leaves one who has committed nothing.
     let hinted = |partition: Partition| {
-        hints.iter().any(|hint| hint.partition == partition && hint.next.is_some())
+        copies.iter().any(|copy| copy.partition == partition && copy.next.is_some())
     };
     let known: Vec<Partition> = found
         .iter()
@@ -96,40 +125,64 @@ pub fn sink<E: From<Error>>(
         .filter(|committed| !committed.intact || hinted(committed.partition))
         .map(|committed| committed.partition)
         .collect();
-    if !known.is_empty() && has_rows()? {
+    if !known.is_empty() && target.has_rows()? {
         mark(found, &known, Proof::Lost);
     }
     Ok(())
 }
 
-/// The proof of a source partition without a position: whether the input topic holds records that
-/// it wrote.
+/// Fills in the proofs of positions that are behind their copies. An older position is right only
+/// where the rows went back with it, as when a database is restored.
+///
+/// # Errors
+/// The broker or the target does not answer; ask again.
+pub fn put_back<E: From<Error>>(
+    pipeline: &Pipeline,
+    copies: &[CommittedPosition],
+    found: &mut [PartitionState],
+    target: &impl Evidence<E>,
+) -> Result<(), E> {
+    for state in found.iter_mut().filter(|state| state.halt().is_none()) {
+        let CommittedPosition { partition, next, progress, .. } = &state.committed;
+        let copy = copies.iter().find(|copy| copy.partition == *partition && copy.intact);
+        let (Some(next), Some(reached)) = (*next, copy.and_then(|copy| copy.next)) else {
+            continue;
+        };
+        if reached <= next {
+            continue;
+        }
+        // Where input offsets started over, a larger one may be of an earlier record.
+        let is_ordered = position_store::restarts(pipeline, *partition)?.is_empty();
+        let later = target.holds_later(*partition, next, progress.last)?;
+        if later.is_none_or(|later| later || !is_ordered) {
+            state.proof = Proof::PutBack { reached };
+        }
+    }
+    Ok(())
+}
+
+/// The source partitions, of the first `all`, whose records the input topic holds. Reads the whole
+/// topic unless it holds some of each.
 ///
 /// # Errors
 /// The broker does not answer; ask again.
-pub fn producer(pipeline: &Pipeline, source: &str, source_partition: u32) -> Result<Proof> {
+pub fn producers(pipeline: &Pipeline, source: &str, all: u32) -> Result<BTreeSet<u32>> {
     let (kafka, topic) = (&pipeline.kafka, &pipeline.input.topic);
-    let key = positions::key(&pipeline.name, source, source_partition);
+    let key = |number| positions::key(&pipeline.name, source, number).into_bytes();
+    let mut sought: BTreeMap<Vec<u8>, u32> = (0..all).map(|number| (key(number), number)).collect();
     let filled = admin::describe(kafka, topic)?.unwrap_or_default();
     let spans: Vec<Span> = filled
         .iter()
         .filter(|watermarks| watermarks.first < watermarks.end)
         .map(|watermarks| Span::all(watermarks.partition))
         .collect();
-    let mut proof = Proof::Consistent;
-    if !spans.is_empty() {
-        scan(kafka, topic, &spans, |record| {
-            let own = |(name, value): (&str, Option<&[u8]>)| {
-                name == SOURCE && value == Some(key.as_bytes())
-            };
-            if record.headers().any(own) {
-                proof = Proof::Lost;
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
-    }
-    Ok(proof)
+    let mut found = BTreeSet::new();
+    scan(kafka, topic, &spans, |record| {
+        let keys = record.headers().filter(|(name, _)| *name == SOURCE);
+        found.extend(keys.filter_map(|(_, key)| sought.remove(key?)));
+        if sought.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
 }
 
 /// Whether the log holds this record.

@@ -6,7 +6,7 @@
 //! and rebuilt with the same transactional id; `init_transactions` then fences everything that may
 //! still be under way, and only then is the position store up to date.
 
-use crate::consumer::Consumer;
+use crate::consumer::{self, Consumer};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::settings;
@@ -350,14 +350,11 @@ impl TransactionalProducer {
         claims: &[Claim],
         deadline: Instant,
     ) -> Result<CallTiming, Failure> {
-        let positions: Vec<_> = claims.iter().map(|c| (c.partition, c.next)).collect();
         let refused = |error: KafkaError| {
             (Outcome::Refused, Error::call(format!("adding offsets to {}", self.id), &error))
         };
-        let list = consumer.list(&positions).map_err(refused)?;
-        for (element, claim) in list.elements().iter_mut().zip(claims) {
-            element.set_metadata(claim.progress.to_string());
-        }
+        let positions = claims.iter().map(consumer::position);
+        let list = consumer::with_progress(consumer.topic(), positions).map_err(refused)?;
         // Without a limit librdkafka would try for as long as the broker is unavailable, and the
         // worker could not say that it waits.
         let deadline = deadline.min(Instant::now() + OFFSETS_TIMEOUT);

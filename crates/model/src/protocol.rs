@@ -303,6 +303,11 @@ impl StateMachine {
         self.positions().map(|(partition, at)| (partition, at.committed, &at.progress))
     }
 
+    /// Whether no partition is assigned.
+    pub fn is_idle(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// The halted partitions, and why.
     pub fn halted(&self) -> impl Iterator<Item = (Partition, Halt)> {
         self.slots.iter().filter_map(|(&partition, slot)| match slot {

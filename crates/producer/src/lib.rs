@@ -21,6 +21,7 @@ pub mod source;
 mod source_partition;
 mod status;
 mod worker;
+mod written_before;
 
 pub use config::{Options, check};
 pub use error::Error;

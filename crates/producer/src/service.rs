@@ -56,7 +56,14 @@ pub async fn run_source(
     let status = Status::default();
     let surface = surface(&pipeline, &options, &health, &status);
     let meters = Meters::new(&options.metrics);
-    let shared = Arc::new(Shared { pipeline, source: source.into(), meters, status, health });
+    let shared = Arc::new(Shared {
+        pipeline,
+        source: source.into(),
+        meters,
+        status,
+        health,
+        written_before: Default::default(),
+    });
     host(&options.settings, surface, &shutdown, |stop| work(shared, schema, &options, stop))
         .instrument(span)
         .await

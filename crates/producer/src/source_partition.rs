@@ -7,11 +7,11 @@ use crate::metrics::Meters;
 use crate::pace::Pace;
 use crate::source::{self, Reader, Source};
 use crate::status;
+use crate::written_before::WrittenBefore;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use weir_kafka::TransactionalProducer;
-use weir_kafka::{positions, proof};
+use weir_kafka::{TransactionalProducer, positions};
 use weir_model::fault::Class;
 use weir_model::pipeline::{self, Pipeline};
 use weir_model::protocol::{
@@ -77,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) status: status::Status,
     pub(crate) health: weir_service::Health,
+    pub(crate) written_before: WrittenBefore,
 }
 
 impl Shared {
@@ -205,7 +206,10 @@ impl SourcePartition {
         );
         let proof = match next {
             Some(_) => Proof::Consistent,
-            None => proof::producer(&shared.pipeline, shared.source_kind(), self.number)?,
+            None => {
+                let (kind, all) = (shared.source_kind(), shared.source.partitions());
+                shared.written_before.proof(&shared.pipeline, kind, all, self.number)?
+            }
         };
         Ok(PartitionState { committed, low: 0, high: Offset::MAX, proof })
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_model::fault::Class;
-use weir_service::{CancellationToken, Failure, Health, Heartbeat, RetryState};
+use weir_service::{CancellationToken, Failure, Health, Heartbeat, REQUEST_TIMEOUT, RetryState};
 
 /// The longest time between two polls of the group.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -47,7 +47,7 @@ impl Worker {
             let assignments = membership.poll_events(self.shared.source.partitions())?;
             assignments.into_iter().for_each(|assignment| self.apply(assignment));
             self.publish_status();
-            dependencies.kafka.asking();
+            dependencies.kafka.asking(REQUEST_TIMEOUT);
             let stepped = self.step().and_then(|result| dependencies.check(result, &membership));
             let pause = stepped.or_else(|error| dependencies.report_error(error))?;
             membership.idle(pause);

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A dependency that was asked something and has not answered for so long is unavailable.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a dependency may take for an ordinary answer until it counts as unavailable.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Health of one service instance; clones share it.
 #[derive(Clone)]
@@ -36,16 +36,16 @@ type Handles = BTreeMap<u64, View>;
 #[derive(Default)]
 struct View {
     trouble: Option<Trouble>,
-    /// Since when an answer is awaited.
-    asked: Option<Instant>,
+    /// Since when an answer is awaited, and how long it may take.
+    asked: Option<(Instant, Duration)>,
 }
 
 impl View {
     fn trouble(&self) -> Option<Trouble> {
-        let silent = self.asked.filter(|asked| asked.elapsed() > REQUEST_TIMEOUT);
+        let silent = self.asked.filter(|(since, patience)| since.elapsed() > *patience);
         self.trouble
             .clone()
-            .or_else(|| silent.map(|since| Trouble { reason: "no answer".into(), since }))
+            .or_else(|| silent.map(|(since, _)| Trouble { reason: "no answer".into(), since }))
     }
 }
 
@@ -175,7 +175,7 @@ impl Health {
         self.inner.up.with_label_values(&[&dependency.name]).set(i64::from(up));
     }
 
-    fn asking(&self, dependency: &Dependency) {
+    fn asking(&self, dependency: &Dependency, patience: Duration) {
         let mut board = self.board();
         let view = board
             .dependencies
@@ -183,7 +183,7 @@ impl Health {
             .or_default()
             .entry(dependency.handle)
             .or_default();
-        view.asked.get_or_insert_with(Instant::now);
+        view.asked.get_or_insert_with(|| (Instant::now(), patience));
     }
 
     fn forget(&self, dependency: &Dependency) {
@@ -221,10 +221,10 @@ impl Dependency {
     }
 
     /// It is asked something now that may take long: unless [`Dependency::ok`] or
-    /// [`Dependency::unavailable`] follows within three seconds, it counts as unavailable, for as
+    /// [`Dependency::unavailable`] follows within `patience`, it counts as unavailable, for as
     /// long as the call takes.
-    pub fn asking(&self) {
-        self.health.asking(self);
+    pub fn asking(&self, patience: Duration) {
+        self.health.asking(self, patience);
     }
 
     /// It answers.
@@ -309,7 +309,7 @@ mod tests {
         let health = health();
         let kafka = health.dependency("kafka");
         kafka.ok();
-        kafka.asking();
+        kafka.asking(REQUEST_TIMEOUT);
         assert!(health.readiness().ready, "a moment is no outage");
         let past = Instant::now() - REQUEST_TIMEOUT - Duration::from_secs(2);
         health
@@ -318,7 +318,7 @@ mod tests {
             .get_mut("kafka")
             .unwrap()
             .values_mut()
-            .for_each(|view| view.asked = Some(past));
+            .for_each(|view| view.asked = Some((past, REQUEST_TIMEOUT)));
         assert_eq!(health.readiness().dependencies["kafka"], "no answer for 5 s");
         assert_eq!(health.inner.up.with_label_values(&["kafka"]).get(), 0);
         kafka.ok();

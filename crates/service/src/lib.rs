@@ -22,7 +22,7 @@ pub mod workers;
 
 pub use backoff::Backoff;
 pub use error::Error;
-pub use health::{Dependency, Health};
+pub use health::{Dependency, Health, REQUEST_TIMEOUT};
 pub use http::{Surface, serve};
 pub use liveness::Heartbeat;
 pub use metrics::Metrics;

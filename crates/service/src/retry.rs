@@ -46,11 +46,11 @@ impl RetryState {
         }
     }
 
-    /// It is asked something now that may take long; silence of three seconds counts as
+    /// It is asked something now that may take long; silence for longer than `patience` counts as
     /// unavailable, until [`RetryState::answered`] or [`RetryState::failed`].
-    pub fn asking(&mut self) {
+    pub fn asking(&mut self, patience: Duration) {
         self.known = false;
-        self.dependency.asking();
+        self.dependency.asking(patience);
     }
 
     /// It failed for `reason`: `/ready` reports it from now on. Returns how long to pause before

@@ -7,6 +7,9 @@ use weir_service::{Failure, Health, RetryState};
 
 /// Between two checks of a target that an operator has to repair.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a write may take until the target counts as unavailable: longer than that of a large
+/// batch, shorter than the wait for a lock.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One worker's dependencies.
 pub(crate) struct DependencyHealth {
@@ -17,8 +20,9 @@ pub(crate) struct DependencyHealth {
     /// `sink warehouse`, while it is halted.
     what: String,
     halted: bool,
-    /// The target refused a write permanently, and has not committed one since.
-    write_refused: bool,
+    /// A write failed, and none was committed since: that the target answers shows nothing, since
+    /// its table may be locked, or the server may take no writes at all.
+    unproven: bool,
 }
 
 impl DependencyHealth {
@@ -36,7 +40,7 @@ impl DependencyHealth {
             health: health.clone(),
             what: format!("sink {sink}"),
             halted: false,
-            write_refused: false,
+            unproven: false,
         }
     }
 
@@ -70,28 +74,80 @@ impl DependencyHealth {
     }
 
     pub(crate) fn target_answered(&mut self) {
-        self.target.answered();
+        if !self.unproven {
+            self.target.answered();
+        }
     }
 
-    /// A write failed. If the target refused it permanently, only a commit shows that it is
-    /// repaired.
+    /// A write is under way.
+    pub(crate) fn write_started(&mut self) {
+        self.target.asking(WRITE_PATIENCE);
+    }
+
+    /// A write failed; only a commit shows that the target is repaired.
     pub(crate) fn write_failed(&mut self, error: &Error) -> Duration {
-        self.write_refused |= error.class() != Class::Environment;
+        if error.class() != Class::Environment {
+            self.target_answered();
+        }
+        self.unproven = true;
         self.failed(error)
+    }
+
+    /// The target answered, and no partition is left to write for.
+    pub(crate) fn nothing_to_write(&mut self) {
+        self.unproven = false;
+        self.target.answered();
     }
 
     /// The target committed a write.
     pub(crate) fn committed(&mut self) {
-        self.write_refused = false;
+        self.unproven = false;
         self.target_works();
     }
 
     /// The target did what it was asked for: it is repaired.
     pub(crate) fn target_works(&mut self) {
+        if self.unproven {
+            return;
+        }
         self.target.answered();
-        if !self.write_refused && std::mem::take(&mut self.halted) {
+        if std::mem::take(&mut self.halted) {
             self.health.resume(&self.what);
             tracing::info!("{} was repaired and resumes", self.what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_service::Metrics;
+
+    fn refused(class: Class) -> Error {
+        weir_store::Error::new(class, "the table is locked".to_owned()).into()
+    }
+
+    #[test]
+    fn only_a_commit_shows_that_a_target_that_refused_a_write_is_repaired() {
+        for class in [Class::Environment, Class::Configuration] {
+            let health = Health::new(&Metrics::new("sink", "sales"));
+            let mut dependencies = DependencyHealth::new(&health, "warehouse", "postgres");
+            dependencies.write_started();
+            dependencies.write_failed(&refused(class));
+            dependencies.target_answered();
+            dependencies.target_works();
+            assert!(!health.readiness().ready, "{class:?}");
+            dependencies.committed();
+            assert!(health.readiness().ready, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_without_partitions_has_nothing_to_prove() {
+        let health = Health::new(&Metrics::new("sink", "sales"));
+        let mut dependencies = DependencyHealth::new(&health, "warehouse", "postgres");
+        dependencies.write_failed(&refused(Class::Environment));
+        dependencies.nothing_to_write();
+        assert!(health.readiness().ready);
     }
 }

@@ -102,6 +102,11 @@ impl PartitionControl {
         self.machine.term()
     }
 
+    /// Whether no partition is assigned to this worker, so that it has nothing to write.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.machine.is_idle()
+    }
+
     /// The machine, for `/status`.
     pub(crate) fn machine(&self) -> &StateMachine {
         &self.machine
@@ -234,10 +239,8 @@ impl PartitionControl {
         claims: Vec<Claim>,
     ) -> Result<(), protocol::Error> {
         if outcome == protocol::Outcome::Committed {
-            let positions: Vec<(Partition, Offset)> =
-                claims.iter().map(|claim| (claim.partition, claim.next)).collect();
+            self.consumer.copy_positions(&claims);
             self.machine.replace_claims(claims)?;
-            self.consumer.hint(&positions);
         }
         self.machine.handle(Event::WriteFinished(outcome));
         Ok(())

@@ -114,6 +114,7 @@ impl Worker {
         };
         let runtime = &self.shared.runtime;
         self.pending = Some(PendingWrite::start(runtime, transaction, claims, contents));
+        self.dependencies.write_started();
         Ok(())
     }
 
@@ -130,8 +131,11 @@ impl Worker {
             Ok(written) => {
                 self.partitions.write_finished(written.outcome, written.claims.clone())?;
                 self.log_outcome(&pending, &written);
-                if written.outcome == Outcome::Committed {
-                    self.count_committed(&pending.contents, &written, took, at);
+                match written.outcome {
+                    Outcome::Committed => {
+                        self.count_committed(&pending.contents, &written, took, at);
+                    }
+                    Outcome::Refused | Outcome::Unknown => self.dependencies.target_answered(),
                 }
             }
             Err(error) => {

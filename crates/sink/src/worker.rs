@@ -16,7 +16,7 @@ use weir_kafka::{Consumer, proof};
 use weir_model::breaker::Breaker;
 use weir_model::fault::Class;
 use weir_model::pipeline::Pipeline;
-use weir_model::protocol::{Command, Partition, Term};
+use weir_model::protocol::{Command, Offset, Partition, Term};
 use weir_service::{CancellationToken, Health, Heartbeat};
 use weir_store::Target;
 
@@ -58,6 +58,21 @@ pub(crate) struct Worker {
     /// Timestamp of the record committed last; `None` when there was nothing more to read.
     pub(crate) last_timestamp: Option<i64>,
     checked: Instant,
+}
+
+impl proof::Evidence<Error> for Shared {
+    fn has_rows(&self) -> Result<bool, Error> {
+        Ok(self.runtime.block_on(self.target.has_rows())?)
+    }
+
+    fn holds_later(
+        &self,
+        partition: Partition,
+        next: Offset,
+        last: Option<Offset>,
+    ) -> Result<Option<bool>, Error> {
+        Ok(self.runtime.block_on(self.target.holds_later(partition, next, last))?)
+    }
 }
 
 impl Worker {
@@ -133,11 +148,10 @@ impl Worker {
     /// Fences, then reads the positions and proves them.
     fn acquire(&mut self, term: Term, partitions: &[Partition]) -> Result<(), Error> {
         let Shared { runtime, target, pipeline, sink, .. } = &*self.shared;
+        let copies = proof::copies(pipeline, sink)?;
         let committed = runtime.block_on(target.acquire(partitions))?;
         let mut found = self.partitions.find(committed)?;
-        proof::sink(pipeline, sink, &mut found, || {
-            Ok::<_, Error>(runtime.block_on(target.has_rows())?)
-        })?;
+        proof::sink(pipeline, &copies, &mut found, &*self.shared)?;
         self.partitions.acquired(term, found);
         self.dependencies.kafka_answered();
         self.dependencies.target_works();
@@ -224,7 +238,10 @@ impl Worker {
         self.dependencies.kafka_answered();
         if self.pending.is_none() {
             self.shared.runtime.block_on(self.shared.target.ping())?;
-            self.dependencies.target_answered();
+            match self.partitions.is_idle() {
+                true => self.dependencies.nothing_to_write(),
+                false => self.dependencies.target_answered(),
+            }
         }
         Ok(())
     }

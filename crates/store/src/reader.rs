@@ -12,6 +12,7 @@ use weir_model::dead_letter::Header;
 use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{Pipeline, Sink};
+use weir_model::progress::Progress;
 use weir_model::protocol::{CommittedPosition, Offset, Partition};
 
 /// Opens the target of a sink for reading. Connects on first use only.
@@ -63,6 +64,17 @@ pub trait TargetReader: Send + Sync {
 
     /// Whether there is any row; no when there is no table.
     async fn has_rows(&self) -> Result<bool, Error>;
+
+    /// Whether there is a row or a dead letter of the partition that lies behind the position `next`,
+    /// whose last record came from the input offset `last`; `None` if that cannot be told.
+    async fn holds_later(
+        &self,
+        _partition: Partition,
+        _next: Offset,
+        _last: Option<Offset>,
+    ) -> Result<Option<bool>, Error> {
+        Ok(None)
+    }
 
     /// Shows the partition and the offset of the input record of every row to `visit`, in any
     /// order, without holding them in memory; `false` if the target does not record them.
@@ -197,10 +209,9 @@ pub struct Move {
     pub from: Offset,
     /// The new position.
     pub to: Offset,
-    /// The new end of the lineage: what the record at `to` names as its predecessor.
-    pub last: Option<Offset>,
+    /// The counts up to it. The end of the lineage is what the record at `to` names as its
+    /// predecessor; all 0, if neither the log nor the target holds anything of what was read.
+    pub progress: Progress,
     /// Records given up.
     pub records: u64,
-    /// The counts begin again: neither the log nor the target holds anything of what was read.
-    pub anew: bool,
 }

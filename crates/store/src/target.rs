@@ -69,6 +69,21 @@ pub trait Target: Send + Sync + 'static {
     /// The target is unavailable.
     async fn has_rows(&self) -> Result<bool, Error>;
 
+    /// Whether the target holds a row or a dead letter of the partition that lies behind the position
+    /// `next`, whose last record came from the input offset `last`; `None` if it cannot tell. Asked
+    /// where an older position was put back.
+    ///
+    /// # Errors
+    /// The target is unavailable.
+    async fn holds_later(
+        &self,
+        _partition: Partition,
+        _next: Offset,
+        _last: Option<Offset>,
+    ) -> Result<Option<bool>, Error> {
+        Ok(None)
+    }
+
     /// An empty transaction, to be filled part by part. No IO.
     ///
     /// # Errors

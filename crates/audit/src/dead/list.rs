@@ -5,8 +5,9 @@ use super::filter::Filter;
 use super::read;
 use crate::Result;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use weir_kafka::replay::Marks;
+use weir_model::mistake::did_you_mean;
 use weir_model::pipeline::Pipeline;
 use weir_store::reader::ReasonCount;
 
@@ -37,6 +38,23 @@ pub async fn groups(pipeline: &Pipeline, filter: &Filter, marks: &Marks) -> Resu
     })
     .await?;
     Ok(groups.sorted())
+}
+
+/// Which of `reasons` no dead letter of the pipeline has, for people; `None`: there are some of each.
+///
+/// # Errors
+/// When the broker or a target is unavailable.
+pub async fn unknown_reasons(pipeline: &Pipeline, reasons: &[String]) -> Result<Option<String>> {
+    let mut known = BTreeSet::new();
+    read::each(pipeline, &Filter::default(), |dead_letter| _ = known.insert(dead_letter.reason))
+        .await?;
+    let Some(unknown) = reasons.iter().find(|reason| !known.contains(*reason)) else {
+        return Ok(None);
+    };
+    let close = did_you_mean(unknown, known.iter().map(String::as_str));
+    let all: Vec<&str> = known.iter().map(String::as_str).collect();
+    let there = if all.is_empty() { "none".into() } else { all.join(", ") };
+    Ok(Some(format!("no dead letter has the reason `{unknown}`{close}; there are: {there}")))
 }
 
 /// The `limit` dead letters with the latest timestamps, oldest first. Only about this many are kept

@@ -10,7 +10,7 @@ use weir_model::accepted_loss::{AcceptedLoss, Emitted, Skip};
 use weir_model::fault::Class;
 use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::progress::{LastRead, Progress};
-use weir_model::protocol::{Claim, Outcome, Partition};
+use weir_model::protocol::{Claim, Halt, Offset, Outcome, Partition};
 use weir_store::reader::Move;
 
 /// The time limit for joining the group, and for open transactions of stopped members to end.
@@ -230,9 +230,8 @@ async fn sink(
             fence: committed.fence,
             from: committed.next.unwrap_or(0),
             to,
-            last: progress.last,
+            progress,
             records: gap.records(&[*skip]).unwrap_or_default(),
-            anew: progress == Progress::default() && committed.progress.counters.read > 0,
         };
         if !target.accept(&cluster, &order, reason).await? {
             refuse!(
@@ -241,8 +240,50 @@ async fn sink(
                 lost.partition
             );
         }
+        copy(pipeline, sink, &[(lost.partition, to, progress)])?;
     }
     let mut all = target.accepted_losses().await?;
     all.retain(|accepted_loss| accepted_loss.topic == pipeline.output.topic);
     Ok(all.split_off(all.len().saturating_sub(skips.len())))
+}
+
+/// The group remembers the position from now on, and not the one that it had before.
+fn copy(pipeline: &Pipeline, sink: &Sink, to: &[(Partition, Offset, Progress)]) -> Result<()> {
+    let (group, topic) = (pipeline.sink_group(&sink.name), &pipeline.output.topic);
+    tokio::task::block_in_place(|| admin::copy_positions(&pipeline.kafka, &group, topic, to))?;
+    Ok(())
+}
+
+/// Lets a sink read on from positions that were put back: the rows were put back with them. Returns
+/// the positions; empty if none was put back.
+///
+/// # Errors
+/// The sink is running, or a server is unavailable.
+pub async fn restored(
+    pipeline: &Pipeline,
+    sink: &Sink,
+    partition: Option<Partition>,
+) -> Result<Vec<(Partition, Offset)>> {
+    let gap = find(pipeline, Hop::Sink(sink)).await?;
+    let put_back = chosen(&gap, partition).filter_map(|lost| match lost.halt {
+        Halt::PutBack { next, .. } => Some((lost.partition, next, lost.progress)),
+        _ => None,
+    });
+    let put_back: Vec<(Partition, Offset, Progress)> = put_back.collect();
+    if put_back.is_empty() {
+        return Ok(Vec::new());
+    }
+    tokio::task::block_in_place(|| check_stopped(pipeline, Hop::Sink(sink)))?;
+    let target = weir_store::reader::open(pipeline, sink)?;
+    for (partition, next, progress) in &put_back {
+        if target.holds_later(*partition, *next, progress.last).await? == Some(true) {
+            refuse!(
+                "partition {partition}: {} holds what was written after the position {next}, so it \
+                 was not restored with it",
+                target.name()
+            );
+        }
+    }
+    copy(pipeline, sink, &put_back)?;
+    Ok(put_back.into_iter().map(|(partition, next, _)| (partition, next)).collect())
 }

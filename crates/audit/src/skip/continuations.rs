@@ -3,12 +3,14 @@
 use super::choice::{RecordEvidence, after_the_last_record_of_a_sink, after_what_was_read};
 use crate::Result;
 use crate::counts::RecordCounts;
+use crate::evidence::Evidence;
 use crate::lineage::PartitionLineage;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
+use weir_kafka::Record;
+use weir_kafka::proof::{self, Evidence as _};
 use weir_kafka::reader::{Span, scan};
-use weir_kafka::{Record, proof};
 use weir_model::lineage::Lineage;
 use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::progress::Progress;
@@ -25,6 +27,9 @@ const INCOMPLETE_LINEAGE: &str = "the output and the dead letters no longer hold
 const WRITTEN_ANEW: &str = "the log was written anew from its first record, while the target \
     still holds rows of the one before, so going on might lose or double some; empty the table, \
     and everything in the log is read, or put the position row back";
+
+const BEYOND_THE_COPY: &str = "the target holds rows that were written after the last position \
+    that the consumer group remembers; put the row of weir.positions back as it was";
 
 const ROW_LOST: &str = "the target holds rows, and nothing tells which records they came from; \
     put the row of weir.positions back, or empty the table, and the sink begins at the first \
@@ -54,7 +59,7 @@ pub(super) fn enricher_continuation(
             let to = resume(pipeline, found, lineage.is_some_and(|lineage| lineage.incomplete))?;
             Ok(to.map(|to| (to, found.committed.progress)))
         }
-        Halt::PositionMissing | Halt::Disproved { .. } => {
+        Halt::PositionMissing | Halt::Disproved { .. } | Halt::PutBack { .. } => {
             let Some(counts) = lineage.and_then(PartitionLineage::counts) else {
                 return Ok(Err(INCOMPLETE_LINEAGE));
             };
@@ -158,14 +163,23 @@ pub(super) fn sink_continuation(
 ) -> Result<Continuation> {
     let partition = found.committed.partition;
     let mut progress = found.committed.progress;
+    let target = Evidence { pipeline, sink };
     let to = match halt {
         Halt::PositionMissing => return Ok(Err(ROW_LOST)),
+        Halt::PutBack { .. } => {
+            let copy = counts.copies(&sink.name).iter().find(|copy| copy.partition == partition);
+            let Some((next, progress)) = copy.and_then(|c| Some((c.next?, c.progress))) else {
+                return Ok(Err(BEYOND_THE_COPY));
+            };
+            let beyond = target.holds_later(partition, next, progress.last)? == Some(true);
+            return Ok(if beyond { Err(BEYOND_THE_COPY) } else { Ok((next, progress)) });
+        }
         Halt::Expired { .. } => Ok(found.low),
         Halt::Truncated { .. } | Halt::Disproved { .. } => {
             if let Some(found_again) = after_last_read(pipeline, &pipeline.output.topic, found)? {
                 return Ok(Ok(found_again));
             }
-            if !has_rows(pipeline, sink)? {
+            if !target.has_rows()? {
                 return Ok(Ok((found.low, Progress::default())));
             }
             let left = lineages(pipeline, found, usize::MAX)?;
@@ -205,16 +219,4 @@ fn lineages(
 /// nothing of it is missing, and a position that does not fit belongs to another log.
 fn is_whole(left: &[(Offset, Lineage)], written: u64) -> bool {
     left.first().is_some_and(|(_, first)| first.previous == -1) && left.len() as u64 == written
-}
-
-/// The partitions that a sink has ever written.
-pub(super) fn began(pipeline: &Pipeline, sink: &Sink) -> Result<Vec<Partition>> {
-    let target = weir_store::reader::open(pipeline, sink)?;
-    Ok(tokio::runtime::Handle::current().block_on(target.began())?)
-}
-
-/// Whether the target of a sink holds any row.
-pub(super) fn has_rows(pipeline: &Pipeline, sink: &Sink) -> Result<bool> {
-    let target = weir_store::reader::open(pipeline, sink)?;
-    Ok(tokio::runtime::Handle::current().block_on(target.has_rows())?)
 }

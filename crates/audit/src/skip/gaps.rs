@@ -2,10 +2,9 @@
 //! nothing.
 
 use super::choice::given_up;
-use super::continuations::{
-    Continuation, began, enricher_continuation, has_rows, sink_continuation,
-};
+use super::continuations::{Continuation, enricher_continuation, sink_continuation};
 use crate::counts::{self, ENRICHER, Positions, RecordCounts};
+use crate::evidence::Evidence;
 use crate::lineage;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ use weir_kafka::{admin, proof};
 use weir_model::accepted_loss::Skip;
 use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::progress::Progress;
-use weir_model::protocol::{Halt, Offset, Partition, PartitionState};
+use weir_model::protocol::{CommittedPosition, Halt, Offset, Partition, PartitionState};
 
 /// How long to wait for a moment at which nothing that is being counted changes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -33,6 +32,8 @@ pub struct Lost {
     /// The position, even if it was restored; `None` if only the position store had lost it and it
     /// is inside the log.
     pub from: Option<Offset>,
+    /// The counts up to it.
+    pub progress: Progress,
     pub halt: Halt,
     /// Where to continue with which counts, or why that is unknown.
     pub continuation: Continuation,
@@ -170,12 +171,13 @@ impl Hop<'_> {
                 proof::enricher(&pipeline.kafka, pipeline, &mut found)?;
             }
             Hop::Sink(sink) => {
-                let began = began(pipeline, sink)?;
+                let target = Evidence { pipeline, sink };
+                let began = target.began()?;
                 let unset = found.iter_mut().filter(|state| state.committed.next.is_none());
                 unset.for_each(|state| {
                     state.committed.intact = !began.contains(&state.committed.partition);
                 });
-                proof::sink(pipeline, &sink.name, &mut found, || has_rows(pipeline, sink))?
+                proof::sink(pipeline, counts.copies(&sink.name), &mut found, &target)?
             }
         }
         Ok(found.into_iter().filter_map(|found| found.halt().map(|halt| (found, halt))).collect())
@@ -201,7 +203,8 @@ impl Hop<'_> {
                 Halt::Expired { from, .. } => Some(from),
                 _ => found.committed.next,
             };
-            Ok(Lost { partition: found.committed.partition, from, halt, continuation })
+            let CommittedPosition { partition, progress, .. } = found.committed;
+            Ok(Lost { partition, from, progress, halt, continuation })
         });
         lost.collect()
     }

@@ -1,9 +1,11 @@
 //! The options that choose dead letters, the same in all commands.
 
+use super::text;
 use jiff::{Span, SpanRelativeTo, Timestamp};
-use weir_audit::dead::Filter;
+use weir_audit::dead::{self, Filter};
 use weir_model::fault::Stage;
 use weir_model::mistake::did_you_mean;
+use weir_model::pipeline::Pipeline;
 use weir_model::protocol::Partition;
 
 /// Conditions. A dead letter must meet all of them; an option that is repeated is met by any of its
@@ -43,6 +45,17 @@ impl FilterArgs {
             sinks: self.sink,
         }
     }
+}
+
+/// Nothing was found: says so on stderr if it is for a reason that no dead letter has.
+///
+/// # Errors
+/// When the broker or a target is unavailable.
+pub(super) async fn warn(pipeline: &Pipeline, filter: &Filter) -> anyhow::Result<()> {
+    if let Some(text) = dead::unknown_reasons(pipeline, &filter.reasons).await? {
+        eprintln!("weir: {}", text::printable(&text));
+    }
+    Ok(())
 }
 
 fn stage(text: &str) -> Result<Stage, String> {

@@ -1,6 +1,6 @@
 //! `weir dead list`.
 
-use super::filter::FilterArgs;
+use super::filter::{self, FilterArgs};
 use super::text;
 use crate::table;
 use anyhow::Result;
@@ -69,6 +69,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let marks = replay::marks(&pipeline)?;
     if args.dead_letters {
         let latest = dead::latest(&pipeline, &filter, args.limit).await?;
+        if latest.is_empty() {
+            filter::warn(&pipeline, &filter).await?;
+        }
         let lines: Vec<Line<'_>> = latest
             .iter()
             .map(|dead_letter| Line::of(dead_letter, dead_letter.is_marked(&pipeline, &marks)))
@@ -85,6 +88,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let groups = dead::groups(&pipeline, &filter, &marks).await?;
+    if groups.is_empty() {
+        filter::warn(&pipeline, &filter).await?;
+    }
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&groups)?),
         false => print_groups(&pipeline, &groups),

@@ -1,6 +1,6 @@
 //! `weir dead replay`.
 
-use super::filter::FilterArgs;
+use super::filter::{self, FilterArgs};
 use super::text::printable;
 use anyhow::{Context, Result};
 use std::process::ExitCode;
@@ -67,6 +67,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         overwrite: args.overwrite,
     };
     let (report, copied) = replay(&pipeline, &options).await?;
+    if report.replayed + report.already == 0 {
+        filter::warn(&pipeline, &options.filter).await?;
+    }
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&report)?),
         false => print!("{}", text(&report)),

@@ -37,16 +37,19 @@ pub(crate) async fn print(pipeline: &Pipeline, hops: &[Gauge]) -> Result<()> {
         );
     }
     let file = pipeline.file.display();
-    println!(
-        "\n next:  make run            keep it flowing at its configured rate (where a stack is \
-         running: weir run {file})"
-    );
-    println!(
-        "        weir dead list {file}        what could not be processed; weir dead replay \
-         brings it back"
-    );
-    println!("        weir audit {file} --deep     read topics and tables again and recompute");
-    println!("        README.md, “A pipeline of your own in five minutes”");
+    let next = [
+        (format!("weir run {file}"), "keep it flowing at its configured rate"),
+        (
+            format!("weir dead list {file}"),
+            "what could not be processed; weir dead replay brings it back",
+        ),
+        (format!("weir audit {file} --deep"), "read topics and tables again and recompute"),
+    ];
+    let own =
+        if pipeline.file.starts_with("deploy/pipelines") { " (make run starts them)" } else { "" };
+    println!("\n next, while Kafka and the target run{own}:");
+    let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+    next.iter().for_each(|(command, what)| println!("   {command:width$}  {what}"));
     Ok(())
 }
 

@@ -50,6 +50,12 @@ pub enum Proof {
     /// It was not committed by its owner, or the log holds another record before it than the one
     /// that was read.
     Disproved,
+    /// Its owner was further already, at `reached`, and nothing shows that what it wrote since was
+    /// put back too.
+    PutBack {
+        /// Where the owner had committed.
+        reached: Offset,
+    },
 }
 
 /// One partition's part of a transaction: from `expected` to `next`, under `fence`.
@@ -147,6 +153,7 @@ impl PartitionState {
             (Some(next), _) if next < *low => Some(Halt::Expired { from: next, to: *low }),
             (Some(next), _) if next > *high => Some(Halt::Truncated { end: *high, next }),
             (Some(next), Proof::Disproved) => Some(Halt::Disproved { next }),
+            (Some(next), &Proof::PutBack { reached }) => Some(Halt::PutBack { next, reached }),
             (Some(_), _) => None,
         }
     }
@@ -238,6 +245,14 @@ pub enum Halt {
         /// The position.
         next: Offset,
     },
+    /// An older position was put back, and what was written since is still in the target, or may
+    /// be.
+    PutBack {
+        /// The position.
+        next: Offset,
+        /// Where it was before.
+        reached: Offset,
+    },
 }
 
 impl Halt {
@@ -250,6 +265,7 @@ impl Halt {
             Halt::PositionMissing | Halt::Disproved { .. } => {
                 "`weir skip FILE` finds the position again from what the output holds"
             }
+            Halt::PutBack { .. } => "`weir skip FILE` shows how to go on",
         }
     }
 }
@@ -278,6 +294,11 @@ impl fmt::Display for Halt {
                 f,
                 "the record before offset {next} is not the one that was read last: another \
                  program moved the position, or the topic was recreated"
+            ),
+            Halt::PutBack { next, reached } => write!(
+                f,
+                "the position is {next}, but was {reached} before: an older one was put back, \
+                 and reading on would write records again that are in the target"
             ),
         }
     }

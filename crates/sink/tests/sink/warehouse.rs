@@ -126,6 +126,33 @@ async fn a_table_that_disappears_halts_the_sink_until_it_is_back() {
     sink.stop().await.unwrap();
 }
 
+/// That the server answers shows nothing; a commit does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_whose_table_is_locked_is_not_ready_until_it_commits() {
+    let mut world = World::new(NAMES);
+    let sink = world.start();
+    world.feed((0..30).map(|id| (id, "row")));
+    world.wait_for(30);
+    let other = Database::connect(world.database.url()).unwrap();
+    other.execute("BEGIN; LOCK TABLE shop.sale IN ACCESS EXCLUSIVE MODE").unwrap();
+    world.feed((30..60).map(|id| (id, "row")));
+    sink.wait_until_it_says("no answer for");
+    // The wait for the lock ends, and the positions are read again: the table is as it was.
+    sink.wait_until_it_says("lock timeout");
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = \
+        'shop.sale'::regclass";
+    let looked = || {
+        assert!(sink.ask("/ready").contains("\"ready\":false"));
+        (other.number(waiting).unwrap() > 0).then_some(())
+    };
+    wait_until("the next attempt", REQUEST_TIMEOUT, looked);
+    other.execute("COMMIT").unwrap();
+    world.wait_for(60);
+    sink.wait_until_it_says("\"ready\":true");
+    assert_eq!(world.number("SELECT count(DISTINCT id) FROM shop.sale"), 60);
+    sink.stop().await.unwrap();
+}
+
 /// Whatever lineage a record claims that the enricher did not write.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_record_is_a_dead_letter_and_moves_nothing() {

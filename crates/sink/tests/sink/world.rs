@@ -36,10 +36,15 @@ pub(crate) struct World {
 impl World {
     /// With one PostgreSQL table; `keys` are added to its `[[sink]]`.
     pub(crate) fn new(keys: &str) -> World {
+        World::table(&format!("lineage = true\n{keys}"))
+    }
+
+    /// The same with these `keys` alone.
+    pub(crate) fn table(keys: &str) -> World {
         let url = Stack::shared().create_database("sink").unwrap();
         let sink = format!(
             "name = \"warehouse\"\ntype = \"postgres\"\nurl = \"{url}\"\ntable = \"shop.sale\"\n\
-             lineage = true\n{keys}"
+             {keys}"
         );
         World::with(&sink, Database::connect(&url).unwrap())
     }

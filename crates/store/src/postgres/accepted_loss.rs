@@ -23,6 +23,9 @@ impl Store {
         let mut client = self.client().await?;
         let transaction = client.transaction().await.map_err(fail)?;
         let PositionKey { pipeline, sink, topic, .. } = position_key;
+        let counters = &to.progress.counters;
+        let count = |records: u64| i64::try_from(records).unwrap_or(i64::MAX);
+        let [read, written, dead] = [counters.read, counters.written, counters.dead].map(count);
         let moved = transaction
             .execute(
                 MOVE,
@@ -34,8 +37,10 @@ impl Store {
                     &to.fence,
                     &to.from,
                     &to.to,
-                    &to.last,
-                    &to.anew,
+                    &to.progress.last,
+                    &read,
+                    &written,
+                    &dead,
                 ],
             )
             .await
@@ -44,7 +49,7 @@ impl Store {
             transaction.rollback().await.map_err(fail)?;
             return Ok(false);
         }
-        let records = i64::try_from(to.records).unwrap_or(i64::MAX);
+        let records = count(to.records);
         transaction
             .execute(
                 RECORD,
@@ -94,9 +99,8 @@ fn accepted_loss(row: &Row) -> Result<AcceptedLoss, tokio_postgres::Error> {
 const MOVE: &str = "UPDATE weir.positions \
      SET next_offset = $7::bigint, last_source = $8, updated_at = now(), \
      last_read_offset = $7::bigint - 1, last_read_fingerprint = NULL, \
-     read = CASE WHEN $9 THEN 0 ELSE read END, written = CASE WHEN $9 THEN 0 ELSE written END, \
-     dead = CASE WHEN $9 THEN 0 ELSE dead END, \
-     superseded = CASE WHEN $9 THEN 0 ELSE superseded END \
+     read = $9::bigint, written = $10, dead = $11, \
+     superseded = CASE WHEN $9::bigint = 0 THEN 0 ELSE superseded END \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 \
      AND fence = $5 AND coalesce(next_offset, 0) = $6";
 

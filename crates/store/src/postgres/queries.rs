@@ -1,6 +1,6 @@
 //! Counts and samples for the audit and for the operator's commands.
 
-use crate::postgres::positions::prepared;
+use crate::postgres::positions::{PositionKey, prepared};
 use crate::postgres::sql::qualified;
 use crate::postgres::{Error, Store};
 use crate::reader::{ReasonCount, Sample};
@@ -28,6 +28,43 @@ impl Store {
         let name = qualified(schema, table);
         let any = format!("SELECT EXISTS (SELECT FROM {name})");
         Ok(self.ask(&name, &any).await?.unwrap_or(false))
+    }
+
+    /// Whether there is a dead letter of the partition from `next` on, or a row that came from a
+    /// later record of the input topic than `lineage` names; `None` without either, where the
+    /// table has no lineage columns. Reads the whole table.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or the role lacks SELECT.
+    pub async fn holds_later(
+        &self,
+        position_key: &PositionKey,
+        partition: Partition,
+        next: Offset,
+        lineage: Option<(&str, Option<Offset>)>,
+    ) -> Result<Option<bool>, Error> {
+        let PositionKey { pipeline, sink, topic, .. } = position_key;
+        let name = position_key.qualified_table();
+        let mut client = self.client().await?;
+        let run = async {
+            let transaction = client.build_transaction().read_only(true).start().await?;
+            transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
+            let dead: bool = transaction
+                .query_one(LATER_DEAD_LETTER, &[pipeline, sink, topic, &partition, &next])
+                .await?
+                .try_get(0)?;
+            let Some((input, last)) = lineage.filter(|_| !dead) else {
+                return Ok(dead.then_some(true));
+            };
+            let later = format!(
+                "SELECT EXISTS (SELECT FROM {name} WHERE weir_topic = $1 AND weir_partition = $2 \
+                 AND weir_offset > $3)"
+            );
+            let last = last.unwrap_or(-1);
+            let row = transaction.query_one(&later, &[&input, &partition, &last]).await?;
+            row.try_get(0).map(Some)
+        };
+        run.await.map_err(|e| self.error(e))
     }
 
     /// The one value that `query` selects; `None` if there is no table `name`.
@@ -131,6 +168,9 @@ impl Store {
         Ok(sample)
     }
 }
+
+const LATER_DEAD_LETTER: &str = "SELECT EXISTS (SELECT FROM weir.dead_letters WHERE pipeline = $1 \
+     AND sink = $2 AND topic = $3 AND partition = $4 AND \"offset\" >= $5)";
 
 const REASONS: &str = "SELECT reason, count(*), \
      (array_agg(format('%s[%s]@%s', topic, partition, \"offset\") ORDER BY id))[1], \

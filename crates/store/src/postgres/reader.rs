@@ -103,6 +103,17 @@ impl TargetReader for Reader {
         Ok(self.store.has_rows(&self.table.table.schema, &self.table.table.table).await?)
     }
 
+    async fn holds_later(
+        &self,
+        partition: Partition,
+        next: Offset,
+        last: Option<Offset>,
+    ) -> Result<Option<bool>, crate::Error> {
+        let lineage = self.table.lineage.then_some((self.input_topic.as_str(), last));
+        let position_key = self.position_key("");
+        Ok(self.store.holds_later(&position_key, partition, next, lineage).await?)
+    }
+
     async fn origins(
         &self,
         visit: &mut (dyn FnMut(Partition, Offset) + Send),

@@ -127,6 +127,16 @@ impl Target for Postgres {
         Ok(self.store.has_rows(&self.table.table.schema, &self.table.table.table).await?)
     }
 
+    async fn holds_later(
+        &self,
+        partition: Partition,
+        next: Offset,
+        last: Option<Offset>,
+    ) -> Result<Option<bool>, crate::Error> {
+        let lineage = self.table.lineage.then_some((self.input_topic.as_str(), last));
+        Ok(self.store.holds_later(&self.position_key, partition, next, lineage).await?)
+    }
+
     fn begin(&self) -> Result<Box<dyn Transaction>, crate::Error> {
         let layout = self.layout().ok_or_else(|| {
             let text = format!("table {} was not prepared", self.table.table);

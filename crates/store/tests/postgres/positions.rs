@@ -4,6 +4,7 @@ use crate::fixture::{Fixture, append, batch, claim, position_key, schema, write}
 use std::time::Duration;
 use weir_model::accepted_loss::Skip;
 use weir_model::fault::Class;
+use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::Outcome;
 use weir_store::postgres::{Error, PositionKey, Store};
 use weir_store::reader::Move;
@@ -75,14 +76,14 @@ async fn an_accepted_loss_and_the_move_of_the_position_happen_together_or_not_at
     let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     write(&fixture.store, &layout, &claim(&committed, 5, 1), &batch(&[(1, "a")])).await.unwrap();
+    let counters = Counters { read: 1, written: 1, ..Counters::default() };
     let to = Move {
         partition: 0,
         fence: committed.fence,
         from: 5,
         to: 90,
-        last: Some(70),
+        progress: Progress { counters, last: Some(70), ..Progress::default() },
         records: 12,
-        anew: false,
     };
     for stale in [Move { fence: committed.fence - 1, ..to.clone() }, Move { from: 4, ..to.clone() }]
     {

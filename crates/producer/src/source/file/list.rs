@@ -48,7 +48,8 @@ impl List {
             Some((found, _)) if found == name => Ok((index as usize, position["at"].clone())),
             found => Err(Error::Lost(format!(
                 "file {name} was number {} when it was read, now {}; files may only be added \
-                 after those that were read",
+                 behind those that were read: give a new one a name that sorts behind them, put a \
+                 missing one back",
                 index + 1,
                 found.map_or_else(
                     || "there are fewer".into(),
