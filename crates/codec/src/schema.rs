@@ -13,6 +13,7 @@ use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema, SchemaRef};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use weir_model::avro::with_uuids;
 
 pub use references::Reference;
 pub(crate) use references::with_referenced_types;
@@ -104,6 +105,19 @@ impl Schema {
     /// The Arrow schema of the batches that belong to it, without metadata.
     pub fn arrow(&self) -> SchemaRef {
         self.0.arrow.clone()
+    }
+
+    /// [`Schema::arrow`] for the table that a target makes of it: it says also which texts are UUIDs
+    /// ([`weir_model::avro::is_uuid`]).
+    pub fn table(&self) -> SchemaRef {
+        let columns = self.0.fields.iter().zip(self.0.arrow.fields()).map(|(field, column)| {
+            let column = ArrowField::clone(column);
+            match field.avro_type.optional().0 {
+                AvroType::Uuid { .. } => with_uuids(column),
+                _ => column,
+            }
+        });
+        Arc::new(ArrowSchema::new(columns.collect::<Vec<_>>()))
     }
 
     /// The schema as apache-avro parsed it.

@@ -1,6 +1,20 @@
 //! Names of Avro types, for messages to people who write Avro schemas.
 
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, Field, TimeUnit};
+
+/// Key in the metadata of a column whose Arrow type does not tell the logical type of its field.
+const LOGICAL_TYPE: &str = "logicalType";
+const UUID: &str = "uuid";
+
+/// A column of texts that are UUIDs.
+pub fn with_uuids(column: Field) -> Field {
+    column.with_metadata([(LOGICAL_TYPE.into(), UUID.into())].into())
+}
+
+/// Whether the texts of a column are UUIDs, as [`with_uuids`] says.
+pub fn is_uuid(column: &Field) -> bool {
+    column.metadata().get(LOGICAL_TYPE).is_some_and(|name| name == UUID)
+}
 
 /// The Avro name of a column's type. Logical types are named as in a schema (`timestamp-micros`),
 /// decimals with precision and scale (`decimal(10,2)`). Types that Avro does not have keep their

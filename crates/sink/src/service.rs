@@ -99,7 +99,7 @@ impl Instance {
         let mut mistakes = Vec::new();
         let mut targets = Vec::new();
         for sink in &sinks {
-            let target = (self.open)(&self.pipeline, sink, self.schema.arrow(), &cluster)?;
+            let target = (self.open)(&self.pipeline, sink, self.schema.table(), &cluster)?;
             let Some(found) = self.prepare(&*target).await? else { return Ok(()) };
             mistakes.extend(found);
             targets.push((sink, target));

@@ -114,7 +114,7 @@ fn verdict_unless(
 
 fn sinks(pipeline: &Pipeline, output: &Schema, report: &mut Report) {
     for sink in &pipeline.sinks {
-        let mistakes = weir_store::reader::check_offline(sink, &output.arrow());
+        let mistakes = weir_store::reader::check_offline(sink, &output.table());
         report.verdict(
             format!("sink {}", sink.name),
             mistakes,

@@ -156,7 +156,7 @@ async fn target(pipeline: &Pipeline, sink: &Sink, output: Option<&Schema>, repor
     let Some(output) = output else {
         return report.note(name, State::Open("needs the output schema".into()));
     };
-    let schema = output.arrow();
+    let schema = output.table();
     let checked = async { weir_store::reader::open(pipeline, sink)?.check(&schema).await };
     match checked.await {
         Ok(check) => {

@@ -1,16 +1,13 @@
 //! The rows of a batch as columns of the table. A value that the column cannot hold is the record's
 //! fault: its row is refused before it is sent, and the others are not affected.
 
+use crate::postgres::Error;
+use crate::postgres::convert::{Unfit, convert};
 use crate::postgres::encode::Origins;
 use crate::postgres::layout::{self, Layout, Source};
 use crate::postgres::refusal::Refusal;
-use crate::postgres::{Error, uuid, value_range};
-use arrow::array::{
-    Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
-};
-use arrow::compute::{CastOptions, cast_with_options, take_record_batch};
-use arrow::datatypes::DataType;
-use arrow::util::display::array_value_to_string;
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::take_record_batch;
 use std::sync::Arc;
 
 /// Rows that can be encoded.
@@ -40,13 +37,17 @@ impl Layout {
         let mut columns = Vec::with_capacity(self.columns.len() + 1);
         for column in &self.columns {
             let array = values(batch, &origins, column);
-            let array = convert(&array, column, &mut refused)?;
-            value_range::check(&array, column, &mut refused);
-            columns.push(array);
+            let mut unfit = Vec::new();
+            let converted = convert(&array, &column.wire, &mut unfit);
+            let failed = |e| Error::Batch(format!("column {}: {e}", column.name));
+            columns.push(converted.map_err(failed)?);
+            refused.extend(unfit.into_iter().map(|Unfit { row, sqlstate, what }| {
+                Refusal::of_value(row, &column.name, sqlstate, what)
+            }));
         }
         refused.sort_by_key(|refusal| refusal.row);
         refused.dedup_by_key(|refusal| refusal.row);
-        if self.upsert.is_some() {
+        if self.staged.is_some() {
             let numbers = first as i32..(first + batch.num_rows()) as i32;
             columns.push(Arc::new(Int32Array::from_iter_values(numbers)));
         }
@@ -74,48 +75,6 @@ fn values(batch: &RecordBatch, origins: &Origins<'_>, column: &layout::Column) -
         Source::Offset => Arc::new(Int64Array::from(origins.offsets.to_vec())),
         Source::ReplayOf => Arc::new(Int64Array::from(origins.replays.to_vec())),
     }
-}
-
-/// The values in the type that is sent. Rows whose value does not exist in it are refused.
-fn convert(
-    array: &ArrayRef,
-    column: &layout::Column,
-    refused: &mut Vec<Refusal>,
-) -> Result<ArrayRef, Error> {
-    let wanted = &column.wire.arrow;
-    if array.data_type() == wanted {
-        return Ok(array.clone());
-    }
-    // What cannot be converted becomes null.
-    let lenient = CastOptions { safe: true, ..CastOptions::default() };
-    let converted = match wanted {
-        DataType::FixedSizeBinary(16) => uuid::parse_all(array),
-        _ => cast_with_options(array, wanted, &lenient),
-    };
-    let converted = converted.map_err(|e| Error::Batch(format!("column {}: {e}", column.name)))?;
-    let nulls = array.logical_nulls();
-    if converted.null_count() > nulls.as_ref().map_or(0, |nulls| nulls.null_count()) {
-        let was_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-        let rows = (0..array.len()).filter(|row| converted.is_null(*row) && !was_null(*row));
-        refused.extend(rows.map(|row| not_converted(array, row, column)));
-    }
-    Ok(converted)
-}
-
-fn not_converted(array: &ArrayRef, row: usize, column: &layout::Column) -> Refusal {
-    let is_time = matches!(array.data_type(), DataType::Timestamp(_, _));
-    let number = cast_with_options(&array.slice(row, 1), &DataType::Int64, &CastOptions::default());
-    let value = match number {
-        Ok(number) if is_time => array_value_to_string(&number, 0),
-        _ => array_value_to_string(array, row),
-    };
-    let value = value.unwrap_or_default();
-    let (sqlstate, what) = match &column.wire.arrow {
-        _ if is_time => ("22008", value_range::time(&value)),
-        DataType::FixedSizeBinary(_) => ("22P02", format!("`{value}` is not a UUID")),
-        _ => ("22003", format!("{value} is outside the range of the column's type")),
-    };
-    Refusal::of_value(row, &column.name, sqlstate, what)
 }
 
 /// The rows that are not refused; `None` if none is refused.

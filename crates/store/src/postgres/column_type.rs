@@ -1,45 +1,78 @@
-//! Which Arrow type fits which PostgreSQL column, and in which binary form. Only lossless
-//! conversions are allowed; all others belong in the pipeline's SQL, where they are explicit.
+//! Which Arrow type fits which PostgreSQL column, and in which form. The column's own type decides.
+//! Only lossless conversions are allowed, and those of which every value is checked; all others
+//! belong in the pipeline's SQL, where they are explicit.
 
+mod remedy;
+
+pub(crate) use remedy::Remedy;
+
+use crate::postgres::pg_type::PgType;
 use arrow::datatypes::{DataType, TimeUnit};
-
-/// The type of a column, from the catalog.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PgType {
-    /// As in SQL: `character varying(50)`.
-    pub(crate) shown: String,
-    /// `typname` of the type, or of the base type of a domain: `varchar`, `int4`, `_text`.
-    pub(crate) name: String,
-    /// A user-defined enum, whose values are its labels.
-    pub(crate) is_enum: bool,
-    /// What is in parentheses after the type's name.
-    pub(crate) modifier: Modifier,
-}
-
-/// The modifier of a type, which limits its values.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Modifier {
-    /// Digits after the point: of a number in `numeric(p,s)`, of the seconds in `timestamp(p)` and
-    /// `time(p)`.
-    pub(crate) scale: Option<i32>,
-    /// Characters in `varchar(n)` and `char(n)`.
-    pub(crate) length: Option<usize>,
-}
 
 /// The form in which the values of a column are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wire {
-    /// The Arrow type that has the column's binary format.
-    pub(crate) arrow: DataType,
+    /// What becomes of a value.
+    pub(crate) form: Form,
     /// `jsonb` puts a version byte before its text.
     pub(crate) jsonb: bool,
     /// The number of characters that the column holds at most.
     pub(crate) max_chars: Option<usize>,
+    /// Sent as text in the input form of the column's type, which only the server reads.
+    pub(crate) input: bool,
+}
+
+/// The conversion of values from Arrow's form into PostgreSQL's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// To this type, which has the column's binary format. What it does not hold is refused.
+    Cast(DataType),
+    /// Texts to the 16 bytes of a UUID.
+    Uuid,
+    /// Months, days and nanoseconds to the 16 bytes of an interval.
+    Interval,
+    /// Records, maps and lists to JSON.
+    Json,
+    /// Lists to an array of values of this form, whose type has this number.
+    Array(Box<Wire>, u32),
+    /// Lists to the text of an array, with this character between the texts of its elements.
+    ArrayText(Box<Wire>, char),
 }
 
 impl Wire {
-    pub(crate) fn plain(arrow: DataType) -> Wire {
-        Wire { arrow, jsonb: false, max_chars: None }
+    pub(crate) fn new(form: Form) -> Wire {
+        Wire { form, jsonb: false, max_chars: None, input: false }
+    }
+
+    pub(crate) fn cast(to: DataType) -> Wire {
+        Wire::new(Form::Cast(to))
+    }
+
+    fn input(form: Form) -> Wire {
+        Wire { input: true, ..Wire::new(form) }
+    }
+
+    /// The type of the column that is encoded: bytes are sent as they are.
+    pub(crate) fn arrow(&self) -> DataType {
+        match &self.form {
+            Form::Cast(to) => to.clone(),
+            Form::Uuid | Form::Interval => DataType::FixedSizeBinary(16),
+            Form::Json | Form::ArrayText(..) => DataType::LargeUtf8,
+            Form::Array(..) => DataType::LargeBinary,
+        }
+    }
+}
+
+/// Why values of a type cannot enter a column, and what can be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) why: &'static str,
+    pub(crate) remedy: Option<Remedy>,
+}
+
+impl From<&'static str> for Refused {
+    fn from(why: &'static str) -> Refused {
+        Refused { why, remedy: None }
     }
 }
 
@@ -47,269 +80,146 @@ impl Wire {
 pub(crate) fn natural(arrow: &DataType) -> Option<String> {
     Some(match arrow {
         DataType::Boolean => "boolean".into(),
-        DataType::Int8 | DataType::Int16 => "smallint".into(),
         DataType::Int32 => "integer".into(),
         DataType::Int64 => "bigint".into(),
         DataType::Float32 => "real".into(),
         DataType::Float64 => "double precision".into(),
         DataType::Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(_, _) => {
-            "text".into()
-        }
-        DataType::FixedSizeBinary(16) => "uuid".into(),
-        DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_) => "bytea".into(),
+        DataType::Utf8 => "text".into(),
+        DataType::Binary => "bytea".into(),
         DataType::Date32 => "date".into(),
         DataType::Time32(_) | DataType::Time64(TimeUnit::Microsecond) => "time".into(),
         DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, zone) => {
             if zone.is_some() { "timestamptz".into() } else { "timestamp".into() }
         }
-        DataType::List(item) => format!("{}[]", element(item.data_type())?),
+        DataType::Interval(_) => "interval".into(),
+        DataType::Struct(_) | DataType::Map(_, _) => "jsonb".into(),
+        DataType::List(item) if item.data_type().is_nested() => "jsonb".into(),
+        DataType::List(item) => format!("{}[]", natural(item.data_type())?),
         _ => return None,
     })
 }
 
-/// Element types of arrays: those whose type id, which the binary format contains, is fixed.
-fn element(arrow: &DataType) -> Option<&'static str> {
-    Some(match arrow {
-        DataType::Boolean => "boolean",
-        DataType::Int32 => "integer",
-        DataType::Int64 => "bigint",
-        DataType::Float32 => "real",
-        DataType::Float64 => "double precision",
-        DataType::Utf8 => "text",
-        DataType::Binary => "bytea",
-        DataType::Date32 => "date",
-        DataType::Timestamp(TimeUnit::Microsecond, _) => "timestamp",
-        _ => return None,
-    })
-}
+const ROUNDED: &str = "PostgreSQL would round it to the column's scale";
+const ROUNDED_TIME: &str = "PostgreSQL would round it to the column's precision";
+const PRECISION: &str = "precision would be lost";
 
-/// How values of type `arrow` are sent to a column of type `column`.
+/// How values of type `arrow` are sent to a column of type `column`. `named`: the pipeline file
+/// names the column's type, so that an instant may lose its zone.
 ///
 /// # Errors
 /// The reason why they cannot be.
-pub(crate) fn wire(arrow: &DataType, column: &PgType) -> Result<Wire, &'static str> {
+pub(crate) fn wire(arrow: &DataType, column: &PgType, named: bool) -> Result<Wire, Refused> {
     use DataType as A;
-    let plain = |arrow: DataType| Ok(Wire::plain(arrow));
+    let cast = |to: DataType| Ok(Wire::cast(to));
     let scale = column.modifier.scale;
-    let text = matches!(arrow, A::Utf8 | A::LargeUtf8 | A::Utf8View)
-        || matches!(arrow, A::Dictionary(_, value) if matches!(**value, A::Utf8 | A::LargeUtf8));
-    if column.is_enum {
-        return if text { plain(A::Utf8) } else { Err("an enum accepts text only") };
+    let is_text = *arrow == A::Utf8;
+    if column.is_enum && is_text {
+        return cast(A::Utf8);
     }
     match (column.name.as_str(), arrow) {
-        ("bool", A::Boolean) => plain(A::Boolean),
-        ("int2", A::Int8 | A::Int16) => plain(A::Int16),
-        ("int4", A::Int8 | A::Int16 | A::Int32) => plain(A::Int32),
-        ("int8", A::Int8 | A::Int16 | A::Int32 | A::Int64) => plain(A::Int64),
-        ("float4", A::Float32) => plain(A::Float32),
-        ("float8", A::Float32 | A::Float64 | A::Int32) => plain(A::Float64),
+        ("bool", A::Boolean) => cast(A::Boolean),
+        // Checked: the row of a value that is out of range is refused.
+        ("int2", A::Int32 | A::Int64 | A::Decimal128(_, 0)) => cast(A::Int16),
+        ("int4", A::Int32 | A::Int64 | A::Decimal128(_, 0)) => cast(A::Int32),
+        ("int8", A::Int32 | A::Int64 | A::Decimal128(_, 0)) => cast(A::Int64),
+        // Checked: the row of a number that it does not hold exactly is refused.
+        ("float4", A::Float32 | A::Int32 | A::Int64) => cast(A::Float32),
+        ("float8", A::Float32 | A::Float64 | A::Int32 | A::Int64) => cast(A::Float64),
+        ("float4", A::Float64) => Err(PRECISION.into()),
         ("numeric", A::Decimal128(_, digits)) if scale.is_none_or(|s| i32::from(*digits) <= s) => {
-            plain(arrow.clone())
+            cast(arrow.clone())
         }
-        ("numeric", A::Decimal128(_, _)) => Err("PostgreSQL would round it to the column's scale"),
-        ("numeric", _) if scale.is_some_and(|s| s < 0) => {
-            Err("PostgreSQL would round it to the column's scale")
+        ("numeric", A::Decimal128(_, _)) => Err(ROUNDED.into()),
+        ("numeric", A::Int32 | A::Int64) if scale.is_some_and(|s| s < 0) => Err(ROUNDED.into()),
+        ("numeric", A::Int32 | A::Int64) => cast(A::Decimal128(19, 0)),
+        ("text" | "varchar" | "bpchar" | "citext" | "name", A::Utf8) => {
+            Ok(Wire { max_chars: column.modifier.length, ..Wire::cast(A::Utf8) })
         }
-        ("numeric", A::Int8 | A::Int16 | A::Int32 | A::Int64) => plain(A::Decimal128(19, 0)),
-        ("text" | "varchar" | "bpchar" | "citext" | "name", _) if text => {
-            Ok(Wire { max_chars: column.modifier.length, ..Wire::plain(A::Utf8) })
+        ("text" | "varchar" | "bpchar" | "citext", _) if arrow.is_nested() => {
+            Ok(Wire { max_chars: column.modifier.length, ..Wire::new(Form::Json) })
         }
-        ("json", _) if text => plain(A::Utf8),
-        ("jsonb", _) if text => Ok(Wire { jsonb: true, ..Wire::plain(A::Utf8) }),
-        ("bytea", A::Binary | A::LargeBinary | A::FixedSizeBinary(_)) => plain(arrow.clone()),
-        ("uuid", A::FixedSizeBinary(16)) => plain(arrow.clone()),
+        ("json", A::Utf8) => cast(A::Utf8),
+        ("jsonb", A::Utf8) => Ok(Wire { jsonb: true, ..Wire::cast(A::Utf8) }),
+        ("json", _) if arrow.is_nested() => Ok(Wire::new(Form::Json)),
+        ("jsonb", _) if arrow.is_nested() => Ok(Wire { jsonb: true, ..Wire::new(Form::Json) }),
+        ("bytea", A::Binary) => cast(A::Binary),
         // Checked: the row of a text that is none is refused.
-        ("uuid", _) if text => plain(A::FixedSizeBinary(16)),
-        ("date", A::Date32) => plain(A::Date32),
-        ("time" | "timestamp" | "timestamptz" | "_timestamp", _)
-            if scale.is_some_and(|digits| digits < fraction(arrow)) =>
+        ("uuid", A::Utf8) => Ok(Wire::new(Form::Uuid)),
+        ("date", A::Date32) => cast(A::Date32),
+        ("time" | "timestamp" | "timestamptz" | "interval", _)
+            if !is_text && scale.is_some_and(|digits| digits < fraction(arrow)) =>
         {
-            Err("PostgreSQL would round it to the column's precision")
+            Err(ROUNDED_TIME.into())
         }
         ("time", A::Time32(_) | A::Time64(TimeUnit::Microsecond)) => {
-            plain(A::Time64(TimeUnit::Microsecond))
+            cast(A::Time64(TimeUnit::Microsecond))
         }
-        ("timestamptz", A::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, None)) => {
-            Err("a local time is no instant without a time zone")
-        }
-        (
-            "timestamp" | "timestamptz",
-            A::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, zone),
-        ) => plain(A::Timestamp(TimeUnit::Microsecond, zone.clone())),
         ("timestamp" | "timestamptz", A::Timestamp(TimeUnit::Nanosecond, _)) => {
-            Err("PostgreSQL stores microseconds, not nanoseconds")
+            Err("PostgreSQL stores microseconds, not nanoseconds".into())
         }
-        // Checked: the row of a value that is out of range is refused.
-        ("int2", A::Int32 | A::Int64) => plain(A::Int16),
-        ("int4", A::Int64) => plain(A::Int32),
-        ("float4", A::Float64) | ("float4" | "float8", A::Int32 | A::Int64) => {
-            Err("precision would be lost")
+        ("timestamptz", A::Timestamp(_, None)) => {
+            Err("a local time is no instant without a time zone".into())
         }
-        (array, A::List(item)) if Some(array) == element(item.data_type()).and_then(array_name) => {
-            plain(arrow.clone())
+        ("timestamp", A::Timestamp(_, Some(_))) if !named => {
+            Err("an instant is no local time without a time zone".into())
         }
-        _ => Err("the types are not compatible"),
+        ("timestamp" | "timestamptz", A::Timestamp(_, zone)) => {
+            cast(A::Timestamp(TimeUnit::Microsecond, zone.clone()))
+        }
+        ("interval", A::Interval(_)) => Ok(Wire::new(Form::Interval)),
+        (_, A::List(item)) if !item.data_type().is_nested() => match &column.element {
+            Some(element) => array(item.data_type(), element, named),
+            None => Err(INCOMPATIBLE.into()),
+        },
+        (_, A::Utf8) => match unreadable(column) {
+            Some(why) => Err(why.into()),
+            None => Ok(Wire::input(Form::Cast(A::Utf8))),
+        },
+        _ => Err(INCOMPATIBLE.into()),
+    }
+    .map_err(|refused: Refused| Refused { remedy: remedy::of(arrow, column), ..refused })
+}
+
+pub(crate) const INCOMPATIBLE: &str = "the types are not compatible";
+
+/// Arrays take what their elements take.
+fn array(item: &DataType, element: &PgType, named: bool) -> Result<Wire, Refused> {
+    let wire = Box::new(wire(item, element, named)?);
+    Ok(match wire.input {
+        true => {
+            let delimiter = if element.name == "box" { ';' } else { ',' };
+            Wire::input(Form::ArrayText(wire, delimiter))
+        }
+        false => Wire::new(Form::Array(wire, element.oid)),
+    })
+}
+
+/// Why text is not sent to a column as it is: PostgreSQL would read it, but change the value without
+/// an error. It rounds numbers and times, drops the zone of an instant and the time of a day.
+fn unreadable(column: &PgType) -> Option<&'static str> {
+    let rounds = column.modifier.scale.is_some();
+    match column.name.as_str() {
+        "float4" | "float8" => Some(PRECISION),
+        "numeric" if rounds => Some(ROUNDED),
+        "timetz" | "interval" if rounds => Some(ROUNDED_TIME),
+        "date" | "time" => Some("PostgreSQL would drop a part of a text that is more than that"),
+        "timestamp" => Some("PostgreSQL would drop the zone of a text that has one"),
+        "timestamptz" => Some("PostgreSQL would guess the zone of a text that has none"),
+        "oid" => Some("PostgreSQL would read a negative number as another one"),
+        "money" => Some("PostgreSQL would round it, and read it as its locale says"),
+        "char" => Some("PostgreSQL would cut off all but one byte"),
+        _ => column.element.as_deref().and_then(unreadable),
     }
 }
 
 /// Digits after the point that the seconds of a time have.
 fn fraction(arrow: &DataType) -> i32 {
     match arrow {
-        DataType::Time32(TimeUnit::Second) | DataType::Timestamp(TimeUnit::Second, _) => 0,
         DataType::Time32(_) | DataType::Timestamp(TimeUnit::Millisecond, _) => 3,
-        DataType::List(item) => fraction(item.data_type()),
         _ => 6,
     }
 }
 
-fn array_name(element: &str) -> Option<&'static str> {
-    Some(match element {
-        "boolean" => "_bool",
-        "integer" => "_int4",
-        "bigint" => "_int8",
-        "real" => "_float4",
-        "double precision" => "_float8",
-        "text" => "_text",
-        "bytea" => "_bytea",
-        "date" => "_date",
-        "timestamp" => "_timestamp",
-        _ => return None,
-    })
-}
-
-/// The type as it is called in Avro schemas.
-pub(crate) fn shown(arrow: &DataType) -> String {
-    match arrow {
-        DataType::Boolean => "boolean".into(),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 => "int".into(),
-        DataType::Int64 => "long".into(),
-        DataType::Float32 => "float".into(),
-        DataType::Float64 => "double".into(),
-        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
-        DataType::Dictionary(_, _) => "enum".into(),
-        DataType::FixedSizeBinary(16) => "fixed(16) or uuid".into(),
-        DataType::FixedSizeBinary(size) => format!("fixed({size})"),
-        DataType::Binary | DataType::LargeBinary => "bytes".into(),
-        DataType::Date32 => "date".into(),
-        DataType::Time32(_) => "time-millis".into(),
-        DataType::Time64(_) => "time-micros".into(),
-        DataType::Timestamp(unit, zone) => {
-            let unit = match unit {
-                TimeUnit::Second => "seconds",
-                TimeUnit::Millisecond => "millis",
-                TimeUnit::Microsecond => "micros",
-                TimeUnit::Nanosecond => "nanos",
-            };
-            format!("{}timestamp-{unit}", if zone.is_some() { "" } else { "local-" })
-        }
-        DataType::List(item) => format!("array of {}", shown(item.data_type())),
-        DataType::Struct(_) => "record".into(),
-        DataType::Map(_, _) => "map".into(),
-        DataType::Union(_, _) => "union".into(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::datatypes::Field;
-    use std::sync::Arc;
-
-    fn column(name: &str) -> PgType {
-        PgType {
-            shown: name.into(),
-            name: name.into(),
-            is_enum: false,
-            modifier: Modifier::default(),
-        }
-    }
-
-    fn with_scale(name: &str, scale: i32) -> PgType {
-        let modifier = Modifier { scale: Some(scale), length: None };
-        PgType { modifier, ..column(name) }
-    }
-
-    #[test]
-    fn nothing_is_rounded() {
-        assert!(wire(&DataType::Float64, &column("float4")).is_err());
-        assert!(wire(&DataType::Int64, &column("float8")).is_err());
-        assert!(wire(&DataType::Decimal128(12, 4), &with_scale("numeric", 2)).is_err());
-        assert!(wire(&DataType::Int32, &with_scale("numeric", -2)).is_err());
-        let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
-        assert!(wire(&nanos, &column("timestamp")).is_err());
-    }
-
-    #[test]
-    fn a_time_enters_a_column_that_has_its_digits() {
-        let list = |item| DataType::List(Arc::new(Field::new("item", item, true)));
-        let utc = |unit| DataType::Timestamp(unit, Some("+00:00".into()));
-        for (name, arrow, digits) in [
-            ("time", DataType::Time32(TimeUnit::Millisecond), 3),
-            ("time", DataType::Time64(TimeUnit::Microsecond), 6),
-            ("timestamp", utc(TimeUnit::Millisecond), 3),
-            ("timestamp", utc(TimeUnit::Microsecond), 6),
-            ("timestamptz", utc(TimeUnit::Millisecond), 3),
-            ("timestamptz", utc(TimeUnit::Microsecond), 6),
-            ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None), 6),
-            ("_timestamp", list(utc(TimeUnit::Microsecond)), 6),
-        ] {
-            assert!(wire(&arrow, &column(name)).is_ok(), "{arrow} into {name}");
-            for scale in 0..=6 {
-                let fits = wire(&arrow, &with_scale(name, scale)).is_ok();
-                assert_eq!(fits, scale >= digits, "{arrow} into {name}({scale})");
-            }
-        }
-    }
-
-    #[test]
-    fn integers_widen_to_the_columns_type() {
-        assert_eq!(wire(&DataType::Int32, &column("int8")), Ok(Wire::plain(DataType::Int64)));
-        assert_eq!(
-            wire(&DataType::Int64, &column("numeric")),
-            Ok(Wire::plain(DataType::Decimal128(19, 0)))
-        );
-    }
-
-    #[test]
-    fn a_utc_timestamp_enters_both_kinds_of_column() {
-        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
-        assert!(wire(&utc, &column("timestamp")).is_ok());
-        assert!(wire(&utc, &column("timestamptz")).is_ok());
-        assert_eq!(natural(&utc).as_deref(), Some("timestamptz"));
-    }
-
-    #[test]
-    fn every_natural_type_takes_what_it_was_made_for() {
-        let utc = |unit| DataType::Timestamp(unit, Some("+00:00".into()));
-        let list = |item| {
-            DataType::List(std::sync::Arc::new(arrow::datatypes::Field::new("item", item, true)))
-        };
-        for (arrow, name) in [
-            (DataType::Boolean, "bool"),
-            (DataType::Int32, "int4"),
-            (DataType::Int64, "int8"),
-            (DataType::Float32, "float4"),
-            (DataType::Float64, "float8"),
-            (DataType::Decimal128(10, 2), "numeric"),
-            (DataType::Utf8, "text"),
-            (DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), "text"),
-            (DataType::Binary, "bytea"),
-            (DataType::FixedSizeBinary(4), "bytea"),
-            (DataType::FixedSizeBinary(16), "uuid"),
-            (DataType::Date32, "date"),
-            (DataType::Time32(TimeUnit::Millisecond), "time"),
-            (DataType::Time64(TimeUnit::Microsecond), "time"),
-            (utc(TimeUnit::Millisecond), "timestamptz"),
-            (utc(TimeUnit::Microsecond), "timestamptz"),
-            (DataType::Timestamp(TimeUnit::Microsecond, None), "timestamp"),
-            (list(DataType::Utf8), "_text"),
-            (list(DataType::Int64), "_int8"),
-        ] {
-            assert!(natural(&arrow).is_some(), "{arrow}");
-            assert!(wire(&arrow, &column(name)).is_ok(), "{arrow} into {name}");
-        }
-    }
-}
+mod tests;

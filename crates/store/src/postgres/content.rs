@@ -30,9 +30,10 @@ impl Store {
     ) -> Result<Vec<(Partition, Offset)>, Error> {
         // Every record has a row of its own here.
         let appended = Postgres { mode: Mode::Append, key: Vec::new(), ..table.clone() };
-        let Some(mut layout) = self.check(sink, &appended, &rows.schema()).await?.layout else {
+        let Some(layout) = self.check(sink, &appended, &rows.schema()).await?.layout else {
             return Err(Error::Batch("the table does not fit the output schema".into()));
         };
+        let layout = layout.appending_to(EXPECTED).map_err(|e| Error::Batch(e.to_string()))?;
         let mut encoded = Encoded::new(&layout)?;
         encoded.add(&layout, rows, origins)?;
         let rows = encoded.finish();
@@ -50,7 +51,6 @@ impl Store {
             texts("e"),
             texts("t")
         );
-        layout.copy = layout.copy.replacen(&name, EXPECTED, 1);
         let fail = |e| self.error(e);
         let mut client = self.client().await?;
         let transaction = client.transaction().await.map_err(fail)?;

@@ -18,6 +18,8 @@ pub(crate) struct Pieces {
     pub(crate) num_rows: usize,
     /// Whether any of them came back from the dead letters, in a layout with an order.
     pub(crate) has_replays: bool,
+    /// Whether a COPY came before, so that there may be something in the temporary table.
+    pub(crate) is_part: bool,
 }
 
 impl Store {
@@ -34,7 +36,7 @@ impl Store {
                 return Ok(Attempt::Stored { superseded });
             }
             Ok(None) => None,
-            Err(Error::Database { report, .. }) if is_isolable(&report) => Some(report),
+            Err(Error::Database { report, .. }) if is_isolable(&report, layout) => Some(report),
             Err(other) => return Err(other),
         };
         transaction.batch_execute(UNDO).await.map_err(|e| self.error(e))?;
@@ -49,7 +51,36 @@ impl Store {
         layout: &Layout,
         rows: Pieces,
     ) -> Result<Option<Vec<usize>>, Error> {
+        let (num_rows, has_replays) = (rows.num_rows, rows.has_replays);
+        let num_copied = self.copy_rows(transaction, layout, rows).await?;
         let fail = |e| self.error(e);
+        let Some(staged) = &layout.staged else {
+            return Ok((num_copied == num_rows as u64).then(Vec::new));
+        };
+        let order = staged.order.as_ref().filter(|_| has_replays);
+        let merge = order.map_or(&staged.merge, |order| &order.merge);
+        let merged = transaction.query_one(merge, &[]).await.map_err(fail)?;
+        let (num_keys, num_stored): (i64, i64) =
+            (merged.try_get(0).map_err(fail)?, merged.try_get(1).map_err(fail)?);
+        let superseded: Option<Vec<i32>> = match order {
+            Some(_) => merged.try_get(2).map_err(fail)?,
+            None => None,
+        };
+        let superseded = superseded.unwrap_or_default().into_iter().map(|row| row as usize);
+        Ok((staged.leaves_existing || num_keys == num_stored).then(|| superseded.collect()))
+    }
+
+    /// Sends rows to the table, or to the temporary one; returns how many it took.
+    pub(super) async fn copy_rows(
+        &self,
+        transaction: &Transaction<'_>,
+        layout: &Layout,
+        rows: Pieces,
+    ) -> Result<u64, Error> {
+        let fail = |e| self.error(e);
+        if let Some(staged) = layout.staged.as_ref().filter(|_| rows.is_part) {
+            transaction.batch_execute(&staged.clear).await.map_err(fail)?;
+        }
         let statement = transaction.prepare_cached(&layout.copy).await.map_err(fail)?;
         let sink = transaction.copy_in(&statement).await.map_err(fail)?;
         tokio::pin!(sink);
@@ -59,21 +90,6 @@ impl Store {
                 sink.feed(chunk).await.map_err(fail)?;
             }
         }
-        let num_copied = sink.as_mut().finish().await.map_err(fail)?;
-        let Some(upsert) = &layout.upsert else {
-            return Ok((num_copied == rows.num_rows as u64).then(Vec::new));
-        };
-        let order = upsert.order.as_ref().filter(|_| rows.has_replays);
-        let merge = order.map_or(&upsert.merge, |order| &order.merge);
-        let merged = transaction.query_one(merge, &[]).await.map_err(fail)?;
-        transaction.execute(&upsert.clear, &[]).await.map_err(fail)?;
-        let (num_keys, num_stored): (i64, i64) =
-            (merged.try_get(0).map_err(fail)?, merged.try_get(1).map_err(fail)?);
-        let superseded: Option<Vec<i32>> = match order {
-            Some(_) => merged.try_get(2).map_err(fail)?,
-            None => None,
-        };
-        let superseded = superseded.unwrap_or_default().into_iter().map(|row| row as usize);
-        Ok((upsert.leaves_existing || num_keys == num_stored).then(|| superseded.collect()))
+        sink.as_mut().finish().await.map_err(fail)
     }
 }

@@ -153,7 +153,7 @@ impl CopyData {
     /// The COPY of all rows.
     pub(crate) fn whole(&self) -> Pieces {
         let (num_rows, has_replays) = (self.num_rows, self.has_replays);
-        Pieces { bytes: self.pieces(), num_rows, has_replays }
+        Pieces { bytes: self.pieces(), num_rows, has_replays, is_part: false }
     }
 
     /// All bytes, with header and trailer, in pieces that share the memory.
@@ -164,6 +164,14 @@ impl CopyData {
     /// The number of row `row` of the COPY among all added rows.
     pub(crate) fn origin(&self, row: usize) -> usize {
         self.origins.as_ref().map_or(row, |rows| rows[row] as usize)
+    }
+
+    /// The row of the COPY that has the number `origin` among all added rows.
+    pub(crate) fn position(&self, origin: usize) -> Option<usize> {
+        match &self.origins {
+            None => (origin < self.num_rows).then_some(origin),
+            Some(rows) => rows.binary_search(&u32::try_from(origin).ok()?).ok(),
+        }
     }
 
     /// The byte offset of each row, and the end of the last one. A row contains its own length.
@@ -206,7 +214,8 @@ impl CopyData {
     pub(crate) fn part(&self, boundaries: &[usize], range: Range<usize>) -> Pieces {
         let rows = self.bytes.slice(boundaries[range.start]..boundaries[range.end]);
         let bytes = [self.bytes.slice(..HEADER), rows, Bytes::from_static(&TRAILER)];
-        Pieces { bytes, num_rows: range.len(), has_replays: self.has_replays }
+        let (num_rows, has_replays) = (range.len(), self.has_replays);
+        Pieces { bytes, num_rows, has_replays, is_part: true }
     }
 }
 
@@ -234,17 +243,18 @@ mod tests {
     use crate::postgres::layout::{self, Source};
     use arrow::array::{ArrayRef, Int32Array, StringArray};
     use std::sync::Arc;
-    use weir_model::pipeline::TableName;
 
     fn layout(input: &RecordBatch) -> Layout {
         let fields = input.schema();
         let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| layout::Column {
             name: field.name().clone(),
             source: Source::Field(i),
-            wire: Wire::plain(field.data_type().clone()),
+            wire: Wire::cast(field.data_type().clone()),
+            base: String::new(),
+            declared: String::new(),
         };
         let columns = fields.fields().iter().enumerate().map(column).collect();
-        Layout::new(&TableName::default(), fields.clone(), columns, None).unwrap()
+        Layout::new("t", fields.clone(), columns, None).unwrap()
     }
 
     const NOWHERE: Origins<'static> =

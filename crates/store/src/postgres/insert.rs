@@ -74,8 +74,8 @@ impl Store {
         if rows.is_empty() {
             return Ok(LeftOut::default());
         }
-        if let Some(upsert) = &layout.upsert {
-            transaction.batch_execute(&upsert.stage).await.map_err(|e| self.error(e))?;
+        if let Some(staged) = &layout.staged {
+            transaction.batch_execute(&staged.stage).await.map_err(|e| self.error(e))?;
         }
         transaction.batch_execute(SAVEPOINT).await.map_err(|e| self.error(e))?;
         match self.copy(transaction, layout, rows.whole()).await? {
@@ -111,6 +111,7 @@ impl Store {
             rows,
             boundaries: rows.boundaries(),
         };
+        let unreadable = self.unreadable(transaction, layout, rows).await?;
         let mut judged = Judged::default();
         let mut bisection = Bisection::new(rows.len());
         let mut next = bisection.next_range();
@@ -122,6 +123,10 @@ impl Store {
         while let Some(range) = next.take().or_else(|| bisection.next_range()) {
             if range.len() <= MAX_SINGLE_ROWS {
                 single_rows.store(range, &mut judged).await?;
+                continue;
+            }
+            if let Some(row) = unreadable.range(range.clone()).next() {
+                bisection.split(range, Some(*row));
                 continue;
             }
             let pieces = rows.part(&single_rows.boundaries, range.clone());
@@ -160,11 +165,11 @@ impl Judged {
 }
 
 /// Whether rows one by one can show which of them an error comes from. An error without context is
-/// not about a row: the statement itself was refused.
-pub(super) fn is_isolable(report: &Report) -> bool {
+/// not about a row, but of the statement itself, unless the statement reads values.
+pub(super) fn is_isolable(report: &Report, layout: &Layout) -> bool {
     match report.origin() {
         Origin::Row => true,
-        Origin::RowOrTable => report.has_context,
+        Origin::RowOrTable => report.has_context || layout.reads_values(),
         Origin::Table | Origin::Environment => false,
     }
 }

@@ -1,13 +1,12 @@
 //! The form in which the rows of a sink are sent to its table.
 
 use crate::postgres::column_type::Wire;
-use crate::postgres::sql::{ident, idents, qualified};
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use pgpq::encoders::{EncoderBuilder, StringEncoderBuilder};
+use crate::postgres::sql::{ident, idents};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use pgpq::encoders::{EncoderBuilder, LargeStringEncoderBuilder, StringEncoderBuilder};
 use pgpq::pg_schema::PostgresType;
 use std::collections::HashMap;
 use std::sync::Arc;
-use weir_model::pipeline::TableName;
 
 /// The origin of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +40,28 @@ pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) source: Source,
     pub(crate) wire: Wire,
+    /// Its type in SQL without a modifier, or the base type of its domain.
+    pub(crate) base: String,
+    /// Its type in SQL.
+    pub(crate) declared: String,
+}
+
+impl Column {
+    /// Its definition in a temporary table: text, if only the server can read the values.
+    fn staged(&self) -> String {
+        let staged = if self.wire.input { "text" } else { &self.base };
+        format!("{} {staged}", ident(&self.name))
+    }
+
+    /// Its value from a temporary table. The cast is to the type without its modifier, because a
+    /// cast to `varchar(3)` cuts texts off, while an assignment refuses them.
+    fn read(&self) -> String {
+        let name = ident(&self.name);
+        match self.wire.input {
+            true => format!("{name}::{} AS {name}", self.base),
+            false => name,
+        }
+    }
 }
 
 /// The order of a table's columns and the form of their values. Made by [`super::TableCheck`];
@@ -56,13 +77,15 @@ pub struct Layout {
     pub(crate) copy: String,
     /// Stores one row.
     pub(crate) insert: String,
-    pub(crate) upsert: Option<Upsert>,
+    pub(crate) staged: Option<Staged>,
 }
 
-/// The statements of an upsert, which copies its rows into a temporary table first.
+/// The statements of a table that takes its rows from a temporary table, into which they are copied
+/// first: to merge them by key, or to read what is sent in the input form of its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Upsert {
+pub(crate) struct Staged {
     pub(crate) stage: String,
+    /// What is deleted or rolled back would still be read over and over again.
     pub(crate) clear: String,
     /// Returns the number of keys and the number of rows stored.
     pub(crate) merge: String,
@@ -70,6 +93,9 @@ pub(crate) struct Upsert {
     pub(crate) leaves_existing: bool,
     /// What keeps an older version from replacing a newer one; only with the lineage columns.
     pub(crate) order: Option<Order>,
+    /// Some values are read while the rows are merged, so that an error there may be a row's: returns
+    /// the numbers of the rows with a text that is no value of its column. PostgreSQL 16 and later.
+    pub(crate) unreadable: Option<String>,
 }
 
 /// How a record that came back from the dead letters is compared with the versions that are there.
@@ -77,7 +103,7 @@ pub(crate) struct Upsert {
 /// time after it did. Any other record is the newest of its partition when it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Order {
-    /// [`Upsert::merge`] for rows of which some came back; returns also the numbers of those that
+    /// [`Staged::merge`] for rows of which some came back; returns also the numbers of those that
     /// are superseded.
     pub(crate) merge: String,
     /// Returns a row if the record is superseded by the table's row. Its parameters are the values
@@ -93,40 +119,34 @@ pub(crate) struct Order {
 pub(crate) const ORDINAL: &str = "weir_row";
 
 impl Layout {
+    /// For `table`, a name in SQL.
     pub(crate) fn new(
-        table: &TableName,
+        table: &str,
         input: SchemaRef,
         columns: Vec<Column>,
         upsert_key: Option<&[String]>,
     ) -> Result<Layout, pgpq::error::ErrorKind> {
         let mut fields: Vec<Field> =
-            columns.iter().map(|c| Field::new(&c.name, c.wire.arrow.clone(), true)).collect();
+            columns.iter().map(|c| Field::new(&c.name, c.wire.arrow(), true)).collect();
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         let ordered = columns.iter().any(|column| column.source == Source::ReplayOf);
-        let upsert = upsert_key.map(|key| Upsert::new(table, &names, key, ordered));
+        let staged = match upsert_key {
+            Some(key) => Some(Staged::merging(table, &columns, key, ordered)),
+            None => columns.iter().any(|c| c.wire.input).then(|| Staged::new(table, &columns)),
+        };
         let insert = insert(table, &names, upsert_key, ordered);
-        let into = match &upsert {
-            None => format!(
-                "{} ({})",
-                qualified(&table.schema, &table.table),
-                idents(names.iter().copied())
-            ),
+        let into = match &staged {
+            None => format!("{table} ({})", idents(names.iter().copied())),
             Some(_) => {
-                fields.push(Field::new(ORDINAL, arrow::datatypes::DataType::Int32, false));
+                fields.push(Field::new(ORDINAL, DataType::Int32, false));
                 format!("{} ({})", ident(STAGE), idents(names.iter().copied().chain([ORDINAL])))
             }
         };
         let mut encoders = HashMap::with_capacity(fields.len());
         for (index, field) in fields.iter().enumerate() {
             let field = Arc::new(field.clone());
-            let encoder = match columns.get(index).is_some_and(|c| c.wire.jsonb) {
-                true => EncoderBuilder::String(StringEncoderBuilder::new_with_output(
-                    field.clone(),
-                    PostgresType::Jsonb,
-                )?),
-                false => EncoderBuilder::try_new(field.clone())?,
-            };
-            encoders.insert(field.name().clone(), encoder);
+            let jsonb = columns.get(index).is_some_and(|c| c.wire.jsonb);
+            encoders.insert(field.name().clone(), encoder(field, jsonb)?);
         }
         Ok(Layout {
             columns,
@@ -135,8 +155,13 @@ impl Layout {
             encoders,
             insert,
             copy: format!("COPY {into} FROM STDIN (FORMAT binary)"),
-            upsert,
+            staged,
         })
+    }
+
+    /// The same columns, every record as a row of its own in `table`.
+    pub(crate) fn appending_to(self, table: &str) -> Result<Layout, pgpq::error::ErrorKind> {
+        Layout::new(table, self.input, self.columns, None)
     }
 
     /// Whether an older version of a row is told from a newer one.
@@ -146,25 +171,42 @@ impl Layout {
 
     /// How versions of a row are ordered; `None` if the last one to come stays.
     pub(crate) fn order(&self) -> Option<&Order> {
-        self.upsert.as_ref()?.order.as_ref()
+        self.staged.as_ref()?.order.as_ref()
+    }
+
+    /// Whether the server reads values in the input form of their type while it merges rows.
+    pub(crate) fn reads_values(&self) -> bool {
+        self.staged.as_ref().is_some_and(|staged| staged.unreadable.is_some())
     }
 
     /// Whether a row that exists counts as stored, although nothing is written.
     pub(crate) fn leaves_existing(&self) -> bool {
-        self.upsert.as_ref().is_some_and(|upsert| upsert.leaves_existing)
+        self.staged.as_ref().is_some_and(|staged| staged.leaves_existing)
     }
+}
+
+fn encoder(field: Arc<Field>, jsonb: bool) -> Result<EncoderBuilder, pgpq::error::ErrorKind> {
+    Ok(match (jsonb, field.data_type()) {
+        (false, _) => EncoderBuilder::try_new(field)?,
+        (true, DataType::LargeUtf8) => EncoderBuilder::LargeString(
+            LargeStringEncoderBuilder::new_with_output(field, PostgresType::Jsonb)?,
+        ),
+        (true, _) => EncoderBuilder::String(StringEncoderBuilder::new_with_output(
+            field,
+            PostgresType::Jsonb,
+        )?),
+    })
 }
 
 /// Values are given for identity columns, too, as COPY does.
 const OVERRIDING: &str = "OVERRIDING SYSTEM VALUE";
 
 /// Stores one row. One that came back from the dead letters does not replace a newer one.
-fn insert(table: &TableName, names: &[&str], key: Option<&[String]>, ordered: bool) -> String {
+fn insert(table: &str, names: &[&str], key: Option<&[String]>, ordered: bool) -> String {
     let parameters: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
     let superseded = superseded("EXCLUDED");
     format!(
-        "INSERT INTO {} AS t ({}) {OVERRIDING} VALUES ({}){}{}",
-        qualified(&table.schema, &table.table),
+        "INSERT INTO {table} AS t ({}) {OVERRIDING} VALUES ({}){}{}",
         idents(names.iter().copied()),
         parameters.join(", "),
         key.map(|key| format!(" {}", on_conflict(names, key))).unwrap_or_default(),
@@ -205,26 +247,79 @@ fn superseded(row: &str) -> String {
     )
 }
 
-impl Upsert {
-    fn new(table: &TableName, names: &[&str], key: &[String], ordered: bool) -> Upsert {
-        let target = qualified(&table.schema, &table.table);
-        let columns = idents(names.iter().copied());
+impl Staged {
+    /// Every row is a row of the table.
+    fn new(target: &str, columns: &[Column]) -> Staged {
         let stage = ident(STAGE);
-        Upsert {
+        let definitions: Vec<String> = columns.iter().map(Column::staged).collect();
+        Staged {
             stage: format!(
-                "CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS \
-                 SELECT {columns}, 0::integer AS {ORDINAL} FROM {target} WITH NO DATA"
+                "CREATE TEMPORARY TABLE {stage} ({}, {ORDINAL} integer) ON COMMIT DROP",
+                definitions.join(", ")
             ),
-            clear: format!("DELETE FROM {stage}"),
+            clear: format!("TRUNCATE {stage}"),
             merge: format!(
-                "WITH {}, {} SELECT (SELECT count(*) FROM latest), (SELECT count(*) FROM stored)",
-                latest(&columns, key, &stage),
-                stored(&target, names, key)
+                "WITH stored AS (INSERT INTO {target} ({}) {OVERRIDING} SELECT {} FROM {stage} \
+                 ORDER BY {ORDINAL} RETURNING 1) \
+                 SELECT (SELECT count(*) FROM {stage}), (SELECT count(*) FROM stored)",
+                idents(columns.iter().map(|column| column.name.as_str())),
+                list(columns.iter().map(Column::read))
             ),
-            leaves_existing: updates(names, key).next().is_none(),
-            order: ordered.then(|| Order::new(&target, names, key)),
+            leaves_existing: false,
+            order: None,
+            unreadable: unreadable(columns),
         }
     }
+
+    /// The last row of a key is the row of the table.
+    fn merging(target: &str, columns: &[Column], key: &[String], ordered: bool) -> Staged {
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let stage = ident(STAGE);
+        let copies = columns.iter().map(|column| match column.wire.input {
+            true => format!("''::text AS {}", ident(&column.name)),
+            false => ident(&column.name),
+        });
+        let reads_values = columns.iter().any(|column| column.wire.input);
+        let from = match reads_values {
+            false => stage.clone(),
+            true => {
+                let columns = list(columns.iter().map(Column::read));
+                format!("(SELECT {columns}, {ORDINAL} FROM {stage}) staged")
+            }
+        };
+        Staged {
+            stage: format!(
+                "CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS \
+                 SELECT {}, 0::integer AS {ORDINAL} FROM {target} WITH NO DATA",
+                list(copies)
+            ),
+            clear: format!("TRUNCATE {stage}"),
+            merge: format!(
+                "WITH {}, {} SELECT (SELECT count(*) FROM latest), (SELECT count(*) FROM stored)",
+                latest(&idents(names.iter().copied()), key, &from),
+                stored(target, &names, key)
+            ),
+            leaves_existing: updates(&names, key).next().is_none(),
+            order: ordered.then(|| Order::new(target, &from, &names, key)),
+            unreadable: unreadable(columns),
+        }
+    }
+}
+
+fn unreadable(columns: &[Column]) -> Option<String> {
+    let read = columns.iter().filter(|column| column.wire.input);
+    let invalid: Vec<String> = read
+        .map(|column| {
+            let declared = column.declared.replace('\'', "''");
+            format!("NOT pg_input_is_valid({}, '{declared}')", ident(&column.name))
+        })
+        .collect();
+    (!invalid.is_empty())
+        .then(|| format!("SELECT array_agg({ORDINAL}) FROM {STAGE} WHERE {}", invalid.join(" OR ")))
+}
+
+fn list(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// The last row of each key.
@@ -246,8 +341,9 @@ fn stored(target: &str, names: &[&str], key: &[String]) -> String {
 }
 
 impl Order {
-    fn new(target: &str, names: &[&str], key: &[String]) -> Order {
-        let (columns, stage) = (idents(names.iter().copied()), ident(STAGE));
+    /// `from` are the rows of the temporary table.
+    fn new(target: &str, from: &str, names: &[&str], key: &[String]) -> Order {
+        let columns = idents(names.iter().copied());
         let index = |name: &str| names.iter().position(|n| *n == name).unwrap_or_default();
         let equal: Vec<String> = key.iter().map(|k| format!("t.{0} = r.{0}", ident(k))).collect();
         // The subquery is for the few rows that came back, one after the other, by the index.
@@ -258,7 +354,7 @@ impl Order {
              PARTITION BY {}, weir_partition ORDER BY {ORDINAL} \
              ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) > weir_replay_of, false) \
              OR coalesce((SELECT true FROM {target} t WHERE {} AND {} LIMIT 1), false)\
-             ) AS superseded FROM {stage} r)",
+             ) AS superseded FROM (SELECT * FROM {from}) r)",
             keys(key),
             equal.join(" AND "),
             superseded("r")
@@ -301,13 +397,21 @@ impl Order {
 mod tests {
     use super::*;
 
-    fn table() -> TableName {
-        TableName { schema: "shop".into(), table: "stock".into() }
+    fn columns(names: &[&str]) -> Vec<Column> {
+        let column = |name: &&str| Column {
+            name: (*name).into(),
+            source: Source::Topic,
+            wire: Wire::cast(DataType::Utf8),
+            base: "text".into(),
+            declared: "text".into(),
+        };
+        names.iter().map(column).collect()
     }
 
     #[test]
     fn an_upsert_keeps_the_last_row_of_a_key() {
-        let upsert = Upsert::new(&table(), &["sku", "left"], &["sku".to_owned()], false);
+        let upsert =
+            Staged::merging("stock", &columns(&["sku", "left"]), &["sku".to_owned()], false);
         assert!(upsert.merge.contains("DISTINCT ON (\"sku\")"));
         let update = "ON CONFLICT (\"sku\") DO UPDATE SET \"left\" = EXCLUDED.\"left\"";
         assert!(upsert.merge.contains(update));
@@ -315,7 +419,19 @@ mod tests {
 
     #[test]
     fn an_upsert_of_keys_alone_updates_nothing() {
-        let upsert = Upsert::new(&table(), &["sku"], &["sku".to_owned()], false);
+        let upsert = Staged::merging("stock", &columns(&["sku"]), &["sku".to_owned()], false);
         assert!(upsert.leaves_existing && upsert.merge.contains("DO NOTHING"));
+    }
+
+    #[test]
+    fn rows_are_copied_straight_into_a_table_that_takes_their_form() {
+        let layout = |columns| {
+            let input = Arc::new(Schema::empty());
+            Layout::new("stock", input, columns, None).unwrap()
+        };
+        assert_eq!(layout(columns(&["sku"])).staged, None);
+        let mut read = columns(&["sku"]);
+        read[0].wire.input = true;
+        assert!(layout(read).staged.is_some());
     }
 }

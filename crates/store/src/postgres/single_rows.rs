@@ -14,7 +14,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::ops::Range;
 use tokio_postgres::Statement;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 /// Rows of which some are bad, in an open transaction.
 pub(super) struct SingleRows<'a> {
@@ -44,8 +44,9 @@ impl SingleRows<'_> {
     ) -> Result<(), Error> {
         let fail = |e| self.store.error(e);
         let results = join_all(range.clone().map(|row| async move {
-            let fields = self.rows.fields(&self.boundaries, row).take(self.layout.columns.len());
-            let fields: Vec<Field<'_>> = fields.map(Field).collect();
+            let fields = self.rows.fields(&self.boundaries, row).zip(&self.layout.columns);
+            let fields: Vec<Field<'_>> =
+                fields.map(|(value, column)| Field(value, column.wire.input)).collect();
             let probe = self.probe(&fields);
             tokio::join!(
                 biased;
@@ -128,9 +129,10 @@ fn column(report: &Report, layout: &Layout, row: usize, judged: &Judged) -> Opti
     report.column.clone().or_else(parameter).or_else(copied)
 }
 
-/// A value in the binary format that COPY and parameters have in common.
+/// A value in the binary format that COPY and parameters have in common, or in the input form of its
+/// type, which the server reads.
 #[derive(Debug, Clone, Copy)]
-struct Field<'a>(Option<&'a [u8]>);
+struct Field<'a>(Option<&'a [u8]>, bool);
 
 impl ToSql for Field<'_> {
     fn to_sql(
@@ -149,6 +151,10 @@ impl ToSql for Field<'_> {
 
     fn accepts(_: &Type) -> bool {
         true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        if self.1 { Format::Text } else { Format::Binary }
     }
 
     to_sql_checked!();

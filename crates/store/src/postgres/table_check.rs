@@ -1,8 +1,9 @@
 //! Compares an output schema with its table. Changes nothing, so that `weir check` and a starting
 //! sink come to the same result.
 
-use crate::postgres::column_type::{self, Modifier, PgType};
 use crate::postgres::layout::Layout;
+use crate::postgres::pg_type::PgType;
+use crate::postgres::sql::qualified;
 use crate::postgres::{Error, Store};
 use arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use weir_model::pipeline::Postgres;
 
 mod column;
 mod comparison;
+mod remedies;
 
 use column::TargetColumn;
 use comparison::Comparison;
@@ -34,12 +36,7 @@ impl TableCheck {
         let mut comparison = Comparison::new(sink, target);
         // Only the server knows whether a type exists; until it is asked, every name is accepted.
         let accepted = |text: &String| {
-            Some(PgType {
-                shown: text.clone(),
-                name: text.clone(),
-                is_enum: false,
-                modifier: Modifier::default(),
-            })
+            Some(PgType { shown: text.clone(), name: text.clone(), ..PgType::default() })
         };
         let named =
             target.columns.iter().map(|(column, text)| (column.clone(), accepted(text))).collect();
@@ -92,12 +89,14 @@ impl Store {
             None => comparison.create(&privileges, &required),
             Some(table) => comparison.compare(&privileges, table, &required),
         };
+        comparison.check_temporary(&privileges, &columns);
         let Comparison { statements, mistakes, .. } = comparison;
         let layout = match mistakes.is_empty() {
-            true => Some(
-                Layout::new(&target.table, schema.clone(), columns, target.upsert_key())
-                    .map_err(|e| Error::Batch(e.to_string()))?,
-            ),
+            true => {
+                let table = qualified(&target.table.schema, &target.table.table);
+                let layout = Layout::new(&table, schema.clone(), columns, target.upsert_key());
+                Some(layout.map_err(|e| Error::Batch(e.to_string()))?)
+            }
             false => None,
         };
         Ok(TableCheck { statements, mistakes, layout })
@@ -105,7 +104,7 @@ impl Store {
 
     /// The type that `column` has when it is created.
     async fn type_of(&self, column: &TargetColumn) -> Result<Option<PgType>, Error> {
-        match (&column.specified, column_type::natural(&column.arrow)) {
+        match (&column.specified, column.natural()) {
             (Some(specified), _) => Ok(Some(specified.clone())),
             (None, Some(text)) => self.named_type(&text).await,
             (None, None) => Ok(None),

@@ -1,9 +1,9 @@
 //! Values that PostgreSQL would change instead of refusing them: it takes the extremes of 64 bits
 //! for infinity, and cuts spaces off a text that is too long.
 
-use crate::postgres::layout::Column;
-use crate::postgres::refusal::Refusal;
-use arrow::array::{Array, ArrayRef, ArrowNumericType, AsArray};
+use crate::postgres::column_type::Wire;
+use crate::postgres::convert::Unfit;
+use arrow::array::{ArrayRef, ArrowNumericType, AsArray};
 use arrow::compute::{max, min};
 use arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
 use std::fmt::Display;
@@ -15,20 +15,14 @@ const TIMESTAMPS: Range<i64> = -210_866_803_200_000_000..i64::MAX;
 /// 4713-11-24 BC to the end of 5874897 AD, days since 1970.
 const DATES: Range<i32> = -2_440_588..2_145_042_541;
 
-/// Refuses the rows whose value `column` would not hold unchanged.
-pub(super) fn check(array: &ArrayRef, column: &Column, refused: &mut Vec<Refusal>) {
-    let times = times_outside(array);
-    refused.extend(
-        times
-            .into_iter()
-            .map(|(row, value)| Refusal::of_value(row, &column.name, "22008", time(&value))),
-    );
-    if let Some(length) = column.wire.max_chars {
-        let too_long = too_long(array, length);
-        refused.extend(too_long.map(|row| {
-            let what = format!("value too long for a text of {length} characters");
-            Refusal::of_value(row, &column.name, "22001", what)
-        }));
+/// Notes the values that a column with the form `wire` would not hold unchanged.
+pub(super) fn check(array: &ArrayRef, wire: &Wire, unfit: &mut Vec<Unfit>) {
+    let times = times_outside(array).into_iter();
+    unfit.extend(times.map(|(row, value)| Unfit { row, sqlstate: "22008", what: time(value) }));
+    if let Some(length) = wire.max_chars {
+        let what = || format!("value too long for a text of {length} characters");
+        let rows = too_long(array, length);
+        unfit.extend(rows.into_iter().map(|row| Unfit { row, sqlstate: "22001", what: what() }));
     }
 }
 
@@ -44,16 +38,6 @@ fn times_outside(array: &ArrayRef) -> Vec<(usize, String)> {
             outside::<TimestampMicrosecondType>(array, TIMESTAMPS)
         }
         DataType::Date32 => outside::<Date32Type>(array, DATES),
-        DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            let offsets = list.offsets();
-            let row_of = |item: usize| {
-                let row = offsets.partition_point(|start| *start as usize <= item);
-                row.checked_sub(1).filter(|row| *row < list.len() && list.is_valid(*row))
-            };
-            let items = times_outside(list.values()).into_iter();
-            items.filter_map(|(item, value)| row_of(item).map(|row| (row, value))).collect()
-        }
         _ => Vec::new(),
     }
 }
@@ -75,10 +59,15 @@ where
 }
 
 /// The rows with more than `length` characters.
-fn too_long(array: &ArrayRef, length: usize) -> impl Iterator<Item = usize> {
-    let texts = array.as_string_opt::<i32>().into_iter().flat_map(|texts| texts.iter().enumerate());
-    texts.filter_map(move |(row, text)| {
-        let is_long = |text: &str| text.len() > length && text.chars().count() > length;
-        text.is_some_and(is_long).then_some(row)
-    })
+fn too_long(array: &ArrayRef, length: usize) -> Vec<usize> {
+    let is_long = |text: &str| text.len() > length && text.chars().count() > length;
+    let rows = |texts: &mut dyn Iterator<Item = Option<&str>>| {
+        let rows = texts.enumerate().filter(|(_, text)| text.is_some_and(is_long));
+        rows.map(|(row, _)| row).collect()
+    };
+    match array.data_type() {
+        DataType::Utf8 => rows(&mut array.as_string::<i32>().iter()),
+        DataType::LargeUtf8 => rows(&mut array.as_string::<i64>().iter()),
+        _ => Vec::new(),
+    }
 }

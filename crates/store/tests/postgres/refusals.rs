@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use weir_model::fault::Class;
 use weir_model::pipeline::Postgres;
 use weir_model::protocol::Outcome;
-use weir_store::postgres::{Committed, Error, Layout};
+use weir_store::postgres::{Committed, Error, Layout, Refusal};
 
 /// Refuses each row named `! <SQLSTATE>` with that code, and leaves out each row named `skip`.
 const TRIGGER: &str = "CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
@@ -259,5 +259,38 @@ async fn rows_enter_an_identity_column_of_the_key() {
         let written = sale.write(&[(7, "a"), (8, "much too long"), (9, "b")]).await.unwrap();
         assert_eq!(refused_rows(&written), [1]);
         assert_eq!(sale.names(), "a,b");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_that_the_server_cannot_read_are_singled_out_among_many() {
+    let fixture = Fixture::prepared().await;
+    let bad = |n: &i32| n % 100 == 7 || (400..440).contains(n);
+    // A type of an extension may not tell beforehand what it can read.
+    for (kind, good) in [("inet", "10.0.0.1"), ("ltree", "a.b"), ("bit(3)", "101")] {
+        fixture
+            .database
+            .execute(&format!(
+                "DROP SCHEMA IF EXISTS shop CASCADE; CREATE EXTENSION IF NOT EXISTS ltree; \
+                 CREATE SCHEMA shop; CREATE TABLE shop.sale (id int PRIMARY KEY, name {kind}, \
+                 amount numeric, sold timestamptz); TRUNCATE weir.positions"
+            ))
+            .unwrap();
+        for target in [append(), upsert(&["id"])] {
+            let target = Postgres { columns: Default::default(), lineage: false, ..target };
+            fixture.database.execute("TRUNCATE shop.sale, weir.positions").unwrap();
+            let layout = fixture.layout(&target, &schema()).await;
+            let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
+            let rows: Vec<_> =
+                (0..2_000).map(|n| (n, if bad(&n) { "bad..text" } else { good })).collect();
+            let claim = claim(&committed, 2_000, 2_000);
+            let written = write(&fixture.store, &layout, &claim, &batch(&rows)).await.unwrap();
+            let refused: Vec<i32> = written.refused.iter().map(|r| r.row as i32).collect();
+            assert_eq!(refused, (0..2_000).filter(bad).collect::<Vec<_>>(), "{kind}");
+            let named = |r: &Refusal| r.column.as_deref() == Some("name");
+            assert!(written.refused.iter().all(named), "{:?}", written.refused[0]);
+            let others = (0..2_000).filter(|n| !bad(n)).count() as i64;
+            assert_eq!(fixture.number("SELECT count(*) FROM shop.sale"), others, "{kind}");
+        }
     }
 }

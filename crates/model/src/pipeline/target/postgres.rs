@@ -24,7 +24,8 @@ section! {
         mode: Mode = Choice(&["append", "upsert"]), Is("append"), "";
         /// Columns of the unique index behind `upsert`.
         key: Vec<String> = Texts(names::identifier), Means("none; `upsert` needs it"), "";
-        /// Column → PostgreSQL type where another one is needed, such as `varchar(50)`.
+        /// Column → PostgreSQL type where another one is needed, such as `varchar(50)`. An instant
+        /// in a column that is named `timestamp` here is stored in UTC.
         columns: BTreeMap<String, String> = Map(names::identifier, names::column_type),
             Means("types that follow from the Avro schema"), "";
         /// Adds `weir_topic`, `weir_partition`, `weir_offset` of the input record to every row; with

@@ -1,10 +1,12 @@
 //! The columns that a sink fills, before they are compared with a table.
 
 use super::comparison::Comparison;
-use crate::postgres::column_type::{self, PgType};
+use crate::postgres::column_type;
 use crate::postgres::layout::{LINEAGE, REPLAY_OF, Source};
+use crate::postgres::pg_type::PgType;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use std::collections::BTreeMap;
+use weir_model::avro::{is_uuid, type_name};
 
 /// PostgreSQL's limit for names.
 const MAX_NAME_BYTES: usize = 63;
@@ -15,6 +17,8 @@ pub(super) struct TargetColumn {
     pub(super) name: String,
     pub(super) source: Source,
     pub(super) arrow: DataType,
+    /// The texts are UUIDs.
+    pub(super) is_uuid: bool,
     pub(super) nullable: bool,
     /// The type that the pipeline file specifies.
     pub(super) specified: Option<PgType>,
@@ -30,6 +34,7 @@ impl TargetColumn {
             name: field.name().clone(),
             source: Source::Field(index),
             arrow: field.data_type().clone(),
+            is_uuid: is_uuid(field),
             nullable: field.is_nullable(),
             specified: None,
             pg_type: None,
@@ -47,10 +52,23 @@ impl TargetColumn {
             name: name.into(),
             source,
             arrow,
+            is_uuid: false,
             nullable: source == Source::ReplayOf,
             specified: None,
             pg_type: None,
         }
+    }
+    /// The type that follows from the output schema; `None` if PostgreSQL has none.
+    pub(super) fn natural(&self) -> Option<String> {
+        match self.is_uuid {
+            true => Some("uuid".into()),
+            false => column_type::natural(&self.arrow),
+        }
+    }
+
+    /// The type in the output schema.
+    pub(super) fn shown(&self) -> String {
+        if self.is_uuid { "uuid".into() } else { type_name(&self.arrow) }
     }
 }
 
@@ -111,14 +129,14 @@ impl Comparison<'_> {
             );
             self.mistake("table", what);
         }
-        if column.specified.is_none() && column_type::natural(&column.arrow).is_none() {
+        if column.specified.is_none() && column.natural().is_none() {
             let what = format!(
-                "field {} is a {}, and PostgreSQL has no column type for it",
+                "field {} is {}, and PostgreSQL stores microseconds, not nanoseconds",
                 column.name,
-                column_type::shown(&column.arrow)
+                column.shown()
             );
-            let hint = "select its parts as separate columns in transform.sql".into();
-            self.mistake_with_hint("table", what, hint);
+            let micros = column.shown().replace("nanos", "micros");
+            self.mistake_with_hint("table", what, format!("type {micros} in the output schema"));
         }
     }
 

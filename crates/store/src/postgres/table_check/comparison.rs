@@ -2,8 +2,9 @@
 
 use super::column::TargetColumn;
 use crate::postgres::catalog::{Privileges, Table, TableColumn};
-use crate::postgres::column_type::{self, PgType};
+use crate::postgres::column_type;
 use crate::postgres::layout::Column;
+use crate::postgres::pg_type::PgType;
 use crate::postgres::sql::{ident, idents, qualified};
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::Postgres;
@@ -25,7 +26,7 @@ impl<'a> Comparison<'a> {
         self.target.table.to_string()
     }
 
-    fn qualified(&self) -> String {
+    pub(super) fn qualified(&self) -> String {
         qualified(&self.target.table.schema, &self.target.table.table)
     }
 
@@ -216,6 +217,29 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// The temporary table through which some rows go.
+    pub(super) fn check_temporary(&mut self, privileges: &Privileges, columns: &[Column]) {
+        let read = columns.iter().find(|column| column.wire.input);
+        let needed = read.is_some() || self.target.upsert_key().is_some();
+        if !needed || privileges.temporary {
+            return;
+        }
+        let why = match read {
+            Some(column) => format!("column {} needs a temporary table", column.name),
+            None => "mode upsert needs a temporary table".into(),
+        };
+        let what = format!(
+            "{why}, and role {} lacks TEMPORARY on database {}",
+            privileges.role, privileges.database
+        );
+        let (role, database) = (ident(&privileges.role), ident(&privileges.database));
+        self.mistake_with_hint(
+            "url",
+            what,
+            format!("GRANT TEMPORARY ON DATABASE {database} TO {role};"),
+        );
+    }
+
     fn existing(&mut self, column: &TargetColumn, existing: &TableColumn) -> Option<Column> {
         let name = &existing.name;
         if existing.generated {
@@ -259,22 +283,23 @@ impl<'a> Comparison<'a> {
 
     /// The column in the form that the table takes.
     fn column(&mut self, column: &TargetColumn, pg_type: &PgType) -> Option<Column> {
-        match column_type::wire(&column.arrow, pg_type) {
-            Ok(wire) => Some(Column { name: column.name.clone(), source: column.source, wire }),
-            Err(why) => {
+        match column_type::wire(&column.arrow, pg_type, column.specified.is_some()) {
+            Ok(wire) => Some(Column {
+                name: column.name.clone(),
+                source: column.source,
+                wire,
+                base: pg_type.base.clone(),
+                declared: pg_type.shown.clone(),
+            }),
+            Err(refused) => {
                 let what = format!(
-                    "field {} is {} in the output schema and {} in the table: {why}",
+                    "field {} is {} in the output schema and {} in the table: {}",
                     column.name,
-                    column_type::shown(&column.arrow),
-                    pg_type.shown
+                    column.shown(),
+                    pg_type.shown,
+                    refused.why
                 );
-                let hint = match column_type::natural(&column.arrow) {
-                    Some(natural) => format!(
-                        "change the field's type in the output schema, with a CAST in \
-                         transform.sql, or the column's type to {natural}"
-                    ),
-                    None => "change the field's type in the output schema".into(),
-                };
+                let hint = self.remedies(column, pg_type, &refused).join("; or: ");
                 self.mistake_with_hint("table", what, hint);
                 None
             }
