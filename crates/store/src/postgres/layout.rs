@@ -2,7 +2,7 @@
 
 use crate::postgres::column_type::Wire;
 use crate::postgres::sql::{ident, idents, qualified};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use pgpq::encoders::{EncoderBuilder, StringEncoderBuilder};
 use pgpq::pg_schema::PostgresType;
 use std::collections::HashMap;
@@ -70,6 +70,10 @@ pub(crate) struct Upsert {
     pub(crate) leaves_existing: bool,
     /// What keeps an older version from replacing a newer one; only with the lineage columns.
     pub(crate) order: Option<Order>,
+    /// The columns that rows are merged by.
+    key: Vec<String>,
+    /// Whether rows may be deleted: the temporary table says of each whether it is to be.
+    deletes: bool,
 }
 
 /// How a record that came back from the dead letters is compared with the versions that are there.
@@ -91,6 +95,8 @@ pub(crate) struct Order {
 
 /// The column that orders the rows in the temporary table.
 pub(crate) const ORDINAL: &str = "weir_row";
+/// The column that says whether the row of the key is to be deleted.
+const DELETED: &str = "weir_deleted";
 
 impl Layout {
     pub(crate) fn new(
@@ -98,12 +104,13 @@ impl Layout {
         input: SchemaRef,
         columns: Vec<Column>,
         upsert_key: Option<&[String]>,
+        deletes: bool,
     ) -> Result<Layout, pgpq::error::ErrorKind> {
         let mut fields: Vec<Field> =
             columns.iter().map(|c| Field::new(&c.name, c.wire.arrow.clone(), true)).collect();
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         let ordered = columns.iter().any(|column| column.source == Source::ReplayOf);
-        let upsert = upsert_key.map(|key| Upsert::new(table, &names, key, ordered));
+        let upsert = upsert_key.map(|key| Upsert::new(table, &names, key, (ordered, deletes)));
         let insert = insert(table, &names, upsert_key, ordered);
         let into = match &upsert {
             None => format!(
@@ -112,8 +119,13 @@ impl Layout {
                 idents(names.iter().copied())
             ),
             Some(_) => {
-                fields.push(Field::new(ORDINAL, arrow::datatypes::DataType::Int32, false));
-                format!("{} ({})", ident(STAGE), idents(names.iter().copied().chain([ORDINAL])))
+                fields.push(Field::new(ORDINAL, DataType::Int32, false));
+                let mut staged: Vec<&str> = names.iter().copied().chain([ORDINAL]).collect();
+                if deletes {
+                    fields.push(Field::new(DELETED, DataType::Boolean, false));
+                    staged.push(DELETED);
+                }
+                format!("{} ({})", ident(STAGE), idents(staged))
             }
         };
         let mut encoders = HashMap::with_capacity(fields.len());
@@ -147,6 +159,16 @@ impl Layout {
     /// How versions of a row are ordered; `None` if the last one to come stays.
     pub(crate) fn order(&self) -> Option<&Order> {
         self.upsert.as_ref()?.order.as_ref()
+    }
+
+    /// Whether rows may be deleted.
+    pub(crate) fn deletes(&self) -> bool {
+        self.upsert.as_ref().is_some_and(|upsert| upsert.deletes)
+    }
+
+    /// Whether rows are merged by this column.
+    pub(crate) fn is_key(&self, column: &str) -> bool {
+        self.upsert.as_ref().is_some_and(|upsert| upsert.key.iter().any(|key| key == column))
     }
 
     /// Whether a row that exists counts as stored, although nothing is written.
@@ -206,61 +228,136 @@ fn superseded(row: &str) -> String {
 }
 
 impl Upsert {
-    fn new(table: &TableName, names: &[&str], key: &[String], ordered: bool) -> Upsert {
+    fn new(
+        table: &TableName,
+        names: &[&str],
+        key: &[String],
+        (ordered, deletes): (bool, bool),
+    ) -> Upsert {
         let target = qualified(&table.schema, &table.table);
         let columns = idents(names.iter().copied());
         let stage = ident(STAGE);
         Upsert {
             stage: format!(
                 "CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS \
-                 SELECT {columns}, 0::integer AS {ORDINAL} FROM {target} WITH NO DATA"
+                 SELECT {columns}, 0::integer AS {ORDINAL}{} FROM {target} WITH NO DATA",
+                if deletes { format!(", false AS {DELETED}") } else { String::new() }
             ),
             clear: format!("DELETE FROM {stage}"),
-            merge: format!(
-                "WITH {}, {} SELECT (SELECT count(*) FROM latest), (SELECT count(*) FROM stored)",
-                latest(&columns, key, &stage),
-                stored(&target, names, key)
-            ),
+            merge: format!("WITH {}", merge(&target, names, key, &stage, (ordered, deletes))),
             leaves_existing: updates(names, key).next().is_none(),
-            order: ordered.then(|| Order::new(&target, names, key)),
+            order: ordered.then(|| Order::new(&target, names, key, deletes)),
+            key: key.to_vec(),
+            deletes,
         }
     }
 }
 
-/// The last row of each key.
-fn latest(columns: &str, key: &[String], from: &str) -> String {
-    let keys = keys(key);
-    format!(
-        "latest AS MATERIALIZED (SELECT DISTINCT ON ({keys}) {columns} FROM {from} \
+/// The statement that brings the last row of each key from `from` into the table, with the common
+/// table expressions before it.
+fn merge(
+    target: &str,
+    names: &[&str],
+    key: &[String],
+    from: &str,
+    (ordered, deletes): (bool, bool),
+) -> String {
+    let (columns, keys) = (idents(names.iter().copied()), keys(key));
+    let deleted = if deletes { format!(", {DELETED}") } else { String::new() };
+    let latest = format!(
+        "latest AS MATERIALIZED (SELECT DISTINCT ON ({keys}) {columns}{deleted} FROM {from} \
          ORDER BY {keys}, {ORDINAL} DESC)"
+    );
+    let kept = if deletes { format!(" WHERE NOT {DELETED}") } else { String::new() };
+    let stored = format!(
+        "stored AS (INSERT INTO {target} ({columns}) {OVERRIDING} \
+         SELECT {columns} FROM latest{kept} {} RETURNING 1)",
+        on_conflict(names, key)
+    );
+    if !deletes {
+        return format!(
+            "{latest}, {stored} SELECT (SELECT count(*) FROM latest), (SELECT count(*) FROM stored)"
+        );
+    }
+    let equal = equal(key, "r");
+    let gone = format!(
+        "gone AS (DELETE FROM {target} t USING latest r WHERE r.{DELETED} AND {equal} RETURNING 1)"
+    );
+    let marked = match ordered {
+        true => format!(", {}", marked(target, key)),
+        false => String::new(),
+    };
+    // A key without a row has nothing to delete; a trigger may keep a row.
+    format!(
+        "{latest}, {stored}, {gone}{marked} SELECT \
+         (SELECT count(*) FROM latest WHERE NOT {DELETED}) + \
+         (SELECT count(*) FROM latest r JOIN {target} t ON {equal} WHERE r.{DELETED}), \
+         (SELECT count(*) FROM stored) + (SELECT count(*) FROM gone)"
     )
 }
 
-fn stored(target: &str, names: &[&str], key: &[String]) -> String {
-    let columns = idents(names.iter().copied());
+fn equal(key: &[String], row: &str) -> String {
+    let equal: Vec<String> = key.iter().map(|k| format!("t.{0} = {row}.{0}", ident(k))).collect();
+    equal.join(" AND ")
+}
+
+/// The key of a row as it is in `weir.deleted_keys`. A session of weir shows times in UTC.
+fn key_value(key: &[String], row: &str) -> String {
+    let parts: Vec<String> = key.iter().map(|k| format!("{row}.{}", ident(k))).collect();
+    format!("jsonb_build_array({})", parts.join(", "))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Remembers when a key was deleted, so that a version from before does not come back.
+fn marked(target: &str, key: &[String]) -> String {
     format!(
-        "stored AS (INSERT INTO {target} ({columns}) {OVERRIDING} \
-         SELECT {columns} FROM latest {} RETURNING 1)",
-        on_conflict(names, key)
+        "marked AS (INSERT INTO weir.deleted_keys AS d \
+         (table_name, key, topic, partition, source_offset, replay_of) \
+         SELECT {}, {}, r.weir_topic, r.weir_partition, r.weir_offset, r.weir_replay_of \
+         FROM latest r WHERE r.{DELETED} ON CONFLICT (table_name, key) DO UPDATE SET \
+         topic = EXCLUDED.topic, partition = EXCLUDED.partition, \
+         source_offset = EXCLUDED.source_offset, replay_of = EXCLUDED.replay_of, \
+         deleted_at = now())",
+        literal(target),
+        key_value(key, "r")
+    )
+}
+
+/// Whether the key of the row `row`, which came back from the dead letters, was deleted after the
+/// row's first time.
+fn deleted_since(target: &str, key: &[String], row: &str) -> String {
+    format!(
+        "coalesce((SELECT true FROM weir.deleted_keys d WHERE d.table_name = {} AND d.key = {} \
+         AND d.topic = {row}.weir_topic AND d.partition = {row}.weir_partition \
+         AND coalesce(d.replay_of, d.source_offset) > {row}.weir_replay_of \
+         AND d.source_offset < {row}.weir_offset), false)",
+        literal(target),
+        key_value(key, row)
     )
 }
 
 impl Order {
-    fn new(target: &str, names: &[&str], key: &[String]) -> Order {
+    fn new(target: &str, names: &[&str], key: &[String], deletes: bool) -> Order {
         let (columns, stage) = (idents(names.iter().copied()), ident(STAGE));
         let index = |name: &str| names.iter().position(|n| *n == name).unwrap_or_default();
-        let equal: Vec<String> = key.iter().map(|k| format!("t.{0} = r.{0}", ident(k))).collect();
-        // The subquery is for the few rows that came back, one after the other, by the index.
+        let (flag, or_deleted) = match deletes {
+            true => (format!(", {DELETED}"), format!(" OR {}", deleted_since(target, key, "r"))),
+            false => (String::new(), String::new()),
+        };
+        // The subqueries are for the few rows that came back, one after the other, by the index.
         let judged = format!(
-            "judged AS MATERIALIZED (SELECT {columns}, {ORDINAL}, \
+            "judged AS MATERIALIZED (SELECT {columns}, {ORDINAL}{flag}, \
              weir_replay_of IS NOT NULL AND (\
              coalesce(max(coalesce(weir_replay_of, weir_offset)) OVER (\
              PARTITION BY {}, weir_partition ORDER BY {ORDINAL} \
              ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) > weir_replay_of, false) \
              OR coalesce((SELECT true FROM {target} t WHERE {} AND {} LIMIT 1), false)\
-             ) AS superseded FROM {stage} r)",
+             {or_deleted}) AS superseded FROM {stage} r)",
             keys(key),
-            equal.join(" AND "),
+            equal(key, "r"),
             superseded("r")
         );
         let probed: Vec<&str> = key
@@ -275,11 +372,8 @@ impl Order {
             key.iter().map(|k| format!("t.{} = {}", ident(k), number(k))).collect();
         Order {
             merge: format!(
-                "WITH {judged}, {}, {} SELECT (SELECT count(*) FROM latest), \
-                 (SELECT count(*) FROM stored), \
-                 (SELECT array_agg({ORDINAL}) FROM judged WHERE superseded)",
-                latest(&columns, key, "judged WHERE NOT superseded"),
-                stored(target, names, key)
+                "WITH {judged}, {}, (SELECT array_agg({ORDINAL}) FROM judged WHERE superseded)",
+                merge(target, names, key, "judged WHERE NOT superseded", (true, deletes))
             ),
             probe: format!(
                 "SELECT 1 FROM {target} t WHERE {} AND t.weir_topic = {} \
@@ -307,7 +401,7 @@ mod tests {
 
     #[test]
     fn an_upsert_keeps_the_last_row_of_a_key() {
-        let upsert = Upsert::new(&table(), &["sku", "left"], &["sku".to_owned()], false);
+        let upsert = Upsert::new(&table(), &["sku", "left"], &["sku".to_owned()], (false, false));
         assert!(upsert.merge.contains("DISTINCT ON (\"sku\")"));
         let update = "ON CONFLICT (\"sku\") DO UPDATE SET \"left\" = EXCLUDED.\"left\"";
         assert!(upsert.merge.contains(update));
@@ -315,7 +409,7 @@ mod tests {
 
     #[test]
     fn an_upsert_of_keys_alone_updates_nothing() {
-        let upsert = Upsert::new(&table(), &["sku"], &["sku".to_owned()], false);
+        let upsert = Upsert::new(&table(), &["sku"], &["sku".to_owned()], (false, false));
         assert!(upsert.leaves_existing && upsert.merge.contains("DO NOTHING"));
     }
 }

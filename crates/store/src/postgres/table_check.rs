@@ -95,8 +95,14 @@ impl Store {
         let Comparison { statements, mistakes, .. } = comparison;
         let layout = match mistakes.is_empty() {
             true => Some(
-                Layout::new(&target.table, schema.clone(), columns, target.upsert_key())
-                    .map_err(|e| Error::Batch(e.to_string()))?,
+                Layout::new(
+                    &target.table,
+                    schema.clone(),
+                    columns,
+                    target.upsert_key(),
+                    target.deletes(),
+                )
+                .map_err(|e| Error::Batch(e.to_string()))?,
             ),
             false => None,
         };
