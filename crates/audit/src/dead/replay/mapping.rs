@@ -13,7 +13,7 @@ use weir_kafka::Records;
 use weir_kafka::replay::Mark;
 use weir_model::fault::Fault;
 use weir_model::mistake::{Mistake, Mistakes};
-use weir_model::pipeline::Pipeline;
+use weir_model::pipeline::{Pipeline, ValueFormat};
 use weir_transform::{InputColumns, Plan};
 
 /// The path of a record through the enricher: decoded, mapped by SQL, encoded.
@@ -96,8 +96,13 @@ impl Repair {
     /// Compiles the SQL; the repaired records get the registry's id of the input schema.
     ///
     /// # Errors
-    /// [`Mistakes`] in the SQL; the registry is unavailable.
+    /// [`Mistakes`] in the SQL, or values that are no Avro; the registry is unavailable.
     pub(crate) async fn new(pipeline: &Pipeline, sql: &str) -> Result<Repair> {
+        if pipeline.input.format != ValueFormat::Avro {
+            let what = "writes Avro, and the values of this pipeline's input topic are JSON";
+            let mistake = Mistake::new("--sql", what).hint("replay the records as they are");
+            return Err(Mistakes::new(&pipeline.file, vec![mistake]).into());
+        }
         let input = Schema::load(&pipeline.input.schema)?;
         let key = key_type(pipeline, &input)?;
         let plan = compile(pipeline, &input, &key, sql)?;
