@@ -1,13 +1,13 @@
 //! Records that other programs write: JSON without a registry, with keys, headers and tombstones.
 #![allow(clippy::unwrap_used)]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use weir_testkit::topics::Record;
-use weir_testkit::{Database, Stack, Topics, random_name, service};
+use weir_testkit::{Database, Stack, Topics, http, random_name, service};
 
 const INPUT: &str = r#"{"type": "record", "name": "Order", "fields": [
   {"name": "id", "type": "long"},
@@ -267,4 +267,36 @@ fn a_sink_may_skip_tombstones_that_another_one_deletes_by() {
     let filtered = "SELECT sum(filtered) FROM weir.positions WHERE sink = 'history'";
     assert_eq!((number(filtered), number("SELECT count(*) FROM weir.dead_letters")), (1, 0));
     world.audit();
+}
+
+/// A schema under a subject; its id.
+fn register(subject: &str, schema: &str) -> u32 {
+    let url = format!("{}/subjects/{subject}/versions", Stack::shared().registry());
+    let answer = http::send("POST", &url, &json!({ "schema": schema })).unwrap();
+    answer["id"].as_u64().unwrap() as u32
+}
+
+#[test]
+fn keys_of_confluent_s_avro_serializer_are_read_and_delete_rows() {
+    let sink = format!("{UPSERT}tombstones = \"delete\"\n");
+    let world = World::new("key_format = \"avro\"\nkey_schema = \"key.avsc\"\n", &sink);
+    let written = KEY.replace(r#""name": "id", "aliases": ["order_id"]"#, r#""name": "order_id""#);
+    let schema_id = register(&format!("{}-key", world.name), &written);
+    let key = |id: u8| Some([&[0][..], &schema_id.to_be_bytes(), &[id * 2]].concat());
+    let with = |id: u8, record: Record| Record { key: key(id), ..record };
+    world.run(&[
+        with(1, order(1, "1", "")),
+        with(2, order(2, "2", "")),
+        with(1, tombstone(1)),
+        Record { key: Some(vec![0, 0, 0]), ..order(3, "3", "") },
+        Record { key: Some(vec![0, 0, 0]), ..tombstone(4) },
+    ]);
+    assert_eq!(world.rows("id, amount"), ["2|2.00"]);
+    assert_eq!(world.dead().len(), 1, "{:?}", world.dead());
+    assert_eq!(world.dead()[0].0, "bad_key");
+    assert_eq!(world.database.number("SELECT count(*) FROM weir.dead_letters").unwrap(), 1);
+    world.audit();
+    let only_the_output = world.weir(&["schema", "compatibility"], &[]);
+    let subjects = only_the_output.matches("-value").count();
+    assert_eq!(subjects, 1, "{only_the_output}");
 }
