@@ -42,18 +42,24 @@ struct World {
 }
 
 impl World {
+    /// Orders in JSON.
     fn new(keys: &str, sink: &str) -> World {
+        let keys = format!("format = \"json\"\n{keys}");
+        World::of((INPUT, OUTPUT), SQL, &keys, sink)
+    }
+
+    /// `keys` are those of `[input]`.
+    fn of((input, output): (&str, &str), sql: &str, keys: &str, sink: &str) -> World {
         let (stack, name) = (Stack::shared(), random_name("orders"));
         let url = stack.create_database("orders").unwrap();
         let folder = tempfile::tempdir().unwrap();
-        for (file, text) in [("in.avsc", INPUT), ("out.avsc", OUTPUT), ("key.avsc", KEY)] {
+        for (file, text) in [("in.avsc", input), ("out.avsc", output), ("key.avsc", KEY)] {
             fs::write(folder.path().join(file), text).unwrap();
         }
         let text = format!(
-            "name = \"{name}\"\n[input]\ntopic = \"{name}\"\nschema = \"in.avsc\"\npartitions = 1\n\
-             format = \"json\"\n{keys}\
+            "name = \"{name}\"\n[input]\ntopic = \"{name}\"\nschema = \"in.avsc\"\npartitions = 1\n{keys}\
              [[reject]]\nname = \"negative\"\nwhen = \"amount < 0 AND _header['force'] IS NULL\"\n\
-             [transform]\nsql = \"{SQL}\"\n\
+             [transform]\nsql = \"{sql}\"\n\
              [output]\ntopic = \"{name}-out\"\nschema = \"out.avsc\"\n\
              [[sink]]\nname = \"w\"\ntype = \"postgres\"\nurl = \"{url}\"\ntable = \"shop.orders\"\n\
              {sink}"
@@ -299,4 +305,153 @@ fn keys_of_confluent_s_avro_serializer_are_read_and_delete_rows() {
     let only_the_output = world.weir(&["schema", "compatibility"], &[]);
     let subjects = only_the_output.matches("-value").count();
     assert_eq!(subjects, 1, "{only_the_output}");
+}
+
+const ROW: &str = r#"{"type": "record", "name": "Row", "namespace": "shop", "fields": [
+  {"name": "id", "type": "long"},
+  {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+  {"name": "at", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]}]}"#;
+const CHANGED: &str = r#"{"type": "record", "name": "Changed", "fields": [
+  {"name": "id", "type": "long"},
+  {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+  {"name": "at", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]},
+  {"name": "op", "type": "string"},
+  {"name": "changed_at", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}]},
+  {"name": "position", "type": ["null", "string"]}]}"#;
+const CHANGES: &str = "SELECT i.*, _op AS op, _source_ts AS changed_at, _source_position AS position \
+    FROM input i";
+
+#[test]
+fn change_events_of_debezium_in_json_become_the_table_that_they_describe() {
+    let keys = format!("format = \"json\"\nunwrap = \"debezium\"\n{JSON_KEY}");
+    let sink = format!("{UPSERT}delete_when = \"op = 'd'\"\n");
+    let world = World::of((ROW, CHANGED), CHANGES, &keys, &sink);
+    world.weir(&["check"], &[]);
+    let row = |id: i64, amount: &str| format!("{{\"id\":{id},\"amount\":{amount},\"more\":1}}");
+    let event = |op: &str, before: &str, after: &str, lsn: i64| {
+        format!(
+            "{{\"before\":{before},\"after\":{after},\"op\":\"{op}\",\"ts_ms\":1,\
+             \"source\":{{\"connector\":\"postgresql\",\"ts_ms\":1700000000123,\"lsn\":{lsn}}}}}"
+        )
+    };
+    let fields = "[{\"type\":\"int64\",\"field\":\"id\"},\
+        {\"type\":\"bytes\",\"name\":\"org.apache.kafka.connect.data.Decimal\",\
+         \"parameters\":{\"scale\":\"2\"},\"field\":\"amount\"},\
+        {\"type\":\"int64\",\"name\":\"io.debezium.time.MicroTimestamp\",\"field\":\"at\"}]";
+    let enveloped = |event: String| {
+        format!(
+            "{{\"schema\":{{\"type\":\"struct\",\"fields\":[{{\"type\":\"struct\",\
+             \"fields\":{fields},\"field\":\"after\"}}]}},\"payload\":{event}}}"
+        )
+    };
+    let record = |id: i64, value: Option<String>| Record {
+        key: Some(format!("{{\"schema\":{{}},\"payload\":{{\"order_id\":{id}}}}}").into_bytes()),
+        value: value.map(String::into_bytes),
+        ..Record::default()
+    };
+    let exact = "{\"id\":4,\"amount\":\"AfQ=\",\"at\":1767323045678901}";
+    world.run(&[
+        record(1, Some(event("r", "null", &row(1, "1.50"), 10))),
+        record(2, Some(event("c", "null", &row(2, "2"), 11))),
+        record(1, Some(event("u", &row(1, "1.50"), &row(1, "1.75"), 12))),
+        record(2, Some(event("d", &row(2, "2"), "null", 13))),
+        record(2, None),
+        record(3, Some(event("t", "null", "null", 14))),
+        record(4, Some(enveloped(event("c", "null", exact, 15)))),
+        record(5, Some(event("c", "null", &row(5, "\"AfQ=\""), 16))),
+    ]);
+    assert_eq!(
+        world.rows("id, amount, at, op, changed_at, position"),
+        [
+            "1|1.75|u|2023-11-14 22:13:20.123+00|12",
+            "4|5.00|2026-01-02 03:04:05.678901+00|c|2023-11-14 22:13:20.123+00|15",
+        ]
+    );
+    let dead = world.dead();
+    let reasons: Vec<&str> = dead.iter().map(|(reason, _)| reason.as_str()).collect();
+    assert_eq!(reasons, ["truncate", "value_does_not_fit"], "{dead:?}");
+    let audit = world.audit();
+    let hops = audit["hops"].as_array().unwrap();
+    let enricher = hops.iter().find(|hop| hop["name"] == "enricher").unwrap();
+    let count = |what: &str| enricher[what].as_u64().unwrap();
+    assert_eq!(
+        (count("read"), count("written"), count("filtered"), count("dead")),
+        (8, 5, 1, 2),
+        "the tombstone behind the delete is filtered"
+    );
+}
+
+/// Avro's numbers: zigzag, seven bits a byte.
+fn long(value: i64) -> Vec<u8> {
+    let (mut rest, mut bytes) = (((value << 1) ^ (value >> 63)) as u64, Vec::new());
+    while rest >= 0x80 {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
+}
+
+#[test]
+fn change_events_of_debezium_in_avro_have_the_times_that_their_schema_says() {
+    let keys = "unwrap = \"debezium\"\nkey_format = \"avro\"\nkey_schema = \"key.avsc\"\n";
+    let sink = format!("{UPSERT}tombstones = \"delete\"\n");
+    let sql = format!("{CHANGES} WHERE _op <> 'd'");
+    let world = World::of((ROW, CHANGED), &sql, keys, &sink);
+    let key_id = register(
+        &format!("{}-key", world.name),
+        r#"{"type":"record","name":"Key","fields":[{"name":"order_id","type":"long"}]}"#,
+    );
+    let written = |unit: &str| {
+        format!(
+            r#"{{"type":"record","name":"Envelope","namespace":"shop.orders","fields":[
+            {{"name":"before","type":["null",{{"type":"record","name":"Value","fields":[
+              {{"name":"id","type":"long"}},
+              {{"name":"amount","type":{{"type":"bytes","scale":2,"precision":9,"logicalType":"decimal",
+                "connect.name":"org.apache.kafka.connect.data.Decimal"}}}},
+              {{"name":"at","type":["null",{{"type":"long","connect.version":1,
+                "connect.name":"io.debezium.time.{unit}"}}],"default":null}}],
+              "connect.name":"shop.orders.Value"}}],"default":null}},
+            {{"name":"after","type":["null","Value"],"default":null}},
+            {{"name":"source","type":{{"type":"record","name":"Source","namespace":"io.debezium",
+              "fields":[{{"name":"ts_ms","type":"long"}},{{"name":"file","type":"string"}},
+              {{"name":"pos","type":"long"}}]}}}},
+            {{"name":"op","type":"string"}},{{"name":"ts_ms","type":["null","long"],"default":null}}]}}"#
+        )
+    };
+    let millis = register(&format!("{}-value", world.name), &written("Timestamp"));
+    world.weir(&["check"], &[]);
+    let micros = register(&format!("{}-other", world.name), &written("MicroTimestamp"));
+    let nanos = register(&format!("{}-third", world.name), &written("NanoTime"));
+    let text = |text: &str| [long(text.len() as i64), text.as_bytes().to_vec()].concat();
+    let row = |id: i64, at: i64| [long(1), long(id), vec![4, 1, 0xf4], long(1), long(at)].concat();
+    let event = |schema: u32, op: &str, before: Vec<u8>, after: Vec<u8>| {
+        let source = [long(1_700_000_000_123), text("bin.7"), long(42)].concat();
+        let frame = [vec![0], schema.to_be_bytes().to_vec()].concat();
+        Some([frame, before, after, source, text(op), long(0)].concat())
+    };
+    let record = |id: i64, value: Option<Vec<u8>>| Record {
+        key: Some([vec![0], key_id.to_be_bytes().to_vec(), long(id)].concat()),
+        value,
+        ..Record::default()
+    };
+    world.run(&[
+        record(1, event(millis, "c", long(0), row(1, 1_767_323_045_678))),
+        record(2, event(micros, "r", long(0), row(2, 1_767_323_045_678_901))),
+        record(3, event(nanos, "c", long(0), row(3, 1_767_323_045_678_901))),
+        record(4, event(millis, "c", long(0), row(4, 0))),
+        record(4, event(millis, "d", row(4, 0), long(0))),
+        record(4, None),
+    ]);
+    assert_eq!(
+        world.rows("id, amount, at, op, position"),
+        [
+            "1|5.00|2026-01-02 03:04:05.678+00|c|bin.7:42",
+            "2|5.00|2026-01-02 03:04:05.678901+00|r|bin.7:42",
+        ]
+    );
+    let dead = world.dead();
+    assert!(dead.len() == 1 && dead[0].0 == "incompatible_schema", "{dead:?}");
+    assert!(dead[0].1.contains("is a number in a unit"), "{dead:?}");
+    world.audit();
 }

@@ -32,6 +32,8 @@ pub struct Decoded {
 /// Decodes for one worker. Writer schemas are fetched from the registry when they first occur.
 pub struct Decoder {
     reader: Schema,
+    /// The rows, if the records are events of Debezium about them.
+    events_of: Option<Schema>,
     registry: Registry,
     runtime: Handle,
     /// How long one batch may ask the registry.
@@ -61,6 +63,7 @@ impl Decoder {
     pub fn new(reader: Schema, registry: Registry, runtime: Handle) -> Result<Decoder, Error> {
         Ok(Decoder {
             reader,
+            events_of: None,
             registry,
             runtime,
             look_up_limit: LOOK_UP_LIMIT,
@@ -72,6 +75,11 @@ impl Decoder {
     /// The same, but one call of [`Decoder::decode`] asks the registry for `limit` at most.
     pub fn with_look_up_limit(self, limit: Duration) -> Decoder {
         Decoder { look_up_limit: limit.min(LOOK_UP_LIMIT), ..self }
+    }
+
+    /// The same for events of Debezium about rows of this schema; the reader is that of events.
+    pub(crate) fn of_events(self, row: Schema) -> Decoder {
+        Decoder { events_of: Some(row), ..self }
     }
 
     /// Decodes `values` in order.
@@ -129,7 +137,8 @@ impl Decoder {
                 Ok(text) => text,
                 Err(error) => return unusable_schema(&error).map(Err).ok_or(error.into()),
             };
-            let decoder = WriterDecoder::new(id, &text, &self.reader).map(Box::new);
+            let decoder =
+                WriterDecoder::new(id, &text, &self.reader, self.events_of.as_ref()).map(Box::new);
             if let Err(Fault { reason, .. }) = &decoder {
                 tracing::warn!(schema_id = id, reason, "records of this schema cannot be read");
             }

@@ -1,5 +1,6 @@
 //! The records of a pipeline's input topic, whatever their format: values and keys.
 
+use crate::debezium::{self, Changes};
 use crate::decode::{Decoded, Decoder};
 use crate::error::Error;
 use crate::frame::fault;
@@ -7,7 +8,7 @@ use crate::json::JsonRules;
 use crate::json_decoder::JsonDecoder;
 use crate::registry::Registry;
 use crate::schema::Schema;
-use crate::writer::Values;
+use crate::writer::{Values, WriterDecoder};
 use arrow::array::{ArrayRef, BinaryArray, StringArray, StructArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
@@ -18,14 +19,29 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{Input, KeyFormat, UnknownFields, ValueFormat};
+use weir_model::pipeline::{Input, KeyFormat, UnknownFields, Unwrap, ValueFormat};
 
 /// Decodes the values of a pipeline's input topic.
-pub enum InputDecoder {
+pub struct InputDecoder {
+    format: Format,
+    /// The schema of the rows, if the values are events of Debezium about them.
+    events_of: Option<Schema>,
+}
+
+enum Format {
     /// Framed Avro.
     Avro(Box<Decoder>),
     /// JSON objects.
     Json(JsonDecoder),
+}
+
+/// Decoded values.
+#[derive(Debug)]
+pub struct InputBatch {
+    /// The rows.
+    pub decoded: Decoded,
+    /// What the events about them say; `None` if the values are rows.
+    pub changes: Option<Changes>,
 }
 
 impl InputDecoder {
@@ -39,33 +55,52 @@ impl InputDecoder {
         registry: Registry,
         runtime: Handle,
     ) -> Result<InputDecoder, Error> {
-        Ok(match input.format {
-            ValueFormat::Avro => {
-                InputDecoder::Avro(Box::new(Decoder::new(schema, registry, runtime)?))
+        let events_of = (input.unwrap == Unwrap::Debezium).then(|| schema.clone());
+        let reader = match &events_of {
+            Some(row) => debezium::envelope(row)?,
+            None => schema,
+        };
+        let format = match (input.format, &events_of) {
+            (ValueFormat::Avro, None) => {
+                Format::Avro(Box::new(Decoder::new(reader, registry, runtime)?))
             }
-            ValueFormat::Json => InputDecoder::Json(JsonDecoder::new(schema, rules(input))?),
-        })
+            (ValueFormat::Avro, Some(row)) => {
+                let decoder = Decoder::new(reader, registry, runtime)?;
+                Format::Avro(Box::new(decoder.of_events(row.clone())))
+            }
+            (ValueFormat::Json, None) => Format::Json(JsonDecoder::new(reader, rules(input))?),
+            (ValueFormat::Json, Some(_)) => {
+                Format::Json(JsonDecoder::new(reader, rules(input))?.of_events())
+            }
+        };
+        Ok(InputDecoder { format, events_of })
     }
 
     /// The same, but one call of [`InputDecoder::decode`] asks the registry for `limit` at most.
     pub fn with_look_up_limit(self, limit: Duration) -> InputDecoder {
-        match self {
-            InputDecoder::Avro(decoder) => {
-                InputDecoder::Avro(Box::new(decoder.with_look_up_limit(limit)))
-            }
-            json @ InputDecoder::Json(_) => json,
-        }
+        let format = match self.format {
+            Format::Avro(decoder) => Format::Avro(Box::new(decoder.with_look_up_limit(limit))),
+            json @ Format::Json(_) => json,
+        };
+        InputDecoder { format, ..self }
     }
 
     /// Decodes `values` in order.
     ///
     /// # Errors
     /// As [`Decoder::decode`].
-    pub fn decode(&mut self, values: &Values<'_>) -> Result<Decoded, Error> {
-        match self {
-            InputDecoder::Avro(decoder) => decoder.decode(values),
-            InputDecoder::Json(decoder) => decoder.decode(values),
-        }
+    pub fn decode(&mut self, values: &Values<'_>) -> Result<InputBatch, Error> {
+        let decoded = match &mut self.format {
+            Format::Avro(decoder) => decoder.decode(values)?,
+            Format::Json(decoder) => decoder.decode(values)?,
+        };
+        Ok(match &self.events_of {
+            Some(row) => {
+                let (decoded, changes) = debezium::unwrap(decoded, row.arrow())?;
+                InputBatch { decoded, changes: Some(changes) }
+            }
+            None => InputBatch { decoded, changes: None },
+        })
     }
 }
 
@@ -80,6 +115,8 @@ fn rules(input: &Input) -> JsonRules {
 #[derive(Debug, Clone)]
 pub struct KeyType {
     format: KeyFormat,
+    /// Whether a JSON key may be in Connect's envelope.
+    enveloped: bool,
     schema: Option<Schema>,
 }
 
@@ -95,7 +132,8 @@ impl KeyType {
         {
             readable(schema, path)?;
         }
-        Ok(KeyType { format: input.key_format, schema })
+        let enveloped = input.unwrap == Unwrap::Debezium;
+        Ok(KeyType { format: input.key_format, enveloped, schema })
     }
 
     /// The type of a column of keys.
@@ -132,6 +170,22 @@ fn readable(schema: &Schema, path: &Path) -> Result<(), Error> {
         .map_err(|error| error.in_file(path))
 }
 
+/// Why values that were written with `writer` could not be read as `input` says; `schema` is that of
+/// the rows. Empty if they can.
+pub fn unreadable_values(input: &Input, schema: &Schema, writer: &Schema) -> Vec<String> {
+    if input.unwrap == Unwrap::None {
+        return schema.can_decode(writer);
+    }
+    let text = writer.complete_text();
+    match debezium::envelope(schema) {
+        Ok(envelope) => match WriterDecoder::new(0, text, &envelope, Some(schema)) {
+            Ok(_) => Vec::new(),
+            Err(fault) => vec![fault.detail],
+        },
+        Err(error) => vec![error.to_string()],
+    }
+}
+
 /// The mistakes of `[input]` that its schemas show, and what its keys are.
 ///
 /// # Errors
@@ -140,6 +194,11 @@ pub fn check_input(input: &Input, schema: &Schema) -> Result<KeyType, Vec<Mistak
     let mut mistakes = Vec::new();
     if input.format == ValueFormat::Json
         && let Err(error) = readable(schema, &input.schema)
+    {
+        mistakes.push(Mistake::new("input.schema", error.to_string()));
+    }
+    if input.unwrap == Unwrap::Debezium
+        && let Err(error) = debezium::envelope(schema)
     {
         mistakes.push(Mistake::new("input.schema", error.to_string()));
     }
@@ -168,10 +227,12 @@ impl KeyDecoder {
         let record = match (&key.schema, key.format) {
             (Some(schema), KeyFormat::Avro) => {
                 let decoder = Decoder::new(schema.clone(), registry, runtime)?;
-                Some(InputDecoder::Avro(Box::new(decoder)))
+                Some(InputDecoder { format: Format::Avro(Box::new(decoder)), events_of: None })
             }
             (Some(schema), _) => {
-                Some(InputDecoder::Json(JsonDecoder::new(schema.clone(), JsonRules::default())?))
+                let decoder = JsonDecoder::new(schema.clone(), JsonRules::default())?;
+                let decoder = if key.enveloped { decoder.of_enveloped() } else { decoder };
+                Some(InputDecoder { format: Format::Json(decoder), events_of: None })
             }
             (None, _) => None,
         };
@@ -225,7 +286,7 @@ fn records(
     let present: Vec<u32> =
         (0u32..).zip(keys).filter(|(_, key)| key.is_some()).map(|(row, _)| row).collect();
     let values: Vec<Option<&[u8]>> = present.iter().map(|row| keys[*row as usize]).collect();
-    let Decoded { batch, rows, faults } = decoder.decode(&values)?;
+    let Decoded { batch, rows, faults } = decoder.decode(&values)?.decoded;
     let mut found: Vec<Option<u32>> = vec![None; keys.len()];
     for (at, row) in (0u32..).zip(rows) {
         found[present[row as usize] as usize] = Some(at);

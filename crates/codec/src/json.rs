@@ -100,15 +100,17 @@ pub(crate) fn record<'a>(
     fields: &[Field],
     rules: JsonRules,
 ) -> Result<Vec<Cell<'a>>, InvalidDatum> {
-    let object = JsonObject::parse(raw)
-        .map_err(|what| violation(MALFORMED, format!("not a JSON object: {what}")))?;
-    members(&object, fields, rules)
+    members(&object_of(raw)?, fields, rules, &|_, _| None)
 }
 
-fn members<'a>(
+/// A value whose meaning is more than that of its JSON; `None` for all others.
+type Special<'s, 'a> = &'s dyn Fn(&Field, &'a RawValue) -> Option<Result<Cell<'a>, String>>;
+
+pub(crate) fn members<'a>(
     object: &JsonObject<'a>,
     fields: &[Field],
     rules: JsonRules,
+    special: Special<'_, 'a>,
 ) -> Result<Vec<Cell<'a>>, InvalidDatum> {
     let mut num_known = 0;
     let mut cells = Vec::with_capacity(fields.len());
@@ -117,7 +119,10 @@ fn members<'a>(
         let found = found.or_else(|| field.aliases.iter().find_map(|alias| object.get(alias)));
         num_known += usize::from(found.is_some());
         let cell = match found {
-            Some(raw) => value(raw, &field.avro_type, rules),
+            Some(raw) => match special(field, raw) {
+                Some(cell) => cell.map_err(|what| does_not_fit(raw, &what)),
+                None => value(raw, &field.avro_type, rules),
+            },
             None => absent(field),
         };
         cells.push(cell.map_err(|fault| fault.within(&field.name))?);
@@ -134,7 +139,7 @@ fn members<'a>(
 }
 
 /// What takes the place of a member that is not there.
-fn absent<'a>(field: &Field) -> Result<Cell<'a>, InvalidDatum> {
+pub(crate) fn absent<'a>(field: &Field) -> Result<Cell<'a>, InvalidDatum> {
     let default = field.default.as_ref();
     match default.and_then(|value| cell::default_value(value, &field.avro_type)) {
         Some(default) => Ok(default),
@@ -143,7 +148,7 @@ fn absent<'a>(field: &Field) -> Result<Cell<'a>, InvalidDatum> {
     }
 }
 
-fn value<'a>(
+pub(crate) fn value<'a>(
     raw: &'a RawValue,
     avro_type: &AvroType,
     rules: JsonRules,
@@ -158,10 +163,11 @@ fn value<'a>(
     let bytes = raw.get().as_bytes();
     match (plain, bytes.first()) {
         (AvroType::Record(record), Some(b'{')) => {
-            Ok(Cell::Record(members(&object(raw)?, &record.fields, rules)?))
+            let object = object_of(raw.get().as_bytes())?;
+            Ok(Cell::Record(members(&object, &record.fields, rules, &|_, _| None)?))
         }
         (AvroType::Map(values), Some(b'{')) => {
-            let JsonObject(members) = object(raw)?;
+            let JsonObject(members) = object_of(raw.get().as_bytes())?;
             let entry = |(name, raw): (Cow<'a, str>, &'a RawValue)| match value(raw, values, rules)
             {
                 Ok(cell) => Ok((name, cell)),
@@ -189,8 +195,8 @@ fn value<'a>(
     }
 }
 
-fn object(raw: &RawValue) -> Result<JsonObject<'_>, InvalidDatum> {
-    JsonObject::parse(raw.get().as_bytes())
+pub(crate) fn object_of(raw: &[u8]) -> Result<JsonObject<'_>, InvalidDatum> {
+    JsonObject::parse(raw)
         .map_err(|what| violation(MALFORMED, format!("not a JSON object: {what}")))
 }
 

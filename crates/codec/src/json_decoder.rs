@@ -1,6 +1,7 @@
 //! From JSON values to one Arrow batch of a schema.
 
 use crate::column::ColumnBuilder;
+use crate::debezium::{self, UnitsCache};
 use crate::decode::{Decoded, check_size};
 use crate::error::Error;
 use crate::frame::{self, fault};
@@ -13,6 +14,17 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 pub struct JsonDecoder {
     schema: Schema,
     rules: JsonRules,
+    form: Form,
+}
+
+/// What is around the fields of the schema.
+enum Form {
+    /// Nothing.
+    Plain,
+    /// Perhaps Connect's envelope.
+    Enveloped,
+    /// They are an event of Debezium, perhaps in Connect's envelope.
+    Event(UnitsCache),
 }
 
 impl JsonDecoder {
@@ -23,8 +35,18 @@ impl JsonDecoder {
     pub fn new(schema: Schema, rules: JsonRules) -> Result<JsonDecoder, Error> {
         match json::unreadable(schema.fields()) {
             Some(what) => Err(Error::schema(what)),
-            None => Ok(JsonDecoder { schema, rules }),
+            None => Ok(JsonDecoder { schema, rules, form: Form::Plain }),
         }
+    }
+
+    /// The same for events of Debezium: its schema is that of [`debezium::envelope`].
+    pub(crate) fn of_events(self) -> JsonDecoder {
+        JsonDecoder { form: Form::Event(UnitsCache::default()), ..self }
+    }
+
+    /// The same for objects that may be in Connect's envelope, such as the keys of those events.
+    pub(crate) fn of_enveloped(self) -> JsonDecoder {
+        JsonDecoder { form: Form::Enveloped, ..self }
     }
 
     /// Decodes `values` in order. A value that is not one object of the schema is a fault of its
@@ -32,7 +54,7 @@ impl JsonDecoder {
     ///
     /// # Errors
     /// More than 2 GiB at once.
-    pub fn decode(&self, values: &Values<'_>) -> Result<Decoded, Error> {
+    pub fn decode(&mut self, values: &Values<'_>) -> Result<Decoded, Error> {
         check_size(values)?;
         let arrow = self.schema.arrow();
         let fields = arrow.fields().iter();
@@ -43,8 +65,15 @@ impl JsonDecoder {
             let cells = match value {
                 None => Err(frame::no_value()),
                 Some([]) => Err(fault("empty_payload", "the record's value is 0 bytes long")),
-                Some(value) => json::record(value, self.schema.fields(), self.rules)
-                    .map_err(|violation| violation.into_fault()),
+                Some(value) => {
+                    let (fields, rules) = (self.schema.fields(), self.rules);
+                    let read = match &mut self.form {
+                        Form::Plain => json::record(value, fields, rules),
+                        Form::Enveloped => debezium::enveloped(value, fields, rules),
+                        Form::Event(cache) => debezium::event(value, fields, rules, cache),
+                    };
+                    read.map_err(|violation| violation.into_fault())
+                }
             };
             match cells {
                 Ok(cells) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use weir_codec::{KeyType, Schema, check_input};
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::Pipeline;
+use weir_model::pipeline::{Pipeline, Unwrap};
 use weir_service::{Health, Metrics, Settings};
 use weir_transform::{InputColumns, Plan};
 
@@ -57,7 +57,8 @@ pub fn check(pipeline: Arc<Pipeline>) -> Result<Job, Vec<Mistake>> {
     match (Schema::load(&pipeline.input.schema), Schema::load(&pipeline.output.schema)) {
         (Ok(input), Ok(output)) => {
             let key = check_input(&pipeline.input, &input)?;
-            let columns = InputColumns { value: input.arrow(), key: key.arrow() };
+            let changes = pipeline.input.unwrap == Unwrap::Debezium;
+            let columns = InputColumns { value: input.arrow(), key: key.arrow(), changes };
             let plan = Plan::compile(columns, output.arrow(), &pipeline)?;
             Ok(Job { pipeline, input, key, output, plan })
         }

@@ -6,9 +6,11 @@ use crate::error::Error;
 use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_codec::{Encoded, Encoder, InputDecoder, KeyDecoder, Registry};
+use weir_codec::{Changes, Encoded, Encoder, InputBatch, InputDecoder, KeyDecoder, Registry};
 use weir_kafka::Records;
 use weir_model::fault::{Fault, Stage};
+use weir_model::pipeline::Unwrap;
+use weir_transform::ChangeColumns;
 
 /// The fate of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +71,16 @@ impl Enricher {
     /// be repeated.
     pub(crate) fn enrich(&mut self, records: &Records, now_micros: i64) -> Result<Enriched, Error> {
         let values: Vec<_> = records.values().collect();
-        let decoded = self.decoder.decode(&values)?;
+        let InputBatch { decoded, changes } = self.decoder.decode(&values)?;
+        let changes = changes.map(|Changes { operation, source_time, position }| ChangeColumns {
+            operation,
+            source_time,
+            position,
+        });
         let (plan, topic) = (&self.job.plan, &self.job.pipeline.input.topic);
         let rows = || decoded.rows.iter().map(|row| records.get(*row as usize));
-        let metadata = plan.metadata_columns(topic, rows, |keys| self.keys.decode(keys))?;
+        let metadata =
+            plan.metadata_columns(topic, rows, changes.as_ref(), |keys| self.keys.decode(keys))?;
         let transformed = plan.apply_with(&decoded.batch, metadata, now_micros)?;
         let mut rows = self.encoder.encode(&transformed.output)?;
         let (emitted, unfit) = (take(&mut rows.rows), take(&mut rows.faults));
@@ -89,17 +97,29 @@ impl Enricher {
         for (output, fault) in unfit {
             enriched.refuse(record_of(output), Fault { stage: Stage::Transform, ..fault });
         }
-        let hands_on_tombstones = self.job.pipeline.hands_on_tombstones();
+        let tombstones = self.job.tombstones();
         for (record, fault) in decoded.faults {
-            match hands_on_tombstones && values[record as usize].is_none() {
-                true => enriched.fates[record as usize] = Fate::Tombstone,
-                false => enriched.refuse(record as usize, fault),
+            match tombstones.filter(|_| values[record as usize].is_none()) {
+                Some(fate) => enriched.fates[record as usize] = fate,
+                None => enriched.refuse(record as usize, fault),
             }
         }
         for (input, fault) in transformed.faults {
             enriched.refuse(decoded.rows[input as usize] as usize, fault);
         }
         Ok(enriched)
+    }
+}
+
+impl Job {
+    /// What becomes of a record without a value; `None` for a dead letter. Debezium writes one behind
+    /// each delete, which the delete itself makes superfluous.
+    fn tombstones(&self) -> Option<Fate> {
+        match (self.pipeline.hands_on_tombstones(), self.pipeline.input.unwrap) {
+            (true, _) => Some(Fate::Tombstone),
+            (false, Unwrap::Debezium) => Some(Fate::Filtered),
+            (false, Unwrap::None) => None,
+        }
     }
 }
 

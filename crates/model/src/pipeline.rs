@@ -15,7 +15,7 @@ mod spans;
 mod target;
 mod units;
 
-pub use input::{Input, KeyFormat, UnknownFields, ValueFormat};
+pub use input::{Input, KeyFormat, UnknownFields, Unwrap, ValueFormat};
 pub use names::credentials;
 pub use reference::reference;
 pub use sections::{

@@ -554,6 +554,7 @@ fn how_records_of_others_are_read_and_deleted_has_to_fit_together() {
         ("format = \"json\"\nunknown_fields = \"refuse\"", "", ""),
         ("unknown_fields = \"refuse\"", "", "5 input.unknown_fields belongs to format = \"json\""),
         ("key_format = \"avro\"", "", "2 input.key_schema is missing; keys that are json or avro"),
+        ("unwrap = \"debezium\"", "", ""),
         (key_schema, "", "5 input.key_schema belongs to key_format = \"json\" or \"avro\""),
         ("", "tombstones = \"skip\"", ""),
         ("", "tombstones = \"delete\"", "tombstones deletes rows, which needs mode = \"upsert\""),

@@ -36,10 +36,10 @@ impl Plan {
     ) -> Result<Plan, Vec<Mistake>> {
         let columns = input.into();
         let input = columns.value.clone();
-        let mut mistakes = conflicts("input.schema", &input, |name| {
+        let mut mistakes = conflicts("input.schema", &input, columns.changes, |name| {
             format!("give it another name, and \"aliases\": [\"{name}\"] to read it all the same")
         });
-        let tables = load_tables(pipeline, &mut mistakes);
+        let tables = load_tables(pipeline, columns.changes, &mut mistakes);
         let all_loaded = tables.len() == pipeline.lookups.len();
         let mut catalog = Catalog::new(&input, &tables);
         let transform = keep(parse_transform(&pipeline.transform.sql), &mut mistakes);
@@ -71,7 +71,7 @@ fn keep<T>(result: Result<T, Vec<Mistake>>, mistakes: &mut Vec<Mistake>) -> Opti
     result.map_err(|more| mistakes.extend(more)).ok()
 }
 
-fn load_tables(pipeline: &Pipeline, mistakes: &mut Vec<Mistake>) -> Vec<Arc<Table>> {
+fn load_tables(pipeline: &Pipeline, changes: bool, mistakes: &mut Vec<Mistake>) -> Vec<Arc<Table>> {
     let mut names = HashSet::from([INPUT]);
     let mut tables = Vec::new();
     for (index, lookup) in pipeline.lookups.iter().enumerate() {
@@ -89,7 +89,7 @@ fn load_tables(pipeline: &Pipeline, mistakes: &mut Vec<Mistake>) -> Vec<Arc<Tabl
         if let Some(table) = &table {
             let key = format!("lookup[{index}].file");
             let rename = |_: &str| "rename the column".into();
-            mistakes.extend(conflicts(&key, &table.schema(), rename));
+            mistakes.extend(conflicts(&key, &table.schema(), changes, rename));
         }
         tables.extend(table.map(Arc::new));
     }

@@ -82,5 +82,5 @@ mod view;
 
 pub use condition::{Condition, Judged};
 pub use error::Error;
-pub use metadata::{InputColumns, Metadata, MetadataColumns};
+pub use metadata::{ChangeColumns, InputColumns, Metadata, MetadataColumns};
 pub use plan::{Plan, Transformed};

@@ -1,5 +1,6 @@
 //! What a record has beside its value, as columns of the SQL: `_key`, `_topic`, `_partition`,
-//! `_offset`, `_timestamp` and `_header['name']`.
+//! `_offset`, `_timestamp` and `_header['name']`, and of a change event `_op`, `_source_ts` and
+//! `_source_position`.
 //!
 //! They are no columns of `input`, so that `*` does not have them. Each use is written as a call of
 //! a function without arguments before it is planned, and the call becomes a column afterwards, as
@@ -7,7 +8,7 @@
 
 mod values;
 
-pub use values::MetadataColumns;
+pub use values::{ChangeColumns, MetadataColumns};
 
 use crate::query::Transform;
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
@@ -39,6 +40,12 @@ pub enum Metadata {
     Offset,
     /// `_timestamp`: the record's own time, a timestamp-millis; null if it has none.
     Timestamp,
+    /// `_op`, of a change event: `c`, `u`, `d`, or `r` for a row of a snapshot.
+    Operation,
+    /// `_source_ts`, of a change event: when the database made the change, a timestamp-millis.
+    SourceTime,
+    /// `_source_position`, of a change event: its place in the database's log, a text.
+    SourcePosition,
     /// `_header['name']`: the text of the last header of this name; null without one.
     Header(String),
 }
@@ -50,12 +57,14 @@ pub struct InputColumns {
     pub value: SchemaRef,
     /// The type of `_key`.
     pub key: DataType,
+    /// Whether the records are change events.
+    pub changes: bool,
 }
 
-/// Records whose keys are texts.
+/// Rows whose keys are texts.
 impl From<SchemaRef> for InputColumns {
     fn from(value: SchemaRef) -> InputColumns {
-        InputColumns { value, key: DataType::Utf8 }
+        InputColumns { value, key: DataType::Utf8, changes: false }
     }
 }
 
@@ -64,21 +73,30 @@ const TABLE: &str = "record()";
 const HEADER: &str = "_header";
 
 impl Metadata {
-    const PLAIN: [Metadata; 5] = [
+    const OF_RECORDS: [Metadata; 5] = [
         Metadata::Key,
         Metadata::Topic,
         Metadata::Partition,
         Metadata::Offset,
         Metadata::Timestamp,
     ];
+    const OF_CHANGES: [Metadata; 3] =
+        [Metadata::Operation, Metadata::SourceTime, Metadata::SourcePosition];
+
+    /// The column of this name, apart from the headers.
+    fn named(name: &str, changes: bool) -> Option<Metadata> {
+        let of_changes = Metadata::OF_CHANGES.into_iter().filter(|_| changes);
+        Metadata::OF_RECORDS.into_iter().chain(of_changes).find(|c| c.to_string() == name)
+    }
 
     fn data_type(&self, columns: &InputColumns) -> DataType {
         match self {
             Metadata::Key => columns.key.clone(),
             Metadata::Topic | Metadata::Header(_) => DataType::Utf8,
+            Metadata::Operation | Metadata::SourcePosition => DataType::Utf8,
             Metadata::Partition => DataType::Int32,
             Metadata::Offset => DataType::Int64,
-            Metadata::Timestamp => {
+            Metadata::Timestamp | Metadata::SourceTime => {
                 DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into()))
             }
         }
@@ -102,6 +120,9 @@ impl fmt::Display for Metadata {
             Metadata::Partition => "_partition",
             Metadata::Offset => "_offset",
             Metadata::Timestamp => "_timestamp",
+            Metadata::Operation => "_op",
+            Metadata::SourceTime => "_source_ts",
+            Metadata::SourcePosition => "_source_position",
             Metadata::Header(name) => {
                 return write!(f, "{HEADER}['{}']", name.replace('\'', "''"));
             }
@@ -113,11 +134,10 @@ impl fmt::Display for Metadata {
 pub(crate) fn conflicts(
     key: &str,
     schema: &SchemaRef,
+    changes: bool,
     hint: impl Fn(&str) -> String,
 ) -> Vec<Mistake> {
-    let is_taken = |name: &str| {
-        name == HEADER || Metadata::PLAIN.iter().any(|column| column.to_string() == name)
-    };
+    let is_taken = |name: &str| name == HEADER || Metadata::named(name, changes).is_some();
     let taken = schema.fields().iter().map(|field| field.name()).filter(|name| is_taken(name));
     let mistake = |name: &String| {
         let what = format!("has a column `{name}`, which in SQL is what every record has");
@@ -132,6 +152,7 @@ pub(crate) struct Used {
     columns: Vec<(Metadata, DataType)>,
     functions: Vec<Arc<ScalarUDF>>,
     alias: String,
+    changes: bool,
 }
 
 impl Used {
@@ -141,14 +162,15 @@ impl Used {
         transform: &Transform,
         conditions: &[Option<ast::Expr>],
     ) -> (Used, Vec<Mistake>) {
+        let changes = columns.changes;
         let mut rewriter =
-            Rewriter { alias: alias(&transform.from), found: Vec::new(), bare: false };
+            Rewriter { alias: alias(&transform.from), changes, found: Vec::new(), bare: false };
         let mut parts = (transform.items.clone(), transform.from.clone(), transform.filter.clone());
         let mut conditions = conditions.to_vec();
         let flow = parts.0.visit(&mut rewriter);
         let _ = (flow, parts.1.visit(&mut rewriter), parts.2.visit(&mut rewriter));
         let _ = conditions.visit(&mut rewriter);
-        let Rewriter { alias, mut found, bare } = rewriter;
+        let Rewriter { alias, mut found, bare, .. } = rewriter;
         found.sort_unstable();
         found.dedup();
         let typed = |column: Metadata| {
@@ -170,7 +192,7 @@ impl Used {
             Mistake::new(crate::query::SQL, format!("`{HEADER}` is used without a name"))
                 .hint(format!("{HEADER}['name'] is the text of one header"))
         });
-        (Used { columns, functions, alias }, mistakes.into_iter().collect())
+        (Used { columns, functions, alias, changes }, mistakes.into_iter().collect())
     }
 
     pub(crate) fn columns(&self) -> impl ExactSizeIterator<Item = &Metadata> {
@@ -198,8 +220,8 @@ impl Used {
     /// Writes each use in `part` as a call.
     pub(crate) fn as_calls(&self, part: &mut impl VisitMut) {
         if !self.columns.is_empty() {
-            let alias = self.alias.clone();
-            let _ = part.visit(&mut Rewriter { alias, found: Vec::new(), bare: false });
+            let (alias, changes) = (self.alias.clone(), self.changes);
+            let _ = part.visit(&mut Rewriter { alias, changes, found: Vec::new(), bare: false });
         }
     }
 
@@ -222,6 +244,8 @@ fn alias(from: &TableWithJoins) -> String {
 /// Replaces each use by a call.
 struct Rewriter {
     alias: String,
+    /// Whether the records are change events.
+    changes: bool,
     found: Vec<Metadata>,
     /// Whether `_header` is used as a whole.
     bare: bool,
@@ -266,7 +290,7 @@ impl Rewriter {
             let column = Metadata::Header(name?);
             return Some(Use { column, rest: rest.split_off(1) });
         }
-        let column = Metadata::PLAIN.into_iter().find(|column| column.to_string() == first)?;
+        let column = Metadata::named(&first, self.changes)?;
         Some(Use { column, rest })
     }
 }

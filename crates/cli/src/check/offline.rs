@@ -5,7 +5,7 @@ use super::{Report, State};
 use std::path::Path;
 use weir_codec::{KeyType, Schema, check_input};
 use weir_model::mistake::{Mistake, did_you_mean};
-use weir_model::pipeline::Pipeline;
+use weir_model::pipeline::{Pipeline, Unwrap};
 use weir_sink::deletes::Deletes;
 use weir_transform::{InputColumns, Plan};
 
@@ -82,6 +82,11 @@ fn records(pipeline: &Pipeline, input: &Schema, report: &mut Report) -> Option<K
     checked.ok()
 }
 
+fn input_columns(pipeline: &Pipeline, input: &Schema, key: &KeyType) -> InputColumns {
+    let changes = pipeline.input.unwrap == Unwrap::Debezium;
+    InputColumns { value: input.arrow(), key: key.arrow(), changes }
+}
+
 /// One check for each lookup and rule and one for the SQL; the keys of the mistakes show which
 /// check they belong to.
 fn plan(
@@ -90,7 +95,7 @@ fn plan(
     output: &Schema,
     report: &mut Report,
 ) {
-    let columns = InputColumns { value: input.arrow(), key: key.arrow() };
+    let columns = input_columns(pipeline, input, key);
     let mut mistakes = Plan::compile(columns, output.arrow(), pipeline).err().unwrap_or_default();
     let unusable = mistakes.iter().any(|m| m.key.starts_with("lookup["));
     let mut take =

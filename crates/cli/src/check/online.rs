@@ -3,7 +3,7 @@
 
 use super::offline::Schemas;
 use super::{Report, State};
-use weir_codec::{Registry, Schema};
+use weir_codec::{Registry, Schema, unreadable_values};
 use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
@@ -95,14 +95,20 @@ async fn subjects(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
         }
         // Without a source, other programs write the input topic and register their schemas.
         match side == "input" && pipeline.source.is_none() {
-            true => readable(&registry, &subject, schema, report).await,
+            true => readable(pipeline, &registry, &subject, schema, report).await,
             false => compatible(pipeline, &registry, side, &subject, schema, report).await,
         }
     }
 }
 
 /// Nothing is registered under `subject`: what is there has to be readable.
-async fn readable(registry: &Registry, subject: &str, schema: &Schema, report: &mut Report) {
+async fn readable(
+    pipeline: &Pipeline,
+    registry: &Registry,
+    subject: &str,
+    schema: &Schema,
+    report: &mut Report,
+) {
     let name = format!("subject {subject}");
     const KEY: &str = "input.schema";
     match registry.latest(subject).await {
@@ -112,7 +118,8 @@ async fn readable(registry: &Registry, subject: &str, schema: &Schema, report: &
             let mistake = |reason| {
                 Mistake::new(KEY, format!("cannot read version {version} of {subject}: {reason}"))
             };
-            let mistakes = schema.can_decode(&latest.schema).into_iter().map(mistake).collect();
+            let problems = unreadable_values(&pipeline.input, schema, &latest.schema);
+            let mistakes = problems.into_iter().map(mistake).collect();
             report.verdict(name, mistakes, format!("reads version {version}"));
         }
         Err(error) => failed(report, name, KEY, error.class(), &error),

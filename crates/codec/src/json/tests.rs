@@ -21,7 +21,7 @@ const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[
 
 /// The rows as text, and `reason: detail` of the others.
 fn decode(lines: &[&[u8]], rules: JsonRules) -> (Vec<String>, Vec<String>) {
-    let decoder = JsonDecoder::new(Schema::parse(SCHEMA).unwrap(), rules).unwrap();
+    let mut decoder = JsonDecoder::new(Schema::parse(SCHEMA).unwrap(), rules).unwrap();
     let values: Vec<Option<&[u8]>> = lines.iter().map(|line| Some(*line)).collect();
     let decoded = decoder.decode(&values).unwrap();
     let row = |row: usize| {

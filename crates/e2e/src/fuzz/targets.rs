@@ -285,7 +285,7 @@ impl Run for JsonRecord {
     }
 
     fn check(&mut self, input: &[u8]) -> Result<()> {
-        for decoder in &self.0 {
+        for decoder in &mut self.0 {
             let decoded = decoder.decode(&[Some(input), Some(br#"{"id":7}"#), Some(input)])?;
             ensure!(decoded.rows.contains(&1), "the neighbour is lost: {:?}", decoded.faults);
             ensure!(decoded.rows.len() + decoded.faults.len() == 3, "no or two outcomes");

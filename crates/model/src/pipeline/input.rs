@@ -22,6 +22,11 @@ section! {
         unknown_fields: UnknownFields = Choice(&["ignore", "refuse"]), Is("ignore"), "";
         /// Whether numbers and truth values of a JSON value may be texts: `"12"`.
         numbers_as_text: bool = Flag, Is("false"), "";
+        /// `debezium`: values are change events, of which the row after the change is read, or the row
+        /// before it for a delete; `schema` is that of the row. The SQL has `_op`, `_source_ts` and
+        /// `_source_position`. A record without a value is counted as filtered, unless a sink says
+        /// more of it.
+        unwrap: Unwrap = Choice(&["none", "debezium"]), Is("none"), "";
         /// Field whose text becomes the record's key; records without one are spread evenly.
         key: Option<String> = Text(names::filled), Means("no key"), "";
         /// How keys are written: the type of `_key` in the SQL, and of the key by which a sink with
@@ -41,6 +46,16 @@ choice! {
         Avro = "avro",
         /// A JSON object.
         Json = "json",
+    }
+}
+
+choice! {
+    /// What is around the row in a value.
+    Unwrap {
+        /// Nothing.
+        None = "none",
+        /// A change event of Debezium.
+        Debezium = "debezium",
     }
 }
 
@@ -65,6 +80,13 @@ choice! {
         Ignore = "ignore",
         /// The record is a dead letter.
         Refuse = "refuse",
+    }
+}
+
+impl Input {
+    /// Whether `schema` is the one that the Schema Registry has for the values.
+    pub fn is_registered(&self) -> bool {
+        self.format == ValueFormat::Avro && self.unwrap == Unwrap::None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::assemble::owned_property;
 use super::reader::{Reader, printable};
-use super::{KeyFormat, Pipeline, Source, Tombstones, ValueFormat, names, units};
+use super::{KeyFormat, Pipeline, Source, Tombstones, Unwrap, ValueFormat, names, units};
 use crate::mistake::Mistake;
 use std::collections::BTreeMap;
 
@@ -99,6 +99,9 @@ fn formats(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
     }
     if input.format != ValueFormat::Avro {
         report("input.format", "is \"json\", but the producer of [source] writes Avro".into());
+    }
+    if input.unwrap != Unwrap::None {
+        report("input.unwrap", "is \"debezium\", but the producer of [source] writes rows".into());
     }
     if input.key_format != KeyFormat::Text {
         let what = "must be \"text\" with a [source]: its producer writes keys as text";

@@ -20,10 +20,22 @@ pub struct MetadataColumns {
     pub(crate) faults: Vec<(u32, Fault)>,
 }
 
+/// What change events say beside their rows, one value per row.
+#[derive(Debug, Clone)]
+pub struct ChangeColumns {
+    /// `_op`.
+    pub operation: ArrayRef,
+    /// `_source_ts`.
+    pub source_time: ArrayRef,
+    /// `_source_position`.
+    pub position: ArrayRef,
+}
+
 impl Plan {
     /// What the plan uses of the records of a batch beside their values; nothing is made that it
     /// does not use. `records` gives the record of each row, `keys` a column of the type
-    /// [`crate::InputColumns::key`] from the keys and the rows whose key is none of that type.
+    /// [`crate::InputColumns::key`] from the keys and the rows whose key is none of that type;
+    /// `changes` are there if [`crate::InputColumns::changes`] is true.
     ///
     /// # Errors
     /// That of `keys`.
@@ -31,6 +43,7 @@ impl Plan {
         &self,
         topic: &str,
         records: impl Fn() -> I,
+        changes: Option<&ChangeColumns>,
         mut keys: impl FnMut(&[Option<&'r [u8]>]) -> Result<(ArrayRef, Vec<(u32, Fault)>), E>,
     ) -> Result<MetadataColumns, E>
     where
@@ -39,6 +52,11 @@ impl Plan {
         let (mut columns, mut faults) = (Vec::with_capacity(self.metadata.len()), Vec::new());
         for column in &self.metadata {
             let array: ArrayRef = match column {
+                Metadata::Operation | Metadata::SourceTime | Metadata::SourcePosition => {
+                    // Without them the plan has no such column.
+                    let Some(changes) = changes else { continue };
+                    changes.column(column).clone()
+                }
                 Metadata::Key => {
                     let (array, bad) = keys(&records().map(|r| r.key()).collect::<Vec<_>>())?;
                     faults.extend(bad);
@@ -85,6 +103,16 @@ impl Plan {
         let list =
             |types: Vec<&DataType>| types.into_iter().map(type_name).collect::<Vec<_>>().join(", ");
         Err(Error::Schema { expected: list(expected), got: list(got) })
+    }
+}
+
+impl ChangeColumns {
+    fn column(&self, column: &Metadata) -> &ArrayRef {
+        match column {
+            Metadata::SourceTime => &self.source_time,
+            Metadata::SourcePosition => &self.position,
+            _ => &self.operation,
+        }
     }
 }
 

@@ -58,7 +58,7 @@ fn apply(plan: &Plan) -> Transformed {
             let texts = keys.iter().map(|key| key.and_then(|key| std::str::from_utf8(key).ok()));
             Ok((Arc::new(texts.collect::<StringArray>()), Vec::new()))
         };
-    let Ok(metadata) = plan.metadata_columns("calls", || (0..3).map(Numbered), keys);
+    let Ok(metadata) = plan.metadata_columns("calls", || (0..3).map(Numbered), None, keys);
     plan.apply_with(&rows, metadata, 0).unwrap()
 }
 
@@ -119,7 +119,7 @@ fn a_rule_may_use_them_and_what_is_not_used_is_not_made() {
     // Neither the key nor a header is asked for.
     let plan = Plan::compile(input(), output, &pipeline("SELECT id FROM input")).unwrap();
     let done = plan
-        .metadata_columns("t", || (0..3).map(Numbered), |_| Err("asked for keys"))
+        .metadata_columns("t", || (0..3).map(Numbered), None, |_| Err("asked for keys"))
         .map(|metadata| plan.apply_with(&rows, metadata, 0).unwrap());
     assert_eq!(done.unwrap().rows, [0]);
 }
@@ -130,7 +130,7 @@ fn a_key_that_is_a_record_has_members() {
         DataType::Struct(vec![arrow::datatypes::Field::new("n", DataType::Int64, true)].into());
     let output = schema(&[("a", DataType::Int64, true), ("b", DataType::Int64, true)]);
     let sql = "SELECT _key['n'] AS a, i._key.n + 1 AS b FROM input i";
-    let columns = InputColumns { value: input(), key };
+    let columns = InputColumns { value: input(), key, changes: false };
     let plan = Plan::compile(columns, output, &pipeline(sql)).unwrap_or_else(|m| panic!("{m:#?}"));
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![4, 5, 6]));
     let key = |_: &[Option<&[u8]>]| {
@@ -138,7 +138,7 @@ fn a_key_that_is_a_record_has_members() {
         let keys = arrow::array::StructArray::new(fields, vec![numbers.clone()], None);
         Ok::<_, Infallible>((concat(&[&keys]).unwrap(), Vec::new()))
     };
-    let Ok(metadata) = plan.metadata_columns("t", || (0..3).map(Numbered), key);
+    let Ok(metadata) = plan.metadata_columns("t", || (0..3).map(Numbered), None, key);
     let values = batch(&input(), vec![Arc::new(Int64Array::from(vec![0, 1, 2]))]);
     let done = plan.apply_with(&values, metadata, 0).unwrap();
     let column = |at: usize| done.output.column(at).as_primitive::<arrow::datatypes::Int64Type>();

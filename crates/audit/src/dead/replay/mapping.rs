@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use std::mem::take;
 use tokio::runtime::Handle;
 use weir_codec::{
-    Encoded, Encoder, InputDecoder, KeyDecoder, KeyType, Registry, Schema, check_input,
+    Changes, Encoded, Encoder, InputBatch, InputDecoder, KeyDecoder, KeyType, Registry, Schema,
+    check_input,
 };
 use weir_kafka::Records;
 use weir_kafka::replay::Mark;
 use weir_model::fault::Fault;
 use weir_model::mistake::{Mistake, Mistakes};
-use weir_model::pipeline::{Pipeline, ValueFormat};
-use weir_transform::{InputColumns, Plan};
+use weir_model::pipeline::{Pipeline, Unwrap};
+use weir_transform::{ChangeColumns, InputColumns, Plan};
 
 /// The path of a record through the enricher: decoded, mapped by SQL, encoded.
 struct Mapping {
@@ -58,10 +59,15 @@ impl Mapping {
     /// The registry is unavailable.
     fn apply(&mut self, batch: &Records) -> Result<(Vec<Fate>, Encoded)> {
         let values: Vec<_> = batch.values().collect();
-        let decoded = self.decoder.decode(&values)?;
+        let InputBatch { decoded, changes } = self.decoder.decode(&values)?;
         let rows = || decoded.rows.iter().map(|row| batch.get(*row as usize));
         let keys = |keys: &[Option<&[u8]>]| self.keys.decode(keys);
-        let metadata = self.plan.metadata_columns(&self.topic, rows, keys)?;
+        let changes = changes.map(|Changes { operation, source_time, position }| ChangeColumns {
+            operation,
+            source_time,
+            position,
+        });
+        let metadata = self.plan.metadata_columns(&self.topic, rows, changes.as_ref(), keys)?;
         let now = Timestamp::now().as_microsecond();
         let transformed = self.plan.apply_with(&decoded.batch, metadata, now)?;
         let mut encoded = self.encoder.encode(&transformed.output)?;
@@ -98,8 +104,8 @@ impl Repair {
     /// # Errors
     /// [`Mistakes`] in the SQL, or values that are no Avro; the registry is unavailable.
     pub(crate) async fn new(pipeline: &Pipeline, sql: &str) -> Result<Repair> {
-        if pipeline.input.format != ValueFormat::Avro {
-            let what = "writes Avro, and the values of this pipeline's input topic are JSON";
+        if !pipeline.input.is_registered() {
+            let what = "writes rows in Avro, and the values of this pipeline's input topic are not";
             let mistake = Mistake::new("--sql", what).hint("replay the records as they are");
             return Err(Mistakes::new(&pipeline.file, vec![mistake]).into());
         }
@@ -144,6 +150,11 @@ impl Repair {
     }
 }
 
+fn input_columns(pipeline: &Pipeline, input: &Schema, key: &KeyType) -> InputColumns {
+    let changes = pipeline.input.unwrap == Unwrap::Debezium;
+    InputColumns { value: input.arrow(), key: key.arrow(), changes }
+}
+
 fn key_type(pipeline: &Pipeline, input: &Schema) -> std::result::Result<KeyType, Mistakes> {
     check_input(&pipeline.input, input).map_err(|list| pipeline.mistakes(list))
 }
@@ -164,7 +175,7 @@ fn compile(
         key: mistake.key.replace("transform.sql", "--sql"),
         ..mistake
     };
-    let columns = InputColumns { value: input.arrow(), key: key.arrow() };
+    let columns = input_columns(pipeline, input, key);
     Plan::compile(columns, input.arrow(), &own)
         .map_err(|list| Mistakes::new(&pipeline.file, list.into_iter().map(named).collect()))
 }
@@ -182,7 +193,7 @@ impl Forecast {
         let (input, output) =
             (Schema::load(&pipeline.input.schema)?, Schema::load(&pipeline.output.schema)?);
         let key = key_type(pipeline, &input)?;
-        let columns = InputColumns { value: input.arrow(), key: key.arrow() };
+        let columns = input_columns(pipeline, &input, &key);
         let plan = Plan::compile(columns, output.arrow(), pipeline)
             .map_err(|list| pipeline.mistakes(list))?;
         let encoder = Encoder::new(&output, 0)?;
