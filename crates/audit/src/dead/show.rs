@@ -121,7 +121,8 @@ fn members(value: &[u8]) -> Decoded {
     let object =
         JsonObject::parse(value).map_err(|what| format!("it is no JSON object: {what}"))?;
     let member = |(name, raw): (&str, &str)| {
-        let exact = serde_json::from_str(raw).ok().filter(|value: &Value| value.to_string() == raw);
+        let is_raw = |value: &Value| serde_json::to_string(value).is_ok_and(|text| text == raw);
+        let exact = serde_json::from_str(raw).ok().filter(is_raw);
         (name.to_owned(), exact.unwrap_or_else(|| raw.into()))
     };
     let mut members: Vec<_> = object.members().map(member).collect();
