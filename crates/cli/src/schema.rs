@@ -63,10 +63,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&common.file)?;
     let registry = Registry::new(&pipeline.registry)?;
     let mut findings = Vec::new();
-    for (subject, path) in [
-        (pipeline.input_subject(), &pipeline.input.schema),
-        (pipeline.output_subject(), &pipeline.output.schema),
-    ] {
+    // JSON values have no schema in the registry, and change events another one than their rows.
+    let input = (pipeline.input_subject(), &pipeline.input.schema);
+    let input = pipeline.input.is_registered().then_some(input);
+    let output = (pipeline.output_subject(), &pipeline.output.schema);
+    for (subject, path) in input.into_iter().chain([output]) {
         let schema = Schema::load(path)?;
         findings.push(match &args.verb {
             Verb::Register { compatibility, .. } => {

@@ -32,6 +32,8 @@ pub struct Decoded {
 /// Decodes for one worker. Writer schemas are fetched from the registry when they first occur.
 pub struct Decoder {
     reader: Schema,
+    /// The rows, if the records are events of Debezium about them.
+    events_of: Option<Schema>,
     registry: Registry,
     runtime: Handle,
     /// How long one batch may ask the registry.
@@ -61,6 +63,7 @@ impl Decoder {
     pub fn new(reader: Schema, registry: Registry, runtime: Handle) -> Result<Decoder, Error> {
         Ok(Decoder {
             reader,
+            events_of: None,
             registry,
             runtime,
             look_up_limit: LOOK_UP_LIMIT,
@@ -74,6 +77,11 @@ impl Decoder {
         Decoder { look_up_limit: limit.min(LOOK_UP_LIMIT), ..self }
     }
 
+    /// The same for events of Debezium about rows of this schema; the reader is that of events.
+    pub(crate) fn of_events(self, row: Schema) -> Decoder {
+        Decoder { events_of: Some(row), ..self }
+    }
+
     /// Decodes `values` in order.
     ///
     /// # Errors
@@ -81,12 +89,7 @@ impl Decoder {
     /// within the limit. No value is decoded then; the call can be repeated with the same values,
     /// and goes on with the ids that are left.
     pub fn decode(&mut self, values: &Values<'_>) -> Result<Decoded, Error> {
-        let total: usize = values.iter().flatten().map(|value| value.len()).sum();
-        if i32::try_from(total).is_err() {
-            return Err(Error::Batch(format!(
-                "{total} bytes of records at once; a column holds 2 GiB at most"
-            )));
-        }
+        check_size(values)?;
         self.num_batches += 1;
         let Grouped { groups, mut faults } = group_by_schema(values);
         let unusable = self.look_up(&groups)?;
@@ -134,8 +137,13 @@ impl Decoder {
                 Ok(text) => text,
                 Err(error) => return unusable_schema(&error).map(Err).ok_or(error.into()),
             };
-            let decoder =
-                WriterDecoder::new(&format!("schema {id}"), &text, &self.reader).map(Box::new);
+            let decoder = WriterDecoder::new(
+                &format!("schema {id}"),
+                &text,
+                &self.reader,
+                self.events_of.as_ref(),
+            )
+            .map(Box::new);
             if let Err(Fault { reason, .. }) = &decoder {
                 tracing::warn!(schema_id = id, reason, "records of this schema cannot be read");
             }
@@ -158,6 +166,17 @@ impl Decoder {
         if let Some(id) = oldest.map(|(id, _)| *id) {
             self.writers.remove(&id);
         }
+    }
+}
+
+/// A column holds 2 GiB at most.
+pub(crate) fn check_size(values: &Values<'_>) -> Result<(), Error> {
+    let total: usize = values.iter().flatten().map(|value| value.len()).sum();
+    match i32::try_from(total) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::Batch(format!(
+            "{total} bytes of records at once; a column holds 2 GiB at most"
+        ))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Decodes the records of one writer schema into the reader's columns.
 
 use crate::column::ColumnBuilder;
+use crate::debezium::{annotated, unitless};
 use crate::error::Error;
 use crate::frame::fault;
 use crate::read::RecordReader;
@@ -9,6 +10,7 @@ use crate::walk::{Recursive, Walk, recursive_checks};
 use apache_avro::Schema as Avro;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use std::borrow::Cow;
 use weir_model::fault::Fault;
 use weir_model::frame;
 
@@ -32,17 +34,30 @@ pub(crate) struct WriterDecoder {
 }
 
 impl WriterDecoder {
-    /// Resolves the text of a schema, which people know as `name`. The error is the fault of every
+    /// Resolves the text of a schema, which people know as `name`. `events_of`: the schema of the
+    /// rows, if the records are events of Debezium about them. The error is the fault of every
     /// record written with it.
-    pub(crate) fn new(name: &str, text: &str, reader: &Schema) -> Result<WriterDecoder, Fault> {
+    pub(crate) fn new(
+        name: &str,
+        text: &str,
+        reader: &Schema,
+        events_of: Option<&Schema>,
+    ) -> Result<WriterDecoder, Fault> {
         let refuse =
             |reason: &str, what: String| fault(reason, format!("{name} of the writer: {what}"));
-        let avro = parse_avro(text).map_err(|e| refuse(e.reason("bad_schema"), e.to_string()))?;
+        let text = match events_of {
+            Some(row) => Cow::Owned(annotated(text, row.fields())),
+            None => Cow::Borrowed(text),
+        };
+        let avro = parse_avro(&text).map_err(|e| refuse(e.reason("bad_schema"), e.to_string()))?;
         if !matches!(avro, Avro::Record(_)) {
             return Err(refuse("not_a_record", "it is not a record".into()));
         }
         let writer =
             resolve(&avro).map_err(|e| refuse(e.reason("incompatible_schema"), e.to_string()))?;
+        if let Some(what) = events_of.and_then(|_| unitless(&writer.fields, reader.fields(), "")) {
+            return Err(refuse("incompatible_schema", what));
+        }
         let record = RecordReader::new(&writer.fields, reader.fields(), "")
             .map_err(|problems| refuse("incompatible_schema", problems.join("; ")))?;
         let recursive = recursive_checks(&writer.recursive);

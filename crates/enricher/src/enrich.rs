@@ -6,9 +6,11 @@ use crate::error::Error;
 use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_codec::{Decoder, Encoded, Encoder, Registry};
+use weir_codec::{Changes, Encoded, Encoder, InputBatch, InputDecoder, KeyDecoder, Registry};
 use weir_kafka::Records;
 use weir_model::fault::{Fault, Stage};
+use weir_model::pipeline::Unwrap;
+use weir_transform::ChangeColumns;
 
 /// The fate of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(crate) enum Fate {
     Emitted(u32),
     /// It is a dead letter with this fault.
     Dead(u32),
+    /// It has no value, and is handed on without one.
+    Tombstone,
     /// The pipeline's SQL left it out.
     Filtered,
     /// It was read before, or was reassigned to another worker meanwhile: it is ignored here.
@@ -36,7 +40,8 @@ pub(crate) struct Enriched {
 /// Enriches for one worker.
 pub(crate) struct Enricher {
     job: Arc<Job>,
-    decoder: Decoder,
+    decoder: InputDecoder,
+    keys: KeyDecoder,
     encoder: Encoder,
 }
 
@@ -50,10 +55,13 @@ impl Enricher {
         schema_id: u32,
         look_up_limit: Duration,
     ) -> Result<Enricher, Error> {
-        let decoder =
-            Decoder::new(job.input.clone(), registry, runtime)?.with_look_up_limit(look_up_limit);
+        let input = &job.pipeline.input;
+        let keys = KeyDecoder::new(&job.key, registry.clone(), runtime.clone())?
+            .with_look_up_limit(look_up_limit);
+        let decoder = InputDecoder::new(input, job.input.clone(), registry, runtime)?
+            .with_look_up_limit(look_up_limit);
         let encoder = Encoder::new(&job.output, schema_id)?;
-        Ok(Enricher { job, decoder, encoder })
+        Ok(Enricher { job, decoder, keys, encoder })
     }
 
     /// Decodes, applies rules and SQL, encodes. `now_micros` is `now()` in the SQL.
@@ -63,8 +71,17 @@ impl Enricher {
     /// be repeated.
     pub(crate) fn enrich(&mut self, records: &Records, now_micros: i64) -> Result<Enriched, Error> {
         let values: Vec<_> = records.values().collect();
-        let decoded = self.decoder.decode(&values)?;
-        let transformed = self.job.plan.apply(&decoded.batch, now_micros)?;
+        let InputBatch { decoded, changes } = self.decoder.decode(&values)?;
+        let changes = changes.map(|Changes { operation, source_time, position }| ChangeColumns {
+            operation,
+            source_time,
+            position,
+        });
+        let (plan, topic) = (&self.job.plan, &self.job.pipeline.input.topic);
+        let rows = || decoded.rows.iter().map(|row| records.get(*row as usize));
+        let metadata =
+            plan.metadata_columns(topic, rows, changes.as_ref(), |keys| self.keys.decode(keys))?;
+        let transformed = plan.apply_with(&decoded.batch, metadata, now_micros)?;
         let mut rows = self.encoder.encode(&transformed.output)?;
         let (emitted, unfit) = (take(&mut rows.rows), take(&mut rows.faults));
 
@@ -80,10 +97,13 @@ impl Enricher {
         for (output, fault) in unfit {
             enriched.refuse(record_of(output), Fault { stage: Stage::Transform, ..fault });
         }
-        decoded
-            .faults
-            .into_iter()
-            .for_each(|(record, fault)| enriched.refuse(record as usize, fault));
+        let tombstones = self.job.tombstones();
+        for (record, fault) in decoded.faults {
+            match tombstones.filter(|_| values[record as usize].is_none()) {
+                Some(fate) => enriched.fates[record as usize] = fate,
+                None => enriched.refuse(record as usize, fault),
+            }
+        }
         for (input, fault) in transformed.faults {
             enriched.refuse(decoded.rows[input as usize] as usize, fault);
         }
@@ -91,7 +111,29 @@ impl Enricher {
     }
 }
 
+impl Job {
+    /// What becomes of a record without a value; `None` for a dead letter. Debezium writes one behind
+    /// each delete, which the delete itself makes superfluous.
+    fn tombstones(&self) -> Option<Fate> {
+        match (self.pipeline.hands_on_tombstones(), self.pipeline.input.unwrap) {
+            (true, _) => Some(Fate::Tombstone),
+            (false, Unwrap::Debezium) => Some(Fate::Filtered),
+            (false, Unwrap::None) => None,
+        }
+    }
+}
+
 impl Enriched {
+    /// What the output topic gets of a record: its value, or none for a tombstone; `None` if it gets
+    /// nothing.
+    pub(crate) fn output(&self, record: usize) -> Option<Option<&[u8]>> {
+        match self.fates[record] {
+            Fate::Emitted(row) => Some(Some(self.rows.get(row as usize))),
+            Fate::Tombstone => Some(None),
+            Fate::Dead(_) | Fate::Filtered | Fate::Stale => None,
+        }
+    }
+
     /// Makes a dead letter of a record.
     pub(crate) fn refuse(&mut self, record: usize, fault: Fault) {
         self.fates[record] = Fate::Dead(self.faults.len() as u32);

@@ -155,9 +155,11 @@ async fn register(
             .into(),
     };
     let register = || async {
-        register_input(registry, input, &job.input)
-            .await
-            .map_err(|error| refused("input.schema", input, error))?;
+        if pipeline.input.is_registered() {
+            register_input(registry, input, &job.input)
+                .await
+                .map_err(|error| refused("input.schema", input, error))?;
+        }
         registry
             .register(output, &job.output)
             .await

@@ -3,11 +3,11 @@
 
 use super::offline::Schemas;
 use super::{Report, State};
-use weir_codec::{Registry, Schema};
+use weir_codec::{Registry, Schema, unreadable_values};
 use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{Pipeline, Sink};
+use weir_model::pipeline::{Pipeline, Sink, ValueFormat};
 
 pub(super) async fn examine(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     tokio::task::block_in_place(|| {
@@ -90,16 +90,25 @@ async fn subjects(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     ];
     for (side, subject, schema) in sides {
         let Some(schema) = schema else { continue };
+        if side == "input" && pipeline.input.format == ValueFormat::Json {
+            continue;
+        }
         // Without a source, other programs write the input topic and register their schemas.
         match side == "input" && pipeline.source.is_none() {
-            true => readable(&registry, &subject, schema, report).await,
+            true => readable(pipeline, &registry, &subject, schema, report).await,
             false => compatible(pipeline, &registry, side, &subject, schema, report).await,
         }
     }
 }
 
 /// Nothing is registered under `subject`: what is there has to be readable.
-async fn readable(registry: &Registry, subject: &str, schema: &Schema, report: &mut Report) {
+async fn readable(
+    pipeline: &Pipeline,
+    registry: &Registry,
+    subject: &str,
+    schema: &Schema,
+    report: &mut Report,
+) {
     let name = format!("subject {subject}");
     const KEY: &str = "input.schema";
     match registry.latest(subject).await {
@@ -109,7 +118,8 @@ async fn readable(registry: &Registry, subject: &str, schema: &Schema, report: &
             let mistake = |reason| {
                 Mistake::new(KEY, format!("cannot read version {version} of {subject}: {reason}"))
             };
-            let mistakes = schema.can_decode(&latest.schema).into_iter().map(mistake).collect();
+            let problems = unreadable_values(&pipeline.input, schema, &latest.schema);
+            let mistakes = problems.into_iter().map(mistake).collect();
             report.verdict(name, mistakes, format!("reads version {version}"));
         }
         Err(error) => failed(report, name, KEY, error.class(), &error),
