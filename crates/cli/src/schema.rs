@@ -5,7 +5,7 @@ use serde_json::json;
 use std::process::ExitCode;
 use weir_codec::registry::LatestSchema;
 use weir_codec::{Registry, Schema, diff};
-use weir_model::pipeline::Pipeline;
+use weir_model::pipeline::{Pipeline, ValueFormat};
 
 /// The subcommands of `weir schema`.
 #[derive(Debug, clap::Args)]
@@ -63,10 +63,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&common.file)?;
     let registry = Registry::new(&pipeline.registry)?;
     let mut findings = Vec::new();
-    for (subject, path) in [
-        (pipeline.input_subject(), &pipeline.input.schema),
-        (pipeline.output_subject(), &pipeline.output.schema),
-    ] {
+    // JSON values have no schema in the registry.
+    let input = (pipeline.input_subject(), &pipeline.input.schema);
+    let input = (pipeline.input.format == ValueFormat::Avro).then_some(input);
+    let output = (pipeline.output_subject(), &pipeline.output.schema);
+    for (subject, path) in input.into_iter().chain([output]) {
         let schema = Schema::load(path)?;
         findings.push(match &args.verb {
             Verb::Register { compatibility, .. } => {

@@ -74,7 +74,7 @@ fn absent_column(field_type: &FieldType, num_rows: usize) -> ArrayRef {
 
 /// The column as `data_type`, null where a value does not fit `avro_type`. When the library refuses
 /// the column, it is cast row by row: one value must not take the others.
-fn cast_column(before: &ArrayRef, field_type: &FieldType) -> ArrayRef {
+pub(crate) fn cast_column(before: &ArrayRef, field_type: &FieldType) -> ArrayRef {
     let data_type = field_type.arrow();
     let all_null = |num_rows| new_null_array(data_type, num_rows);
     if !field_type.takes(before.data_type()) {

@@ -33,7 +33,7 @@ impl Violation {
         // A value that was read is named by its path; what could not be read, by where it begins.
         let detail = match reason.as_str() {
             _ if path.is_empty() => detail,
-            VALUE_MISSING => format!("{path} is null, which its type does not allow"),
+            VALUE_MISSING => format!("{path} {detail}"),
             VALUE_DOES_NOT_FIT | "unknown_symbol" => format!("{path}: {detail}"),
             _ => format!("{detail} ({path})"),
         };

@@ -81,12 +81,7 @@ impl Decoder {
     /// within the limit. No value is decoded then; the call can be repeated with the same values,
     /// and goes on with the ids that are left.
     pub fn decode(&mut self, values: &Values<'_>) -> Result<Decoded, Error> {
-        let total: usize = values.iter().flatten().map(|value| value.len()).sum();
-        if i32::try_from(total).is_err() {
-            return Err(Error::Batch(format!(
-                "{total} bytes of records at once; a column holds 2 GiB at most"
-            )));
-        }
+        check_size(values)?;
         self.num_batches += 1;
         let Grouped { groups, mut faults } = group_by_schema(values);
         let unusable = self.look_up(&groups)?;
@@ -157,6 +152,17 @@ impl Decoder {
         if let Some(id) = oldest.map(|(id, _)| *id) {
             self.writers.remove(&id);
         }
+    }
+}
+
+/// A column holds 2 GiB at most.
+pub(crate) fn check_size(values: &Values<'_>) -> Result<(), Error> {
+    let total: usize = values.iter().flatten().map(|value| value.len()).sum();
+    match i32::try_from(total) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::Batch(format!(
+            "{total} bytes of records at once; a column holds 2 GiB at most"
+        ))),
     }
 }
 

@@ -1,10 +1,14 @@
 //! The type of one field, for programs that bring values in a form of their own.
 
 use crate::avro_type::{AvroType, Field};
+use crate::cast::cast_column;
 use crate::cell::{self, Cell};
+use crate::json::{self, JsonRules};
 use crate::schema::Schema;
 use crate::text;
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+use serde_json::value::RawValue;
 use std::fmt;
 use weir_model::cast::{Cast, cast};
 
@@ -51,11 +55,16 @@ impl FieldType {
         text::parse(text, &self.avro_type)
     }
 
-    /// Whether a number or a truth value, which JSON writes without quotes, can be such a value.
-    pub fn takes_numbers(&self) -> bool {
-        let text = matches!(self.avro_type, AvroType::String);
-        text || cast(&DataType::Int64, &self.data_type) != Cast::Refused
-            || self.data_type == DataType::Boolean
+    /// The values of a column as values of the field, as [`crate::cast`] makes them: null where one
+    /// is none.
+    pub fn cast(&self, column: &ArrayRef) -> ArrayRef {
+        cast_column(column, self)
+    }
+
+    /// The value of a text, a number or a truth value of JSON, or what is wrong with it.
+    pub fn parse_json<'a>(&self, value: &'a RawValue) -> Result<Cell<'a>, String> {
+        let rules = JsonRules { numbers_as_text: true, ..JsonRules::default() };
+        json::scalar(value, &self.avro_type, rules)
     }
 
     /// Whether values of a column of this type can be values of the field, as [`crate::cast`] makes

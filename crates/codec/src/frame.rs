@@ -18,13 +18,15 @@ pub(crate) fn fault(reason: &str, detail: impl Into<String>) -> Fault {
     Fault { stage: Stage::Decode, reason: reason.into(), detail }
 }
 
+/// Of a tombstone.
+pub(crate) fn no_value() -> Fault {
+    fault("null_payload", "the record has no value (a tombstone); this pipeline expects one")
+}
+
 /// The schema id of a framed value.
 pub(crate) fn schema_id(value: Option<&[u8]>) -> Result<u32, Fault> {
     let Some(value) = value else {
-        return Err(fault(
-            "null_payload",
-            "the record has no value (a tombstone); this pipeline expects one",
-        ));
+        return Err(no_value());
     };
     weir_model::frame::schema_id(value).ok_or_else(|| invalid_frame(value))
 }

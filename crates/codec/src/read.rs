@@ -317,7 +317,7 @@ fn does_not_fit(value: &str, to: &str) -> InvalidDatum {
 
 #[cold]
 fn null_value() -> InvalidDatum {
-    violation(VALUE_MISSING, "null, which the reader's schema does not allow")
+    violation(VALUE_MISSING, "is null, which its type does not allow")
 }
 
 #[cold]

@@ -312,7 +312,7 @@ impl ColumnWriter<'_> {
 
 #[cold]
 fn null_value() -> InvalidDatum {
-    violation(VALUE_MISSING, "null, which its type does not allow")
+    violation(VALUE_MISSING, "is null, which its type does not allow")
 }
 
 #[cold]

@@ -42,7 +42,7 @@ impl Batch {
         for (record, fate) in records.iter().zip(&enriched.fates) {
             match *fate {
                 Fate::Stale => continue,
-                Fate::Filtered => {}
+                Fate::Filtered | Fate::Tombstone => {}
                 Fate::Emitted(row) => self.bytes_written += enriched.rows.get(row as usize).len(),
                 Fate::Dead(fault) => {
                     let fault = &enriched.faults[fault as usize];

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_codec::Schema;
+use weir_codec::{KeyType, Schema, check_input};
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::Pipeline;
 use weir_service::{Health, Metrics, Settings};
-use weir_transform::Plan;
+use weir_transform::{InputColumns, Plan};
 
 /// One enricher instance.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ pub struct Job {
     pub pipeline: Arc<Pipeline>,
     /// The schema of the input records.
     pub input: Schema,
+    /// What the keys of the input records are.
+    pub key: KeyType,
     /// The schema of the output records.
     pub output: Schema,
     /// Rules, lookups and SQL, compiled.
@@ -54,8 +56,10 @@ pub fn check(pipeline: Arc<Pipeline>) -> Result<Job, Vec<Mistake>> {
     let mistake = |key: &str, error: weir_codec::Error| Mistake::new(key, error.to_string());
     match (Schema::load(&pipeline.input.schema), Schema::load(&pipeline.output.schema)) {
         (Ok(input), Ok(output)) => {
-            let plan = Plan::compile(input.arrow(), output.arrow(), &pipeline)?;
-            Ok(Job { pipeline, input, output, plan })
+            let key = check_input(&pipeline.input, &input)?;
+            let columns = InputColumns { value: input.arrow(), key: key.arrow() };
+            let plan = Plan::compile(columns, output.arrow(), &pipeline)?;
+            Ok(Job { pipeline, input, key, output, plan })
         }
         (input, output) => {
             let input = input.err().map(|error| mistake("input.schema", error));

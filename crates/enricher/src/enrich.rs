@@ -6,7 +6,7 @@ use crate::error::Error;
 use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_codec::{Decoder, Encoded, Encoder, Registry};
+use weir_codec::{Encoded, Encoder, InputDecoder, KeyDecoder, Registry};
 use weir_kafka::Records;
 use weir_model::fault::{Fault, Stage};
 
@@ -17,6 +17,8 @@ pub(crate) enum Fate {
     Emitted(u32),
     /// It is a dead letter with this fault.
     Dead(u32),
+    /// It has no value, and is handed on without one.
+    Tombstone,
     /// The pipeline's SQL left it out.
     Filtered,
     /// It was read before, or was reassigned to another worker meanwhile: it is ignored here.
@@ -36,7 +38,8 @@ pub(crate) struct Enriched {
 /// Enriches for one worker.
 pub(crate) struct Enricher {
     job: Arc<Job>,
-    decoder: Decoder,
+    decoder: InputDecoder,
+    keys: KeyDecoder,
     encoder: Encoder,
 }
 
@@ -50,10 +53,13 @@ impl Enricher {
         schema_id: u32,
         look_up_limit: Duration,
     ) -> Result<Enricher, Error> {
-        let decoder =
-            Decoder::new(job.input.clone(), registry, runtime)?.with_look_up_limit(look_up_limit);
+        let input = &job.pipeline.input;
+        let keys = KeyDecoder::new(&job.key, registry.clone(), runtime.clone())?
+            .with_look_up_limit(look_up_limit);
+        let decoder = InputDecoder::new(input, job.input.clone(), registry, runtime)?
+            .with_look_up_limit(look_up_limit);
         let encoder = Encoder::new(&job.output, schema_id)?;
-        Ok(Enricher { job, decoder, encoder })
+        Ok(Enricher { job, decoder, keys, encoder })
     }
 
     /// Decodes, applies rules and SQL, encodes. `now_micros` is `now()` in the SQL.
@@ -64,7 +70,10 @@ impl Enricher {
     pub(crate) fn enrich(&mut self, records: &Records, now_micros: i64) -> Result<Enriched, Error> {
         let values: Vec<_> = records.values().collect();
         let decoded = self.decoder.decode(&values)?;
-        let transformed = self.job.plan.apply(&decoded.batch, now_micros)?;
+        let (plan, topic) = (&self.job.plan, &self.job.pipeline.input.topic);
+        let rows = || decoded.rows.iter().map(|row| records.get(*row as usize));
+        let metadata = plan.metadata_columns(topic, rows, |keys| self.keys.decode(keys))?;
+        let transformed = plan.apply_with(&decoded.batch, metadata, now_micros)?;
         let mut rows = self.encoder.encode(&transformed.output)?;
         let (emitted, unfit) = (take(&mut rows.rows), take(&mut rows.faults));
 
@@ -80,10 +89,13 @@ impl Enricher {
         for (output, fault) in unfit {
             enriched.refuse(record_of(output), Fault { stage: Stage::Transform, ..fault });
         }
-        decoded
-            .faults
-            .into_iter()
-            .for_each(|(record, fault)| enriched.refuse(record as usize, fault));
+        let hands_on_tombstones = self.job.pipeline.hands_on_tombstones();
+        for (record, fault) in decoded.faults {
+            match hands_on_tombstones && values[record as usize].is_none() {
+                true => enriched.fates[record as usize] = Fate::Tombstone,
+                false => enriched.refuse(record as usize, fault),
+            }
+        }
         for (input, fault) in transformed.faults {
             enriched.refuse(decoded.rows[input as usize] as usize, fault);
         }
@@ -92,6 +104,16 @@ impl Enricher {
 }
 
 impl Enriched {
+    /// What the output topic gets of a record: its value, or none for a tombstone; `None` if it gets
+    /// nothing.
+    pub(crate) fn output(&self, record: usize) -> Option<Option<&[u8]>> {
+        match self.fates[record] {
+            Fate::Emitted(row) => Some(Some(self.rows.get(row as usize))),
+            Fate::Tombstone => Some(None),
+            Fate::Dead(_) | Fate::Filtered | Fate::Stale => None,
+        }
+    }
+
     /// Makes a dead letter of a record.
     pub(crate) fn refuse(&mut self, record: usize, fault: Fault) {
         self.fates[record] = Fate::Dead(self.faults.len() as u32);

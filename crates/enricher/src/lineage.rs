@@ -104,7 +104,7 @@ impl PartitionCounts {
         let counters = &mut self.delta.counters;
         counters.read += u64::from(*fate != Fate::Stale);
         match fate {
-            Fate::Emitted(_) => counters.written += 1,
+            Fate::Emitted(_) | Fate::Tombstone => counters.written += 1,
             Fate::Dead(_) => counters.dead += 1,
             Fate::Stale => return lineage,
             Fate::Filtered => {

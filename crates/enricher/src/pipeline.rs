@@ -11,7 +11,7 @@ use weir_kafka::dead_letter::Origin;
 use weir_kafka::{Header, Outgoing, OutgoingDeadLetter, Record, replay};
 use weir_model::fault::{Class, Fault, Stage};
 use weir_model::lineage::{self, Lineage};
-use weir_model::pipeline;
+use weir_model::pipeline::{self, Pipeline};
 use weir_model::protocol::{self, Claim, Outcome, PartitionState, Term};
 use weir_service::{CancellationToken, Failure, REQUEST_TIMEOUT};
 
@@ -165,11 +165,11 @@ impl Worker {
     /// Makes dead letters of the records that the output topic does not accept.
     fn refuse_unwritable(&self, enriched: &mut Enriched) {
         for i in 0..self.records.len() {
-            let Fate::Emitted(row) = enriched.fates[i] else { continue };
+            let Some(value) = enriched.output(i) else { continue };
             let record = self.records.get(i);
             let came_back = came_back(record, &self.shared.job.pipeline.input.topic);
             let headers = headers(&NO_LINEAGE, came_back.as_deref());
-            let outgoing = self.outgoing(record, row, enriched, present(&headers));
+            let outgoing = outgoing(&self.shared.job.pipeline, record, value, present(&headers));
             let Some(refusal) = self.producer.refusal(&outgoing) else { continue };
             let reason = match refusal {
                 weir_kafka::Error::TooLarge { .. } => "too_large",
@@ -180,43 +180,19 @@ impl Worker {
         }
     }
 
-    fn outgoing<'a>(
-        &'a self,
-        record: Record<'a>,
-        row: u32,
-        enriched: &'a Enriched,
-        headers: &'a [Header<'a>],
-    ) -> Outgoing<'a> {
-        Outgoing {
-            topic: &self.shared.job.pipeline.output.topic,
-            partition: Some(record.partition()),
-            key: record.key(),
-            value: Some(enriched.rows.get(row as usize)),
-            timestamp_ms: Some(record.timestamp_ms()),
-            headers,
-        }
-    }
-
     /// Output and dead letters go to the partition of their input, each with its lineage.
     fn send(&mut self, enriched: &Enriched, lineages: &[Lineage]) -> weir_kafka::Result<()> {
         let pipeline = &self.shared.job.pipeline;
-        for ((record, fate), lineage) in self.records.iter().zip(&enriched.fates).zip(lineages) {
-            match *fate {
-                Fate::Filtered | Fate::Stale => {}
-                Fate::Emitted(row) => {
-                    let lineage = lineage.encode();
-                    let came_back = came_back(record, &pipeline.input.topic);
-                    let headers = headers(&lineage, came_back.as_deref());
-                    self.producer.send(&Outgoing {
-                        topic: &pipeline.output.topic,
-                        partition: Some(record.partition()),
-                        key: record.key(),
-                        value: Some(enriched.rows.get(row as usize)),
-                        timestamp_ms: Some(record.timestamp_ms()),
-                        headers: present(&headers),
-                    })?;
-                }
-                Fate::Dead(fault) => OutgoingDeadLetter {
+        for (i, lineage) in lineages.iter().enumerate() {
+            let record = self.records.get(i);
+            if let Some(value) = enriched.output(i) {
+                let lineage = lineage.encode();
+                let came_back = came_back(record, &pipeline.input.topic);
+                let headers = headers(&lineage, came_back.as_deref());
+                self.producer.send(&outgoing(pipeline, record, value, present(&headers)))?;
+            }
+            if let Fate::Dead(fault) = enriched.fates[i] {
+                OutgoingDeadLetter {
                     topic: &pipeline.dead_letters.topic,
                     partition: Some(record.partition()),
                     origin: Origin {
@@ -231,7 +207,7 @@ impl Worker {
                     fault: &enriched.faults[fault as usize],
                     lineage: Some(*lineage),
                 }
-                .send(&mut self.producer)?,
+                .send(&mut self.producer)?;
             }
         }
         Ok(())
@@ -296,6 +272,23 @@ impl Worker {
         }
         shared.breaker().note(counters.read, counters.dead, Instant::now());
         self.publish_status();
+    }
+}
+
+/// The record of the output topic that is made of `record`.
+fn outgoing<'a>(
+    pipeline: &'a Pipeline,
+    record: Record<'a>,
+    value: Option<&'a [u8]>,
+    headers: &'a [Header<'a>],
+) -> Outgoing<'a> {
+    Outgoing {
+        topic: &pipeline.output.topic,
+        partition: Some(record.partition()),
+        key: record.key(),
+        value,
+        timestamp_ms: Some(record.timestamp_ms()),
+        headers,
     }
 }
 

@@ -16,7 +16,7 @@ use weir_codec::{Registry, Schema, registry};
 use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{Kafka, Pipeline};
+use weir_model::pipeline::{Kafka, Pipeline, ValueFormat};
 use weir_service::{CancellationToken, RetryState, Surface, Workers, blocking, host};
 
 /// Without a stable name, no successor aborts the open transaction of a dead instance, and readers
@@ -155,9 +155,11 @@ async fn register(
             .into(),
     };
     let register = || async {
-        register_input(registry, input, &job.input)
-            .await
-            .map_err(|error| refused("input.schema", input, error))?;
+        if pipeline.input.format == ValueFormat::Avro {
+            register_input(registry, input, &job.input)
+                .await
+                .map_err(|error| refused("input.schema", input, error))?;
+        }
         registry
             .register(output, &job.output)
             .await
@@ -166,7 +168,7 @@ async fn register(
     state.until(stop, register).await
 }
 
-/// The writer of the input registers its own schema; the schema that is read here is registered
+/// JSON values have no schema in the registry. The writer of the input registers its own schema; the schema that is read here is registered
 /// only if the subject does not exist.
 async fn register_input(
     registry: &Registry,

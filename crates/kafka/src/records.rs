@@ -6,6 +6,7 @@ use weir_model::expected_panic;
 use weir_model::lineage::{self, Lineage};
 use weir_model::progress::{LastRead, fingerprint};
 use weir_model::protocol::{Offset, Partition};
+use weir_model::record::RecordMetadata;
 
 /// Length that stands for "none", as on the wire.
 const NONE: i32 = -1;
@@ -343,6 +344,28 @@ impl<'a> Record<'a> {
     /// All headers in order.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
         self.records.headers(self.index)
+    }
+}
+
+impl<'a> RecordMetadata<'a> for Record<'a> {
+    fn key(&self) -> Option<&'a [u8]> {
+        Record::key(self)
+    }
+
+    fn partition(&self) -> Partition {
+        Record::partition(self)
+    }
+
+    fn offset(&self) -> Offset {
+        Record::offset(self)
+    }
+
+    fn timestamp_ms(&self) -> i64 {
+        Record::timestamp_ms(self)
+    }
+
+    fn last_header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers().filter(|(other, _)| *other == name).last().and_then(|(_, value)| value)
     }
 }
 

@@ -17,4 +17,5 @@ pub mod mistake;
 pub mod pipeline;
 pub mod progress;
 pub mod protocol;
+pub mod record;
 pub mod secret;

@@ -3,6 +3,7 @@
 
 mod assemble;
 mod expand;
+mod input;
 mod names;
 mod reader;
 mod reference;
@@ -14,10 +15,11 @@ mod spans;
 mod target;
 mod units;
 
+pub use input::{Input, KeyFormat, UnknownFields, ValueFormat};
 pub use names::credentials;
 pub use reference::reference;
 pub use sections::{
-    Batch, DeadLetters, Input, Kafka, Lookup, Output, Registry, Reject, Transform, Workers,
+    Batch, DeadLetters, Kafka, Lookup, Output, Registry, Reject, Transform, Workers,
 };
 pub use source::*;
 pub use target::*;
@@ -138,6 +140,13 @@ impl Pipeline {
     /// Consumer group of the sink `name`.
     pub fn sink_group(&self, name: &str) -> String {
         format!("weir.{}.sink.{name}", self.name)
+    }
+
+    /// Whether a record without a value goes to the output topic: some sink does more with it than
+    /// making it a dead letter, and each makes of it what its own configuration says.
+    pub fn hands_on_tombstones(&self) -> bool {
+        let takes = |sink: &Sink| sink.target.config().tombstones() != Tombstones::DeadLetter;
+        self.sinks.iter().any(takes)
     }
 
     /// Registry subject of the input topic's values.

@@ -533,6 +533,55 @@ fn each_broken_file_gets_its_message() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The keys of `[input]` and of the sink that have to fit together.
+#[test]
+fn how_records_of_others_are_read_and_deleted_has_to_fit_together() {
+    let folder = folder();
+    let upsert = "mode = \"upsert\"\nkey = \"id\"\n";
+    let found = |input: &str, sink: &str| {
+        let text = format!(
+            "name = \"o\"\n[input]\ntopic = \"a\"\nschema = \"order.avsc\"\n{input}\n\
+             [output]\ntopic = \"b\"\nschema = \"order.avsc\"\n\
+             [[sink]]\nname = \"w\"\ntype = \"postgres\"\ntable = \"t\"\n{sink}"
+        );
+        match parse(&text, folder.path()) {
+            Ok(_) => Vec::new(),
+            Err(mistakes) => mistakes.list.iter().map(show).collect(),
+        }
+    };
+    let key_schema = "key_schema = \"order.avsc\"\n";
+    for (input, sink, expected) in [
+        ("format = \"json\"\nunknown_fields = \"refuse\"", "", ""),
+        ("unknown_fields = \"refuse\"", "", "5 input.unknown_fields belongs to format = \"json\""),
+        ("key_format = \"avro\"", "", "2 input.key_schema is missing; keys that are json or avro"),
+        (key_schema, "", "5 input.key_schema belongs to key_format = \"json\" or \"avro\""),
+        ("", "tombstones = \"skip\"", ""),
+        ("", "tombstones = \"delete\"", "tombstones deletes rows, which needs mode = \"upsert\""),
+        ("", "delete_when = \"gone\"", "delete_when deletes rows, which needs mode = \"upsert\""),
+        ("", &format!("{upsert}tombstones = \"delete\""), ""),
+        (
+            "key_format = \"bytes\"",
+            &format!("{upsert}tombstones = \"delete\""),
+            "are no value of a column",
+        ),
+        (
+            "",
+            "mode = \"upsert\"\nkey = [\"a\", \"b\"]\ntombstones = \"delete\"",
+            "a record's key is one text, and the rows' key is 2 columns",
+        ),
+    ] {
+        let found = found(input, sink);
+        match expected {
+            "" => assert_eq!(found, [""; 0], "{input} {sink}"),
+            _ => assert!(found.len() == 1 && found[0].contains(expected), "{expected}: {found:?}"),
+        }
+    }
+    let written = GOOD.replace("key = \"order_id\"\n", "key = \"order_id\"\nformat = \"json\"\n");
+    let found: Vec<String> =
+        parse(&written, folder.path()).unwrap_err().list.iter().map(show).collect();
+    assert_eq!(found, ["25 input.format is \"json\", but the producer of [source] writes Avro"]);
+}
+
 #[test]
 fn several_mistakes_are_all_reported_in_the_order_of_lines() {
     let folder = folder();

@@ -1,5 +1,6 @@
 //! The options of a sink, and the checks of its part of the pipeline file.
 
+use crate::deletes::Deletes;
 use std::path::PathBuf;
 use weir_codec::Schema;
 use weir_model::mistake::{Mistake, did_you_mean};
@@ -40,8 +41,14 @@ pub struct Arguments {
 /// All mistakes in the output schema or the choice of a sink. Needs no server.
 pub fn check(pipeline: &Pipeline, only: Option<&str>) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
-    if let Err(error) = Schema::load(&pipeline.output.schema) {
-        mistakes.push(Mistake::new("output.schema", error.to_string()));
+    match Schema::load(&pipeline.output.schema) {
+        Ok(output) => {
+            for sink in chosen(pipeline, only) {
+                mistakes
+                    .extend(Deletes::compile(pipeline, sink, &output).err().unwrap_or_default());
+            }
+        }
+        Err(error) => mistakes.push(Mistake::new("output.schema", error.to_string())),
     }
     if let Some(name) = only
         && chosen(pipeline, only).is_empty()

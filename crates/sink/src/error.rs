@@ -19,6 +19,12 @@ pub enum Error {
     /// The Schema Registry.
     #[error(transparent)]
     Registry(#[from] weir_codec::registry::Error),
+    /// The condition of `delete_when` on a whole batch: a bug in weir. Nothing was written.
+    #[error(transparent)]
+    Transform(#[from] weir_transform::Error),
+    /// Arrow refused to assemble the rows of a batch: a bug in weir. Nothing was written.
+    #[error("cannot assemble the rows of a batch: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
     /// The target.
     #[error(transparent)]
     Target(#[from] weir_store::Error),
@@ -37,7 +43,10 @@ impl Failure for Error {
             Error::Codec(error) => error.class(),
             Error::Registry(error) => error.class(),
             Error::Target(error) => error.class(),
-            Error::Configuration(_) | Error::Protocol(_) => Class::Configuration,
+            Error::Configuration(_)
+            | Error::Protocol(_)
+            | Error::Transform(_)
+            | Error::Arrow(_) => Class::Configuration,
             Error::Service(_) => Class::Environment,
         }
     }

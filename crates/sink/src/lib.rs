@@ -9,6 +9,7 @@
 //! `pipeline.rs` is the path of a batch on one screen; the targets are the crate weir-store.
 
 pub mod config;
+pub mod deletes;
 mod dependency_health;
 pub mod error;
 mod lineage_order;

@@ -1,8 +1,10 @@
 //! A part of a batch: records as they were read, decoded into rows of the output schema.
 
+use crate::deletes::{Deletes, Rows};
+use crate::error::Error;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use weir_codec::{Decoded, Decoder};
+use weir_codec::{Decoder, KeyDecoder};
 use weir_kafka::{Records, replay};
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::DeadLetter;
@@ -41,10 +43,12 @@ impl SpareRecords {
 /// The totals of a part, or of all parts of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    /// The counts to add per partition: rows are written, faults are dead.
+    /// The counts to add per partition: rows are written, faults are dead, skipped tombstones are
+    /// filtered.
     pub(crate) deltas: BTreeMap<Partition, Progress>,
     /// The reasons of the records that are dead.
     pub(crate) dead: Vec<String>,
+    pub(crate) num_filtered: usize,
     pub(crate) num_records: usize,
     pub(crate) num_bytes: usize,
     /// The records' timestamps in their order, runs of equal ones together.
@@ -52,7 +56,7 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    fn of(records: &Records, faults: &[(u32, Fault)]) -> Contents {
+    fn of(records: &Records, faults: &[(u32, Fault)], filtered: &[u32]) -> Contents {
         let mut contents = Contents {
             dead: faults.iter().map(|(_, fault)| fault.reason.clone()).collect(),
             num_records: records.len(),
@@ -80,6 +84,13 @@ impl Contents {
             delta.counters.written -= 1;
             delta.counters.dead += 1;
         }
+        for index in filtered {
+            let partition = records.partition(*index as usize);
+            let delta = contents.deltas.entry(partition).or_default();
+            delta.counters.written -= 1;
+            delta.counters.filtered += 1;
+        }
+        contents.num_filtered = filtered.len();
         (0..records.len()).for_each(|i| contents.note_timestamp(records.timestamp_ms(i), 1));
         contents
     }
@@ -88,6 +99,7 @@ impl Contents {
     pub(crate) fn append(&mut self, next: Contents) {
         next.deltas.iter().for_each(|(partition, delta)| self.gain(*partition, delta));
         self.dead.extend(next.dead);
+        self.num_filtered += next.num_filtered;
         self.num_records += next.num_records;
         self.num_bytes += next.num_bytes;
         next.timestamps.into_iter().for_each(|(stamp, times)| self.note_timestamp(stamp, times));
@@ -109,6 +121,8 @@ impl Contents {
 /// What decoding needs beside the records.
 pub(crate) struct PartDecoder {
     pub(crate) decoder: Decoder,
+    pub(crate) keys: KeyDecoder,
+    pub(crate) deletes: Deletes,
     /// The topic that the sink reads.
     pub(crate) topic: Arc<str>,
     /// The pipeline's input topic.
@@ -122,18 +136,26 @@ impl PartDecoder {
     ///
     /// # Errors
     /// The registry is unavailable; `records` are untouched, to be tried again.
-    pub(crate) fn decode(
-        &mut self,
-        records: &mut Records,
-    ) -> Result<(Part, Contents), weir_codec::Error> {
+    pub(crate) fn decode(&mut self, records: &mut Records) -> Result<(Part, Contents), Error> {
         let values: Vec<Option<&[u8]>> =
             records.iter().map(|r| r.lineage().and(r.value())).collect();
-        let Decoded { batch, rows, faults } = self.decoder.decode(&values)?;
+        let mut decoded = self.decoder.decode(&values)?;
+        let mut tombstones = Vec::new();
+        if self.deletes.takes_tombstones() {
+            decoded.faults.retain(|(index, _)| {
+                let record = records.get(*index as usize);
+                let is_tombstone = record.lineage().is_some() && record.value().is_none();
+                tombstones.extend(is_tombstone.then_some(*index));
+                !is_tombstone
+            });
+        }
+        let Rows { batch, rows, deletes, faults, filtered } =
+            self.deletes.apply(decoded, records, &tombstones, &mut self.keys)?;
         let faults: Vec<(u32, Fault)> = faults
             .into_iter()
             .map(|(index, fault)| (index, sink_fault(records, index, fault)))
             .collect();
-        let contents = Contents::of(records, &faults);
+        let contents = Contents::of(records, &faults, &filtered);
         let size = Room { records: records.len(), bytes: records.bytes() };
         let dead_letters = faults
             .into_iter()
@@ -146,7 +168,8 @@ impl PartDecoder {
             input: self.input.clone(),
             spare: self.spare.clone(),
         };
-        Ok((Part { rows: batch, records: Box::new(records), dead_letters, size }, contents))
+        let records = Box::new(records);
+        Ok((Part { rows: batch, deletes, records, dead_letters, size }, contents))
     }
 }
 
@@ -255,7 +278,7 @@ mod tests {
     fn contents(list: &[(Partition, Offset, Option<Offset>)], faults: &[u32]) -> Contents {
         let fault = Fault { stage: Stage::Sink, reason: "r".into(), detail: "d".into() };
         let faults: Vec<_> = faults.iter().map(|index| (*index, fault.clone())).collect();
-        Contents::of(&records(list), &faults)
+        Contents::of(&records(list), &faults, &[])
     }
 
     #[test]

@@ -18,6 +18,7 @@ use weir_model::fault::Class;
 use weir_model::pipeline;
 use weir_model::progress::Counters;
 use weir_model::protocol::{self, Outcome, Partition, Term};
+use weir_service::Failure;
 use weir_store::{Part, Transaction, Written};
 
 /// Records that are decoded at once: their columns stay in the processor's cache.
@@ -91,14 +92,14 @@ impl Worker {
                     return Ok(Some(decoded));
                 }
                 Err(error) if error.class() == Class::Environment => {
-                    self.report_error(&error.into());
+                    self.report_error(&error);
                     self.partitions.poll_events();
                     if self.partitions.term() != Some(term) {
                         self.parts.spare.put(records);
                         return Ok(None);
                     }
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -177,9 +178,10 @@ impl Worker {
         self.dependencies.committed();
         let (read, dead) =
             (contents.num_records as u64, (contents.dead.len() + written.refused.len()) as u64);
+        let filtered = contents.num_filtered as u64;
         self.shared.breaker().note(read, dead, Instant::now());
         self.shared.meters.committed(BatchMetrics {
-            counters: Counters { read, written: read - dead, filtered: 0, dead },
+            counters: Counters { read, written: read - dead - filtered, filtered, dead },
             dead: contents.dead.iter().chain(&written.refused),
             contents,
             bytes: written.bytes,

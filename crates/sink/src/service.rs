@@ -1,6 +1,7 @@
 //! A sink instance: admin pages, preparation, workers.
 
 use crate::config::{self, Options};
+use crate::deletes::Deletes;
 use crate::error::Error;
 use crate::metrics::Meters;
 use crate::status::Status;
@@ -108,6 +109,9 @@ impl Instance {
             return Err(self.pipeline.mistakes(mistakes).into());
         }
         for (sink, target) in targets {
+            let deletes = Deletes::compile(&self.pipeline, sink, &self.schema)
+                .map_err(|mistakes| self.pipeline.mistakes(mistakes))?;
+            let target = (target, deletes);
             self.spawn(&mut workers, &sink.name, target, &registry, sinks.len() > 1)?;
         }
         workers.join().await
@@ -117,7 +121,7 @@ impl Instance {
         &self,
         workers: &mut Workers<Error>,
         sink: &str,
-        target: Arc<dyn Target>,
+        (target, deletes): (Arc<dyn Target>, Deletes),
         registry: &Registry,
         several: bool,
     ) -> Result<(), Error> {
@@ -130,6 +134,7 @@ impl Instance {
             pipeline: self.pipeline.clone(),
             sink: sink.into(),
             target,
+            deletes,
             meters: Meters::new(&metrics),
             status: self.status.clone(),
             health: self.health.clone(),
@@ -142,9 +147,10 @@ impl Instance {
                 false => format!("{}-{number}", self.options.settings.instance),
             };
             let decoder = Decoder::new(self.schema.clone(), registry.clone(), Handle::current())?;
+            let keys = shared.deletes.key_decoder(registry.clone(), Handle::current())?;
             let (shared, stop, member) = (shared.clone(), self.stop.clone(), name.clone());
             workers.spawn(&name, move |heartbeat| {
-                Worker::join(shared, &member, decoder)?.run(&heartbeat, &stop)
+                Worker::join(shared, &member, decoder, keys)?.run(&heartbeat, &stop)
             })?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! [`weir_model::protocol`] decides what is owned and where reading continues.
 
 use crate::Error;
+use crate::deletes::Deletes;
 use crate::dependency_health::DependencyHealth;
 use crate::metrics::Meters;
 use crate::part::PartDecoder;
@@ -11,7 +12,7 @@ use crate::status::Status;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
-use weir_codec::Decoder;
+use weir_codec::{Decoder, KeyDecoder};
 use weir_kafka::{Consumer, proof};
 use weir_model::breaker::Breaker;
 use weir_model::fault::Class;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) sink: String,
     pub(crate) target: Arc<dyn Target>,
+    pub(crate) deletes: Deletes,
     pub(crate) meters: Meters,
     pub(crate) status: Status,
     pub(crate) health: Health,
@@ -80,7 +82,12 @@ impl Worker {
     ///
     /// # Errors
     /// The consumer cannot be created.
-    pub(crate) fn join(shared: Arc<Shared>, name: &str, decoder: Decoder) -> Result<Worker, Error> {
+    pub(crate) fn join(
+        shared: Arc<Shared>,
+        name: &str,
+        decoder: Decoder,
+        keys: KeyDecoder,
+    ) -> Result<Worker, Error> {
         let Shared { pipeline, sink, health, meters, target, .. } = &*shared;
         let topic = &pipeline.output.topic;
         let consumer = Consumer::join(&pipeline.kafka, &pipeline.sink_group(sink), topic, name)?;
@@ -89,6 +96,8 @@ impl Worker {
             dependencies: DependencyHealth::new(health, sink, target.kind()),
             parts: PartDecoder {
                 decoder,
+                keys,
+                deletes: shared.deletes.clone(),
                 topic: topic.as_str().into(),
                 input: pipeline.input.topic.as_str().into(),
                 spare: Default::default(),

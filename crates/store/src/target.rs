@@ -7,6 +7,7 @@
 
 use crate::{Error, kinds};
 use arrow::array::RecordBatch;
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -125,8 +126,11 @@ pub struct Room {
 
 /// Decoded records, to be added to a transaction.
 pub struct Part {
-    /// Rows of exactly the output schema.
+    /// Rows of the columns of the output schema. Of a row that is to be deleted only the columns
+    /// that rows are merged by have a value.
     pub rows: RecordBatch,
+    /// Per row, whether the row of its key is to be deleted instead of stored; `None`: none is.
+    pub deletes: Option<BooleanBuffer>,
     /// The records behind the rows.
     pub records: Box<dyn SourceRecords>,
     /// Records that could not be decoded.

@@ -1,6 +1,7 @@
 //! The tables and functions that the SQL of a pipeline can name.
 
 use crate::lookup::Table;
+use crate::metadata::Used;
 use crate::time_zone::AtTimeZone;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion_common::config::ConfigOptions;
@@ -26,6 +27,8 @@ pub(crate) struct Catalog {
     tables: BTreeMap<String, Arc<dyn TableSource>>,
     functions: HashMap<String, Arc<ScalarUDF>>,
     planners: Vec<Arc<dyn ExprPlanner>>,
+    /// What the SQL uses of a record beside its value.
+    pub(crate) metadata: Used,
     options: ConfigOptions,
 }
 
@@ -41,6 +44,7 @@ impl Catalog {
             tables,
             functions: functions(),
             planners: planners(),
+            metadata: Used::default(),
             options: ConfigOptions::default(),
         }
     }
@@ -114,7 +118,7 @@ impl ContextProvider for Catalog {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.get(name).cloned()
+        self.functions.get(name).cloned().or_else(|| self.metadata.function(name))
     }
 
     fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -8,6 +8,7 @@ use crate::inspect::check;
 use crate::join::Join;
 use crate::lookup::Table;
 use crate::messages::{planning_mistake, type_name};
+use crate::metadata::{InputColumns, Used, conflicts};
 use crate::plan::{Column, Plan, Rule};
 use crate::query::{SQL, Transform, parse_condition, parse_transform};
 use crate::scope::{Planned, PlannedFrom, Scope};
@@ -23,22 +24,31 @@ use weir_model::mistake::Mistake;
 use weir_model::pipeline::Pipeline;
 
 impl Plan {
-    /// Compiles the rules, lookups and SQL of `pipeline` for records of the schema `input`; the
+    /// Compiles the rules, lookups and SQL of `pipeline` for records with the columns `input`; the
     /// result has the schema `output`.
     ///
     /// # Errors
     /// Every mistake found, under the keys `transform.sql`, `reject[i].when` and `lookup[i].…`.
     pub fn compile(
-        input: SchemaRef,
+        input: impl Into<InputColumns>,
         output: SchemaRef,
         pipeline: &Pipeline,
     ) -> Result<Plan, Vec<Mistake>> {
-        let mut mistakes = Vec::new();
+        let columns = input.into();
+        let input = columns.value.clone();
+        let mut mistakes = conflicts("input.schema", &input, |name| {
+            format!("give it another name, and \"aliases\": [\"{name}\"] to read it all the same")
+        });
         let tables = load_tables(pipeline, &mut mistakes);
         let all_loaded = tables.len() == pipeline.lookups.len();
-        let catalog = Catalog::new(&input, &tables);
+        let mut catalog = Catalog::new(&input, &tables);
         let transform = keep(parse_transform(&pipeline.transform.sql), &mut mistakes);
         let conditions = parse_rules(pipeline, &catalog, &mut mistakes);
+        if let Some(transform) = &transform {
+            let (used, more) = Used::new(&columns, transform, &conditions);
+            catalog.metadata = used;
+            mistakes.extend(more);
+        }
         // Without the columns of a lookup that could not be read, every use of them would be
         // reported as a mistake of its own.
         let parts = transform.filter(|_| all_loaded).and_then(|transform| {
@@ -48,7 +58,9 @@ impl Plan {
             Some(Parts::plan(from, &parsed, &mut mistakes))
         });
         match parts {
-            Some(parts) if mistakes.is_empty() => parts.assemble(input, output, pipeline),
+            Some(parts) if mistakes.is_empty() => {
+                parts.assemble(input, output, &catalog.metadata, pipeline)
+            }
             _ => Err(mistakes),
         }
     }
@@ -74,6 +86,11 @@ fn load_tables(pipeline: &Pipeline, mistakes: &mut Vec<Mistake>) -> Vec<Arc<Tabl
         }
         let (table, more) = Table::load(lookup, index);
         mistakes.extend(more);
+        if let Some(table) = &table {
+            let key = format!("lookup[{index}].file");
+            let rename = |_: &str| "rename the column".into();
+            mistakes.extend(conflicts(&key, &table.schema(), rename));
+        }
         tables.extend(table.map(Arc::new));
     }
     tables
@@ -95,7 +112,11 @@ fn parse_rules(
     conditions
 }
 
-fn checked(key: &str, expr: ast::Expr, catalog: &Catalog) -> Result<ast::Expr, Vec<Mistake>> {
+pub(crate) fn checked(
+    key: &str,
+    expr: ast::Expr,
+    catalog: &Catalog,
+) -> Result<ast::Expr, Vec<Mistake>> {
     let refused = check(key, &expr, catalog);
     if refused.is_empty() { Ok(expr) } else { Err(refused) }
 }
@@ -104,7 +125,7 @@ fn rule_key(index: usize) -> String {
     format!("reject[{index}].when")
 }
 
-fn plan_from<'a>(
+pub(crate) fn plan_from<'a>(
     catalog: &'a Catalog,
     transform: &Transform,
     tables: &[Arc<Table>],
@@ -159,6 +180,7 @@ impl Parts {
         self,
         input: SchemaRef,
         output: SchemaRef,
+        used: &Used,
         pipeline: &Pipeline,
     ) -> Result<Plan, Vec<Mistake>> {
         let (Some(before), Some(after)) = (self.before, self.after) else { return Err(Vec::new()) };
@@ -185,7 +207,20 @@ impl Parts {
             return Err(mistakes);
         }
         let joins = self.joins;
-        Ok(Plan { input, output, joins, needed, before, rules, filter, after, columns })
+        let (metadata, metadata_types) = (used.columns().cloned().collect(), used.types());
+        Ok(Plan {
+            input,
+            metadata,
+            metadata_types,
+            output,
+            joins,
+            needed,
+            before,
+            rules,
+            filter,
+            after,
+            columns,
+        })
     }
 }
 
@@ -195,7 +230,11 @@ fn on_one_line(sql: &str) -> String {
 }
 
 /// Compiles an expression and evaluates it on no rows.
-fn executable(view: &View, key: &str, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>, Vec<Mistake>> {
+pub(crate) fn executable(
+    view: &View,
+    key: &str,
+    expr: &Expr,
+) -> Result<Arc<dyn PhysicalExpr>, Vec<Mistake>> {
     let compiled = view.compile(expr).map_err(|e| vec![planning_mistake(key, &e)])?;
     evaluate_on_no_rows(compiled.as_ref(), view.schema())
         .map_err(|what| vec![Mistake::new(key, what)])?;
@@ -216,7 +255,7 @@ fn needed_joins(joins: &[Join], before: &View, after: &View) -> Vec<bool> {
     needed
 }
 
-fn plan_condition(
+pub(crate) fn plan_condition(
     scope: &Scope<'_>,
     key: &str,
     condition: &ast::Expr,

@@ -65,12 +65,14 @@
 mod catalog;
 mod coercion;
 mod compile;
+mod condition;
 mod error;
 mod evaluate;
 mod inspect;
 mod join;
 mod lookup;
 mod messages;
+mod metadata;
 mod outcomes;
 mod plan;
 mod query;
@@ -78,5 +80,7 @@ mod scope;
 mod time_zone;
 mod view;
 
+pub use condition::{Condition, Judged};
 pub use error::Error;
+pub use metadata::{InputColumns, Metadata, MetadataColumns};
 pub use plan::{Plan, Transformed};

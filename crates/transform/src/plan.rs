@@ -6,13 +6,14 @@ use crate::error::Error;
 use crate::evaluate::evaluate;
 use crate::join::Join;
 use crate::messages::type_name;
+use crate::metadata::{Metadata, MetadataColumns};
 use crate::outcomes::Outcomes;
 use crate::view::{Matches, Rows, View};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
 };
 use arrow::compute::FilterBuilder;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion_physical_expr::PhysicalExpr;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use weir_model::fault::{Fault, Stage, VALUE_DOES_NOT_FIT, VALUE_MISSING};
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) input: SchemaRef,
+    /// What the SQL uses of a record beside its value.
+    pub(crate) metadata: Vec<Metadata>,
+    pub(crate) metadata_types: Vec<DataType>,
     pub(crate) output: SchemaRef,
     pub(crate) joins: Vec<Join>,
     /// Per join, whether anything reads it or filters by it.
@@ -65,17 +69,35 @@ pub struct Transformed {
 }
 
 impl Plan {
-    /// Applies the plan to one batch. `now_micros` is the value of `now()` for the whole batch:
-    /// microseconds since 1970-01-01 UTC.
+    /// Applies a plan that uses no [`Plan::metadata`], as [`Plan::apply_with`] does.
     ///
     /// # Errors
-    /// When the batch is not of the input schema, or for a bug. The faults of single records are
-    /// in [`Transformed::faults`].
+    /// As [`Plan::apply_with`].
     pub fn apply(&self, batch: &RecordBatch, now_micros: i64) -> Result<Transformed, Error> {
+        self.apply_with(batch, MetadataColumns::default(), now_micros)
+    }
+
+    /// Applies the plan to one batch. `metadata` are those of its records, as
+    /// [`Plan::metadata_columns`] makes them; `now_micros` is the value of `now()` for the whole
+    /// batch: microseconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// When the batch is not of the input schema or lacks metadata, or for a bug. The faults of
+    /// single records are in [`Transformed::faults`].
+    pub fn apply_with(
+        &self,
+        batch: &RecordBatch,
+        metadata: MetadataColumns,
+        now_micros: i64,
+    ) -> Result<Transformed, Error> {
         self.check_schema(batch)?;
+        let MetadataColumns { columns, faults } = metadata;
+        self.check_metadata(batch, &columns)?;
         let mut outcomes = Outcomes::new(batch.num_rows());
-        let matches = self.look_up(batch, now_micros, &mut outcomes)?;
-        let rows = Rows { batch, matches: &matches, now_micros };
+        faults.into_iter().for_each(|(row, fault)| outcomes.refuse(row as usize, || fault));
+        let input = Rows { batch, matches: &[], metadata: &columns, now_micros };
+        let matches = self.look_up(&input, &mut outcomes)?;
+        let rows = Rows { matches: &matches, ..input };
         let scope = self.before.gather(&rows, None)?;
         self.reject(&scope, &mut outcomes)?;
         let passed = self.filter(&scope, &matches, &mut outcomes)?;
@@ -102,18 +124,17 @@ impl Plan {
         Err(Error::Schema { expected: describe(expected), got: describe(got) })
     }
 
-    /// Runs the joins, in the order of FROM.
+    /// Runs the joins, in the order of FROM. `input` has none of them yet.
     fn look_up(
         &self,
-        batch: &RecordBatch,
-        now_micros: i64,
+        input: &Rows<'_>,
         outcomes: &mut Outcomes,
     ) -> Result<Vec<Matches>, ArrowError> {
         let mut matches: Vec<Matches> = Vec::with_capacity(self.joins.len());
         for (join, needed) in self.joins.iter().zip(&self.needed) {
             let rows = if *needed {
                 // A key may be computed from columns of the joins before it.
-                let rows = Rows { batch, matches: &matches, now_micros };
+                let rows = Rows { matches: &matches, ..*input };
                 Some(find_matches(join, &rows, outcomes)?)
             } else {
                 None
@@ -268,7 +289,7 @@ fn output_fault(reason: &str, field: &FieldRef, what: &str) -> Fault {
 }
 
 /// Rows whose condition is true; null is not.
-fn true_rows(condition: &BooleanArray) -> impl Iterator<Item = usize> {
+pub(crate) fn true_rows(condition: &BooleanArray) -> impl Iterator<Item = usize> {
     let truth = match condition.nulls() {
         Some(nulls) => condition.values() & nulls.inner(),
         None => condition.values().clone(),

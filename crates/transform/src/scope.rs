@@ -63,8 +63,8 @@ impl<'a> PlannedFrom<'a> {
         let scope = Scope {
             catalog,
             from: transform.from.clone(),
-            schema: scope_schema(&plan).map_err(mistakes_of)?,
-            sources: column_sources(&from_tables),
+            schema: scope_schema(&plan, catalog).map_err(mistakes_of)?,
+            sources: column_sources(&from_tables, catalog),
         };
         let joins = scope.joins(&from_tables, transform, tables)?;
         Ok(PlannedFrom { scope, joins })
@@ -95,14 +95,21 @@ impl<'a> Scope<'a> {
         View::new(&self.schema, &self.sources, expressions)
     }
 
-    /// Coerces types and replaces `now()` by its column.
+    /// Coerces types and replaces `now()` and what stands for the record's metadata by columns.
     fn bind(&self, name: String, expr: Expr) -> Result<Planned> {
         let context = SimplifyContext::builder().with_schema(self.schema.clone()).build();
-        let bound = expr.unalias().transform_up(|e| Ok(bind_now(e)))?.data;
+        let bound = expr.unalias().transform_up(|e| Ok(self.bind_call(e)))?.data;
         let coerced = ExprSimplifier::new(context.clone()).coerce(bound, &self.schema)?;
         let expr = coerced.transform_up(|e| expand(e, &context))?.data;
         let data_type = expr.get_type(&self.schema)?;
         Ok(Planned { name, expr, data_type })
+    }
+
+    fn bind_call(&self, expr: Expr) -> Transformed<Expr> {
+        match self.catalog.metadata.bind(&expr) {
+            Some(column) => Transformed::yes(column),
+            None => bind_now(expr),
+        }
     }
 
     fn joins(
@@ -156,19 +163,20 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The columns of FROM, and after them the one of `now()`.
-fn scope_schema(plan: &LogicalPlan) -> Result<DFSchemaRef> {
+/// The columns of FROM, and after them the one of `now()` and the record's metadata.
+fn scope_schema(plan: &LogicalPlan, catalog: &Catalog) -> Result<DFSchemaRef> {
     let from = plan.inputs()[0].schema();
     let mut fields: Vec<_> =
         from.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
     let now = now_column();
     fields.push((now.relation, Arc::new(Field::new(now.name, now_type(), false))));
+    fields.extend(catalog.metadata.fields());
     Ok(Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?))
 }
 
 /// The sources of the columns of [`scope_schema`]. Tables are in the order of FROM: the input,
 /// then one lookup per join.
-fn column_sources(tables: &[FromTable]) -> Vec<ColumnSource> {
+fn column_sources(tables: &[FromTable], catalog: &Catalog) -> Vec<ColumnSource> {
     let mut sources = Vec::new();
     for (index, table) in tables.iter().enumerate() {
         let columns = 0..table.schema.fields().len();
@@ -178,6 +186,7 @@ fn column_sources(tables: &[FromTable]) -> Vec<ColumnSource> {
         }));
     }
     sources.push(ColumnSource::Now);
+    sources.extend((0..catalog.metadata.columns().len()).map(ColumnSource::Metadata));
     sources
 }
 
@@ -203,6 +212,8 @@ fn plan_select(
     let mut from = from.clone();
     time_zone::as_calls(&mut item)?;
     time_zone::as_calls(&mut from)?;
+    catalog.metadata.as_calls(&mut item);
+    catalog.metadata.as_calls(&mut from);
     let template = "SELECT 1 FROM input";
     let mut statements = datafusion_sql::sqlparser::parser::Parser::parse_sql(
         &datafusion_sql::sqlparser::dialect::GenericDialect {},

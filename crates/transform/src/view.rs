@@ -32,6 +32,8 @@ pub(crate) enum ColumnSource {
     },
     /// `now()`.
     Now,
+    /// What the record has beside its value, by its index in the plan.
+    Metadata(usize),
 }
 
 /// A selection of a scope's columns. Columns that no expression reads are never gathered.
@@ -55,6 +57,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) batch: &'a RecordBatch,
     /// Per join, in the order of FROM; the joins that have not run yet are absent.
     pub(crate) matches: &'a [Matches],
+    /// What the records have beside their values.
+    pub(crate) metadata: &'a [ArrayRef],
     /// The value of `now()`.
     pub(crate) now_micros: i64,
 }
@@ -88,7 +92,7 @@ impl View {
     pub(crate) fn joins(&self) -> impl Iterator<Item = usize> {
         self.sources.iter().filter_map(|source| match source {
             ColumnSource::Lookup { join, .. } => Some(*join),
-            ColumnSource::Input(_) | ColumnSource::Now => None,
+            ColumnSource::Input(_) | ColumnSource::Now | ColumnSource::Metadata(_) => None,
         })
     }
 
@@ -120,6 +124,7 @@ impl View {
             ColumnSource::Lookup { join, column } => {
                 take(rows.matches[join].table.column(column), &table_rows[&join], None)
             }
+            ColumnSource::Metadata(index) => filtered(&rows.metadata[index], filter.as_ref()),
             ColumnSource::Now => Ok(Arc::new(
                 TimestampMicrosecondArray::from_value(rows.now_micros, num_rows)
                     .with_timezone("+00:00"),

@@ -9,11 +9,11 @@ use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 use serde_json::Value;
 use tokio::runtime::Handle;
-use weir_codec::{Decoder, Registry, Schema};
+use weir_codec::{Decoder, JsonObject, Registry, Schema};
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::Header;
 use weir_model::fault::Stage;
-use weir_model::pipeline::Pipeline;
+use weir_model::pipeline::{Pipeline, ValueFormat};
 
 /// The record's fields in the order of its schema, or why they cannot be shown.
 pub type Decoded = std::result::Result<Vec<(String, Value)>, String>;
@@ -84,12 +84,17 @@ fn in_topic(pipeline: &Pipeline, coordinates: &RecordCoordinates) -> Result<Vec<
 
 /// Decodes the record of a dead letter with its own schema, if possible.
 pub async fn decode(pipeline: &Pipeline, whole: &WholeDeadLetter) -> Decoded {
-    let (Some(value), Some(id)) = (&whole.value, whole.dead_letter.schema_id) else {
-        return Err("it does not name a schema".into());
-    };
     if whole.dead_letter.truncated {
         return Err("the dead letter contains only its beginning".into());
     }
+    let is_input = whole.dead_letter.stage != Stage::Sink;
+    if let (Some(value), true, ValueFormat::Json) = (&whole.value, is_input, pipeline.input.format)
+    {
+        return members(value);
+    }
+    let (Some(value), Some(id)) = (&whole.value, whole.dead_letter.schema_id) else {
+        return Err("it does not name a schema".into());
+    };
     let registry = Registry::new(&pipeline.registry).map_err(|e| e.to_string())?;
     // Its own schema shows every field. A schema that weir cannot read completely is replaced by
     // the pipeline's.
@@ -109,6 +114,19 @@ pub async fn decode(pipeline: &Pipeline, whole: &WholeDeadLetter) -> Decoded {
         Some((_, fault)) => Err(format!("{}: {}", fault.reason, fault.detail)),
         None => row(&decoded.batch).map_err(|e| e.to_string()),
     }
+}
+
+/// The members of a JSON object, by name. A number that would lose digits is shown as a text.
+fn members(value: &[u8]) -> Decoded {
+    let object =
+        JsonObject::parse(value).map_err(|what| format!("it is no JSON object: {what}"))?;
+    let member = |(name, raw): (&str, &str)| {
+        let exact = serde_json::from_str(raw).ok().filter(|value: &Value| value.to_string() == raw);
+        (name.to_owned(), exact.unwrap_or_else(|| raw.into()))
+    };
+    let mut members: Vec<_> = object.members().map(member).collect();
+    members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(members)
 }
 
 /// The only row of a batch.

@@ -3,10 +3,11 @@
 
 use super::{Report, State};
 use std::path::Path;
-use weir_codec::Schema;
+use weir_codec::{KeyType, Schema, check_input};
 use weir_model::mistake::{Mistake, did_you_mean};
 use weir_model::pipeline::Pipeline;
-use weir_transform::Plan;
+use weir_sink::deletes::Deletes;
+use weir_transform::{InputColumns, Plan};
 
 /// The schemas that could be read.
 pub(super) struct Schemas {
@@ -17,11 +18,12 @@ pub(super) struct Schemas {
 pub(super) fn examine(pipeline: &Pipeline, report: &mut Report) -> Schemas {
     let input = schema(report, "input", &pipeline.input.schema);
     let output = schema(report, "output", &pipeline.output.schema);
-    if let Some(input) = &input {
+    let key = input.as_ref().and_then(|input| {
         fields(pipeline, input, report);
-    }
-    match (&input, &output) {
-        (Some(input), Some(output)) => plan(pipeline, input, output, report),
+        records(pipeline, input, report)
+    });
+    match (&input, key, &output) {
+        (Some(input), Some(key), Some(output)) => plan(pipeline, (input, &key), output, report),
         _ => report.note("lookups, rules and SQL", State::Open("need both schemas".into())),
     }
     if let Some(output) = &output {
@@ -71,11 +73,25 @@ fn fields(pipeline: &Pipeline, input: &Schema, report: &mut Report) {
     }
 }
 
+/// Values and keys must be readable as the file says they are written.
+fn records(pipeline: &Pipeline, input: &Schema, report: &mut Report) -> Option<KeyType> {
+    let checked = check_input(&pipeline.input, input);
+    let found = checked.as_ref().map_or(String::new(), |key| format!("keys are {key}"));
+    let mistakes = checked.as_ref().err().cloned().unwrap_or_default();
+    report.verdict("input records", mistakes, found);
+    checked.ok()
+}
+
 /// One check for each lookup and rule and one for the SQL; the keys of the mistakes show which
 /// check they belong to.
-fn plan(pipeline: &Pipeline, input: &Schema, output: &Schema, report: &mut Report) {
-    let mut mistakes =
-        Plan::compile(input.arrow(), output.arrow(), pipeline).err().unwrap_or_default();
+fn plan(
+    pipeline: &Pipeline,
+    (input, key): (&Schema, &KeyType),
+    output: &Schema,
+    report: &mut Report,
+) {
+    let columns = InputColumns { value: input.arrow(), key: key.arrow() };
+    let mut mistakes = Plan::compile(columns, output.arrow(), pipeline).err().unwrap_or_default();
     let unusable = mistakes.iter().any(|m| m.key.starts_with("lookup["));
     let mut take =
         |prefix: &str| mistakes.extract_if(.., |m| m.key.starts_with(prefix)).collect::<Vec<_>>();
@@ -114,7 +130,8 @@ fn verdict_unless(
 
 fn sinks(pipeline: &Pipeline, output: &Schema, report: &mut Report) {
     for sink in &pipeline.sinks {
-        let mistakes = weir_store::reader::check_offline(sink, &output.table());
+        let mut mistakes = weir_store::reader::check_offline(sink, &output.table());
+        mistakes.extend(Deletes::compile(pipeline, sink, output).err().unwrap_or_default());
         report.verdict(
             format!("sink {}", sink.name),
             mistakes,

@@ -7,7 +7,7 @@ use weir_codec::{Registry, Schema};
 use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{Pipeline, Sink};
+use weir_model::pipeline::{Pipeline, Sink, ValueFormat};
 
 pub(super) async fn examine(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     tokio::task::block_in_place(|| {
@@ -90,6 +90,9 @@ async fn subjects(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     ];
     for (side, subject, schema) in sides {
         let Some(schema) = schema else { continue };
+        if side == "input" && pipeline.input.format == ValueFormat::Json {
+            continue;
+        }
         // Without a source, other programs write the input topic and register their schemas.
         match side == "input" && pipeline.source.is_none() {
             true => readable(&registry, &subject, schema, report).await,

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tokio::runtime::Runtime;
-use weir_codec::{Decoder, Registry, Schema, registry::Settings};
+use weir_codec::{Decoder, JsonDecoder, JsonRules, Registry, Schema, registry::Settings};
 use weir_model::pipeline::Pipeline;
 use weir_model::secret::Secret;
 use weir_model::{frame, lineage::Lineage};
@@ -34,6 +34,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "registry", prepare: || Ok(Box::new(RegistryAnswer::new()?)) },
     Target { name: "csv", prepare: || Ok(Box::new(File::new("csv")?)) },
     Target { name: "json", prepare: || Ok(Box::new(File::new("jsonl")?)) },
+    Target { name: "json-record", prepare: || Ok(Box::new(JsonRecord::new()?)) },
     Target { name: "pipeline", prepare: || Ok(Box::new(PipelineFile)) },
 ];
 
@@ -244,6 +245,53 @@ impl Run for RegistryAnswer {
                 "an error of {} bytes",
                 error.to_string().len()
             );
+        }
+        Ok(())
+    }
+}
+
+/// JSON values of a topic, nested ones too, with a good neighbour; read strictly and loosely.
+struct JsonRecord([JsonDecoder; 2]);
+
+const NESTED: &str = r#"{"type":"record","name":"R","fields":[
+    {"name":"id","type":"long"},
+    {"name":"amount","type":["null",{"type":"bytes","logicalType":"decimal","precision":38,"scale":9}]},
+    {"name":"at","type":["null",{"type":"long","logicalType":"timestamp-nanos"}]},
+    {"name":"inner","type":["null",{"type":"record","name":"I","fields":[
+        {"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]},"default":"B"},
+        {"name":"f","type":["null","double"]}]}]},
+    {"name":"lists","type":{"type":"array","items":{"type":"array","items":"int"}},"default":[]},
+    {"name":"map","type":["null",{"type":"map","values":["null","string"]}]}]}"#;
+
+impl JsonRecord {
+    fn new() -> Result<JsonRecord> {
+        let decoder = |loose| {
+            let rules = JsonRules { numbers_as_text: loose, refuse_unknown: loose };
+            JsonDecoder::new(Schema::parse(NESTED)?, rules)
+        };
+        Ok(JsonRecord([decoder(false)?, decoder(true)?]))
+    }
+}
+
+impl Run for JsonRecord {
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        [
+            r#"{"id":1,"amount":-12345678901234567890.123456789,"at":"2026-01-01T00:00:00.000000001Z",
+                "inner":{"e":"A","f":1e-3},"lists":[[1,2],[]],"map":{"\u00e4":"x","b":null}}"#,
+            r#"{"id":"2","inner":{},"more":[[[{"a":1}]]]}"#,
+        ]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec()
+    }
+
+    fn check(&mut self, input: &[u8]) -> Result<()> {
+        for decoder in &self.0 {
+            let decoded = decoder.decode(&[Some(input), Some(br#"{"id":7}"#), Some(input)])?;
+            ensure!(decoded.rows.contains(&1), "the neighbour is lost: {:?}", decoded.faults);
+            ensure!(decoded.rows.len() + decoded.faults.len() == 3, "no or two outcomes");
+            ensure!(decoded.rows.len() == decoded.batch.num_rows(), "rows and batch differ");
+            let longest = decoded.faults.iter().map(|(_, fault)| fault.detail.len()).max();
+            ensure!(longest.unwrap_or(0) < 4096, "a detail of {longest:?} bytes");
         }
         Ok(())
     }

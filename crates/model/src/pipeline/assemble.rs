@@ -1,10 +1,11 @@
 //! From a TOML document to a [`Pipeline`]: every section is read by its own declaration.
 
 use super::Pipeline;
+use super::input::Input;
 use super::reader::{Reader, Table};
-use super::section::Section;
+use super::section::{Finish, Section};
 use super::sections::{
-    Batch, DeadLetters, Input, Kafka, Lookup, Output, Registry, Reject, Top, Transform, Workers,
+    Batch, DeadLetters, Kafka, Lookup, Output, Registry, Reject, Top, Transform, Workers,
 };
 use super::source::Source;
 use super::spans::{Spans, line_at};
@@ -53,7 +54,9 @@ pub(super) fn pipeline(
         sections().into_iter().map(|section| section.name).filter(|n| !n.is_empty()).collect();
     root.only(&Top::SECTION, &names);
     let top = Top::read(&root);
-    let input = Input::read(&required(&root, &Input::SECTION));
+    let table = required(&root, &Input::SECTION);
+    let mut input = Input::read(&table);
+    input.finish(&table);
     let mut dead_letters = DeadLetters::read(&root.table(&DeadLetters::SECTION));
     if dead_letters.topic.is_empty() {
         dead_letters.topic = format!("{}.dead-letters", input.topic);

@@ -2,7 +2,7 @@
 
 use super::assemble::owned_property;
 use super::reader::{Reader, printable};
-use super::{Pipeline, Source, names, units};
+use super::{KeyFormat, Pipeline, Source, Tombstones, ValueFormat, names, units};
 use crate::mistake::Mistake;
 use std::collections::BTreeMap;
 
@@ -10,6 +10,8 @@ pub(super) fn check(pipeline: &Pipeline, reader: &Reader<'_>) {
     let report = |key: &str, what: String| reader.report(Mistake::new(key, what));
     names_once(pipeline, reader);
     topics(pipeline, &report);
+    formats(pipeline, &report);
+    deletes(pipeline, &report);
     times(pipeline, &report);
     threads(pipeline, &report);
     properties(pipeline, &report);
@@ -61,6 +63,46 @@ fn topics(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
     } else if let Err(what) = names::topic(dead) {
         // a given topic has been checked already; the default one can be too long
         report("input.topic", format!("makes the dead-letter topic `{dead}`, which {what}"));
+    }
+}
+
+/// A tombstone has nothing but the record's key to say which row it deletes.
+fn deletes(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
+    let format = pipeline.input.key_format;
+    for (i, sink) in pipeline.sinks.iter().enumerate() {
+        let config = sink.target.config();
+        let Some(key) = config.merges_by().filter(|_| config.tombstones() == Tombstones::Delete)
+        else {
+            continue;
+        };
+        let report = |what: String| report(&format!("sink[{i}].tombstones"), what);
+        match format {
+            KeyFormat::Bytes => report(
+                "is \"delete\", but keys of input.key_format = \"bytes\" are no value of a column"
+                    .into(),
+            ),
+            KeyFormat::Text if key.len() > 1 => report(format!(
+                "is \"delete\", but a record's key is one text, and the rows' key is {} columns; \
+                 input.key_format = \"json\" or \"avro\" has several",
+                key.len()
+            )),
+            KeyFormat::Text | KeyFormat::Json | KeyFormat::Avro => {}
+        }
+    }
+}
+
+/// What the producer writes.
+fn formats(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
+    let input = &pipeline.input;
+    if pipeline.source.is_none() {
+        return;
+    }
+    if input.format != ValueFormat::Avro {
+        report("input.format", "is \"json\", but the producer of [source] writes Avro".into());
+    }
+    if input.key_format != KeyFormat::Text {
+        let what = "must be \"text\" with a [source]: its producer writes keys as text";
+        report("input.key_format", what.into());
     }
 }
 

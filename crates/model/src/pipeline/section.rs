@@ -225,7 +225,30 @@ macro_rules! kinds {
     };
 }
 
-pub(super) use {kinds, section};
+/// A type that is chosen by one of a few words; the first one where there was a mistake.
+macro_rules! choice {
+    (
+        $(#[doc = $doc:literal])+
+        $name:ident { $($(#[doc = $variant_doc:literal])+ $variant:ident = $word:literal,)+ }
+    ) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[doc = $variant_doc])+ $variant,)+ }
+
+        impl $crate::pipeline::section::Value for $name {
+            fn read(
+                table: &$crate::pipeline::reader::Table<'_>,
+                key: &$crate::pipeline::section::Key,
+            ) -> $name {
+                let word = table.text(key);
+                let all = [$(($word, $name::$variant)),+];
+                all.iter().find(|(known, _)| *known == word).unwrap_or(&all[0]).1
+            }
+        }
+    };
+}
+
+pub(super) use {choice, kinds, section};
 
 /// What is left to do for a kind after its keys were read: check those that depend on one another,
 /// and complete the values.

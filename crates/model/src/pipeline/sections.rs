@@ -60,20 +60,6 @@ section! {
 }
 
 section! {
-    /// Between producer and enricher.
-    pub struct Input = table("input"), with [] {
-        /// What the producer writes and the enricher reads; created when missing.
-        topic: String = Text(names::topic), Refused, "";
-        /// Avro schema file, a record.
-        schema: PathBuf = File, Refused, "";
-        /// Field whose text becomes the record's key; records without one are spread evenly.
-        key: Option<String> = Text(names::filled), Means("no key"), "";
-        /// Of the input, output and dead-letter topic.
-        partitions: i32 = Integer(1, 100_000), Is("3"), "";
-    }
-}
-
-section! {
     /// Reference tables for the SQL; any number.
     pub struct Lookup = list("lookup"), with [] {
         /// The table's name in the SQL.

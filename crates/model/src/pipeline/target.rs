@@ -2,7 +2,7 @@
 
 mod postgres;
 
-pub use postgres::{Mode, Postgres, TableName};
+pub use postgres::{Mode, Postgres, TableName, Tombstones};
 
 use super::names;
 use super::reader::Table;
@@ -56,6 +56,15 @@ pub trait TargetConfig {
     /// Whether a record that comes back from the dead letters can replace the row of a newer one,
     /// because the target does not know which one is newer.
     fn forgets_order(&self) -> bool;
+
+    /// The columns by which rows are merged; `None` if each record is a row of its own.
+    fn merges_by(&self) -> Option<&[String]>;
+
+    /// What becomes of a record without a value.
+    fn tombstones(&self) -> Tombstones;
+
+    /// SQL over a row of the output: where it is true, the row of its key is deleted.
+    fn delete_when(&self) -> Option<&str>;
 
     /// Equal for two sinks only if they write to the same table, folder or collection. May contain
     /// secrets, so it is compared and never shown. `None` when it is not known.

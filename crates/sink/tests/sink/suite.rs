@@ -81,6 +81,7 @@ fn part(from: Offset, names: &[&str]) -> Part {
     let schema = weir_codec::Schema::parse(crate::world::SCHEMA).unwrap().arrow();
     Part {
         rows: RecordBatch::try_new(schema, columns).unwrap(),
+        deletes: None,
         records: Box::new(Offsets { from }),
         dead_letters: Vec::new(),
         size: Room { records: names.len(), bytes: names.len() * 10 },

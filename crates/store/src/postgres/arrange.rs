@@ -6,8 +6,11 @@ use crate::postgres::convert::{Unfit, convert};
 use crate::postgres::encode::Origins;
 use crate::postgres::layout::{self, Layout, Source};
 use crate::postgres::refusal::Refusal;
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{
+    ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{nullif, take_record_batch};
 use std::sync::Arc;
 
 /// Rows that can be encoded.
@@ -36,7 +39,7 @@ impl Layout {
         let mut refused = Vec::new();
         let mut columns = Vec::with_capacity(self.columns.len() + 1);
         for column in &self.columns {
-            let array = values(batch, &origins, column);
+            let array = self.without_deleted(values(batch, &origins, column), &origins, column)?;
             let mut unfit = Vec::new();
             let converted = convert(&array, &column.wire, &mut unfit);
             let failed = |e| Error::Batch(format!("column {}: {e}", column.name));
@@ -51,6 +54,11 @@ impl Layout {
             let numbers = first as i32..(first + batch.num_rows()) as i32;
             columns.push(Arc::new(Int32Array::from_iter_values(numbers)));
         }
+        if self.deletes() {
+            let none = || BooleanBuffer::new_unset(batch.num_rows());
+            let deletes = origins.deletes.cloned().unwrap_or_else(none);
+            columns.push(Arc::new(BooleanArray::from(deletes)));
+        }
         let whole = RecordBatch::try_new(self.output.clone(), columns)
             .map_err(|e| Error::Batch(e.to_string()))?;
         let rows = remaining_rows(whole.num_rows(), &refused);
@@ -61,6 +69,24 @@ impl Layout {
         };
         refused.iter_mut().for_each(|refusal| refusal.row += first);
         Ok(Arranged { batch, rows, refused })
+    }
+}
+
+impl Layout {
+    /// Of a row that is to be deleted, only the key and the origin matter: no other value of it may
+    /// be the reason that it is refused.
+    fn without_deleted(
+        &self,
+        array: ArrayRef,
+        origins: &Origins<'_>,
+        column: &layout::Column,
+    ) -> Result<ArrayRef, Error> {
+        let is_value = matches!(column.source, Source::Field(_)) && !self.is_key(&column.name);
+        match origins.deletes.filter(|_| is_value) {
+            Some(deletes) => nullif(&array, &BooleanArray::from(deletes.clone()))
+                .map_err(|e| Error::Batch(e.to_string())),
+            None => Ok(array),
+        }
     }
 }
 

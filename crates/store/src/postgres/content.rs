@@ -6,7 +6,7 @@ use crate::postgres::sql::{ident, qualified};
 use crate::postgres::{Error, Store};
 use arrow::array::RecordBatch;
 use tokio_postgres::Row;
-use weir_model::pipeline::{Mode, Postgres};
+use weir_model::pipeline::{Mode, Postgres, Tombstones};
 use weir_model::protocol::{Offset, Partition};
 
 /// A temporary table with the columns of the sink's table: what is copied into it goes through the
@@ -29,7 +29,13 @@ impl Store {
         origins: Origins<'_>,
     ) -> Result<Vec<(Partition, Offset)>, Error> {
         // Every record has a row of its own here.
-        let appended = Postgres { mode: Mode::Append, key: Vec::new(), ..table.clone() };
+        let appended = Postgres {
+            mode: Mode::Append,
+            key: Vec::new(),
+            tombstones: Tombstones::Skip,
+            delete_when: None,
+            ..table.clone()
+        };
         let Some(layout) = self.check(sink, &appended, &rows.schema()).await?.layout else {
             return Err(Error::Batch("the table does not fit the output schema".into()));
         };

@@ -7,6 +7,7 @@ use crate::postgres::copy::Pieces;
 use crate::postgres::layout::Layout;
 use crate::postgres::refusal::Refusal;
 use arrow::array::RecordBatch;
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Schema;
 use bytes::{Bytes, BytesMut};
 use pgpq::ArrowToPostgresBinaryEncoder;
@@ -25,6 +26,8 @@ pub struct Origins<'a> {
     /// Where a record that came back from the dead letters was for the first time. Empty if the
     /// layout has no order.
     pub replays: &'a [Option<i64>],
+    /// The rows to delete; `None`: none. Only for a layout that deletes.
+    pub deletes: Option<&'a BooleanBuffer>,
 }
 
 /// Rows in the form that COPY takes. Grows batch by batch; the rows of all batches are numbered
@@ -254,11 +257,11 @@ mod tests {
             declared: String::new(),
         };
         let columns = fields.fields().iter().enumerate().map(column).collect();
-        Layout::new("t", fields.clone(), columns, None).unwrap()
+        Layout::new("t", fields.clone(), columns, None, false).unwrap()
     }
 
     const NOWHERE: Origins<'static> =
-        Origins { topic: "", partitions: &[], offsets: &[], replays: &[] };
+        Origins { topic: "", partitions: &[], offsets: &[], replays: &[], deletes: None };
 
     fn encode(layout: &Layout, batches: &[RecordBatch]) -> Encoded {
         let mut encoded = Encoded::new(layout).unwrap();

@@ -112,20 +112,23 @@ impl Store {
             boundaries: rows.boundaries(),
         };
         let unreadable = self.unreadable(transaction, layout, rows).await?;
+        // A row may delete, which one INSERT cannot: each goes through the temporary table.
+        let max_single_rows = if layout.deletes() { 0 } else { MAX_SINGLE_ROWS };
         let mut judged = Judged::default();
         let mut bisection = Bisection::new(rows.len());
         let mut next = bisection.next_range();
-        if let Some(whole) = next.take_if(|whole| whole.len() > MAX_SINGLE_ROWS) {
+        if let Some(whole) = next.take_if(|whole| whole.len() > max_single_rows.max(1)) {
             bisection.split(whole, judged.note_suspect(0, report));
         } else {
             judged.note_suspect(0, report);
         }
         while let Some(range) = next.take().or_else(|| bisection.next_range()) {
-            if range.len() <= MAX_SINGLE_ROWS {
+            if range.len() <= max_single_rows {
                 single_rows.store(range, &mut judged).await?;
                 continue;
             }
-            if let Some(row) = unreadable.range(range.clone()).next() {
+            let known = unreadable.range(range.clone()).next().filter(|_| range.len() > 1);
+            if let Some(row) = known {
                 bisection.split(range, Some(*row));
                 continue;
             }
@@ -134,6 +137,9 @@ impl Store {
                 Attempt::Stored { superseded } => {
                     judged.num_stored += range.len();
                     judged.superseded.extend(superseded);
+                }
+                Attempt::Refused(report) if range.len() == 1 => {
+                    single_rows.refuse(range.start, report, &mut judged)?;
                 }
                 Attempt::Refused(report) => {
                     let suspect = judged.note_suspect(range.start, report);

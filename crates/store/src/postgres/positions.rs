@@ -326,7 +326,8 @@ pub(crate) async fn prepared(
 const PREPARED: &str = "SELECT bool_and(to_regclass('weir.' || name) IS NOT NULL) \
      AND (SELECT count(*) = 3 FROM pg_attribute WHERE attrelid = to_regclass('weir.positions') \
      AND attname IN ('last_read_fingerprint', 'positions_oid', 'superseded')) \
-     FROM unnest(ARRAY['positions', 'beginnings', 'dead_letters', 'accepted_losses']) AS name";
+     FROM unnest(ARRAY['positions', 'beginnings', 'dead_letters', 'accepted_losses', \
+     'deleted_keys']) AS name";
 
 /// Columns from `at`: partition, fence, next_offset, read, written, filtered, dead, last_source,
 /// last_read_offset, last_read_fingerprint.

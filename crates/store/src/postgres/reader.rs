@@ -134,7 +134,8 @@ impl TargetReader for Reader {
         if !self.table.lineage || rows.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        let origins = Origins { topic: &self.input_topic, partitions, offsets, replays: &[] };
+        let topic = &self.input_topic;
+        let origins = Origins { topic, partitions, offsets, replays: &[], deletes: None };
         Ok(self.store.differing(&self.sink, &self.table, rows, origins).await?)
     }
 

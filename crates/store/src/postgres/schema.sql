@@ -108,3 +108,18 @@ COMMENT ON TABLE weir.accepted_losses IS
     'Gaps in a topic that were accepted with weir skip, recorded when the position is moved';
 COMMENT ON COLUMN weir.accepted_losses.records IS
     'Number of records lost; the audit takes it into account';
+
+CREATE TABLE IF NOT EXISTS weir.deleted_keys (
+    table_name    text        NOT NULL,
+    key           jsonb       NOT NULL,
+    topic         text        NOT NULL,
+    partition     integer     NOT NULL,
+    source_offset bigint      NOT NULL,
+    replay_of     bigint,
+    deleted_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (table_name, key)
+);
+
+COMMENT ON TABLE weir.deleted_keys IS
+    'Keys whose row was deleted: a version from before that comes back from the dead letters does '
+    'not bring it back. Rows older than every dead letter that may still be replayed can be deleted';

@@ -73,12 +73,35 @@ impl SingleRows<'_> {
                     }
                 }
                 Err(error) => {
-                    let mut report = self.blame(fail(error), judged)?;
-                    report.column = column(&report, self.layout, row, judged);
-                    judged.refused.push(Refusal::by_server(self.rows.origin(row), &report));
+                    let report = match fail(error) {
+                        Error::Database { report, .. } => report,
+                        other => return Err(other),
+                    };
+                    self.refuse(row, Some(report), judged)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Makes a row refused that the server refused with this error, or without one, if the row may
+    /// be to blame for it.
+    pub(super) fn refuse(
+        &self,
+        row: usize,
+        report: Option<Box<Report>>,
+        judged: &mut Judged,
+    ) -> Result<(), Error> {
+        let origin = self.rows.origin(row);
+        let refusal = match report {
+            None => Refusal::not_stored(origin),
+            Some(report) => {
+                let mut report = self.blame(report, judged)?;
+                report.column = column(&report, self.layout, row, judged);
+                Refusal::by_server(origin, &report)
+            }
+        };
+        judged.refused.push(refusal);
         Ok(())
     }
 
@@ -102,8 +125,7 @@ impl SingleRows<'_> {
     }
 
     /// The error of a single row, if the row may be to blame for it.
-    fn blame(&self, error: Error, judged: &mut Judged) -> Result<Box<Report>, Error> {
-        let Error::Database { report, .. } = error else { return Err(error) };
+    fn blame(&self, report: Box<Report>, judged: &mut Judged) -> Result<Box<Report>, Error> {
         match report.origin() {
             Origin::Row => {}
             Origin::RowOrTable => {

@@ -173,7 +173,7 @@ struct RowTransaction {
 #[async_trait]
 impl Transaction for RowTransaction {
     fn add(&mut self, part: Part) -> Result<(), crate::Error> {
-        let Part { rows, records, dead_letters, size } = part;
+        let Part { rows, deletes, records, dead_letters, size } = part;
         let num_rows = rows.num_rows();
         let (partitions, offsets) = match self.lineage {
             Some(_) => {
@@ -190,6 +190,7 @@ impl Transaction for RowTransaction {
             partitions: &partitions,
             offsets: &offsets,
             replays: &replays,
+            deletes: deletes.as_ref(),
         };
         self.rows.add(&self.layout, &rows, origins)?;
         self.records.add(records, num_rows);

@@ -3,13 +3,14 @@
 use arrow::array::{
     ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::Fault;
-use weir_model::pipeline::{Mode, Postgres, TableName};
+use weir_model::pipeline::{Mode, Postgres, TableName, Tombstones};
 use weir_model::progress::{Counters, LastRead, Progress};
 use weir_model::protocol::{Claim, CommittedPosition, Offset, Partition};
 use weir_model::secret::Secret;
@@ -66,6 +67,8 @@ pub(crate) fn append() -> Postgres {
             ("sold".to_owned(), "timestamp".to_owned()),
         ]),
         lineage: true,
+        tombstones: Tombstones::DeadLetter,
+        delete_when: None,
     }
 }
 
@@ -176,22 +179,24 @@ pub(crate) async fn write(
     rows: &RecordBatch,
 ) -> Result<Committed, weir_store::postgres::Error> {
     let offsets: Vec<Offset> = (0..rows.num_rows() as i64).collect();
-    write_records(store, layout, claim, rows, (&offsets, &vec![None; rows.num_rows()])).await
+    let replays = vec![None; rows.num_rows()];
+    write_records(store, layout, claim, rows, (&offsets, &replays, None)).await
 }
 
 /// The same for rows from these input offsets, some of which came back from the dead letters: with
-/// the offset of their first time.
+/// the offset of their first time, and some of which delete their row.
 pub(crate) async fn write_records(
     store: &Store,
     layout: &Layout,
     claim: &Claim,
     rows: &RecordBatch,
-    (offsets, replays): (&[Offset], &[Option<Offset>]),
+    (offsets, replays, deletes): (&[Offset], &[Option<Offset>], Option<&BooleanBuffer>),
 ) -> Result<Committed, weir_store::postgres::Error> {
     let partitions = vec![claim.partition; rows.num_rows()];
     let mut encoded = Encoded::new(layout)?;
     let replays = if layout.has_order() { replays } else { &[] };
-    let origins = Origins { topic: "calls", partitions: &partitions, offsets, replays };
+    let topic = "calls";
+    let origins = Origins { topic, partitions: &partitions, offsets, replays, deletes };
     encoded.add(layout, rows, origins)?;
     store
         .write(Write {

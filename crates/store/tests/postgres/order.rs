@@ -4,8 +4,9 @@
 use crate::fixture::{
     Fixture, append, batch, claim, position_key, schema, upsert, write, write_records,
 };
+use arrow::buffer::BooleanBuffer;
 use std::collections::BTreeMap;
-use weir_model::pipeline::Postgres;
+use weir_model::pipeline::{Postgres, Tombstones};
 use weir_model::protocol::{Offset, Outcome, Partition};
 use weir_store::postgres::Layout;
 
@@ -16,10 +17,16 @@ struct Version {
     name: String,
     offset: Offset,
     replay_of: Option<Offset>,
+    deletes: bool,
 }
 
 fn version(id: i32, name: &str, offset: Offset, replay_of: Option<Offset>) -> Version {
-    Version { id, name: name.into(), offset, replay_of }
+    Version { id, name: name.into(), offset, replay_of, deletes: false }
+}
+
+/// A record that deletes the row of its key.
+fn deleting(id: i32, offset: Offset, replay_of: Option<Offset>) -> Version {
+    Version { deletes: true, ..version(id, "much too long", offset, replay_of) }
 }
 
 struct Sink {
@@ -29,8 +36,16 @@ struct Sink {
 
 impl Sink {
     async fn new() -> Sink {
+        Sink::with(upsert(&["id"])).await
+    }
+
+    async fn that_deletes() -> Sink {
+        Sink::with(Postgres { tombstones: Tombstones::Delete, ..upsert(&["id"]) }).await
+    }
+
+    async fn with(target: Postgres) -> Sink {
         let fixture = Fixture::prepared().await;
-        let layout = fixture.layout(&upsert(&["id"]), &schema()).await;
+        let layout = fixture.layout(&target, &schema()).await;
         Sink { fixture, layout }
     }
 
@@ -43,7 +58,9 @@ impl Sink {
         let offsets: Vec<Offset> = versions.iter().map(|v| v.offset).collect();
         let replays: Vec<Option<Offset>> = versions.iter().map(|v| v.replay_of).collect();
         let claim = claim(&committed, next, versions.len() as u64);
-        let records = (offsets.as_slice(), replays.as_slice());
+        let deletes: BooleanBuffer = versions.iter().map(|v| v.deletes).collect();
+        let deletes = versions.iter().any(|v| v.deletes).then_some(&deletes);
+        let records = (offsets.as_slice(), replays.as_slice(), deletes);
         let written =
             write_records(store, &self.layout, &claim, &batch(&rows), records).await.unwrap();
         assert_eq!(written.outcome, Outcome::Committed);
@@ -105,8 +122,9 @@ async fn the_newest_version_stays_however_the_records_are_cut_into_transactions(
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
         (state >> 33) % below
     };
-    let sink = Sink::new().await;
-    let mut expected: BTreeMap<i32, (Offset, String)> = BTreeMap::new();
+    let sink = Sink::that_deletes().await;
+    // The newest version of each key; one that deletes has no name.
+    let mut expected: BTreeMap<i32, (Offset, Option<String>)> = BTreeMap::new();
     let (mut offset, mut superseded, mut refused) = (0, 0, 0);
     for round in 0..30 {
         let mut versions = Vec::new();
@@ -114,26 +132,99 @@ async fn the_newest_version_stays_however_the_records_are_cut_into_transactions(
             offset += 1 + random(2) as Offset;
             let replay_of = (random(2) == 0).then(|| random(offset as u64) as Offset);
             // In some rounds the table refuses rows, so that they are stored one by one.
-            let is_bad = round % 3 == 2 && random(20) == 0;
+            let deletes = round % 2 == 1 && random(4) == 0;
+            let is_bad = !deletes && round % 3 == 2 && random(20) == 0;
             let name = if is_bad { "much too long".to_owned() } else { format!("v{offset}") };
-            let version = version(random(9) as i32, &name, offset, replay_of);
+            let id = random(9) as i32;
+            let version = match deletes {
+                true => deleting(id, offset, replay_of),
+                false => version(id, &name, offset, replay_of),
+            };
             let order = replay_of.unwrap_or(offset);
             let before = expected.get(&version.id).map_or(-1, |(order, _)| *order);
             match (before > order, is_bad) {
                 (true, false) => superseded += 1,
-                (false, false) => drop(expected.insert(version.id, (order, name))),
+                (false, false) => {
+                    let name = (!deletes).then_some(name);
+                    expected.insert(version.id, (order, name));
+                }
                 (_, true) => refused += 1,
             }
             versions.push(version);
         }
         sink.write(0, &versions).await;
-        let names: Vec<String> =
-            expected.iter().map(|(id, (_, name))| format!("{id}{name}")).collect();
+        let names: Vec<String> = expected
+            .iter()
+            .filter_map(|(id, (_, name))| Some(format!("{id}{}", name.as_ref()?)))
+            .collect();
         assert_eq!(sink.names(), names.join(","), "round {round}: {versions:?}");
         assert_eq!(sink.superseded(), superseded, "round {round}: {versions:?}");
     }
     assert!(superseded > 100 && refused > 5, "{superseded} {refused}");
     assert_eq!(sink.fixture.number("SELECT sum(dead) FROM weir.positions"), refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_deleted_in_the_order_of_the_records() {
+    let sink = Sink::that_deletes().await;
+    let records = [
+        version(1, "one", 5, None),
+        deleting(1, 6, None),
+        deleting(2, 7, None),
+        version(2, "two", 8, None),
+        version(3, "three", 9, None),
+        deleting(9, 10, None),
+    ];
+    assert_eq!(sink.write(0, &records).await, 0);
+    assert_eq!(sink.names(), "2two,3three");
+    // Versions from before the delete do not come back, those from after it do.
+    let back = [version(1, "old", 20, Some(2)), version(9, "new", 21, Some(11))];
+    assert_eq!(sink.write(0, &back).await, 1);
+    assert_eq!(sink.names(), "2two,3three,9new");
+    // A delete that came back leaves a newer row.
+    let back = [deleting(3, 22, Some(8)), deleting(2, 23, Some(9))];
+    assert_eq!(sink.write(0, &back).await, 1);
+    assert_eq!(sink.names(), "3three,9new");
+    assert_eq!(sink.write(0, &[version(1, "again", 24, None)]).await, 0);
+    assert_eq!(sink.names(), "1again,3three,9new");
+    assert_eq!(
+        sink.fixture.rows("SELECT read, written, dead FROM weir.positions"),
+        [["11", "11", "0"].map(|s| Some(s.to_owned()))]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_the_table_refuses_is_a_dead_letter() {
+    let sink = Sink::that_deletes().await;
+    let kept = [version(1, "kept", 4, None), version(2, "free", 5, None)];
+    sink.write(0, &kept).await;
+    sink.write(0, &[version(3, "guarded", 6, None)]).await;
+    sink.fixture
+        .database
+        .execute(
+            "CREATE TABLE shop.line (sale int REFERENCES shop.sale (id)); \
+             INSERT INTO shop.line VALUES (1); \
+             CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; \
+             CREATE TRIGGER skip BEFORE DELETE ON shop.sale FOR EACH ROW \
+             WHEN (OLD.name = 'guarded') EXECUTE FUNCTION skip()",
+        )
+        .unwrap();
+    let records = [
+        deleting(1, 7, None),
+        deleting(2, 8, None),
+        deleting(3, 10, None),
+        version(4, "last", 11, None),
+    ];
+    sink.write(0, &records).await;
+    assert_eq!(sink.names(), "1kept,3guarded,4last");
+    assert_eq!(
+        sink.fixture
+            .rows("SELECT reason, sqlstate, source_offset FROM weir.dead_letters ORDER BY id"),
+        [
+            [Some("foreign_key"), Some("23503"), Some("0")].map(|s| s.map(str::to_owned)),
+            [Some("not_stored"), None, Some("4")].map(|s| s.map(str::to_owned))
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,17 +6,22 @@ use crate::Result;
 use jiff::Timestamp;
 use std::mem::take;
 use tokio::runtime::Handle;
-use weir_codec::{Decoder, Encoded, Encoder, Registry, Schema};
+use weir_codec::{
+    Encoded, Encoder, InputDecoder, KeyDecoder, KeyType, Registry, Schema, check_input,
+};
 use weir_kafka::Records;
 use weir_kafka::replay::Mark;
 use weir_model::fault::Fault;
 use weir_model::mistake::{Mistake, Mistakes};
-use weir_model::pipeline::Pipeline;
-use weir_transform::Plan;
+use weir_model::pipeline::{Pipeline, ValueFormat};
+use weir_transform::{InputColumns, Plan};
 
 /// The path of a record through the enricher: decoded, mapped by SQL, encoded.
 struct Mapping {
-    decoder: Decoder,
+    /// The input topic.
+    topic: String,
+    decoder: InputDecoder,
+    keys: KeyDecoder,
     plan: Plan,
     encoder: Encoder,
 }
@@ -34,6 +39,19 @@ enum Fate {
 }
 
 impl Mapping {
+    fn new(
+        pipeline: &Pipeline,
+        input: Schema,
+        key: &KeyType,
+        plan: Plan,
+        encoder: Encoder,
+        registry: Registry,
+    ) -> Result<Mapping> {
+        let keys = KeyDecoder::new(key, registry.clone(), Handle::current())?;
+        let decoder = InputDecoder::new(&pipeline.input, input, registry, Handle::current())?;
+        Ok(Mapping { topic: pipeline.input.topic.clone(), decoder, keys, plan, encoder })
+    }
+
     /// The fate of each record, and the encoded values.
     ///
     /// # Errors
@@ -41,7 +59,11 @@ impl Mapping {
     fn apply(&mut self, batch: &Records) -> Result<(Vec<Fate>, Encoded)> {
         let values: Vec<_> = batch.values().collect();
         let decoded = self.decoder.decode(&values)?;
-        let transformed = self.plan.apply(&decoded.batch, Timestamp::now().as_microsecond())?;
+        let rows = || decoded.rows.iter().map(|row| batch.get(*row as usize));
+        let keys = |keys: &[Option<&[u8]>]| self.keys.decode(keys);
+        let metadata = self.plan.metadata_columns(&self.topic, rows, keys)?;
+        let now = Timestamp::now().as_microsecond();
+        let transformed = self.plan.apply_with(&decoded.batch, metadata, now)?;
         let mut encoded = self.encoder.encode(&transformed.output)?;
         let mut fates: Vec<Fate> = values.iter().map(|_| Fate::Filtered).collect();
         let record_of = |input: u32| decoded.rows[input as usize] as usize;
@@ -74,15 +96,20 @@ impl Repair {
     /// Compiles the SQL; the repaired records get the registry's id of the input schema.
     ///
     /// # Errors
-    /// [`Mistakes`] in the SQL; the registry is unavailable.
+    /// [`Mistakes`] in the SQL, or values that are no Avro; the registry is unavailable.
     pub(crate) async fn new(pipeline: &Pipeline, sql: &str) -> Result<Repair> {
+        if pipeline.input.format != ValueFormat::Avro {
+            let what = "writes Avro, and the values of this pipeline's input topic are JSON";
+            let mistake = Mistake::new("--sql", what).hint("replay the records as they are");
+            return Err(Mistakes::new(&pipeline.file, vec![mistake]).into());
+        }
         let input = Schema::load(&pipeline.input.schema)?;
-        let plan = compile(pipeline, &input, sql)?;
+        let key = key_type(pipeline, &input)?;
+        let plan = compile(pipeline, &input, &key, sql)?;
         let registry = Registry::new(&pipeline.registry)?;
         let id = registry.register(&pipeline.input_subject(), &input).await?;
         let encoder = Encoder::new(&input, id)?;
-        let decoder = Decoder::new(input, registry, Handle::current())?;
-        Ok(Repair(Mapping { decoder, plan, encoder }))
+        Ok(Repair(Mapping::new(pipeline, input, &key, plan, encoder, registry)?))
     }
 
     /// Repairs a batch.
@@ -117,9 +144,18 @@ impl Repair {
     }
 }
 
+fn key_type(pipeline: &Pipeline, input: &Schema) -> std::result::Result<KeyType, Mistakes> {
+    check_input(&pipeline.input, input).map_err(|list| pipeline.mistakes(list))
+}
+
 /// A pipeline with this SQL whose output is the input schema. It has no rules: the enricher
 /// evaluates them.
-fn compile(pipeline: &Pipeline, input: &Schema, sql: &str) -> std::result::Result<Plan, Mistakes> {
+fn compile(
+    pipeline: &Pipeline,
+    input: &Schema,
+    key: &KeyType,
+    sql: &str,
+) -> std::result::Result<Plan, Mistakes> {
     let mut own = pipeline.clone();
     own.rejects.clear();
     own.transform.sql = sql.into();
@@ -128,7 +164,8 @@ fn compile(pipeline: &Pipeline, input: &Schema, sql: &str) -> std::result::Resul
         key: mistake.key.replace("transform.sql", "--sql"),
         ..mistake
     };
-    Plan::compile(input.arrow(), input.arrow(), &own)
+    let columns = InputColumns { value: input.arrow(), key: key.arrow() };
+    Plan::compile(columns, input.arrow(), &own)
         .map_err(|list| Mistakes::new(&pipeline.file, list.into_iter().map(named).collect()))
 }
 
@@ -144,12 +181,13 @@ impl Forecast {
     pub(crate) fn new(pipeline: &Pipeline) -> Result<Forecast> {
         let (input, output) =
             (Schema::load(&pipeline.input.schema)?, Schema::load(&pipeline.output.schema)?);
-        let plan = Plan::compile(input.arrow(), output.arrow(), pipeline)
+        let key = key_type(pipeline, &input)?;
+        let columns = InputColumns { value: input.arrow(), key: key.arrow() };
+        let plan = Plan::compile(columns, output.arrow(), pipeline)
             .map_err(|list| pipeline.mistakes(list))?;
         let encoder = Encoder::new(&output, 0)?;
         let registry = Registry::new(&pipeline.registry)?;
-        let decoder = Decoder::new(input, registry, Handle::current())?;
-        Ok(Forecast(Mapping { decoder, plan, encoder }))
+        Ok(Forecast(Mapping::new(pipeline, input, &key, plan, encoder, registry)?))
     }
 
     /// Adds the forecast of a batch.

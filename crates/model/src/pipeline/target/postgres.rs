@@ -4,7 +4,7 @@ use crate::pipeline::names;
 use crate::pipeline::reader::Table;
 use crate::pipeline::section::Absent::{Is, Means, Refused};
 use crate::pipeline::section::Kind::{self, Choice, Flag, Map, Text, Texts};
-use crate::pipeline::section::{Finish, Key, Value, list_of, section};
+use crate::pipeline::section::{Finish, Key, Value, choice, list_of, section};
 use crate::pipeline::target::{NAME, TYPE, TargetConfig};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
@@ -24,6 +24,14 @@ section! {
         mode: Mode = Choice(&["append", "upsert"]), Is("append"), "";
         /// Columns of the unique index behind `upsert`.
         key: Vec<String> = Texts(names::identifier), Means("none; `upsert` needs it"), "";
+        /// What a record without a value does: it is a dead letter, it is counted as filtered, or it
+        /// deletes the row of its key, which needs `upsert`. The last two hand tombstones on to the
+        /// output topic.
+        tombstones: Tombstones = Choice(&["dead_letter", "skip", "delete"]), Is("dead_letter"), "";
+        /// Boolean SQL over the columns of the output schema: where it is true, the row of the
+        /// record's key is deleted instead of stored; needs `upsert`. With `lineage`, a version from
+        /// before comes back from the dead letters neither after this nor after a tombstone.
+        delete_when: Option<String> = Text(names::filled), Means("no row"), "";
         /// Column → PostgreSQL type where another one is needed, such as `varchar(50)`. An instant
         /// in a column that is named `timestamp` here is stored in UTC.
         columns: BTreeMap<String, String> = Map(names::identifier, names::column_type),
@@ -57,6 +65,18 @@ impl Value for TableName {
     }
 }
 
+choice! {
+    /// What becomes of a record without a value.
+    Tombstones {
+        /// A dead letter.
+        DeadLetter = "dead_letter",
+        /// It is counted as filtered.
+        Skip = "skip",
+        /// The row of its key is deleted.
+        Delete = "delete",
+    }
+}
+
 /// How rows enter the table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -74,6 +94,11 @@ impl Value for Mode {
 }
 
 impl Postgres {
+    /// Whether a record may delete a row.
+    pub fn deletes(&self) -> bool {
+        self.tombstones == Tombstones::Delete || self.delete_when.is_some()
+    }
+
     /// The columns of the unique index behind `upsert`; `None` in mode `append`.
     pub fn upsert_key(&self) -> Option<&[String]> {
         (self.mode == Mode::Upsert).then_some(self.key.as_slice())
@@ -97,6 +122,18 @@ impl TargetConfig for Postgres {
         self.mode == Mode::Upsert && !self.lineage
     }
 
+    fn merges_by(&self) -> Option<&[String]> {
+        self.upsert_key()
+    }
+
+    fn tombstones(&self) -> Tombstones {
+        self.tombstones
+    }
+
+    fn delete_when(&self) -> Option<&str> {
+        self.delete_when.as_deref()
+    }
+
     fn destination(&self) -> Option<String> {
         let known = !self.table.table.is_empty() && !self.url.expose().is_empty();
         known.then(|| format!("{} {}", self.url.expose(), self.table))
@@ -106,6 +143,15 @@ impl TargetConfig for Postgres {
 impl Finish for Postgres {
     fn finish(&mut self, table: &Table<'_>) {
         let has_key = table.contains("key");
+        if self.mode == Mode::Append {
+            let needs = "deletes rows, which needs mode = \"upsert\"";
+            if self.tombstones == Tombstones::Delete {
+                table.report("tombstones", needs);
+            }
+            if self.delete_when.is_some() {
+                table.report("delete_when", needs);
+            }
+        }
         match self.mode {
             Mode::Upsert if !has_key => {
                 table.report(

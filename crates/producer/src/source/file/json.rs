@@ -4,16 +4,11 @@ use super::input::{Input, Line, MAX_LINE, excerpt, strip};
 use super::layout::{Field, Layout, clean};
 use super::{Found, MALFORMED_LINE, OpenFile, fault, short};
 use crate::source::{Error, Limit, Malformed};
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt;
 use std::fs::File;
 use std::path::Path;
-use weir_codec::{Cell, FieldType};
+use weir_codec::{Cell, JsonObject};
 use weir_model::fault::{Fault, VALUE_DOES_NOT_FIT, VALUE_MISSING};
 
 pub(super) struct Json {
@@ -21,45 +16,6 @@ pub(super) struct Json {
     file: String,
     raw: Vec<u8>,
 }
-
-/// The members of an object, with numbers as they are written: a decimal must not go through a
-/// float.
-#[derive(Default)]
-struct Members<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
-
-/// A name that comes twice is an error: which of the values is meant cannot be known.
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'de>, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Members::default();
-                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, _>()? {
-                    if let Some((name, _)) = members.0.remove_entry(&name) {
-                        let name: String = name.chars().take(MAX_NAME_CHARS).collect();
-                        return Err(A::Error::custom(format!("the member `{name}` comes twice")));
-                    }
-                    members.0.insert(name, value);
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
-
-/// A name, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Longest part of a member's name in a fault, in characters.
-const MAX_NAME_CHARS: usize = 80;
 
 impl Json {
     pub(super) fn open(path: &Path, file: File, within: &Value) -> Result<Json, Error> {
@@ -88,8 +44,9 @@ impl Json {
                 format!("{}: the line is longer than {MAX_LINE} bytes", at()),
             ));
         }
-        let members: Members<'a> = serde_json::from_slice(raw)
-            .map_err(|e| fault(MALFORMED_LINE, format!("{}: not a JSON object: {e}", at())))?;
+        let members = JsonObject::parse(raw).map_err(|what| {
+            fault(MALFORMED_LINE, format!("{}: not a JSON object: {what}", at()))
+        })?;
         let missing = |field: &Field| {
             let detail = format!("{}, member `{}`: there is no value", at(), field.name);
             fault(VALUE_MISSING, detail)
@@ -97,7 +54,7 @@ impl Json {
         let cell = |field: &'a Field| match find(&members, field) {
             None => field.absent().map_err(|()| missing(field)),
             Some(value) if value.get() == "null" => field.null().map_err(|()| missing(field)),
-            Some(value) => read(value, &field.field_type).map_err(|what| {
+            Some(value) => field.field_type.parse_json(value).map_err(|what| {
                 let excerpt = excerpt(value.get());
                 let detail = format!("{}, member `{}`: `{excerpt}` {what}", at(), field.name);
                 fault(VALUE_DOES_NOT_FIT, detail)
@@ -135,35 +92,9 @@ fn not_one_object_per_line(beginning: &[u8], is_all: bool) -> Option<&'static st
 }
 
 /// The member of a field: by `source.columns` or its own name, or else by its cleaned name.
-fn find<'a>(members: &Members<'a>, field: &Field) -> Option<&'a RawValue> {
-    let Members(members) = members;
+fn find<'a>(members: &JsonObject<'a>, field: &Field) -> Option<&'a RawValue> {
     let exact = members.get(field.column());
-    exact
-        .or_else(|| {
-            members
-                .iter()
-                .find(|(name, _)| clean(name) == clean(field.column()))
-                .map(|(_, value)| value)
-        })
-        .copied()
-}
-
-fn read<'a>(value: &'a RawValue, field_type: &FieldType) -> Result<Cell<'a>, String> {
-    let raw = value.get();
-    match raw.as_bytes().first() {
-        Some(b'{' | b'[') => Err("is not a plain value".into()),
-        Some(b'"') => {
-            let text: Cow<'a, str> = match serde_json::from_str::<&str>(raw) {
-                Ok(plain) => plain.into(),
-                Err(_) => serde_json::from_str::<String>(raw)
-                    .map_err(|e| format!("is not a text: {e}"))?
-                    .into(),
-            };
-            field_type.parse(&text).map(Cell::into_owned)
-        }
-        _ if !field_type.takes_numbers() => Err(format!("is not in quotes, as {field_type} is")),
-        _ => field_type.parse(raw),
-    }
+    exact.or_else(|| members.find(|name| clean(name) == clean(field.column())))
 }
 
 impl OpenFile for Json {

@@ -1,0 +1,246 @@
+//! The records of a pipeline's input topic, whatever their format: values and keys.
+
+use crate::decode::{Decoded, Decoder};
+use crate::error::Error;
+use crate::frame::fault;
+use crate::json::JsonRules;
+use crate::json_decoder::JsonDecoder;
+use crate::registry::Registry;
+use crate::schema::Schema;
+use crate::writer::Values;
+use arrow::array::{ArrayRef, BinaryArray, StringArray, StructArray, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::DataType;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use weir_model::fault::Fault;
+use weir_model::mistake::Mistake;
+use weir_model::pipeline::{Input, KeyFormat, UnknownFields, ValueFormat};
+
+/// Decodes the values of a pipeline's input topic.
+pub enum InputDecoder {
+    /// Framed Avro.
+    Avro(Box<Decoder>),
+    /// JSON objects.
+    Json(JsonDecoder),
+}
+
+impl InputDecoder {
+    /// A decoder of values as `input` says they are written, into the columns of `schema`.
+    ///
+    /// # Errors
+    /// The schema cannot be read from this format.
+    pub fn new(
+        input: &Input,
+        schema: Schema,
+        registry: Registry,
+        runtime: Handle,
+    ) -> Result<InputDecoder, Error> {
+        Ok(match input.format {
+            ValueFormat::Avro => {
+                InputDecoder::Avro(Box::new(Decoder::new(schema, registry, runtime)?))
+            }
+            ValueFormat::Json => InputDecoder::Json(JsonDecoder::new(schema, rules(input))?),
+        })
+    }
+
+    /// The same, but one call of [`InputDecoder::decode`] asks the registry for `limit` at most.
+    pub fn with_look_up_limit(self, limit: Duration) -> InputDecoder {
+        match self {
+            InputDecoder::Avro(decoder) => {
+                InputDecoder::Avro(Box::new(decoder.with_look_up_limit(limit)))
+            }
+            json @ InputDecoder::Json(_) => json,
+        }
+    }
+
+    /// Decodes `values` in order.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn decode(&mut self, values: &Values<'_>) -> Result<Decoded, Error> {
+        match self {
+            InputDecoder::Avro(decoder) => decoder.decode(values),
+            InputDecoder::Json(decoder) => decoder.decode(values),
+        }
+    }
+}
+
+fn rules(input: &Input) -> JsonRules {
+    JsonRules {
+        numbers_as_text: input.numbers_as_text,
+        refuse_unknown: input.unknown_fields == UnknownFields::Refuse,
+    }
+}
+
+/// What the keys of the input topic are: those of the output topic are the same.
+#[derive(Debug, Clone)]
+pub struct KeyType {
+    format: KeyFormat,
+    schema: Option<Schema>,
+}
+
+impl KeyType {
+    /// Reads the schema of the keys, if they have one.
+    ///
+    /// # Errors
+    /// The schema cannot be used.
+    pub fn load(input: &Input) -> Result<KeyType, Error> {
+        let schema = input.key_schema.as_deref().map(Schema::load).transpose()?;
+        if let (KeyFormat::Json, Some(schema), Some(path)) =
+            (input.key_format, &schema, &input.key_schema)
+        {
+            readable(schema, path)?;
+        }
+        Ok(KeyType { format: input.key_format, schema })
+    }
+
+    /// The type of a column of keys.
+    pub fn arrow(&self) -> DataType {
+        match (&self.schema, self.format) {
+            (Some(schema), _) => DataType::Struct(nullable(schema)),
+            (None, KeyFormat::Bytes) => DataType::Binary,
+            (None, _) => DataType::Utf8,
+        }
+    }
+}
+
+/// For people.
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.format {
+            KeyFormat::Text => "text",
+            KeyFormat::Bytes => "bytes",
+            KeyFormat::Json => "JSON objects",
+            KeyFormat::Avro => "Avro records",
+        })
+    }
+}
+
+/// Everything inside another value is nullable in Arrow's sense.
+fn nullable(schema: &Schema) -> arrow::datatypes::Fields {
+    let arrow = schema.arrow();
+    arrow.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect()
+}
+
+fn readable(schema: &Schema, path: &Path) -> Result<(), Error> {
+    JsonDecoder::new(schema.clone(), JsonRules::default())
+        .map(|_| ())
+        .map_err(|error| error.in_file(path))
+}
+
+/// The mistakes of `[input]` that its schemas show, and what its keys are.
+///
+/// # Errors
+/// The mistakes.
+pub fn check_input(input: &Input, schema: &Schema) -> Result<KeyType, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    if input.format == ValueFormat::Json
+        && let Err(error) = readable(schema, &input.schema)
+    {
+        mistakes.push(Mistake::new("input.schema", error.to_string()));
+    }
+    match KeyType::load(input) {
+        Ok(key) if mistakes.is_empty() => Ok(key),
+        Ok(_) => Err(mistakes),
+        Err(error) => {
+            mistakes.push(Mistake::new("input.key_schema", error.to_string()));
+            Err(mistakes)
+        }
+    }
+}
+
+/// Decodes keys.
+pub struct KeyDecoder {
+    key: KeyType,
+    record: Option<InputDecoder>,
+}
+
+impl KeyDecoder {
+    /// A decoder of such keys.
+    ///
+    /// # Errors
+    /// The schema cannot be read from the format.
+    pub fn new(key: &KeyType, registry: Registry, runtime: Handle) -> Result<KeyDecoder, Error> {
+        let record = match (&key.schema, key.format) {
+            (Some(schema), KeyFormat::Avro) => {
+                let decoder = Decoder::new(schema.clone(), registry, runtime)?;
+                Some(InputDecoder::Avro(Box::new(decoder)))
+            }
+            (Some(schema), _) => {
+                Some(InputDecoder::Json(JsonDecoder::new(schema.clone(), JsonRules::default())?))
+            }
+            (None, _) => None,
+        };
+        Ok(KeyDecoder { key: key.clone(), record })
+    }
+
+    /// The same, but one call of [`KeyDecoder::decode`] asks the registry for `limit` at most.
+    pub fn with_look_up_limit(self, limit: Duration) -> KeyDecoder {
+        KeyDecoder { record: self.record.map(|record| record.with_look_up_limit(limit)), ..self }
+    }
+
+    /// A column with the value of each key, null where there is none, and the keys that have
+    /// none, by index; ascending.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn decode(&mut self, keys: &Values<'_>) -> Result<(ArrayRef, Vec<(u32, Fault)>), Error> {
+        if let Some(record) = &mut self.record {
+            return records(record, keys, &nullable_of(&self.key));
+        }
+        if self.key.format == KeyFormat::Bytes {
+            return Ok((Arc::new(BinaryArray::from_iter(keys)), Vec::new()));
+        }
+        let mut faults = Vec::new();
+        let text = |(row, key): (u32, &Option<&[u8]>)| {
+            let text = std::str::from_utf8((*key)?);
+            text.map_err(|error| faults.push((row, not_text(&error)))).ok().map(String::from)
+        };
+        let texts: StringArray = (0u32..).zip(keys).map(text).collect();
+        Ok((Arc::new(texts), faults))
+    }
+}
+
+fn nullable_of(key: &KeyType) -> arrow::datatypes::Fields {
+    key.schema.as_ref().map(nullable).unwrap_or_default()
+}
+
+fn not_text(error: &std::str::Utf8Error) -> Fault {
+    let at = error.valid_up_to();
+    fault(
+        "bad_key",
+        format!("the key is not UTF-8 from byte {at}; key_format = \"bytes\" reads any"),
+    )
+}
+
+fn records(
+    decoder: &mut InputDecoder,
+    keys: &Values<'_>,
+    fields: &arrow::datatypes::Fields,
+) -> Result<(ArrayRef, Vec<(u32, Fault)>), Error> {
+    let present: Vec<u32> =
+        (0u32..).zip(keys).filter(|(_, key)| key.is_some()).map(|(row, _)| row).collect();
+    let values: Vec<Option<&[u8]>> = present.iter().map(|row| keys[*row as usize]).collect();
+    let Decoded { batch, rows, faults } = decoder.decode(&values)?;
+    let mut found: Vec<Option<u32>> = vec![None; keys.len()];
+    for (at, row) in (0u32..).zip(rows) {
+        found[present[row as usize] as usize] = Some(at);
+    }
+    let decoded = StructArray::try_new_with_length(
+        fields.clone(),
+        batch.columns().to_vec(),
+        None,
+        batch.num_rows(),
+    );
+    let columns = |e: arrow::error::ArrowError| Error::Columns(e.to_string());
+    let array = take(&decoded.map_err(columns)?, &UInt32Array::from(found), None);
+    let faults = faults.into_iter().map(|(row, why)| {
+        let detail = format!("the key: {}", why.detail);
+        (present[row as usize], fault("bad_key", detail))
+    });
+    Ok((array.map_err(columns)?, faults.collect()))
+}

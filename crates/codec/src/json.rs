@@ -1,0 +1,276 @@
+//! JSON → values of a schema, strictly: what is not exactly such a value is refused, never rounded
+//! or guessed. One set of rules for records of a topic and for lines of a file.
+//!
+//! Numbers are read from their digits, so that none goes through a float. Dates, times, UUIDs,
+//! symbols and bytes are texts, as [`crate::text`] reads them. An object becomes a record or a map,
+//! an array an array. A name that comes twice in an object is refused: which of its values is meant
+//! cannot be known.
+
+use crate::avro_type::{AvroType, Field, Wide};
+use crate::cell::{self, Cell};
+use crate::columns::shortened;
+use crate::datum::{InvalidDatum, violation};
+use crate::text;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use weir_model::fault::{VALUE_DOES_NOT_FIT, VALUE_MISSING};
+
+/// The reason of bytes that are not JSON, or not of the form that is expected.
+const MALFORMED: &str = "malformed_json";
+/// Longest part of a member's name in a fault, in characters.
+const MAX_NAME_CHARS: usize = 80;
+
+/// What is accepted beside values that are written as their type.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JsonRules {
+    /// Numbers and truth values may be texts, and texts may be numbers or truth values.
+    pub numbers_as_text: bool,
+    /// Members that the schema does not have make a record invalid.
+    pub refuse_unknown: bool,
+}
+
+/// The members of an object, not read yet.
+#[derive(Default)]
+pub struct JsonObject<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
+
+impl<'a> JsonObject<'a> {
+    /// Parses the bytes of one object.
+    ///
+    /// # Errors
+    /// What is wrong with them, and where.
+    pub fn parse(bytes: &'a [u8]) -> Result<JsonObject<'a>, String> {
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    }
+
+    /// The member of this name.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.get(name).copied()
+    }
+
+    /// All members: names and the JSON of their values, in no order.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.get()))
+    }
+
+    /// The first member whose name fits.
+    pub fn find(&self, fits: impl Fn(&str) -> bool) -> Option<&'a RawValue> {
+        self.0.iter().find(|(name, _)| fits(name)).map(|(_, value)| *value)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObject<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<JsonObject<'de>, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = JsonObject<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonObject<'de>, A::Error> {
+                let mut members = JsonObject::default();
+                while let Some((Name(name), value)) =
+                    map.next_entry::<Name<'de>, &'de RawValue>()?
+                {
+                    if let Some((name, _)) = members.0.remove_entry(&name) {
+                        let name: String = name.chars().take(MAX_NAME_CHARS).collect();
+                        return Err(A::Error::custom(format!("the member `{name}` comes twice")));
+                    }
+                    members.0.insert(name, value);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The cells of an object, one per field.
+pub(crate) fn record<'a>(
+    raw: &'a [u8],
+    fields: &[Field],
+    rules: JsonRules,
+) -> Result<Vec<Cell<'a>>, InvalidDatum> {
+    let object = JsonObject::parse(raw)
+        .map_err(|what| violation(MALFORMED, format!("not a JSON object: {what}")))?;
+    members(&object, fields, rules)
+}
+
+fn members<'a>(
+    object: &JsonObject<'a>,
+    fields: &[Field],
+    rules: JsonRules,
+) -> Result<Vec<Cell<'a>>, InvalidDatum> {
+    let mut num_known = 0;
+    let mut cells = Vec::with_capacity(fields.len());
+    for field in fields {
+        let found = object.get(&field.name);
+        let found = found.or_else(|| field.aliases.iter().find_map(|alias| object.get(alias)));
+        num_known += usize::from(found.is_some());
+        let cell = match found {
+            Some(raw) => value(raw, &field.avro_type, rules),
+            None => absent(field),
+        };
+        cells.push(cell.map_err(|fault| fault.within(&field.name))?);
+    }
+    if rules.refuse_unknown && num_known < object.0.len() {
+        let is_known = |name: &str| {
+            fields.iter().any(|f| f.name == name || f.aliases.iter().any(|alias| alias == name))
+        };
+        let name = object.0.keys().filter(|name| !is_known(name)).min();
+        let name = shortened(name.map(ToString::to_string).unwrap_or_default());
+        return Err(violation("unknown_field", format!("the schema has no field `{name}`")));
+    }
+    Ok(cells)
+}
+
+/// What takes the place of a member that is not there.
+fn absent<'a>(field: &Field) -> Result<Cell<'a>, InvalidDatum> {
+    let default = field.default.as_ref();
+    match default.and_then(|value| cell::default_value(value, &field.avro_type)) {
+        Some(default) => Ok(default),
+        None if field.avro_type.is_nullable() => Ok(Cell::Null),
+        None => Err(violation(VALUE_MISSING, "is missing and has no default")),
+    }
+}
+
+fn value<'a>(
+    raw: &'a RawValue,
+    avro_type: &AvroType,
+    rules: JsonRules,
+) -> Result<Cell<'a>, InvalidDatum> {
+    if raw.get() == "null" {
+        return match avro_type.is_nullable() {
+            true => Ok(Cell::Null),
+            false => Err(violation(VALUE_MISSING, "is null, which its type does not allow")),
+        };
+    }
+    let (plain, _) = avro_type.optional();
+    let bytes = raw.get().as_bytes();
+    match (plain, bytes.first()) {
+        (AvroType::Record(record), Some(b'{')) => {
+            Ok(Cell::Record(members(&object(raw)?, &record.fields, rules)?))
+        }
+        (AvroType::Map(values), Some(b'{')) => {
+            let JsonObject(members) = object(raw)?;
+            let entry = |(name, raw): (Cow<'a, str>, &'a RawValue)| match value(raw, values, rules)
+            {
+                Ok(cell) => Ok((name, cell)),
+                Err(fault) => Err(fault.within(&name)),
+            };
+            let mut entries: Vec<_> = members.into_iter().map(entry).collect::<Result<_, _>>()?;
+            // The order of a map means nothing; the same record has to be the same each time.
+            entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            Ok(Cell::Map(entries))
+        }
+        (AvroType::Array(items), Some(b'[')) => {
+            let raws: Vec<&'a RawValue> = serde_json::from_str(raw.get())
+                .map_err(|error| violation(MALFORMED, format!("not a JSON array: {error}")))?;
+            let item = |(index, raw): (usize, &'a RawValue)| {
+                value(raw, items, rules).map_err(|fault| fault.within(&index.to_string()))
+            };
+            Ok(Cell::List(raws.into_iter().enumerate().map(item).collect::<Result<_, _>>()?))
+        }
+        (AvroType::Union(_), _) => match plain.wide() {
+            Some(Wide::Number(number)) => value(raw, number, rules),
+            // No such schema is read from JSON: see `unreadable`.
+            _ => Err(does_not_fit(raw, &format!("could be any of {plain}"))),
+        },
+        _ => scalar(raw, plain, rules).map_err(|what| does_not_fit(raw, &what)),
+    }
+}
+
+fn object(raw: &RawValue) -> Result<JsonObject<'_>, InvalidDatum> {
+    JsonObject::parse(raw.get().as_bytes())
+        .map_err(|what| violation(MALFORMED, format!("not a JSON object: {what}")))
+}
+
+fn does_not_fit(raw: &RawValue, what: &str) -> InvalidDatum {
+    let excerpt: String = raw.get().chars().take(MAX_NAME_CHARS + 1).collect();
+    violation(VALUE_DOES_NOT_FIT, format!("`{}` {what}", shortened(excerpt)))
+}
+
+/// A text, a number or a truth value as a value that is no record, array or map; or what is wrong
+/// with it.
+pub(crate) fn scalar<'a>(
+    raw: &'a RawValue,
+    avro_type: &AvroType,
+    rules: JsonRules,
+) -> Result<Cell<'a>, String> {
+    use AvroType::*;
+    let json = raw.get();
+    let is_number = matches!(avro_type, Int | Long | Float | Double | Decimal { .. });
+    let is_text = *avro_type == String;
+    match json.as_bytes().first() {
+        Some(b'{' | b'[') => Err("is not a plain value".into()),
+        _ if matches!(avro_type, Record(_) | Array(_) | Map(_)) => {
+            Err(format!("is not {avro_type}"))
+        }
+        Some(b'"') if (is_number || *avro_type == Boolean) && !rules.numbers_as_text => {
+            Err(format!("is in quotes; {avro_type} is not"))
+        }
+        Some(b'"') => {
+            let content: Cow<'a, str> = match serde_json::from_str::<&str>(json) {
+                Ok(plain) => plain.into(),
+                Err(_) => serde_json::from_str::<std::string::String>(json)
+                    .map_err(|e| format!("is not a text: {e}"))?
+                    .into(),
+            };
+            match content {
+                Cow::Borrowed(content) => text::parse(content, avro_type),
+                Cow::Owned(content) => text::parse(&content, avro_type).map(Cell::into_owned),
+            }
+        }
+        Some(b't' | b'f') if *avro_type == Boolean => text::parse(json, avro_type),
+        Some(b't' | b'f') if is_text && rules.numbers_as_text => text::parse(json, avro_type),
+        Some(b'-' | b'0'..=b'9') if is_number => text::parse(json, avro_type),
+        Some(b'-' | b'0'..=b'9') if is_text && rules.numbers_as_text => {
+            text::parse(json, avro_type)
+        }
+        _ if is_number || *avro_type == Boolean => Err(format!("is not {avro_type}")),
+        _ => Err(format!("is not in quotes, as {avro_type} is")),
+    }
+}
+
+/// The first field that cannot be read from JSON, and why.
+pub(crate) fn unreadable(fields: &[Field]) -> Option<String> {
+    fields.iter().find_map(|field| {
+        unreadable_type(&field.avro_type)
+            .map(|(path, why)| format!("field `{}{path}` {why}", field.name))
+    })
+}
+
+fn unreadable_type(avro_type: &AvroType) -> Option<(String, String)> {
+    let (plain, _) = avro_type.optional();
+    let inside = |part: &str, inner| {
+        unreadable_type(inner).map(|(path, why)| (format!("{part}{path}"), why))
+    };
+    match plain {
+        AvroType::Record(record) => record
+            .fields
+            .iter()
+            .find_map(|field| inside(&format!(".{}", field.name), &field.avro_type)),
+        AvroType::Array(items) => inside("[]", items),
+        AvroType::Map(values) => inside("{}", values),
+        AvroType::Union(_) if matches!(plain.wide(), Some(Wide::Members(_))) => {
+            let why = format!("is {plain}: JSON does not say which of them a value is");
+            Some((String::new(), why))
+        }
+        AvroType::Duration => {
+            Some((String::new(), format!("is {plain}, which JSON does not have")))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
