@@ -127,7 +127,8 @@ impl Store {
                 single_rows.store(range, &mut judged).await?;
                 continue;
             }
-            if let Some(row) = unreadable.range(range.clone()).next() {
+            let known = unreadable.range(range.clone()).next().filter(|_| range.len() > 1);
+            if let Some(row) = known {
                 bisection.split(range, Some(*row));
                 continue;
             }

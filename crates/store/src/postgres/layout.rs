@@ -1,14 +1,15 @@
 //! The form in which the rows of a sink are sent to its table.
 
-mod merge;
+mod staged;
+
+pub(crate) use staged::{Order, Staged};
 
 use crate::postgres::column_type::Wire;
 use crate::postgres::sql::{ident, idents};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use merge::{DELETED, ORDINAL, STAGE, insert};
-pub(crate) use merge::{Order, Staged};
 use pgpq::encoders::{EncoderBuilder, LargeStringEncoderBuilder, StringEncoderBuilder};
 use pgpq::pg_schema::PostgresType;
+use staged::{DELETED, ORDINAL, STAGE, insert};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -133,7 +134,7 @@ impl Layout {
 
     /// The same columns, every record as a row of its own in `table`.
     pub(crate) fn appending_to(self, table: &str) -> Result<Layout, pgpq::error::ErrorKind> {
-        Layout::new(table, self.input, self.columns, None)
+        Layout::new(table, self.input, self.columns, None, false)
     }
 
     /// Whether an older version of a row is told from a newer one.

@@ -94,13 +94,8 @@ impl Store {
         let layout = match mistakes.is_empty() {
             true => {
                 let table = qualified(&target.table.schema, &target.table.table);
-                let layout = Layout::new(
-                    &table,
-                    schema.clone(),
-                    columns,
-                    target.upsert_key(),
-                    target.deletes(),
-                );
+                let key = target.upsert_key();
+                let layout = Layout::new(&table, schema.clone(), columns, key, target.deletes());
                 Some(layout.map_err(|e| Error::Batch(e.to_string()))?)
             }
             false => None,

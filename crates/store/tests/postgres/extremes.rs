@@ -116,8 +116,13 @@ async fn difference(fixture: &Fixture, case: &Case, mode: Mode) -> Option<String
 async fn differing(fixture: &Fixture, target: &Postgres, rows: &RecordBatch) -> Vec<(i32, i64)> {
     let offsets: Vec<i64> = (0..rows.num_rows() as i64).collect();
     let partitions = vec![0; rows.num_rows()];
-    let origins =
-        Origins { topic: "calls", partitions: &partitions, offsets: &offsets, replays: &[] };
+    let origins = Origins {
+        topic: "calls",
+        partitions: &partitions,
+        offsets: &offsets,
+        replays: &[],
+        deletes: None,
+    };
     fixture.store.differing("warehouse", target, rows, origins).await.unwrap()
 }
 

@@ -68,7 +68,7 @@ impl Sink {
     }
 
     fn names(&self) -> String {
-        let sql = "SELECT string_agg(id || name, ',' ORDER BY id) FROM shop.sale";
+        let sql = "SELECT string_agg(id || name::text, ',' ORDER BY id) FROM shop.sale";
         self.fixture.rows(sql)[0][0].clone().unwrap_or_default()
     }
 
@@ -293,4 +293,38 @@ async fn only_a_table_with_lineage_that_merges_by_key_has_an_order() {
         let written = write(&fixture.store, &layout, &claim, &batch(&[(1, "row")])).await.unwrap();
         assert_eq!((written.outcome, written.superseded), (Outcome::Committed, 0));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_deleted_beside_values_that_the_server_reads() {
+    let fixture = Fixture::prepared().await;
+    fixture
+        .database
+        .execute(
+            "CREATE SCHEMA shop; CREATE TABLE shop.sale (id int PRIMARY KEY, name inet, \
+             amount numeric, sold timestamptz, weir_topic text, weir_partition int, \
+             weir_offset bigint, weir_replay_of bigint)",
+        )
+        .unwrap();
+    let target =
+        Postgres { tombstones: Tombstones::Delete, columns: Default::default(), ..upsert(&["id"]) };
+    let layout = fixture.layout(&target, &schema()).await;
+    let sink = Sink { fixture, layout };
+    let records = [
+        version(1, "10.0.0.1", 5, None),
+        version(2, "nowhere", 6, None),
+        version(3, "10.0.0.3", 7, None),
+        deleting(3, 8, None),
+        version(4, "10.0.0.4", 9, None),
+    ];
+    sink.write(0, &records).await;
+    assert_eq!(sink.names(), "110.0.0.1/32,410.0.0.4/32");
+    // A version from before the delete does not come back.
+    let back = [version(3, "10.0.0.9", 20, Some(2)), version(4, "10.0.0.5", 21, Some(10))];
+    assert_eq!(sink.write(0, &back).await, 1);
+    assert_eq!(sink.names(), "110.0.0.1/32,410.0.0.5/32");
+    assert_eq!(
+        sink.fixture.rows("SELECT reason, source_offset FROM weir.dead_letters"),
+        [["invalid_text", "2"].map(|s| Some(s.to_owned()))]
+    );
 }

@@ -1,6 +1,6 @@
-//! The statements that bring rows into a table: by key, in the order of their versions, and out of it.
+//! The statements that bring rows into a table, one by one or from a temporary table.
 
-use crate::postgres::layout::{Column, REPLAY_OF};
+use super::{Column, REPLAY_OF};
 use crate::postgres::sql::{ident, idents};
 
 /// The statements of a table that takes its rows from a temporary table, into which they are copied
@@ -16,13 +16,13 @@ pub(crate) struct Staged {
     pub(crate) leaves_existing: bool,
     /// What keeps an older version from replacing a newer one; only with the lineage columns.
     pub(crate) order: Option<Order>,
-    /// The columns that rows are merged by.
-    pub(super) key: Vec<String>,
-    /// Whether rows may be deleted: the temporary table says of each whether it is to be.
-    pub(super) deletes: bool,
     /// Some values are read while the rows are merged, so that an error there may be a row's: returns
     /// the numbers of the rows with a text that is no value of its column. PostgreSQL 16 and later.
     pub(crate) unreadable: Option<String>,
+    /// The columns that rows are merged by; none if every row is one of the table.
+    pub(super) key: Vec<String>,
+    /// Whether rows may be deleted: the temporary table says of each whether it is to be.
+    pub(super) deletes: bool,
 }
 
 /// How a record that came back from the dead letters is compared with the versions that are there.
@@ -116,9 +116,9 @@ impl Staged {
             ),
             leaves_existing: false,
             order: None,
+            unreadable: unreadable(columns),
             key: Vec::new(),
             deletes: false,
-            unreadable: unreadable(columns),
         }
     }
 
@@ -135,12 +135,12 @@ impl Staged {
             true => format!("''::text AS {}", ident(&column.name)),
             false => ident(&column.name),
         });
+        let flag = if deletes { format!(", {DELETED}") } else { String::new() };
         let reads_values = columns.iter().any(|column| column.wire.input);
         let from = match reads_values {
             false => stage.clone(),
             true => {
                 let columns = list(columns.iter().map(Column::read));
-                let flag = if deletes { format!(", {DELETED}") } else { String::new() };
                 format!("(SELECT {columns}, {ORDINAL}{flag} FROM {stage}) staged")
             }
         };
@@ -154,10 +154,10 @@ impl Staged {
             clear: format!("TRUNCATE {stage}"),
             merge: format!("WITH {}", merge(target, &names, key, &from, (ordered, deletes))),
             leaves_existing: updates(&names, key).next().is_none(),
-            order: ordered.then(|| Order::new(target, &from, (&names, key), deletes)),
+            order: ordered.then(|| Order::new(target, &from, &names, key, deletes)),
+            unreadable: unreadable(columns),
             key: key.to_vec(),
             deletes,
-            unreadable: unreadable(columns),
         }
     }
 }
@@ -266,7 +266,7 @@ fn deleted_since(target: &str, key: &[String], row: &str) -> String {
 
 impl Order {
     /// `from` are the rows of the temporary table.
-    fn new(target: &str, from: &str, (names, key): (&[&str], &[String]), deletes: bool) -> Order {
+    fn new(target: &str, from: &str, names: &[&str], key: &[String], deletes: bool) -> Order {
         let columns = idents(names.iter().copied());
         let index = |name: &str| names.iter().position(|n| *n == name).unwrap_or_default();
         let (flag, or_deleted) = match deletes {
