@@ -24,6 +24,7 @@ mod error;
 mod field_type;
 mod frame;
 mod named_types;
+mod problem;
 mod read;
 pub mod registry;
 mod schema;
@@ -31,17 +32,20 @@ mod text;
 mod walk;
 mod write;
 mod writer;
+mod writer_schema;
 
 pub use cast::{CastBatch, cast};
 pub use cell::Cell;
 pub use column::ColumnBuilder;
 pub use decode::{Decoded, Decoder};
-pub use diff::diff;
+pub use diff::{Losses, diff, losses};
 pub use encode::{Encoded, Encoder};
 pub use error::Error;
 pub use field_type::FieldType;
+pub use problem::Problem;
 pub use registry::Registry;
 pub use schema::{Reference, Schema};
+pub use writer_schema::WriterSchema;
 
 #[cfg(test)]
 mod oracle;

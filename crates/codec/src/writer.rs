@@ -3,9 +3,11 @@
 use crate::column::ColumnBuilder;
 use crate::error::Error;
 use crate::frame::fault;
+use crate::problem::Problem;
 use crate::read::RecordReader;
-use crate::schema::{Schema, parse_avro, resolve};
+use crate::schema::{Schema, parse_avro};
 use crate::walk::{Recursive, Walk, recursive_checks};
+use crate::writer_schema::WriterSchema;
 use apache_avro::Schema as Avro;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -42,11 +44,11 @@ impl WriterDecoder {
         if !matches!(avro, Avro::Record(_)) {
             return Err(refuse("not_a_record", "it is not a record".into()));
         }
-        let writer =
-            resolve(&avro).map_err(|e| refuse(e.reason("incompatible_schema"), e.to_string()))?;
-        let record = RecordReader::new(&writer.fields, reader.fields(), "")
-            .map_err(|problems| refuse("incompatible_schema", problems.join("; ")))?;
-        let recursive = recursive_checks(&writer.recursive);
+        let writer = WriterSchema::of(&avro, text)
+            .map_err(|e| refuse(e.reason("incompatible_schema"), e.to_string()))?;
+        let record = RecordReader::new(writer.fields(), reader.fields(), "")
+            .map_err(|problems| refuse("incompatible_schema", Problem::list(&problems)))?;
+        let recursive = recursive_checks(writer.recursive());
         Ok(WriterDecoder { reader: reader.arrow(), record, recursive })
     }
 
