@@ -1,6 +1,8 @@
 //! The promises of `weir_transform`, each a test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "transform/nested.rs"]
+mod nested;
 #[path = "transform/oracle.rs"]
 mod oracle;
 #[path = "transform/outcome.rs"]
