@@ -2,10 +2,13 @@
 
 use anyhow::{Result, bail};
 use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use weir_codec::registry::LatestSchema;
-use weir_codec::{Registry, Schema, diff};
+use weir_codec::{Losses, Problem, Registry, Schema, WriterSchema, diff, losses};
 use weir_model::pipeline::Pipeline;
+use weir_transform::Plan;
 
 /// The subcommands of `weir schema`.
 #[derive(Debug, clap::Args)]
@@ -30,8 +33,8 @@ enum Verb {
     },
     /// Ask the registry whether it would accept the schemas; exit code 1 when not.
     Compatibility(Common),
-    /// Show what the files change against the registry's latest versions; exit code 1 when anything
-    /// differs.
+    /// Show what the files change against the registry's latest versions, and which records could
+    /// then not be read (lines with !); exit code 1 when anything differs.
     Diff(Common),
 }
 
@@ -74,7 +77,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
                 register(&registry, subject, &schema, compatibility.as_deref()).await?
             }
             Verb::Compatibility(_) => compatible(&registry, subject, &schema).await?,
-            Verb::Diff(_) => difference(&registry, subject, &schema).await?,
+            Verb::Diff(_) => difference(&registry, subject, &pipeline, path, &schema).await?,
         });
     }
     print(&findings, common.json)?;
@@ -113,15 +116,64 @@ async fn compatible(registry: &Registry, subject: String, schema: &Schema) -> Re
     Ok(Finding { subject, good: reasons.is_empty(), lines })
 }
 
-async fn difference(registry: &Registry, subject: String, schema: &Schema) -> Result<Finding> {
+async fn difference(
+    registry: &Registry,
+    subject: String,
+    pipeline: &Pipeline,
+    path: &Path,
+    schema: &Schema,
+) -> Result<Finding> {
     let Some(LatestSchema { id, version, schema: latest }) = registry.latest(&subject).await?
     else {
         return Ok(Finding { subject, good: false, lines: vec!["not registered yet".into()] });
     };
-    let changes = diff(&latest, schema);
-    let good = changes.is_empty();
-    let lines = if good { vec![format!("equal to version {version}, id {id}")] } else { changes };
+    let mut lines = diff(&latest, schema.written());
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let is_input = path == pipeline.input.schema;
+    let reads = if is_input { fields_that_are_read(pipeline)? } else { BTreeSet::new() };
+    let reader = |problem: &Problem| match is_input {
+        true if reads.contains(problem.field()) => "; the pipeline reads it".to_string(),
+        true => format!("; the pipeline does not read it: leave it out of {file}"),
+        false => String::new(),
+    };
+    let read = format!("records of version {version}, read with {file}");
+    lines.extend(breaks(&read, &latest, schema.written(), reader));
+    // Without a source, nothing of this pipeline writes records with the file.
+    if !is_input || pipeline.source.is_some() {
+        let written = format!("records written with {file}, read with version {version}");
+        lines.extend(breaks(&written, schema.written(), &latest, |_| String::new()));
+    }
+    let good = lines.is_empty();
+    if good {
+        lines.push(format!("equal to version {version}, id {id}"));
+    }
     Ok(Finding { subject, good, lines })
+}
+
+/// The top-level fields of the input that key, rules and SQL read.
+fn fields_that_are_read(pipeline: &Pipeline) -> Result<BTreeSet<String>> {
+    let (input, output) =
+        (Schema::load(&pipeline.input.schema)?, Schema::load(&pipeline.output.schema)?);
+    let plan = Plan::compile(input.arrow(), output.arrow(), pipeline)
+        .map_err(|mistakes| pipeline.mistakes(mistakes))?;
+    let columns = plan.columns_read().into_iter().map(str::to_string);
+    Ok(columns.chain(pipeline.input.key.clone()).collect())
+}
+
+/// A line for each reason why `records` become dead letters, all of them or some.
+fn breaks(
+    records: &str,
+    writer: &WriterSchema,
+    reader: &WriterSchema,
+    note: impl Fn(&Problem) -> String,
+) -> Vec<String> {
+    let Losses { all, some } = losses(writer, reader);
+    let lost = all.iter().map(|problem| (problem, "all"));
+    let lost = lost.chain(some.iter().map(|problem| (problem, "some")));
+    lost.map(|(problem, which)| {
+        format!("! {records}: {which} become dead letters, because {problem}{}", note(problem))
+    })
+    .collect()
 }
 
 fn print(findings: &[Finding], as_json: bool) -> Result<()> {

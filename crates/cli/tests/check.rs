@@ -2,6 +2,9 @@
 //! is unavailable.
 #![allow(clippy::unwrap_used)]
 
+#[path = "check/evolution.rs"]
+mod evolution;
+
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

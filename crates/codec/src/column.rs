@@ -145,6 +145,22 @@ impl ColumnBuilder {
         self.len() == 0
     }
 
+    /// The bytes that the values take.
+    pub(crate) fn num_bytes(&self) -> usize {
+        let bytes_each = |size: usize| self.len() * size;
+        match &self.values {
+            Values::Boolean(_) => bytes_each(1),
+            Values::Int(_) | Values::Float(_) => bytes_each(4),
+            Values::Long(_) | Values::Double(_) => bytes_each(8),
+            Values::Decimal(_) | Values::Interval(_) => bytes_each(16),
+            Values::Bytes(values) => bytes_each(8) + values.bytes.len(),
+            Values::List(lists) | Values::Map(lists) => bytes_each(8) + lists.items.num_bytes(),
+            Values::Struct(members) => {
+                bytes_each(1) + members.iter().map(ColumnBuilder::num_bytes).sum::<usize>()
+            }
+        }
+    }
+
     /// The values, to which exactly one is added before [`ColumnBuilder::set_valid`].
     #[inline]
     pub(crate) fn values(&mut self) -> &mut Values {

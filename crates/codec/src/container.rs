@@ -3,9 +3,10 @@
 
 use crate::error::Error;
 use crate::frame::fault;
-use crate::schema::{Schema, parse_avro, resolve};
+use crate::schema::Schema;
 use crate::walk::{Check, Recursive, Walk, field_checks, recursive_checks};
 use crate::writer::{WriterBatch, WriterDecoder};
+use crate::writer_schema::WriterSchema;
 use apache_avro::Codec;
 use arrow::record_batch::RecordBatch;
 use std::io::{self, BufRead, Read};
@@ -125,15 +126,15 @@ impl Container {
                 "is compressed with `{codec}`; there are null, deflate, snappy and zstandard"
             ))
         })?;
-        let decoder = WriterDecoder::new("the schema", &text, reader)
+        let decoder = WriterDecoder::new("the schema", &text, reader, None)
             .map_err(|fault| broken(format!("does not fit the input schema: {}", fault.detail)))?;
-        let writer = parse_avro(&text).and_then(|avro| resolve(&avro));
-        let writer = writer.map_err(|error| broken(format!("has no usable schema: {error}")))?;
-        let check = Check::Record(field_checks(&writer.fields));
+        let writer = WriterSchema::parse(&text)
+            .map_err(|error| broken(format!("has no usable schema: {error}")))?;
+        let check = Check::Record(field_checks(writer.fields()));
         Ok(Container {
             decoder,
             check,
-            recursive: recursive_checks(&writer.recursive),
+            recursive: recursive_checks(writer.recursive()),
             codec,
             marker,
         })

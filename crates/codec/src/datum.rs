@@ -60,6 +60,11 @@ impl<'a> Cursor<'a> {
         Cursor { value, position: start }
     }
 
+    /// All bytes of the value.
+    pub(crate) fn value(&self) -> &'a [u8] {
+        self.value
+    }
+
     /// The next byte to read, counted from the start of the value.
     #[inline]
     pub(crate) fn position(&self) -> usize {

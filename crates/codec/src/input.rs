@@ -2,13 +2,16 @@
 
 use crate::debezium::{self, Changes};
 use crate::decode::{Decoded, Decoder};
+use crate::diff::{Losses, losses};
 use crate::error::Error;
 use crate::frame::fault;
 use crate::json::JsonRules;
 use crate::json_decoder::JsonDecoder;
+use crate::problem::Problem;
 use crate::registry::Registry;
 use crate::schema::Schema;
 use crate::writer::{Values, WriterDecoder};
+use crate::writer_schema::WriterSchema;
 use arrow::array::{ArrayRef, BinaryArray, StringArray, StructArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
@@ -170,20 +173,20 @@ fn readable(schema: &Schema, path: &Path) -> Result<(), Error> {
         .map_err(|error| error.in_file(path))
 }
 
-/// Why values that were written with `writer` could not be read as `input` says; `schema` is that of
-/// the rows. Empty if they can.
-pub fn unreadable_values(input: &Input, schema: &Schema, writer: &Schema) -> Vec<String> {
+/// Which values that were written with `writer` cannot be read as `input` says; `schema` is that of
+/// the rows.
+pub fn losses_of_input(input: &Input, schema: &Schema, writer: &WriterSchema) -> Losses {
     if input.unwrap == Unwrap::None {
-        return schema.can_decode(writer);
+        return losses(writer, schema.written());
     }
-    let text = writer.complete_text();
-    match debezium::envelope(schema) {
-        Ok(envelope) => match WriterDecoder::new(0, text, &envelope, Some(schema)) {
-            Ok(_) => Vec::new(),
-            Err(fault) => vec![fault.detail],
-        },
-        Err(error) => vec![error.to_string()],
-    }
+    let all = match debezium::envelope(schema) {
+        Ok(envelope) => {
+            let decoder = WriterDecoder::new("the schema", writer.text(), &envelope, Some(schema));
+            decoder.err().map(|fault| fault.detail)
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    Losses { all: all.into_iter().map(|what| Problem::new("", what)).collect(), some: Vec::new() }
 }
 
 /// The mistakes of `[input]` that its schemas show, and what its keys are.

@@ -29,6 +29,7 @@ mod input;
 mod json;
 mod json_decoder;
 mod named_types;
+mod problem;
 mod read;
 pub mod registry;
 mod schema;
@@ -36,6 +37,7 @@ mod text;
 mod walk;
 mod write;
 mod writer;
+mod writer_schema;
 
 pub use cast::{CastBatch, cast};
 pub use cell::Cell;
@@ -43,16 +45,18 @@ pub use column::ColumnBuilder;
 pub use container::{Block, BlockRecords, Container, ContainerError, container_schema};
 pub use debezium::Changes;
 pub use decode::{Decoded, Decoder};
-pub use diff::diff;
+pub use diff::{Losses, diff, losses};
 pub use encode::{Encoded, Encoder};
 pub use error::Error;
 pub use field_type::FieldType;
-pub use input::{InputBatch, InputDecoder, KeyDecoder, KeyType, check_input, unreadable_values};
+pub use input::{InputBatch, InputDecoder, KeyDecoder, KeyType, check_input, losses_of_input};
 pub use json::{JsonObject, JsonRules};
 pub use json_decoder::JsonDecoder;
+pub use problem::Problem;
 pub use registry::Registry;
 pub use schema::{Reference, Schema};
 pub use text::TextFormat;
+pub use writer_schema::WriterSchema;
 
 #[cfg(test)]
 mod oracle;

@@ -2,7 +2,8 @@
 
 use crate::avro_type::{AvroType, Field, Wide};
 use crate::datum::unscaled;
-use crate::schema::{parse_avro, resolve};
+use crate::named_types::resolve;
+use crate::schema::parse_avro;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;

@@ -1,12 +1,14 @@
 //! From the values of a writer's schema to columns of the reader's.
 
 mod compile;
+mod losses;
 
 use crate::avro_type::Symbols;
 use crate::cell::Cell;
 use crate::column::{ColumnBuilder, Values};
 use crate::columns::shortened;
 use crate::datum::{self, InvalidDatum, violation};
+use crate::problem::Problem;
 use crate::walk::{Check, Walk};
 use std::fmt::Display;
 use weir_model::fault::{VALUE_DOES_NOT_FIT, VALUE_MISSING};
@@ -17,6 +19,8 @@ pub(crate) struct RecordReader {
     steps: Vec<Step>,
     /// The columns of fields that the writer does not have.
     constants: Vec<(usize, Cell<'static>)>,
+    /// What the constants take in their columns.
+    constant_bytes: usize,
 }
 
 /// What is done with a field of the writer.
@@ -34,8 +38,8 @@ enum Action {
 
 /// Reads one value into a column.
 enum ValueReader {
-    /// The writer has null; the reader allows it.
-    Null,
+    /// The writer has null; the reader allows it. Takes this many bytes in its column.
+    Null(usize),
     Boolean,
     Int,
     /// To a type of 64 bits: the number times this.
@@ -70,12 +74,15 @@ enum ValueReader {
     Optional {
         null_branch: i64,
         nullable: bool,
+        /// What null takes in its column beyond a single value: it is null in all members.
+        null_bytes: usize,
         other: Box<ValueReader>,
     },
     /// By branch of the writer.
     Union(Vec<Branch>),
-    /// Into a member of a union that is a column of optional members.
-    Member(usize, Box<ValueReader>),
+    /// Into a member of a union that is a column of optional members. The others become null, which
+    /// takes this many bytes.
+    Member(usize, Box<ValueReader>, usize),
     Record(RecordReader),
     Array(Box<ValueReader>, bool),
     Map(Box<ValueReader>),
@@ -98,7 +105,7 @@ enum Branch {
     /// Null, which the reader does not allow.
     Null,
     /// No value of this branch can be read, and why.
-    Unreadable(Check, String),
+    Unreadable(Check, Vec<Problem>),
 }
 
 impl RecordReader {
@@ -118,7 +125,10 @@ impl RecordReader {
                 return Err(violation.within(name));
             }
         }
-        self.constants.iter().for_each(|(column, cell)| columns[*column].push(cell));
+        if !self.constants.is_empty() {
+            walk.fill(self.constant_bytes)?;
+            self.constants.iter().for_each(|(column, cell)| columns[*column].push(cell));
+        }
         Ok(())
     }
 }
@@ -153,9 +163,10 @@ impl ValueReader {
             (ValueReader::Bytes, values @ Values::Bytes(_)) => {
                 values.push_bytes(cursor.length_prefixed("bytes")?);
             }
-            (ValueReader::Optional { null_branch, nullable, other }, _) => {
+            (ValueReader::Optional { null_branch, nullable, null_bytes, other }, _) => {
                 return match cursor.branch(2)? == *null_branch {
                     true if *nullable => {
+                        walk.fill(*null_bytes)?;
                         column.push_null();
                         Ok(())
                     }
@@ -177,7 +188,8 @@ impl ValueReader {
     ) -> Result<(), InvalidDatum> {
         let cursor = &mut walk.cursor;
         match (self, column.values()) {
-            (ValueReader::Null, _) => {
+            (ValueReader::Null(null_bytes), _) => {
+                walk.fill(*null_bytes)?;
                 column.push_null();
                 return Ok(());
             }
@@ -250,7 +262,10 @@ impl ValueReader {
             (ValueReader::Enum(table, writer), values @ Values::Bytes(_)) => {
                 let number = cursor.symbol(table.len() as i64)?;
                 match &table[number] {
-                    Some(symbol) => values.push_bytes(symbol.as_bytes()),
+                    Some(symbol) => {
+                        values.push_bytes(symbol.as_bytes());
+                        walk.fill(symbol.len())?;
+                    }
                     None => return Err(unknown_symbol(&writer.list[number])),
                 }
             }
@@ -261,11 +276,12 @@ impl ValueReader {
                     Branch::Null => Err(null_value()),
                     Branch::Unreadable(check, why) => {
                         walk.skip(check)?;
-                        Err(violation(VALUE_DOES_NOT_FIT, why.clone()))
+                        Err(violation(VALUE_DOES_NOT_FIT, Problem::list(why)))
                     }
                 };
             }
-            (ValueReader::Member(index, reader), Values::Struct(members)) => {
+            (ValueReader::Member(index, reader, null_bytes), Values::Struct(members)) => {
+                walk.fill(*null_bytes)?;
                 for (other, member) in members.iter_mut().enumerate() {
                     match other == *index {
                         true => reader.read(walk, member)?,
@@ -294,6 +310,14 @@ impl ValueReader {
 }
 
 impl DecimalReader {
+    /// Whether some of the writer's values do not fit.
+    fn narrows(&self) -> bool {
+        match self.multiply {
+            true => self.limit.checked_mul(self.factor).is_none_or(|limit| limit > self.fitting),
+            false => self.factor > 1 || self.limit > self.fitting,
+        }
+    }
+
     /// To the reader's scale, exactly.
     fn rescaled(&self, unscaled: i128) -> Option<i128> {
         let value = match self.multiply {

@@ -23,6 +23,7 @@ pub use error::Error;
 pub use settings::Settings;
 
 use crate::schema::Schema;
+use crate::writer_schema::WriterSchema;
 use cache::{Cache, RECHECK};
 use converter::Converter;
 use endpoint::Endpoints;
@@ -65,14 +66,15 @@ struct Inner {
 }
 
 /// The latest version of a subject.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct LatestSchema {
     /// The schema's id, as it is written in records.
     pub id: u32,
     /// The version within the subject, from 1.
     pub version: u32,
-    /// The schema, with referenced types included.
-    pub schema: Schema,
+    /// The schema, with referenced types included. Whoever registered it may have used types that
+    /// weir does not read.
+    pub schema: WriterSchema,
 }
 
 impl Registry {
@@ -97,7 +99,7 @@ impl Registry {
 
     /// The schema with this id, which must be one that weir can both read and write.
     pub async fn schema(&self, id: u32) -> Result<Schema, Error> {
-        parsed(&self.text(id).await?, &format!("schema {id}"))
+        Schema::parse(&self.text(id).await?).map_err(|e| invalid(&e, &format!("schema {id}")))
     }
 
     /// Registers `schema`, and before it the schemas that it refers to, under `subject`; returns
@@ -135,7 +137,8 @@ impl Registry {
         })?;
         let stored = StoredSchema::from(registered);
         let text = stored.complete_text(&self.0.http, &what).await?;
-        Ok(Some(LatestSchema { id, version, schema: parsed(&text, &what)? }))
+        let schema = WriterSchema::parse(&text).map_err(|e| invalid(&e, &what))?;
+        Ok(Some(LatestSchema { id, version, schema }))
     }
 
     /// Why `schema` cannot become the next version of `subject` under the registry's compatibility
@@ -298,8 +301,8 @@ fn may_exist(id: u32) -> bool {
     i32::try_from(id).is_ok()
 }
 
-fn parsed(text: &str, what: &str) -> Result<Schema, Error> {
-    Schema::parse(text).map_err(|e| Error::invalid(e.reason("bad_schema"), what, e.to_string()))
+fn invalid(error: &crate::Error, what: &str) -> Error {
+    Error::invalid(error.reason("bad_schema"), what, error.to_string())
 }
 
 fn not_found(id: u32) -> Error {

@@ -4,11 +4,10 @@ mod references;
 
 use crate::avro_type::{AvroType, Field};
 use crate::error::Error;
-use crate::named_types::Resolved;
-pub(crate) use crate::named_types::resolve;
+use crate::problem::Problem;
 use crate::read::RecordReader;
+use crate::writer_schema::WriterSchema;
 use apache_avro::Schema as Avro;
-use apache_avro::schema_compatibility::SchemaCompatibility;
 use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema, SchemaRef};
 use std::fmt;
 use std::path::Path;
@@ -49,10 +48,8 @@ pub struct Schema(Arc<Inner>);
 struct Inner {
     text: String,
     references: Vec<Reference>,
-    /// The text with referenced types included; `None` without references.
-    complete: Option<String>,
-    avro: Avro,
-    fields: Vec<Field>,
+    /// With referenced types included.
+    written: WriterSchema,
     arrow: SchemaRef,
 }
 
@@ -76,15 +73,13 @@ impl Schema {
 
     /// Parses a schema text that uses types of `references`.
     pub fn with_references(text: String, references: Vec<Reference>) -> Result<Schema, Error> {
-        let complete = match references.is_empty() {
-            true => None,
-            false => Some(references::inline(&text, &references)?),
+        let written = match references.is_empty() {
+            true => WriterSchema::parse(&text)?,
+            false => WriterSchema::parse(&references::inline(&text, &references)?)?,
         };
-        let avro = parse_avro(complete.as_deref().unwrap_or(&text))?;
-        let Resolved { fields, .. } = resolve(&avro)?;
-        let columns = fields.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        let columns = written.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
         let arrow = Arc::new(ArrowSchema::new(columns));
-        Ok(Schema(Arc::new(Inner { text, references, complete, avro, fields, arrow })))
+        Ok(Schema(Arc::new(Inner { text, references, written, arrow })))
     }
 
     /// The text as it was given, without referenced types.
@@ -94,7 +89,7 @@ impl Schema {
 
     /// The text with referenced types included: a schema that can be parsed alone.
     pub fn complete_text(&self) -> &str {
-        self.0.complete.as_deref().unwrap_or(&self.0.text)
+        self.0.written.text()
     }
 
     /// The schemas of the types that the text uses but does not define.
@@ -110,7 +105,7 @@ impl Schema {
     /// [`Schema::arrow`] for the table that a target makes of it: it says also which texts are UUIDs
     /// ([`weir_model::avro::is_uuid`]).
     pub fn table(&self) -> SchemaRef {
-        let columns = self.0.fields.iter().zip(self.0.arrow.fields()).map(|(field, column)| {
+        let columns = self.fields().iter().zip(self.0.arrow.fields()).map(|(field, column)| {
             let column = ArrowField::clone(column);
             match field.avro_type.optional().0 {
                 AvroType::Uuid { .. } => with_uuids(column),
@@ -120,33 +115,18 @@ impl Schema {
         Arc::new(ArrowSchema::new(columns.collect::<Vec<_>>()))
     }
 
-    /// The schema as apache-avro parsed it.
-    pub fn avro(&self) -> &Avro {
-        &self.0.avro
+    /// The schema of the records that are written with it.
+    pub fn written(&self) -> &WriterSchema {
+        &self.0.written
     }
 
     pub(crate) fn fields(&self) -> &[Field] {
-        &self.0.fields
+        self.0.written.fields()
     }
 
-    /// Why [`crate::Decoder`] would refuse all records written with `writer`; empty when it would
-    /// not.
-    pub fn can_decode(&self, writer: &Schema) -> Vec<String> {
+    /// Why [`crate::Decoder`] refuses all records written with `writer`; empty when it does not.
+    pub fn can_decode(&self, writer: &WriterSchema) -> Vec<Problem> {
         RecordReader::new(writer.fields(), self.fields(), "").err().unwrap_or_default()
-    }
-
-    /// Why some records written with `writer` could not be read with this schema; empty when all
-    /// can. Checked as [`crate::Decoder`] does, and then by Avro's own rules, which registries
-    /// apply and which are stricter in places (names of records and enums).
-    pub fn can_read(&self, writer: &Schema) -> Vec<String> {
-        let problems = self.can_decode(writer);
-        if !problems.is_empty() {
-            return problems;
-        }
-        match SchemaCompatibility::can_read(&writer.0.avro, &self.0.avro) {
-            Ok(_) => Vec::new(),
-            Err(error) => vec![error.to_string()],
-        }
     }
 }
 

@@ -18,6 +18,10 @@ const MAX_ITEMS: u64 = 1 << 20;
 const MAX_EMPTY_ITEMS: u64 = 4096;
 /// Most levels of a recursive type in one datum.
 const MAX_RECURSION: usize = 64;
+/// Most bytes of values that a datum only names: the text of a symbol, a default, the empty columns
+/// of a null. So many for each of its bytes, and so many for any datum.
+const MAX_NAMED_PER_BYTE: usize = 64;
+const MAX_NAMED: usize = 64 << 10;
 
 /// A field and the check of its value.
 #[derive(Debug)]
@@ -119,6 +123,7 @@ pub(crate) struct Walk<'a> {
     recursive: &'a Recursive,
     items_left: u64,
     empty_items_left: u64,
+    named_bytes_left: usize,
     recursion: usize,
 }
 
@@ -130,6 +135,7 @@ impl<'a> Walk<'a> {
             recursive,
             items_left: MAX_ITEMS,
             empty_items_left: MAX_EMPTY_ITEMS,
+            named_bytes_left: named_bytes(value),
             recursion: 0,
         }
     }
@@ -233,6 +239,30 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Counts `num_bytes` of a column that are filled without having been read, so that memory and
+    /// time are in proportion to the datum's bytes.
+    #[inline]
+    pub(crate) fn fill(&mut self, num_bytes: usize) -> Result<(), InvalidDatum> {
+        match self.named_bytes_left.checked_sub(num_bytes) {
+            Some(left) => {
+                self.named_bytes_left = left;
+                Ok(())
+            }
+            None => Err(self.grows()),
+        }
+    }
+
+    #[cold]
+    fn grows(&self) -> InvalidDatum {
+        let text = format!(
+            "symbols, defaults and nulls become more than {} bytes, the limit for a record of {} \
+             bytes",
+            grouped(named_bytes(self.cursor.value()) as u64),
+            grouped(self.cursor.value().len() as u64)
+        );
+        violation("grows_too_much", text)
+    }
+
     fn count_items(
         &mut self,
         what: &str,
@@ -254,6 +284,10 @@ impl<'a> Walk<'a> {
         *left -= num_items;
         Ok(())
     }
+}
+
+fn named_bytes(value: &[u8]) -> usize {
+    MAX_NAMED.saturating_add(value.len().saturating_mul(MAX_NAMED_PER_BYTE))
 }
 
 #[cfg(test)]

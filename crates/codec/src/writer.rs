@@ -4,9 +4,11 @@ use crate::column::ColumnBuilder;
 use crate::debezium::{annotated, unitless};
 use crate::error::Error;
 use crate::frame::fault;
+use crate::problem::Problem;
 use crate::read::RecordReader;
-use crate::schema::{Schema, parse_avro, resolve};
+use crate::schema::{Schema, parse_avro};
 use crate::walk::{Recursive, Walk, recursive_checks};
+use crate::writer_schema::WriterSchema;
 use apache_avro::Schema as Avro;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -53,14 +55,14 @@ impl WriterDecoder {
         if !matches!(avro, Avro::Record(_)) {
             return Err(refuse("not_a_record", "it is not a record".into()));
         }
-        let writer =
-            resolve(&avro).map_err(|e| refuse(e.reason("incompatible_schema"), e.to_string()))?;
-        if let Some(what) = events_of.and_then(|_| unitless(&writer.fields, reader.fields(), "")) {
+        let writer = WriterSchema::of(&avro, &text)
+            .map_err(|e| refuse(e.reason("incompatible_schema"), e.to_string()))?;
+        if let Some(what) = events_of.and_then(|_| unitless(writer.fields(), reader.fields(), "")) {
             return Err(refuse("incompatible_schema", what));
         }
-        let record = RecordReader::new(&writer.fields, reader.fields(), "")
-            .map_err(|problems| refuse("incompatible_schema", problems.join("; ")))?;
-        let recursive = recursive_checks(&writer.recursive);
+        let record = RecordReader::new(writer.fields(), reader.fields(), "")
+            .map_err(|problems| refuse("incompatible_schema", Problem::list(&problems)))?;
+        let recursive = recursive_checks(writer.recursive());
         Ok(WriterDecoder { reader: reader.arrow(), record, recursive })
     }
 

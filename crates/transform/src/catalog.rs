@@ -1,15 +1,16 @@
 //! The tables and functions that the SQL of a pipeline can name.
 
+use crate::functions;
 use crate::lookup::Table;
 use crate::metadata::Used;
 use crate::time_zone::AtTimeZone;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::{DFSchema, Result, TableReference, exec_err, plan_err};
-use datafusion_expr::planner::{ContextProvider, ExprPlanner, PlannerResult, RawFieldAccessExpr};
+use datafusion_common::{Result, TableReference, exec_err, plan_err};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion_expr::{
-    AggregateUDF, ColumnarValue, GetFieldAccess, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, TableSource, Volatility, WindowUDF,
+    AggregateUDF, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, TableSource, Volatility, WindowUDF,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// `input` and the lookup tables; all scalar functions of DataFusion, with `now()` replaced.
+    /// `input` and the lookup tables, and the functions of SQL.
     pub(crate) fn new(input: &SchemaRef, lookups: &[Arc<Table>]) -> Catalog {
         let mut tables: BTreeMap<String, Arc<dyn TableSource>> = BTreeMap::new();
         for table in lookups {
@@ -42,8 +43,8 @@ impl Catalog {
         tables.insert(INPUT.into(), Arc::new(TableColumns(input.clone())));
         Catalog {
             tables,
-            functions: functions(),
-            planners: planners(),
+            functions: callable(),
+            planners: functions::planners(),
             metadata: Used::default(),
             options: ConfigOptions::default(),
         }
@@ -55,51 +56,14 @@ impl Catalog {
     }
 }
 
-fn functions() -> HashMap<String, Arc<ScalarUDF>> {
-    let mut functions = HashMap::new();
+fn callable() -> HashMap<String, Arc<ScalarUDF>> {
+    let mut functions = functions::all();
     let now = Arc::new(ScalarUDF::from(Now::default()));
     let at_time_zone = Arc::new(ScalarUDF::from(AtTimeZone::default()));
-    for function in
-        datafusion_functions::all_default_functions().into_iter().chain([now, at_time_zone])
-    {
-        for alias in function.aliases() {
-            functions.insert(alias.clone(), function.clone());
-        }
-        functions.insert(function.name().to_string(), function);
-    }
+    functions.insert("current_timestamp".into(), now.clone());
+    functions.insert(now.name().into(), now);
+    functions.insert(at_time_zone.name().into(), at_time_zone);
     functions
-}
-
-fn planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![
-        Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
-        Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
-        Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
-        Arc::new(MemberAccess),
-    ]
-}
-
-/// Plans `record['member']`.
-#[derive(Debug)]
-struct MemberAccess;
-
-impl ExprPlanner for MemberAccess {
-    fn plan_field_access(
-        &self,
-        access: RawFieldAccessExpr,
-        _schema: &DFSchema,
-    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
-        Ok(match access {
-            RawFieldAccessExpr {
-                field_access: GetFieldAccess::NamedStructField { name },
-                expr,
-            } => PlannerResult::Planned(
-                datafusion_functions::core::get_field()
-                    .call(vec![expr, datafusion_expr::lit(name)]),
-            ),
-            other => PlannerResult::Original(other),
-        })
-    }
 }
 
 impl ContextProvider for Catalog {
@@ -173,25 +137,17 @@ impl TableSource for TableColumns {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Now {
     signature: Signature,
-    aliases: Vec<String>,
 }
 
 impl Default for Now {
     fn default() -> Now {
-        Now {
-            signature: Signature::nullary(Volatility::Volatile),
-            aliases: vec!["current_timestamp".into()],
-        }
+        Now { signature: Signature::nullary(Volatility::Volatile) }
     }
 }
 
 impl ScalarUDFImpl for Now {
     fn name(&self) -> &str {
         "now"
-    }
-
-    fn aliases(&self) -> &[String] {
-        &self.aliases
     }
 
     fn signature(&self) -> &Signature {

@@ -1,15 +1,21 @@
 //! Implicit conversions from the type of an expression to the type of its output column.
 //!
+//! Arrays, maps and records are converted part by part. The members of records are matched by name.
+//!
 //! They either keep the value or can tell that they do not, and then the record has a fault and is
 //! never silently changed. Decimals are rounded to the scale of the output, half away from zero,
 //! as SQL's `numeric` is. Every other conversion is refused when the plan is compiled, with the
 //! `CAST` to write.
 
+mod nested;
+
+use crate::messages::type_name;
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{CastOptions, cast_with_options, concat};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use nested::Parts;
 use weir_model::bisect::Bisection;
 use weir_model::cast::{Cast, cast};
 
@@ -17,7 +23,7 @@ const NULL_IF_LOST: CastOptions<'static> =
     CastOptions { safe: true, format_options: arrow::util::display::FormatOptions::new() };
 
 /// How a result column becomes an output column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Coercion {
     /// The types are the same.
     None,
@@ -25,6 +31,17 @@ pub(crate) enum Coercion {
     Cast,
     /// A cast that may round. Only casting back shows which values it changed.
     CheckedCast,
+    /// Of arrays, maps and records.
+    Parts(Box<Parts>),
+}
+
+/// Why there is no implicit conversion.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    /// Of the value inside, from the column's name; empty for the column itself.
+    pub(crate) path: String,
+    /// To be read before the name of the output schema: "is long, not string as in".
+    pub(crate) what: String,
 }
 
 /// A converted column.
@@ -35,25 +52,34 @@ pub(crate) struct Coerced {
 }
 
 impl Coercion {
-    /// The conversion between two types, by the table that sources use as well; `None` when it needs
-    /// an explicit `CAST`.
-    pub(crate) fn between(from: &DataType, to: &DataType) -> Option<Coercion> {
-        match (cast(from, to), from, to) {
-            (Cast::Same, ..) => Some(Coercion::None),
-            (Cast::Exact, ..) | (_, DataType::Decimal128(..), DataType::Decimal128(..)) => {
-                Some(Coercion::Cast)
-            }
-            (Cast::Checked, from, to) if from.is_integer() && !to.is_floating() => {
-                Some(Coercion::Cast)
-            }
-            (Cast::Checked, ..) => Some(Coercion::CheckedCast),
-            (Cast::Explicit | Cast::Refused, ..) => None,
+    /// The conversion between two types, by the table that sources use as well.
+    pub(crate) fn between(from: &DataType, to: &DataType) -> Result<Coercion, Mismatch> {
+        if from == to {
+            return Ok(Coercion::None);
         }
+        if *from == DataType::Null {
+            return Ok(Coercion::Cast);
+        }
+        if let Some(parts) = Parts::between(from, to) {
+            return parts.map(|parts| Coercion::Parts(Box::new(parts)));
+        }
+        Ok(match (cast(from, to), from, to) {
+            (Cast::Same, ..) => Coercion::None,
+            (Cast::Exact, ..) | (_, DataType::Decimal128(..), DataType::Decimal128(..)) => {
+                Coercion::Cast
+            }
+            (Cast::Checked, from, to) if from.is_integer() && !to.is_floating() => Coercion::Cast,
+            (Cast::Checked, ..) => Coercion::CheckedCast,
+            (Cast::Explicit | Cast::Refused, ..) => {
+                let what = format!("is {}, not {} as in", type_name(from), type_name(to));
+                return Err(Mismatch { path: String::new(), what });
+            }
+        })
     }
 
     /// Converts a column. When the library refuses it for one of its values, that value is lost
     /// and its neighbours are not.
-    pub(crate) fn apply(self, values: &ArrayRef, to: &DataType) -> Result<Coerced, ArrowError> {
+    pub(crate) fn apply(&self, values: &ArrayRef, to: &DataType) -> Result<Coerced, ArrowError> {
         if let Ok(coerced) = self.apply_at_once(values, to) {
             return Ok(coerced);
         }
@@ -77,9 +103,11 @@ impl Coercion {
         Ok(Coerced { values: concat(&parts)?, lost })
     }
 
-    fn apply_at_once(self, values: &ArrayRef, to: &DataType) -> Result<Coerced, ArrowError> {
-        if self == Coercion::None {
-            return Ok(Coerced { values: values.clone(), lost: Vec::new() });
+    fn apply_at_once(&self, values: &ArrayRef, to: &DataType) -> Result<Coerced, ArrowError> {
+        match self {
+            Coercion::None => return Ok(Coerced { values: values.clone(), lost: Vec::new() }),
+            Coercion::Parts(parts) => return parts.apply(values, to),
+            Coercion::Cast | Coercion::CheckedCast => {}
         }
         let converted = cast_with_options(values, to, &NULL_IF_LOST)?;
         let lost = match self {

@@ -102,27 +102,59 @@ impl<C: ContextProvider> Inspector<'_, C> {
     }
 
     fn check_function(&mut self, name: &str) {
-        use datafusion_expr::Volatility::Immutable;
-        let Some(function) = self.catalog.get_function_meta(&name.to_lowercase()) else {
-            let known = self.catalog.udf_names();
-            let suggestion = did_you_mean(name, known.iter().map(String::as_str));
-            return self
-                .mistakes
-                .push(Mistake::new("", format!("no function `{name}`{suggestion}")));
-        };
-        // A record that is processed again after a crash must give the same result.
-        if function.signature().volatility != Immutable && function.name() != "now" {
-            let hint = match function.name() {
-                "current_date" => "CAST(now() AS DATE)",
-                "current_time" => "CAST(now() AS TIME)",
-                _ => "now() is the only available function that depends on more than the record",
-            };
-            self.mistakes.push(
-                Mistake::new("", format!("the function `{name}` is not supported")).hint(hint),
-            );
+        let lower = name.to_lowercase();
+        // One that is written as an operator.
+        if self.catalog.get_function_meta(&lower).is_some() || lower == "mod" {
+            return;
         }
+        let mistake = match INSTEAD.iter().find(|(names, _)| names.contains(&lower.as_str())) {
+            Some((_, hint)) => {
+                Mistake::new("", format!("the function `{name}` is not supported")).hint(*hint)
+            }
+            None => {
+                let known = self.catalog.udf_names();
+                let suggestion = did_you_mean(name, known.iter().map(String::as_str));
+                Mistake::new("", format!("no function `{name}`{suggestion}"))
+            }
+        };
+        self.mistakes.push(mistake);
     }
 }
+
+/// Functions that many expect, and what to write.
+const INSTEAD: [(&[&str], &str); 10] = [
+    (
+        &[
+            "unnest",
+            "explode",
+            "generate_series",
+            "generate_subscripts",
+            "json_array_elements",
+            "json_array_elements_text",
+            "json_each",
+            "json_each_text",
+            "json_object_keys",
+            "regexp_split_to_table",
+            "regexp_matches",
+            "string_to_table",
+        ],
+        "one record becomes at most one: keep the array in a field of type array, or take an element \
+         with array[1]",
+    ),
+    // A record that is processed again after a crash must give the same result.
+    (
+        &["random", "rand", "uuid", "gen_random_uuid", "clock_timestamp", "timeofday"],
+        "now() is the only available function that depends on more than the record",
+    ),
+    (&["current_date", "today"], "CAST(now() AS DATE)"),
+    (&["current_time", "localtime"], "CAST(now() AS TIME)"),
+    (&["localtimestamp"], "now() AT TIME ZONE '…'"),
+    (&["date_format"], "to_char(time, 'YYYY-MM-DD HH24:MI:SS')"),
+    (&["to_unixtime"], "EXTRACT(EPOCH FROM time)"),
+    (&["from_unixtime", "to_timestamp_nanos"], "to_timestamp(seconds)"),
+    (&["to_time"], "CAST(text AS TIME)"),
+    (&["date_bin", "datetrunc"], "date_trunc('hour', time)"),
+];
 
 /// DISTINCT, FILTER, WITHIN GROUP and the like, which planners ignore for scalar functions.
 fn has_modifiers(function: &Function) -> bool {

@@ -37,8 +37,12 @@
 //! * **Names** are written as in the schema and are case-sensitive. Names with blanks or special
 //!   characters are written in double quotes.
 //! * **Types.** `0.5` is a decimal. Decimal arithmetic widens; the output schema narrows again.
-//!   Timestamps count microseconds: `(CAST(b AS BIGINT) - CAST(a AS BIGINT)) / 1000000` is the
-//!   exact number of whole seconds between two timestamps.
+//!   Timestamps count microseconds, in all years: `CAST(b AS BIGINT) - CAST(a AS BIGINT)` is the
+//!   exact length between two timestamps, and `EXTRACT(EPOCH FROM b - a)` the same in seconds.
+//! * **Functions** are those of a list ([`functions()`]) that was compared with PostgreSQL's.
+//! * **Nested values** are reached by name, index and key, and made by `ARRAY[…]` and
+//!   `named_struct(…)`. Nothing makes several records of one.
+//! * **JSON** is a text; a text that is no JSON fails its record.
 //! * **`AT TIME ZONE`** is PostgreSQL's: an instant becomes the local time of the zone, a local time
 //!   the instant. Where PostgreSQL picks one, a local time that the zone has twice or never (the
 //!   hours in which clocks are changed) fails its record.
@@ -48,8 +52,7 @@
 //!   dates into timestamps, where no zone means UTC, but never an instant into a local time. A
 //!   value that does not fit is a fault, and so is a null where the output schema allows none. All
 //!   other conversions need an explicit `CAST`. The table of all pairs is [`weir_model::cast`].
-//!   A cast that fails (`'x'` to a number, an overflow) is a fault too; a cast of a double to an
-//!   integer truncates. `deploy/pipelines/README.md` lists what differs from PostgreSQL.
+//!   A cast that fails (`'x'` to a number, an overflow) is a fault too. `deploy/pipelines/README.md` lists what differs from PostgreSQL.
 //!
 //! # Reasons
 //!
@@ -66,19 +69,32 @@ mod catalog;
 mod coercion;
 mod compile;
 mod condition;
+mod dialect;
 mod error;
 mod evaluate;
+mod functions;
 mod inspect;
 mod join;
 mod lookup;
 mod messages;
 mod metadata;
+mod moments;
 mod outcomes;
 mod plan;
 mod query;
+mod regex;
+mod rewrite;
 mod scope;
 mod time_zone;
 mod view;
+
+/// The names of the functions that SQL can call, sorted.
+pub fn functions() -> Vec<String> {
+    let mut names: Vec<String> =
+        functions::all().into_keys().filter(|name| !name.contains(' ')).collect();
+    names.sort();
+    names
+}
 
 pub use condition::{Condition, Judged};
 pub use error::Error;

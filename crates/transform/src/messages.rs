@@ -17,6 +17,7 @@ pub(crate) fn cast_sql(expression: &str, from: &DataType, to: &DataType) -> Opti
         return Some(format!("({expression}) AT TIME ZONE 'UTC'"));
     }
     let target = match to {
+        _ if from.is_nested() => return None,
         DataType::Boolean => "BOOLEAN".into(),
         DataType::Int8 | DataType::Int16 | DataType::Int32 => "INT".into(),
         DataType::Int64 => "BIGINT".into(),
@@ -162,6 +163,9 @@ fn strip(text: &str) -> String {
         "Invalid argument error: ",
         "type_coercion",
     ];
+    // What a function says about its arguments, without what the library says around it.
+    let text = text.split_once("user-defined coercion failed with: ").map_or(text, |(_, own)| own);
+    let text = text.split_once(" No function matches the given name").map_or(text, |(own, _)| own);
     let mut rest = text.trim();
     while let Some(shorter) = PREFIXES.iter().find_map(|p| rest.strip_prefix(p)) {
         rest = shorter.trim_start();

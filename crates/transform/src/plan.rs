@@ -16,6 +16,7 @@ use arrow::compute::FilterBuilder;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion_physical_expr::PhysicalExpr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_model::fault::{Fault, Stage, VALUE_DOES_NOT_FIT, VALUE_MISSING};
 
@@ -102,6 +103,15 @@ impl Plan {
         self.reject(&scope, &mut outcomes)?;
         let passed = self.filter(&scope, &matches, &mut outcomes)?;
         self.project(&rows, passed, outcomes)
+    }
+
+    /// The fields of the input that joins, rules and result columns read, in the order of the
+    /// schema.
+    pub fn columns_read(&self) -> Vec<&str> {
+        let joins = self.joins.iter().zip(&self.needed).filter(|(_, needed)| **needed);
+        let views = joins.map(|(join, _)| &join.view).chain([&self.before, &self.after]);
+        let columns: BTreeSet<usize> = views.flat_map(View::input_columns).collect();
+        columns.into_iter().map(|column| self.input.field(column).name().as_str()).collect()
     }
 
     fn check_schema(&self, batch: &RecordBatch) -> Result<(), Error> {

@@ -3,12 +3,12 @@
 //! instead.
 
 use crate::catalog::INPUT;
+use crate::dialect::Sql;
 use crate::messages::{ONE_RECORD, excerpt, list};
 use datafusion_sql::sqlparser::ast::{
     Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
     SetOperator, Statement, TableFactor, TableWithJoins,
 };
-use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::Token;
 use weir_model::mistake::Mistake;
@@ -33,8 +33,8 @@ pub(crate) struct Transform {
 
 /// Parses `transform.sql`; the error lists every construct that is refused.
 pub(crate) fn parse_transform(sql: &str) -> Result<Transform, Vec<Mistake>> {
-    let statements = Parser::parse_sql(&GenericDialect {}, sql)
-        .map_err(|e| vec![Mistake::new(SQL, parse_error(&e))])?;
+    let statements =
+        Parser::parse_sql(&Sql, sql).map_err(|e| vec![Mistake::new(SQL, parse_error(&e))])?;
     let refused = |what: &str| vec![Mistake::new(SQL, what).hint(ONE_RECORD)];
     let [statement] = <[Statement; 1]>::try_from(statements)
         .map_err(|s| refused(&format!("is {} statements, not one SELECT", s.len())))?;
@@ -81,7 +81,7 @@ fn into_transform(
 /// Parses the condition of a reject rule.
 pub(crate) fn parse_condition(key: &str, condition: &str) -> Result<Expr, Vec<Mistake>> {
     let parse = || {
-        let mut parser = Parser::new(&GenericDialect {}).try_with_sql(condition)?;
+        let mut parser = Parser::new(&Sql).try_with_sql(condition)?;
         let expr = parser.parse_expr()?;
         Ok((expr, parser.peek_token().token))
     };

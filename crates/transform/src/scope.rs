@@ -3,11 +3,14 @@
 mod from;
 
 use crate::catalog::{Catalog, now_type};
+use crate::dialect::Sql;
+use crate::functions::{cast_as_in_postgresql, rounded_quotient};
 use crate::join::Join;
 use crate::lookup::{Index, Table, key_type};
 use crate::messages::{planning_mistake, type_name};
+use crate::moments::as_moments;
 use crate::query::{SQL, Transform};
-use crate::time_zone;
+use crate::rewrite::rewrite;
 use crate::view::{ColumnSource, View};
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -99,7 +102,11 @@ impl<'a> Scope<'a> {
     fn bind(&self, name: String, expr: Expr) -> Result<Planned> {
         let context = SimplifyContext::builder().with_schema(self.schema.clone()).build();
         let bound = expr.unalias().transform_up(|e| Ok(self.bind_call(e)))?.data;
-        let coerced = ExprSimplifier::new(context.clone()).coerce(bound, &self.schema)?;
+        let own = bound.transform_up(|e| {
+            let expr = as_moments(cast_as_in_postgresql(e, &*self.schema)?, &*self.schema);
+            Ok(Transformed::yes(rounded_quotient(expr, &*self.schema)))
+        })?;
+        let coerced = ExprSimplifier::new(context.clone()).coerce(own.data, &self.schema)?;
         let expr = coerced.transform_up(|e| expand(e, &context))?.data;
         let data_type = expr.get_type(&self.schema)?;
         Ok(Planned { name, expr, data_type })
@@ -210,16 +217,13 @@ fn plan_select(
     from: &TableWithJoins,
 ) -> Result<LogicalPlan> {
     let mut from = from.clone();
-    time_zone::as_calls(&mut item)?;
-    time_zone::as_calls(&mut from)?;
+    rewrite(&mut item)?;
+    rewrite(&mut from)?;
     catalog.metadata.as_calls(&mut item);
     catalog.metadata.as_calls(&mut from);
     let template = "SELECT 1 FROM input";
-    let mut statements = datafusion_sql::sqlparser::parser::Parser::parse_sql(
-        &datafusion_sql::sqlparser::dialect::GenericDialect {},
-        template,
-    )
-    .map_err(|e| DataFusionError::Plan(e.to_string()))?;
+    let mut statements = datafusion_sql::sqlparser::parser::Parser::parse_sql(&Sql, template)
+        .map_err(|e| DataFusionError::Plan(e.to_string()))?;
     let Some(ast::Statement::Query(mut query)) = statements.pop() else {
         return Err(DataFusionError::Plan("no query".into()));
     };

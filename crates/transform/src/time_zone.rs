@@ -4,54 +4,15 @@
 
 use arrow::array::timezone::Tz;
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion_common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
+use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::{
     Cast, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion_sql::sqlparser::ast::{
-    self, FunctionArg, FunctionArgExpr, FunctionArguments, VisitMut, visit_expressions_mut,
-};
-use datafusion_sql::sqlparser::dialect::GenericDialect;
-use datafusion_sql::sqlparser::parser::Parser;
-use std::ops::ControlFlow;
 
-const NAME: &str = "at_time_zone";
+/// The name of the function that stands for it.
+pub(crate) const NAME: &str = "at_time_zone";
 const NEEDS_TIMESTAMP: &str = "AT TIME ZONE needs a timestamp before it";
-
-/// Writes each `time AT TIME ZONE zone` in `part` as a call of [`AtTimeZone`].
-pub(crate) fn as_calls(part: &mut impl VisitMut) -> Result<()> {
-    let flow = visit_expressions_mut(part, |expr| {
-        let ast::Expr::AtTimeZone { timestamp, time_zone } = expr else {
-            return ControlFlow::Continue(());
-        };
-        match call(timestamp, time_zone) {
-            Ok(call) => {
-                *expr = call;
-                ControlFlow::Continue(())
-            }
-            Err(error) => ControlFlow::Break(error),
-        }
-    });
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
-}
-
-fn call(time: &ast::Expr, zone: &ast::Expr) -> Result<ast::Expr> {
-    let template = Parser::new(&GenericDialect {})
-        .try_with_sql(&format!("{NAME}(1, 2)"))
-        .and_then(|mut parser| parser.parse_expr());
-    let mut template = template.map_err(|e| DataFusionError::Plan(e.to_string()))?;
-    if let ast::Expr::Function(function) = &mut template
-        && let FunctionArguments::List(list) = &mut function.args
-    {
-        let argument = |expr: &ast::Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr.clone()));
-        list.args = vec![argument(time), argument(zone)];
-    }
-    Ok(template)
-}
 
 /// The function that stands for `AT TIME ZONE`. It is replaced by others when it is planned.
 #[derive(Debug, PartialEq, Eq, Hash)]

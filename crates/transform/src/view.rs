@@ -88,6 +88,14 @@ impl View {
         &self.schema
     }
 
+    /// The columns of the input that are read.
+    pub(crate) fn input_columns(&self) -> impl Iterator<Item = usize> {
+        self.sources.iter().filter_map(|source| match source {
+            ColumnSource::Input(column) => Some(*column),
+            ColumnSource::Lookup { .. } | ColumnSource::Now | ColumnSource::Metadata(_) => None,
+        })
+    }
+
     /// The joins whose columns are read.
     pub(crate) fn joins(&self) -> impl Iterator<Item = usize> {
         self.sources.iter().filter_map(|source| match source {

@@ -3,6 +3,8 @@
 
 #[path = "transform/metadata.rs"]
 mod metadata;
+#[path = "transform/nested.rs"]
+mod nested;
 #[path = "transform/oracle.rs"]
 mod oracle;
 #[path = "transform/outcome.rs"]

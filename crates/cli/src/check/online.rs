@@ -3,7 +3,7 @@
 
 use super::offline::Schemas;
 use super::{Report, State};
-use weir_codec::{Registry, Schema, unreadable_values};
+use weir_codec::{Losses, Registry, Schema, losses_of_input};
 use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
@@ -115,11 +115,16 @@ async fn readable(
         Ok(None) => report.verdict(name, Vec::new(), "nothing is registered yet"),
         Ok(Some(latest)) => {
             let version = latest.version;
-            let mistake = |reason| {
-                Mistake::new(KEY, format!("cannot read version {version} of {subject}: {reason}"))
+            let Losses { all, some } = losses_of_input(&pipeline.input, schema, &latest.schema);
+            let mistake = |problem| {
+                Mistake::new(KEY, format!("cannot read version {version} of {subject}: {problem}"))
             };
-            let problems = unreadable_values(&pipeline.input, schema, &latest.schema);
-            let mistakes = problems.into_iter().map(mistake).collect();
+            report.warnings.extend(some.into_iter().map(|problem| {
+                format!(
+                    "records of version {version} of {subject} are dead letters where {problem}"
+                )
+            }));
+            let mistakes = all.into_iter().map(mistake).collect();
             report.verdict(name, mistakes, format!("reads version {version}"));
         }
         Err(error) => failed(report, name, KEY, error.class(), &error),

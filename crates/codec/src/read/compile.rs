@@ -7,11 +7,13 @@
 use super::{Action, Branch, DecimalReader, RecordReader, Step, ValueReader};
 use crate::avro_type::{AvroType, Field, Record, Symbols, Wide};
 use crate::cell::{self, Cell};
+use crate::column::ColumnBuilder;
+use crate::problem::Problem;
 use crate::walk::check_of;
-use arrow::datatypes::TimeUnit;
+use arrow::datatypes::{DataType, TimeUnit};
 
 /// Why no record of a writer can be read.
-pub(crate) type Problems = Vec<String>;
+pub(crate) type Problems = Vec<Problem>;
 
 impl RecordReader {
     /// Of records with the fields `writer` into the columns of `reader`; `path` is that of the
@@ -23,7 +25,8 @@ impl RecordReader {
     ) -> Result<RecordReader, Problems> {
         let mut readers: Vec<Vec<(usize, ValueReader)>> = Vec::new();
         readers.resize_with(writer.len(), Vec::new);
-        let (mut constants, mut problems) = (Vec::new(), Problems::new());
+        let (mut constants, mut constant_bytes) = (Vec::new(), 0);
+        let mut problems = Problems::new();
         for (column, field) in reader.iter().enumerate() {
             let path = child(path, &field.name);
             match writer_index(writer, field) {
@@ -34,7 +37,10 @@ impl RecordReader {
                     }
                 }
                 None => match default_of(field, &path) {
-                    Ok(cell) => constants.push((column, cell)),
+                    Ok(cell) => {
+                        constant_bytes += bytes_of(&cell, &field.avro_type);
+                        constants.push((column, cell));
+                    }
                     Err(problem) => problems.push(problem),
                 },
             }
@@ -54,7 +60,7 @@ impl RecordReader {
             };
             Some(Step { name: field.name.clone(), action })
         });
-        Ok(RecordReader { steps: steps.collect(), constants })
+        Ok(RecordReader { steps: steps.collect(), constants, constant_bytes })
     }
 }
 
@@ -64,14 +70,29 @@ fn writer_index(writer: &[Field], reader: &Field) -> Option<usize> {
     by_name.or_else(|| writer.iter().position(|w| reader.aliases.contains(&w.name)))
 }
 
-fn default_of(reader: &Field, path: &str) -> Result<Cell<'static>, String> {
+fn default_of(reader: &Field, path: &str) -> Result<Cell<'static>, Problem> {
     let default = reader.default.as_ref();
-    let default = default.ok_or_else(|| format!("`{path}` is missing and has no default"))?;
+    let default = default.ok_or_else(|| Problem::new(path, "is missing and has no default"))?;
     cell::default_value(default, &reader.avro_type)
-        .ok_or_else(|| format!("the default of `{path}` is not a value of its type"))
+        .ok_or_else(|| Problem::new(path, "has a default that is not a value of its type"))
 }
 
-fn child(path: &str, name: &str) -> String {
+/// The bytes that a value takes in its column.
+fn bytes_of(cell: &Cell<'_>, avro_type: &AvroType) -> usize {
+    let mut column = ColumnBuilder::new(&avro_type.arrow().unwrap_or(DataType::Null));
+    column.push(cell);
+    column.num_bytes()
+}
+
+/// The same of null, where a byte was read for it: only a record takes more.
+fn null_bytes(avro_type: &AvroType) -> usize {
+    match avro_type.arrow() {
+        Some(DataType::Struct(_)) => bytes_of(&Cell::Null, avro_type),
+        _ => 0,
+    }
+}
+
+pub(super) fn child(path: &str, name: &str) -> String {
     if path.is_empty() { name.into() } else { format!("{path}.{name}") }
 }
 
@@ -85,11 +106,18 @@ fn value_reader(from: &AvroType, to: &AvroType, path: &str) -> Result<ValueReade
         let AvroType::Union(branches) = from else { return refuse(path, from, to) };
         let null_branch = i64::from(branches.first() != Some(&AvroType::Null));
         let other = Box::new(value_reader(other, to, path)?);
-        return Ok(ValueReader::Optional { null_branch, nullable, other });
+        return Ok(ValueReader::Optional {
+            null_branch,
+            nullable,
+            null_bytes: null_bytes(to),
+            other,
+        });
     }
     match from {
-        AvroType::Null if nullable => Ok(ValueReader::Null),
-        AvroType::Null => Err(vec![format!("`{path}` is always null; it must be {reader}")]),
+        AvroType::Null if nullable => Ok(ValueReader::Null(bytes_of(&Cell::Null, to))),
+        AvroType::Null => {
+            Err(vec![Problem::new(path, format!("is always null; it must be {reader}"))])
+        }
         AvroType::Union(branches) => union_reader(branches, to, path),
         from => match reader.wide() {
             Some(Wide::Number(number)) => plain_reader(from, number, path),
@@ -100,7 +128,8 @@ fn value_reader(from: &AvroType, to: &AvroType, path: &str) -> Result<ValueReade
 }
 
 fn refuse<T>(path: &str, from: &AvroType, to: &AvroType) -> Result<T, Problems> {
-    Err(vec![format!("`{path}` is {from}; it cannot be read as {}", to.optional().0)])
+    let what = format!("is {from}; it cannot be read as {}", to.optional().0);
+    Err(vec![Problem::new(path, what)])
 }
 
 /// Each branch of the writer has its own reader. A branch that none of the reader's types can take
@@ -116,10 +145,9 @@ fn union_reader(branches: &[AvroType], to: &AvroType, path: &str) -> Result<Valu
                 Branch::Read(reader)
             }
             Err(_) if *branch == AvroType::Null => Branch::Null,
-            Err(mut why) => {
-                let text = why.join("; ");
-                problems.append(&mut why);
-                Branch::Unreadable(check_of(branch), text)
+            Err(why) => {
+                problems.extend(why.iter().cloned());
+                Branch::Unreadable(check_of(branch), why)
             }
         });
     }
@@ -139,7 +167,10 @@ fn member_reader(
         match plain_reader(from, member, path) {
             Ok(reader) => {
                 let index = members.iter().position(|(other, _)| other == branch);
-                return Ok(ValueReader::Member(index.unwrap_or_default(), Box::new(reader)));
+                let others = members.iter().filter(|(other, _)| other != branch);
+                let null_bytes = others.map(|(_, other)| bytes_of(&Cell::Null, other)).sum();
+                let reader = Box::new(reader);
+                return Ok(ValueReader::Member(index.unwrap_or_default(), reader, null_bytes));
             }
             Err(mut why) => problems.append(&mut why),
         }

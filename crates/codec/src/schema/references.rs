@@ -64,9 +64,12 @@ fn load_level(
 ) -> Result<Vec<Reference>, Error> {
     // A text that is not JSON is reported when it is parsed.
     let Ok(json) = serde_json::from_str::<Value>(text) else { return Ok(Vec::new()) };
+    let failed = |what: String| Error::schema(what).in_file(path);
+    if let Some(what) = misplaced_kind(&json) {
+        return Err(failed(what));
+    }
     let mut references = Vec::new();
     for name in undefined_types(&json) {
-        let failed = |what: String| Error::schema(what).in_file(path);
         if enclosing.contains(&name) || enclosing.len() == MAX_DEPTH {
             return Err(failed(format!("the references form a circle or are too deep at {name}")));
         }
@@ -84,6 +87,36 @@ fn load_level(
         references.push(Reference { subject: name.clone(), name, schema, references: inner });
     }
     Ok(references)
+}
+
+/// A field whose type is the name of a kind of types, and what to write: a common mistake, since the
+/// schema of the whole record has its kind in the same place.
+pub(super) fn misplaced_kind(schema: &Value) -> Option<String> {
+    let (fields, inner): (&[Value], Vec<&Value>) = match schema {
+        Value::Array(branches) => (&[], branches.iter().collect()),
+        Value::Object(object) => {
+            let parts = ["type", "items", "values"].iter().filter_map(|key| object.get(*key));
+            let fields = object.get("fields").and_then(Value::as_array);
+            (fields.map(Vec::as_slice).unwrap_or_default(), parts.collect())
+        }
+        _ => (&[], Vec::new()),
+    };
+    let own = fields.iter().find_map(|field| {
+        let kind = field.get("type")?.as_str()?;
+        let more = match kind {
+            "array" => r#""items": …"#,
+            "map" => r#""values": …"#,
+            "enum" => r#""name": …, "symbols": […]"#,
+            "record" | "error" => r#""name": …, "fields": […]"#,
+            "fixed" => r#""name": …, "size": …"#,
+            _ => return None,
+        };
+        let name = field.get("name").and_then(Value::as_str).unwrap_or_default();
+        Some(format!(
+            r#"field `{name}`: a type "{kind}" is an object of its own: "type": {{"type": "{kind}", {more}}}"#
+        ))
+    });
+    own.or_else(|| fields.iter().chain(inner).find_map(misplaced_kind))
 }
 
 /// Full names of the types that a schema uses but does not define, in the order of their use.

@@ -139,19 +139,24 @@ fn a_file_error_names_the_file() {
 
 #[test]
 fn compatibility_lists_every_obstacle() {
-    let schema = |fields: &str| Schema::parse(&record(fields)).unwrap();
-    let writer = schema(r#"{"name":"a","type":"int"}"#);
+    let problems = |fields: &str, writer: &WriterSchema| {
+        let problems = Schema::parse(&record(fields)).unwrap().can_decode(writer);
+        problems.iter().map(Problem::to_string).collect::<Vec<_>>()
+    };
+    let writer = WriterSchema::parse(&record(r#"{"name":"a","type":"int"}"#)).unwrap();
     assert_eq!(
-        schema(r#"{"name":"a","type":"long"},{"name":"b","type":"string","default":""}"#)
-            .can_read(&writer),
+        problems(
+            r#"{"name":"a","type":"long"},{"name":"b","type":"string","default":""}"#,
+            &writer
+        ),
         Vec::<String>::new()
     );
     assert_eq!(
-        schema(r#"{"name":"a","type":"int"},{"name":"b","type":"string"}"#).can_read(&writer),
+        problems(r#"{"name":"a","type":"int"},{"name":"b","type":"string"}"#, &writer),
         ["`b` is missing and has no default"]
     );
     assert_eq!(
-        schema(r#"{"name":"a","type":"string"},{"name":"c","type":"int"}"#).can_read(&writer),
+        problems(r#"{"name":"a","type":"string"},{"name":"c","type":"int"}"#, &writer),
         ["`a` is int; it cannot be read as string", "`c` is missing and has no default"]
     );
 }
@@ -205,4 +210,28 @@ fn a_type_without_a_file_and_circles_of_files_are_reported() {
     };
     let circular = refusal(&[("main", &main), ("A", &circle("A", "B")), ("B", &circle("B", "A"))]);
     assert!(circular.contains("form a circle"), "{circular}");
+}
+
+#[test]
+fn a_kind_of_types_in_place_of_a_type_is_named_with_its_field_and_what_to_write() {
+    for (kind, more) in [
+        ("array", r#""items": …"#),
+        ("map", r#""values": …"#),
+        ("record", r#""name": …, "fields": […]"#),
+        ("enum", r#""name": …, "symbols": […]"#),
+    ] {
+        let field = format!(r#"{{"name":"tags","type":"{kind}","items":"string"}}"#);
+        let nested = format!(
+            r#"{{"name":"x","type":["null",{{"type":"array","items":
+                {{"type":"record","name":"I","fields":[{field}]}}}}]}}"#
+        );
+        for fields in [field.clone(), nested] {
+            let (_folder, path) = folder(&[("main", &record(&fields))]);
+            let refused = Schema::load(&path).unwrap_err().to_string();
+            let expected = format!(
+                r#"field `tags`: a type "{kind}" is an object of its own: "type": {{"type": "{kind}", {more}}}"#
+            );
+            assert!(refused.ends_with(&expected), "{refused}");
+        }
+    }
 }

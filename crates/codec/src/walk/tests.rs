@@ -1,6 +1,7 @@
 use super::*;
 use crate::datum::unscaled;
-use crate::schema::{parse_avro, resolve};
+use crate::named_types::resolve;
+use crate::schema::parse_avro;
 
 /// Reason and detail of the fault of `datum` after a frame.
 fn fault_of(fields: &str, datum: &[u8]) -> Option<(String, String)> {

@@ -1,6 +1,6 @@
 //! The SELECT list, matched with the output schema by name.
 
-use crate::coercion::Coercion;
+use crate::coercion::{Coercion, Mismatch};
 use crate::inspect::check;
 use crate::messages::{cast_sql, did_you_mean, identifier, type_name};
 use crate::query::SQL;
@@ -160,8 +160,13 @@ fn output_column(
             field.name()
         )));
     }
-    if let Some(coercion) = Coercion::between(&planned.data_type, field.data_type()) {
-        return Ok(PlannedColumn { planned: planned.clone(), coercion });
+    let mismatch = match Coercion::between(&planned.data_type, field.data_type()) {
+        Ok(coercion) => return Ok(PlannedColumn { planned: planned.clone(), coercion }),
+        Err(mismatch) => mismatch,
+    };
+    let Mismatch { path, what } = mismatch;
+    if !path.is_empty() {
+        return Err(mistake(format!("`{}{path}` of the result {what} {file}", field.name())));
     }
     let actual = type_name(&planned.data_type);
     let what = format!("result column `{}` is {actual}, {file} expects {expected}", field.name());

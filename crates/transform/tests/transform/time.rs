@@ -52,8 +52,7 @@ fn a_duration_can_be_compared_in_whole_seconds() {
     for rule in [
         "(CAST(end_datetime AS BIGINT) - CAST(start_datetime AS BIGINT)) / 1000000 \
          <> call_duration",
-        "date_part('epoch', end_datetime - start_datetime) <> call_duration",
-        "extract(epoch FROM end_datetime - start_datetime) <> call_duration",
+        "trunc(date_part('epoch', end_datetime - start_datetime)) <> call_duration",
     ] {
         assert_eq!(refused_by(rule), [2], "{rule}");
     }
@@ -64,6 +63,8 @@ fn a_duration_can_be_compared_to_the_microsecond() {
     for rule in [
         "CAST(end_datetime AS BIGINT) - CAST(start_datetime AS BIGINT) <> call_duration * 1000000",
         "CAST(end_datetime - start_datetime AS BIGINT) <> call_duration * 1000000",
+        "date_part('epoch', end_datetime - start_datetime) <> call_duration",
+        "extract(epoch FROM end_datetime - start_datetime) <> call_duration",
     ] {
         assert_eq!(refused_by(rule), [1, 2, 4], "{rule}");
     }

@@ -203,3 +203,76 @@ fn extreme_schemas_and_records_have_their_reason_in_bounded_time_and_memory() {
     }
     assert!(peak_bytes() < 2 << 30, "{} MiB", peak_bytes() >> 20);
 }
+
+/// Values that a record only names, many times: the reader reads the field `x`.
+fn expanding() -> Vec<(&'static str, String, String, Vec<u8>)> {
+    let long = "S".repeat(100_000);
+    let num = 100_000;
+    let items = |item: &[u8]| [zigzag(num as i64), item.repeat(num), vec![0]].concat();
+    let symbols = format!(r#"{{"type":"enum","name":"E","symbols":["A","{long}"]}}"#);
+    let item = |fields: &str| format!(r#"{{"type":"record","name":"I","fields":[{fields}]}}"#);
+    let filled =
+        format!(r#"{{"name":"i","type":"int"}},{{"name":"d","type":"string","default":"{long}"}}"#);
+    let optionals =
+        list(500, |n| format!(r#"{{"name":"f{n}","type":["null","double"],"default":null}}"#));
+    let wide = format!(
+        r#"["null",{},"int"]"#,
+        item(&list(500, |n| format!(r#"{{"name":"f{n}","type":"double"}}"#)))
+    );
+    let null_item = format!(r#"["null",{}]"#, item(&optionals));
+    vec![
+        ("symbols", array(&symbols), array(&symbols), items(&[2])),
+        (
+            "symbols of a map",
+            array(&symbols).replace("array", "map").replace("items", "values"),
+            array(r#""string""#).replace("array", "map").replace("items", "values"),
+            [zigzag(num as i64), (0..num).flat_map(|_| [2, b'k', 2]).collect(), vec![0]].concat(),
+        ),
+        (
+            "defaults",
+            array(&item(r#"{"name":"i","type":"int"}"#)),
+            array(&item(&filled)),
+            items(&[2]),
+        ),
+        ("nulls in place of records", array(&null_item), array(&null_item), items(&[0])),
+        ("nulls beside the member of a union", array(&wide), array(&wide), items(&[4, 2])),
+        (
+            "defaults that are null",
+            array(&item(r#"{"name":"i","type":"int"}"#)),
+            array(&item(&format!(r#"{{"name":"i","type":"int"}},{optionals}"#))),
+            items(&[2]),
+        ),
+    ]
+}
+
+#[test]
+fn a_record_that_would_grow_out_of_proportion_is_one_dead_letter() {
+    for (name, writer, reader, datum) in expanding() {
+        let value = [&[0, 0, 0, 0, 9][..], &datum].concat();
+        let good = [&[0, 0, 0, 0, 9][..], &[0]].concat();
+        let mut values = vec![Some(value.as_slice()); 20];
+        values.push(Some(&good));
+        let started = Instant::now();
+        let decoded = decoder(&record(&reader), &[(9, &record(&writer))]).decode(&values).unwrap();
+        let reasons: Vec<&str> = decoded.faults.iter().map(|(_, f)| f.reason.as_str()).collect();
+        assert_eq!(reasons, ["grows_too_much"; 20], "{name}");
+        assert_eq!(decoded.rows, [20], "{name}: the neighbour");
+        assert!(started.elapsed() < Duration::from_secs(5), "{name} {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_record_may_name_symbols_and_leave_out_members_many_times() {
+    let symbols = list(40, |n| format!(r#""A_SYMBOL_OF_ORDINARY_LENGTH_{n}""#));
+    let kind =
+        format!(r#"{{"name":"e","type":{{"type":"enum","name":"E","symbols":[{symbols}]}}}}"#);
+    let item =
+        |more: &str| array(&format!(r#"{{"type":"record","name":"I","fields":[{kind}{more}]}}"#));
+    let more = r#",{"name":"d","type":"string","default":"a default"}"#;
+    let num = 500_000;
+    let datum = [zigzag(num), vec![2; num as usize], vec![0]].concat();
+    let value = [&[0, 0, 0, 0, 9][..], &datum].concat();
+    let (reader, writer) = (record(&item(more)), record(&item("")));
+    let decoded = decoder(&reader, &[(9, &writer)]).decode(&[Some(&value)]).unwrap();
+    assert_eq!((decoded.faults.len(), decoded.rows.len()), (0, 1), "{:?}", decoded.faults);
+}
