@@ -8,6 +8,9 @@
 //! unavailable, the whole call fails and nothing is consumed. [`Encoder`] is the way back; [`cast`]
 //! prepares its batches, because an encoder does not check values.
 //!
+//! [`InputDecoder`] reads what other programs write: Avro or JSON ([`JsonDecoder`]), rows or change
+//! events of Debezium; [`KeyDecoder`] their keys.
+//!
 //! A field of another program's schema that weir's own schema does not have is checked and skipped,
 //! whatever its type.
 
