@@ -166,6 +166,9 @@ fn strip(text: &str) -> String {
     // What a function says about its arguments, without what the library says around it.
     let text = text.split_once("user-defined coercion failed with: ").map_or(text, |(_, own)| own);
     let text = text.split_once(" No function matches the given name").map_or(text, |(own, _)| own);
+    if text.contains("Fail to find the coerced type") {
+        return "the arguments have no common type; CAST them to one".into();
+    }
     let mut rest = text.trim();
     while let Some(shorter) = PREFIXES.iter().find_map(|p| rest.strip_prefix(p)) {
         rest = shorter.trim_start();

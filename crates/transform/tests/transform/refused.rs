@@ -222,6 +222,7 @@ fn mistakes_in_names_types_and_syntax_are_explained() {
         ("SELECT id FROM input WHERE id", &["`id` is long, not a condition"]),
         ("SELECT id FROM input WHERE provider + 1 > at", &["transform.sql"]),
         ("SELECT id, id FROM input", &["transform.sql", "`id`"]),
+        ("SELECT id FROM input WHERE coalesce(at, 'x') = 'x'", &["no common type"]),
     ] {
         refused(sql, words);
     }
