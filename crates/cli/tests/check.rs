@@ -126,7 +126,7 @@ impl Case {
 #[test]
 fn a_correct_pipeline_passes_without_servers() {
     let (code, out, err) = Case::new().check(&["--offline"]);
-    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "orders.toml: 8 checks passed\n", ""));
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "orders.toml: 9 checks passed\n", ""));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn an_unavailable_server_is_not_a_mistake() {
     .to_vec();
     let (code, out, err) = case.check(&[]);
     assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
-    assert!(err.starts_with("orders.toml: 8 checks passed, 3 could not be made\n"), "{err}");
+    assert!(err.starts_with("orders.toml: 9 checks passed, 3 could not be made\n"), "{err}");
     assert!(err.contains("hint: --offline") && !err.contains("hunter2"), "{err}");
 }
 
@@ -203,7 +203,7 @@ fn a_correct_pipeline_passes_and_lists_what_will_be_created() {
     let (case, _database) = Case::online();
     let (code, out, err) = case.check(&["--verbose"]);
     assert_eq!(code, Some(0), "{out}{err}");
-    assert!(out.ends_with("orders.toml: 15 checks passed\n"), "{out}");
+    assert!(out.ends_with("orders.toml: 16 checks passed\n"), "{out}");
     assert!(
         out.contains("will be created with 3 partitions") && out.contains("✔ target shop.orders"),
         "{out}"

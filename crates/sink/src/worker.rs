@@ -212,7 +212,8 @@ impl Worker {
     /// Whether too many records died for too long. Nothing is read from then on until a restart.
     fn breaker_tripped(&mut self) -> bool {
         let reason = self.shared.breaker().tripped().map(str::to_owned);
-        if let Some(reason) = &reason {
+        // What is being written is finished first: once the halt is shown, nothing moves.
+        if let Some(reason) = reason.as_ref().filter(|_| self.pending.is_none()) {
             self.dependencies.halt(reason);
         }
         reason.is_some()
