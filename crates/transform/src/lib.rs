@@ -52,7 +52,8 @@
 //!   dates into timestamps, where no zone means UTC, but never an instant into a local time. A
 //!   value that does not fit is a fault, and so is a null where the output schema allows none. All
 //!   other conversions need an explicit `CAST`. The table of all pairs is [`weir_model::cast`].
-//!   A cast that fails (`'x'` to a number, an overflow) is a fault too. `deploy/pipelines/README.md` lists what differs from PostgreSQL.
+//!   A cast that fails (`'x'` to a number, an overflow) is a fault too.
+//!   `deploy/pipelines/README.md` lists what differs from PostgreSQL.
 //!
 //! # Reasons
 //!
