@@ -213,6 +213,11 @@ fn from_copy(
             "put the row of weir.positions back, or delete what lies behind it, which is then \
              written again: {statements}"
         ),
+        _ if next.is_some() => format!(
+            "put the row of weir.positions back; or, if the target was restored with it, read on with \
+             --restored; {}",
+            begin_again()
+        ),
         _ => format!("put the row of weir.positions back; {}", begin_again()),
     };
     let copies = counts.copies(&sink.name);
@@ -228,16 +233,16 @@ fn from_copy(
     let (now, then) = (progress.counters, before.counters);
     let complete = sink.target.keeps_every_record();
     let rows = there.rows.filter(|_| complete);
+    if rows.is_none() && complete && next.is_some() && restored_rows(&target, counts)? {
+        let what = "the table has as many rows as when the position was here, so it was restored \
+                    with it: read on with --restored";
+        return Ok(Err(what.into()));
+    }
     if there.dead_letters != now.dead - then.dead.min(now.dead)
         || rows.is_some_and(|rows| rows != now.written - then.written.min(now.written))
     {
         let what = format!("the target does not hold just what was written from {from} to {to}");
         return Ok(Err(format!("{what}; {}", otherwise()).into()));
-    }
-    if rows.is_none() && complete && next.is_some() && restored_rows(&target, counts)? {
-        let what = "the table has as many rows as when the position was here, so it was restored \
-                    with it: read on with --restored";
-        return Ok(Err(what.into()));
     }
     Ok(Ok((to, progress)))
 }

@@ -114,18 +114,20 @@ impl TextFormat {
         text: &str,
         avro_type: &AvroType,
     ) -> Option<Result<Cell<'static>, String>> {
-        let (format, read): (_, fn(&BrokenDownTime, &AvroType) -> Option<Result<_, String>>) =
-            match avro_type {
-                AvroType::Date => (&self.date, date),
-                AvroType::TimeMillis | AvroType::TimeMicros => (&self.time, time),
-                AvroType::Timestamp { .. } => (&self.timestamp, timestamp),
-                _ => return None,
-            };
+        let (format, read): (_, ReadMoment) = match avro_type {
+            AvroType::Date => (&self.date, date),
+            AvroType::TimeMillis | AvroType::TimeMicros => (&self.time, time),
+            AvroType::Timestamp { .. } => (&self.timestamp, timestamp),
+            _ => return None,
+        };
         let format = format.as_ref()?;
         let read = strtime::parse(format, text).ok().and_then(|parts| read(&parts, avro_type));
         Some(read.unwrap_or_else(|| Err(format!("is not of the form {format}"))))
     }
 }
+
+/// Makes a value of the parts of a text; `None`: some are missing.
+type ReadMoment = fn(&BrokenDownTime, &AvroType) -> Option<Result<Cell<'static>, String>>;
 
 fn verdict(format: &str, same: impl Fn(&str) -> bool, what: &str) -> Result<(), String> {
     let zoned = SAMPLE.to_zoned(jiff::tz::TimeZone::UTC).map_err(|e| e.to_string())?;

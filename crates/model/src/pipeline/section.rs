@@ -178,6 +178,8 @@ macro_rules! kinds {
             $( $variant:ident($config:ty) = $kind:literal, )+
         }
     ) => {
+        // A pipeline has a few of them at most, so their size does not matter.
+        #[allow(clippy::large_enum_variant)]
         $(#[doc = $doc])+
         #[derive(Debug, Clone)]
         pub enum $name {

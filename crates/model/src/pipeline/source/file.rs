@@ -125,7 +125,7 @@ impl FileSource {
             ),
         ] {
             if !value.is_empty() && value == taken {
-                table.report(key, &format!("is the same as {other}"));
+                table.report(key, format!("is the same as {other}"));
             }
         }
     }

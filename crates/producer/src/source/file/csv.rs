@@ -40,6 +40,9 @@ pub(super) struct Dialect {
     format: TextFormat,
 }
 
+/// What is wrong with a format.
+type CheckFormat = fn(&str) -> Result<(), String>;
+
 impl Dialect {
     /// # Errors
     /// An encoding that is unknown, or a format that does not name all of a date or time.
@@ -53,7 +56,7 @@ impl Dialect {
             report("encoding", &config.encoding, what.into());
             UTF_8
         });
-        let checks: [(_, _, fn(&str) -> Result<(), String>); 3] = [
+        let checks: [(_, _, CheckFormat); 3] = [
             ("date_format", &config.date_format, TextFormat::check_date),
             ("time_format", &config.time_format, TextFormat::check_time),
             ("timestamp_format", &config.timestamp_format, TextFormat::check_timestamp),
