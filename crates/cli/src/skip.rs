@@ -90,6 +90,7 @@ fn print(pipeline: &Pipeline, hop: Hop<'_>, gap: &Gap, file: &Path) {
             continuation(lost)
         );
     }
+    print_restored(hop, gap, file);
     let skips = gap.skips();
     if skips.is_empty() {
         return;
@@ -115,13 +116,17 @@ fn print(pipeline: &Pipeline, hop: Hop<'_>, gap: &Gap, file: &Path) {
         file.display(),
         hop.name()
     );
+}
+
+/// Where only an operator knows whether the target went back with the position.
+fn print_restored(hop: Hop<'_>, gap: &Gap, file: &Path) {
     let is_put_back = |lost: &Lost| matches!(lost.halt, Halt::PutBack { .. });
     if let Hop::Sink(sink) = hop
         && !sink.target.has_lineage()
         && gap.lost.iter().any(is_put_back)
     {
         println!(
-            "   if the target was restored together with the position, read on from it instead:\n   \
+            "   if the target was restored together with the position, read on from it:\n   \
              weir skip {} --hop {} --restored",
             file.display(),
             hop.name()

@@ -70,7 +70,7 @@ pub struct Transformed {
 }
 
 impl Plan {
-    /// Applies a plan that uses no [`Plan::metadata`], as [`Plan::apply_with`] does.
+    /// Applies a plan that uses no metadata of records, as [`Plan::apply_with`] does.
     ///
     /// # Errors
     /// As [`Plan::apply_with`].
