@@ -82,7 +82,7 @@ pub trait Evidence<E> {
 
 /// The copies of a sink's positions that its consumer group holds: committed after each write, for
 /// lag tools, and authoritative for nothing. A copy that is ahead of its position shows that an
-/// older position was put back, provided that the copies were read first.
+/// older position was put back, provided that the copies were read first, or behind its fence.
 ///
 /// # Errors
 /// The broker does not answer; ask again.
@@ -91,7 +91,7 @@ pub fn copies(pipeline: &Pipeline, sink: &str) -> Result<Vec<CommittedPosition>>
     Ok(admin::committed_positions(&pipeline.kafka, &group, topic)?.unwrap_or_default())
 }
 
-/// Fills in the proofs of a sink's positions, which were read after their `copies`. A position that
+/// Fills in the proofs of a sink's positions by their `copies` (see [`copies`]). A position that
 /// is missing is no beginning when the group or the target remembers it; the group forgets after a
 /// week without members, the target never does.
 ///

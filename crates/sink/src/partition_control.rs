@@ -116,6 +116,14 @@ impl PartitionControl {
         &self.lags
     }
 
+    /// The copies of the positions that the group holds.
+    pub(crate) fn copies(
+        &self,
+        partitions: &[Partition],
+    ) -> weir_kafka::Result<Vec<CommittedPosition>> {
+        self.consumer.stable(partitions)
+    }
+
     /// Where the partitions stand, whose positions were read after they were fenced.
     pub(crate) fn find(
         &self,

@@ -157,10 +157,11 @@ impl Worker {
 
     /// Fences, then reads the positions and proves them.
     fn acquire(&mut self, term: Term, partitions: &[Partition]) -> Result<(), Error> {
-        let Shared { runtime, target, pipeline, sink, .. } = &*self.shared;
-        let copies = proof::copies(pipeline, sink)?;
+        let Shared { runtime, target, pipeline, .. } = &*self.shared;
         self.dependencies.acquire_started();
         let committed = runtime.block_on(target.acquire(partitions))?;
+        // Behind the fence no position moves on, so these are of positions before.
+        let copies = self.partitions.copies(partitions)?;
         let mut found = self.partitions.find(committed)?;
         proof::sink(pipeline, &copies, &mut found, &*self.shared)?;
         self.partitions.acquired(term, found);

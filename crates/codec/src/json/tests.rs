@@ -5,7 +5,8 @@ use arrow::util::display::array_value_to_string;
 
 const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[
     {"name":"id","type":"long"},
-    {"name":"amount","type":["null",{"type":"bytes","logicalType":"decimal","precision":38,"scale":2}],"default":null},
+    {"name":"amount","default":null,
+        "type":["null",{"type":"bytes","logicalType":"decimal","precision":38,"scale":2}]},
     {"name":"name","type":"string","default":"nobody"},
     {"name":"ok","type":["null","boolean"]},
     {"name":"share","type":["null","double"]},
