@@ -541,9 +541,22 @@ fn a_text_file_may_grow_by_whole_lines_only() {
         folder.write("a.csv", format!("{content}0\nC,3\n").replace("\n0\n", "\n").as_bytes());
         match grown {
             Some(rows) => assert_eq!(read(&source, 0, Some(&position), 10).0, rows),
-            None => assert!(lost(source.open(0, Some(&position))).contains("whole lines only")),
+            None => {
+                let said = lost(source.open(0, Some(&position)));
+                assert!(said.contains("that line goes on now; cut the file to"), "{said}");
+            }
         }
     }
+}
+
+#[test]
+fn a_last_line_may_be_ended_later() {
+    let begin = "airport,cost_total\nA,1\nB,2";
+    let folder = Folder::with(&[("a.csv", begin.as_bytes())]);
+    let source = folder.source("a.csv");
+    let position = source.open(0, None).unwrap().read(limit(10)).unwrap().position;
+    folder.write("a.csv", format!("{begin}\nC,3\n").as_bytes());
+    assert_eq!(read(&source, 0, Some(&position), 10).0, ["C 3 unknown"]);
 }
 
 #[test]
