@@ -105,13 +105,14 @@ impl RecordCounts {
             let unread: u64 = input.unread(pipeline, &self.enricher, |_| {})?.values().sum();
             let mut enricher = counts(ENRICHER, total(&self.enricher), Some(unread));
             let mut halts = self.other_cluster.clone();
-            let found = input.committed_positions(&self.enricher);
-            halts.extend(self.halts(pipeline, ENRICHER, &input, found)?.into_values());
+            let mut found = input.committed_positions(&self.enricher);
+            proof::last_read(&pipeline.kafka, &input.topic, &mut found)?;
+            halts.extend(halted(ENRICHER, &input, found).into_values());
             let mut sinks = Vec::new();
             for (name, positions) in &self.sinks {
                 let mut found = output.committed_positions(positions);
                 if let Some(sink) = pipeline.sinks.iter().find(|sink| sink.name == *name) {
-                    let target = Evidence { pipeline, sink };
+                    let target = Evidence::open(pipeline, sink)?;
                     target.mark_begun(&mut found)?;
                     proof::sink(pipeline, self.copies(name), &mut found, &target)?;
                     // A sink that has begun in the meantime has lost nothing.
@@ -120,7 +121,7 @@ impl RecordCounts {
                         state.proof != Proof::Lost || !later.contains(&state.committed.partition)
                     });
                 }
-                let halted = self.halts(pipeline, name, &output, found)?;
+                let halted = halted(name, &output, found);
                 let mut num_foreign = 0;
                 let unread = output.unread(pipeline, positions, |record| {
                     // Where the position is wrong, nothing can be said of the records after it.
@@ -227,27 +228,6 @@ impl RecordCounts {
         self.producer.map(|producer| producer.written + self.replay.written)
     }
 
-    /// Positions at which a hop halts, because they are outside their log or are not where it
-    /// stopped.
-    fn halts(
-        &self,
-        pipeline: &Pipeline,
-        hop: &str,
-        log: &Log,
-        mut found: Vec<PartitionState>,
-    ) -> Result<BTreeMap<Partition, Halt>> {
-        proof::last_read(&pipeline.kafka, &log.topic, &mut found)?;
-        let mut halts = BTreeMap::new();
-        for state in found {
-            let Some(halt) = state.halt() else { continue };
-            let partition = state.committed.partition;
-            let what = format!("{}[{partition}]", log.topic);
-            let reason = format!("{halt}; {}", halt.remedy());
-            halts.insert(partition, Halt { hop: hop.into(), what, reason });
-        }
-        Ok(halts)
-    }
-
     /// Whether a record that a sink has not read yet did not come through the enricher, or is in the
     /// topic a second time: the sink makes it a dead letter.
     fn is_foreign(&self, record: &Record<'_>, positions: &Positions) -> bool {
@@ -258,6 +238,17 @@ impl RecordCounts {
         let last = positions.get(&record.partition()).and_then(|(_, progress)| progress.last);
         !lineage::possible(&lineage) || last.is_some_and(|last| lineage.source <= last)
     }
+}
+
+/// The positions at which a hop halts, because they are outside their log or are not where it stopped.
+fn halted(hop: &str, log: &Log, found: Vec<PartitionState>) -> BTreeMap<Partition, Halt> {
+    let halt = |state: PartitionState| {
+        let (halt, partition) = (state.halt()?, state.committed.partition);
+        let what = format!("{}[{partition}]", log.topic);
+        let reason = format!("{halt}; {}", halt.remedy());
+        Some((partition, Halt { hop: hop.into(), what, reason }))
+    };
+    found.into_iter().filter_map(halt).collect()
 }
 
 /// The name of the hop that every pipeline has.

@@ -34,6 +34,8 @@ pub struct Block {
     /// How many records it says it has.
     pub num_records: u64,
     data: Vec<u8>,
+    /// The number of the next record, and where it begins.
+    next: (u64, usize),
 }
 
 /// Some records of a block.
@@ -46,8 +48,15 @@ pub struct BlockRecords {
     /// Records that could not be read: their numbers, their bytes and why. Where the end of one
     /// cannot be told, its bytes are the rest of the block, and so it is the last one.
     pub faults: Vec<(u64, Vec<u8>, Fault)>,
-    /// The number of the first record that was not looked at; `None`: the block is done.
-    pub next: Option<u64>,
+    /// The block is done.
+    pub end: bool,
+}
+
+impl Block {
+    /// The number of the next record.
+    pub fn next(&self) -> u64 {
+        self.next.0
+    }
 }
 
 /// Why a file is not read any further.
@@ -159,27 +168,29 @@ impl Container {
         self.codec
             .decompress(&mut data)
             .map_err(|error| broken(format!("has a block that cannot be decompressed: {error}")))?;
-        Ok(Some(Block { num_records, data }))
+        Ok(Some(Block { num_records, data, next: (0, 0) }))
     }
 
-    /// Up to `limit` records of a block, from number `from` on.
+    /// Goes on in a block at the record with this number, which [`Block::next`] returned before.
+    pub fn resume(&self, block: &mut Block, record: u64) {
+        while block.next.0 < record.min(block.num_records) {
+            let Ok(end) = self.end(&block.data, block.next.1) else { return };
+            block.next = (block.next.0 + 1, end);
+        }
+    }
+
+    /// The next records of a block, up to `limit`.
     ///
     /// # Errors
     /// The columns cannot be made: a bug in weir.
-    pub fn records(
-        &mut self,
-        block: &Block,
-        from: u64,
-        limit: usize,
-    ) -> Result<BlockRecords, Error> {
+    pub fn records(&mut self, block: &mut Block, limit: usize) -> Result<BlockRecords, Error> {
+        let (from, mut at) = block.next;
         let end = block.num_records.min(from.saturating_add(limit as u64));
-        let (mut values, mut at, mut unread) = (Vec::new(), 0, None);
-        for number in 0..end {
+        let (mut values, mut unread) = (Vec::new(), None);
+        for number in from..end {
             match self.end(&block.data, at) {
                 Ok(next) => {
-                    if number >= from {
-                        values.push(Some(&block.data[at..next]));
-                    }
+                    values.push(Some(&block.data[at..next]));
                     at = next;
                 }
                 Err(fault) => {
@@ -205,7 +216,8 @@ impl Container {
             faults.push((end, block.data[at..].to_vec(), fault("trailing_bytes", what)));
         }
         let rows = rows.into_iter().map(|row| from + u64::from(row)).collect();
-        Ok(BlockRecords { batch, rows, faults, next: (!is_over).then_some(end) })
+        block.next = (end, at);
+        Ok(BlockRecords { batch, rows, faults, end: is_over })
     }
 }
 
@@ -291,14 +303,14 @@ mod tests {
     fn read(content: &[u8], limit: usize) -> Result<(Vec<i32>, Vec<u64>), ContainerError> {
         let (mut file, mut all, mut faults) = (content, Vec::new(), Vec::new());
         let mut container = Container::open(&mut file, &Schema::parse(READER).unwrap())?;
-        while let Some(block) = container.block(&mut file)? {
-            let mut from = Some(0);
-            while let Some(at) = from {
-                let records = container.records(&block, at, limit).unwrap();
+        while let Some(mut block) = container.block(&mut file)? {
+            let mut end = false;
+            while !end {
+                let records = container.records(&mut block, limit).unwrap();
                 assert_eq!(records.rows.len(), records.batch.num_rows());
                 all.extend(ids(&records.batch));
                 faults.extend(records.faults.into_iter().map(|(number, ..)| number));
-                from = records.next;
+                end = records.end;
             }
         }
         Ok((all, faults))

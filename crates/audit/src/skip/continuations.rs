@@ -157,10 +157,10 @@ pub(super) fn sink_continuation(
 ) -> Result<Continuation> {
     let partition = found.committed.partition;
     let mut progress = found.committed.progress;
-    let target = Evidence { pipeline, sink };
+    let target = Evidence::open(pipeline, sink)?;
     let to = match halt {
         Halt::PositionMissing | Halt::PutBack { .. } => {
-            return from_copy(pipeline, sink, found, counts);
+            return from_copy(&target, found, counts);
         }
         Halt::Expired { .. } => Ok(found.low),
         Halt::Truncated { .. } | Halt::Disproved { .. } => {
@@ -193,22 +193,19 @@ pub(super) fn sink_continuation(
 /// Where the copy of a lost position says that the sink was, if the target holds just what was written
 /// until there.
 fn from_copy(
-    pipeline: &Pipeline,
-    sink: &Sink,
+    target: &Evidence<'_>,
     found: &PartitionState,
     counts: &RecordCounts,
 ) -> Result<Continuation> {
     let CommittedPosition { partition, next, progress: before, .. } = found.committed;
     let from = next.unwrap_or(0);
-    let reader = weir_store::reader::open(pipeline, sink)?;
-    let target = Evidence { pipeline, sink };
-    let begin_again = || match reader.delete_all() {
+    let begin_again = || match target.target.delete_all() {
         Some(statements) => {
             format!("or, with the sink stopped, let it begin at the first record: {statements}")
         }
         None => "or empty the target, and the sink begins at the first record".into(),
     };
-    let otherwise = || match reader.delete_later(partition, from, before.last) {
+    let otherwise = || match target.target.delete_later(partition, from, before.last) {
         Some(statements) if next.is_some() => format!(
             "put the row of weir.positions back, or delete what lies behind it, which is then \
              written again: {statements}"
@@ -220,7 +217,7 @@ fn from_copy(
         ),
         _ => format!("put the row of weir.positions back; {}", begin_again()),
     };
-    let copies = counts.copies(&sink.name);
+    let copies = counts.copies(&target.sink.name);
     let copy = copies.iter().find(|copy| copy.partition == partition && copy.intact);
     let Some((to, progress)) = copy.and_then(|copy| Some((copy.next?, copy.progress))) else {
         return Ok(Err(format!("nothing remembers where the sink was; {}", otherwise()).into()));
@@ -231,9 +228,9 @@ fn from_copy(
     }
     let there = target.later(partition, from, before.last)?;
     let (now, then) = (progress.counters, before.counters);
-    let complete = sink.target.keeps_every_record();
+    let complete = target.sink.target.keeps_every_record();
     let rows = there.rows.filter(|_| complete);
-    if rows.is_none() && complete && next.is_some() && restored_rows(&target, counts)? {
+    if rows.is_none() && complete && next.is_some() && restored_rows(target, counts)? {
         let what = "the table has as many rows as when the position was here, so it was restored \
                     with it: read on with --restored";
         return Ok(Err(what.into()));
@@ -249,7 +246,7 @@ fn from_copy(
 
 /// Whether a table without lineage has just the rows that the positions count, and not those that
 /// the copies count.
-pub(super) fn restored_rows(target: &Evidence<'_>, counts: &RecordCounts) -> Result<bool> {
+fn restored_rows(target: &Evidence<'_>, counts: &RecordCounts) -> Result<bool> {
     let name = &target.sink.name;
     let Some(positions) = counts.sink(name) else { return Ok(false) };
     let copied = |partition: &Partition| {

@@ -172,7 +172,7 @@ impl Hop<'_> {
                 proof::enricher(&pipeline.kafka, pipeline, &mut found)?;
             }
             Hop::Sink(sink) => {
-                let target = Evidence { pipeline, sink };
+                let target = Evidence::open(pipeline, sink)?;
                 target.mark_begun(&mut found)?;
                 proof::sink(pipeline, counts.copies(&sink.name), &mut found, &target)?
             }

@@ -153,6 +153,30 @@ async fn a_sink_whose_table_is_locked_is_not_ready_until_it_commits() {
     sink.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_waits_for_its_positions_is_not_ready_and_does_not_say_it_is_back() {
+    let mut world = World::new(NAMES);
+    let sink = world.start();
+    world.feed((0..30).map(|id| (id, "row")));
+    world.wait_for(30);
+    sink.stop().await.unwrap();
+    let other = Database::connect(world.database.url()).unwrap();
+    other.execute("BEGIN; SELECT 1 FROM weir.positions FOR UPDATE").unwrap();
+    let sink = world.start();
+    sink.wait_until_it_says("no answer for");
+    sink.wait_until_it_says("lock timeout");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND \
+        application_name LIKE 'weir%'";
+    let looked = || {
+        assert!(sink.ask("/ready").contains("\"ready\":false"));
+        (other.number(waiting).unwrap() > 0).then_some(())
+    };
+    wait_until("the next attempt", REQUEST_TIMEOUT, looked);
+    other.execute("COMMIT").unwrap();
+    sink.wait_until_it_says("\"ready\":true");
+    sink.stop().await.unwrap();
+}
+
 /// Whatever lineage a record claims that the enricher did not write.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_record_is_a_dead_letter_and_moves_nothing() {

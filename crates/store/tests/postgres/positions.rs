@@ -208,3 +208,28 @@ async fn the_connection_of_a_predecessor_that_stopped_during_its_copy_is_termina
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap();
     assert_eq!((committed[0].fence, committed[0].next), (2, None));
 }
+
+/// Sessions that began while the server took no writes would refuse them for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_writes_again_is_written_to() {
+    let fixture = Fixture::prepared().await;
+    let name = fixture.database.text("SELECT current_database()").unwrap().unwrap();
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = \
+        current_database() AND application_name LIKE 'weir%'";
+    let set = |to: &str| {
+        let sql = format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {to}");
+        fixture.database.execute(&sql).unwrap();
+    };
+    set("on");
+    fixture.database.texts(cut).unwrap();
+    // The first attempts may meet a connection that was cut.
+    let refused = loop {
+        let error = fixture.store.acquire(&position_key(), &[0]).await.unwrap_err();
+        if error.to_string().contains("read-only") {
+            break error;
+        }
+    };
+    assert_eq!(refused.class(), Class::Environment);
+    set("off");
+    fixture.store.acquire(&position_key(), &[0]).await.unwrap();
+}

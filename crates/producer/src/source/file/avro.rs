@@ -15,8 +15,8 @@ pub(super) struct Avro {
     reader: BufReader<File>,
     path: PathBuf,
     file: String,
-    /// The block at hand, and the number of its next record.
-    block: Option<(Block, u64)>,
+    /// The block at hand.
+    block: Option<Block>,
     /// Where that block begins; without one, where the next does.
     byte: u64,
     /// Records before it.
@@ -60,7 +60,7 @@ impl Avro {
         self.reader.seek(SeekFrom::Start(byte)).map_err(|e| unavailable(&self.path, &e))?;
         (self.byte, self.before) = (byte, before);
         if record > 0 && self.next_block()? {
-            self.block = self.block.take().map(|(block, _)| (block, record));
+            self.block.iter_mut().for_each(|block| self.container.resume(block, record));
         }
         Ok(())
     }
@@ -68,13 +68,12 @@ impl Avro {
     /// Reads the next block; `false` at the end of the file.
     fn next_block(&mut self) -> Result<bool, Error> {
         let block = self.container.block(&mut self.reader);
-        let block = block.map_err(|error| failed(&self.path, &self.file, error))?;
-        self.block = block.map(|block| (block, 0));
+        self.block = block.map_err(|error| failed(&self.path, &self.file, error))?;
         Ok(self.block.is_some())
     }
 
     fn position(&self) -> Value {
-        let record = self.block.as_ref().map_or(0, |(_, record)| *record);
+        let record = self.block.as_ref().map_or(0, Block::next);
         json!({ "block": self.byte, "before": self.before, "record": record })
     }
 }
@@ -92,10 +91,10 @@ impl OpenFile for Avro {
                 end = true;
                 break;
             }
-            let Some((block, from)) = &mut self.block else { continue };
+            let Some(block) = &mut self.block else { continue };
             let room = limit.records - positions.len() - malformed.len();
-            let found = self.container.records(block, *from, room);
-            let BlockRecords { batch, rows, faults, next } =
+            let found = self.container.records(block, room);
+            let BlockRecords { batch, rows, faults, end: is_over } =
                 found.map_err(|e| Error::Unfit(format!("{}: {e}", self.file)))?;
             batches.push(batch);
             positions.extend(rows.into_iter().map(|row| number(self.before, row)));
@@ -104,14 +103,11 @@ impl OpenFile for Avro {
                 let detail = format!("{} record {position}: {}", self.file, found.detail);
                 Malformed { bytes, fault: fault(&found.reason, detail), position }
             }));
-            match next {
-                Some(next) => *from = next,
-                None => {
-                    self.before += block.num_records;
-                    self.block = None;
-                    self.byte =
-                        self.reader.stream_position().map_err(|e| unavailable(&self.path, &e))?;
-                }
+            if is_over {
+                self.before += block.num_records;
+                self.block = None;
+                self.byte =
+                    self.reader.stream_position().map_err(|e| unavailable(&self.path, &e))?;
             }
         }
         let batch = concat_batches(&layout.schema(), &batches)

@@ -100,12 +100,13 @@ impl Dialect {
         }
     }
 
-    /// The records of a text; those that are malformed are left out. `None`: no value.
+    /// The records of a text, `None` where there is no value; those that are malformed are left out.
     pub(super) fn records(&self, text: &str) -> Vec<Vec<Option<String>>> {
-        let (mut records, mut open) = (Vec::new(), String::new());
+        let (mut records, mut open, mut quoted) = (Vec::new(), String::new(), false);
         for line in text.split_inclusive('\n') {
             open.push_str(line);
-            if self.open_at_end(open.as_bytes(), false) && open.len() < MAX_LINE {
+            quoted = self.open_at_end(line.as_bytes(), quoted) && open.len() < MAX_LINE;
+            if quoted {
                 continue;
             }
             if !strip(open.as_bytes()).is_empty()
@@ -342,21 +343,29 @@ impl Dialect {
     /// beginning.
     fn open_at_end(&self, text: &[u8], mut quoted: bool) -> bool {
         let Some(quote) = self.quote else { return false };
-        let Ok(text) = std::str::from_utf8(text) else { return false };
-        if !quoted && !text.contains(quote) {
+        let (mut quote_bytes, mut delimiter_bytes) = ([0; 4], [0; 4]);
+        let quote = quote.encode_utf8(&mut quote_bytes).as_bytes();
+        let delimiter = self.delimiter.encode_utf8(&mut delimiter_bytes).as_bytes();
+        if !quoted && !text.contains(&quote[0]) {
             return false;
         }
-        let mut start = !quoted;
-        let mut chars = text.chars().peekable();
-        while let Some(char) = chars.next() {
-            if char == quote {
+        // A line that is not UTF-8 has quotes all the same.
+        let (mut rest, mut start) = (text, !quoted);
+        while !rest.is_empty() {
+            let (mut length, is_start) = (1, start);
+            start = false;
+            if rest.starts_with(quote) {
+                length = quote.len();
                 match quoted {
-                    true if chars.next_if_eq(&quote).is_none() => quoted = false,
-                    false if start => quoted = true,
-                    _ => {}
+                    true if rest[length..].starts_with(quote) => length *= 2,
+                    true => quoted = false,
+                    false => quoted = is_start,
                 }
+            } else if rest.starts_with(delimiter) {
+                length = delimiter.len();
+                start = !quoted;
             }
-            start = char == self.delimiter && !quoted;
+            rest = &rest[length..];
         }
         quoted
     }

@@ -27,7 +27,7 @@ pub struct Guess {
     pub format: &'static str,
     /// Keys of `[source]` that differ from their defaults, and why.
     pub settings: Vec<Setting>,
-    /// The fields in the order of the file.
+    /// The fields in the order of the file; those of JSON by their names.
     pub fields: Vec<GuessedField>,
     /// Columns that no field can hold, and why.
     pub left_out: Vec<(String, String)>,

@@ -3,10 +3,9 @@
 use super::texts;
 use super::{Guess, GuessedField, Sample, field_name};
 use crate::source::Error;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use weir_codec::TextFormat;
+use weir_codec::{JsonObject, TextFormat};
 
 pub(super) fn guess(name: &str, sample: &Sample) -> Result<Guess, Error> {
     let text = String::from_utf8_lossy(&sample.bytes);
@@ -14,26 +13,20 @@ pub(super) fn guess(name: &str, sample: &Sample) -> Result<Guess, Error> {
         Some(end) if sample.is_cut => &text[..end],
         _ => &text,
     };
-    let (mut order, mut members) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
+    let mut members = BTreeMap::<String, Vec<String>>::new();
     let mut sampled = 0;
     for line in lines.lines().filter(|line| !line.trim().is_empty()) {
-        let object: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_str(line);
-        let Ok(object) = object else { continue };
+        let Ok(object) = JsonObject::parse(line.as_bytes()) else { continue };
         sampled += 1;
-        for (member, value) in object {
-            let values = members.entry(member.clone()).or_insert_with(|| {
-                order.push(member);
-                Vec::new()
-            });
-            values.push(value.get().into());
+        for (member, value) in object.members() {
+            members.entry(member.into()).or_default().push(value.into());
         }
     }
     if sampled == 0 {
         return Err(Error::Unfit(format!("{name}: no line of it is a JSON object")));
     }
     let (mut fields, mut left_out) = (Vec::new(), Vec::new());
-    for member in order {
-        let values = &members[&member];
+    for (member, values) in members {
         let present: Vec<&str> =
             values.iter().map(String::as_str).filter(|v| *v != "null").collect();
         match avro_type(&present) {

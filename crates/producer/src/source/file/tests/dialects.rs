@@ -20,17 +20,29 @@ fn read_as(content: &[u8], edit: impl Fn(&mut FileSource)) -> (Vec<String>, Vec<
     let whole = read(&source.unwrap_or_else(|m| panic!("{m:?}")), 0, None, 100);
     // The same with a crash after every record.
     let source = Files::new(&config, &Schema::parse(SCHEMA).unwrap()).ok().unwrap();
+    assert_eq!(read_in_steps(&source), whole.0, "in steps");
+    whole
+}
+
+/// The rows, with a new reader for each.
+fn read_in_steps(source: &Files) -> Vec<String> {
     let (mut position, mut rows) = (None, Vec::new());
     loop {
         let chunk = source.open(0, position.as_ref()).unwrap().read(limit(1)).unwrap();
         rows.extend(lines(&chunk));
         if chunk.end {
-            break;
+            return rows;
         }
         position = Some(chunk.position);
     }
-    assert_eq!(rows, whole.0, "in steps");
-    whole
+}
+
+/// The record goes on behind the bad byte: what follows it in quotes is no record of its own.
+#[test]
+fn a_bad_byte_in_a_quoted_value_of_several_lines_costs_that_record() {
+    let (rows, faults) = read_as(b"id,name\n1,\"a\xff\n2,b\"\n3,c\n", |_| ());
+    assert_eq!(rows, ["3 c"]);
+    assert_eq!(faults, ["malformed_line 2 a.csv line 2: the line is not UTF-8 at byte 4"]);
 }
 
 #[test]
@@ -163,16 +175,7 @@ fn avro_files_are_read_as_any_writer_schema_that_fits() {
     let (rows, faults) = read(&source, 0, None, 3);
     let expected: Vec<_> = (0..11).map(|id| format!("{id} {{x: {}}} none", id * 2)).collect();
     assert_eq!((rows, faults.len()), (expected.clone(), 0));
-    let (mut position, mut rows) = (None, Vec::new());
-    loop {
-        let chunk = source.open(0, position.as_ref()).unwrap().read(limit(1)).unwrap();
-        rows.extend(lines(&chunk));
-        if chunk.end {
-            break;
-        }
-        position = Some(chunk.position);
-    }
-    assert_eq!(rows, expected);
+    assert_eq!(read_in_steps(&source), expected);
     folder.write("a.avro", &write(0..10)[..200]);
     let error = source.open(0, None).unwrap().read(limit(100)).err().unwrap();
     assert!(error.to_string().contains("a.avro ends within a block"), "{error}");
