@@ -25,7 +25,8 @@ impl Store {
         let PositionKey { pipeline, sink, topic, .. } = position_key;
         let counters = &to.progress.counters;
         let count = |records: u64| i64::try_from(records).unwrap_or(i64::MAX);
-        let [read, written, dead] = [counters.read, counters.written, counters.dead].map(count);
+        let [read, written, filtered, dead] =
+            [counters.read, counters.written, counters.filtered, counters.dead].map(count);
         let moved = transaction
             .execute(
                 MOVE,
@@ -40,6 +41,7 @@ impl Store {
                     &to.progress.last,
                     &read,
                     &written,
+                    &filtered,
                     &dead,
                 ],
             )
@@ -99,7 +101,7 @@ fn accepted_loss(row: &Row) -> Result<AcceptedLoss, tokio_postgres::Error> {
 const MOVE: &str = "UPDATE weir.positions \
      SET next_offset = $7::bigint, last_source = $8, updated_at = now(), \
      last_read_offset = $7::bigint - 1, last_read_fingerprint = NULL, \
-     read = $9::bigint, written = $10, dead = $11, \
+     read = $9::bigint, written = $10, filtered = $11, dead = $12, \
      superseded = CASE WHEN $9::bigint = 0 THEN 0 ELSE superseded END \
      WHERE pipeline = $1 AND sink = $2 AND topic = $3 AND partition = $4 \
      AND fence = $5 AND coalesce(next_offset, 0) = $6";

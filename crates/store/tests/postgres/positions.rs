@@ -76,7 +76,7 @@ async fn an_accepted_loss_and_the_move_of_the_position_happen_together_or_not_at
     let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     write(&fixture.store, &layout, &claim(&committed, 5, 1), &batch(&[(1, "a")])).await.unwrap();
-    let counters = Counters { read: 1, written: 1, ..Counters::default() };
+    let counters = Counters { read: 9, written: 4, filtered: 3, dead: 2 };
     let to = Move {
         partition: 0,
         fence: committed.fence,
@@ -93,9 +93,9 @@ async fn an_accepted_loss_and_the_move_of_the_position_happen_together_or_not_at
     assert!(fixture.store.accept(&position_key(), &to, "disk full").await.unwrap());
     let moved = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     assert_eq!(
-        (moved.next, moved.progress.last, moved.progress.counters.read),
-        (Some(90), Some(70), 1),
-        "the counters do not change"
+        (moved.next, moved.progress.last, moved.progress.counters),
+        (Some(90), Some(70), counters),
+        "the counters are those of the new position"
     );
     let accepted = fixture.store.accepted_losses("shop", "warehouse").await.unwrap();
     assert_eq!(
