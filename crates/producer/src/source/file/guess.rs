@@ -106,7 +106,7 @@ fn sample(path: &Path) -> Result<Sample, Error> {
 /// A name that Avro and PostgreSQL take; `taken` are those of the fields before.
 fn field_name(column: &str, taken: &[GuessedField]) -> String {
     let ascii = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let mut name: String = super::layout::clean(column).chars().map(ascii).collect();
+    let mut name: String = weir_codec::similar_name(column).chars().map(ascii).collect();
     if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         name.insert_str(0, "c_");
     }

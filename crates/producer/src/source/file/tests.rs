@@ -54,6 +54,7 @@ impl Folder {
             rate: 0,
             partitions,
             columns: BTreeMap::new(),
+            record_path: Vec::new(),
             nulls: vec!["N/A".into()],
             encoding: "utf-8".into(),
             delimiter: ",".into(),
@@ -437,7 +438,7 @@ fn what_does_not_fit_the_schema_is_a_mistake_before_anything_is_read() {
 #[test]
 fn names_are_cleaned() {
     let cleaned = ["Cost Total $", "  Aircraft: Make/Model", "Speed_IAS-in knots", "ÄÖ9", "$"]
-        .map(layout::clean);
+        .map(similar_name);
     assert_eq!(cleaned, ["cost_total", "aircraft_make_model", "speed_ias_in_knots", "äö9", ""]);
 }
 
