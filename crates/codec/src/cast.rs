@@ -120,7 +120,8 @@ pub(crate) fn column(before: &ArrayRef, from: &ArrowField, field_type: &FieldTyp
         return Converted { values: all_null(), lost: HashMap::new() };
     };
     let lost: HashMap<usize, Lost> = lost.into_iter().rev().collect();
-    let is_lost: BooleanArray = (0..before.len()).map(|row| Some(lost.contains_key(&row))).collect();
+    let is_lost: BooleanArray =
+        (0..before.len()).map(|row| Some(lost.contains_key(&row))).collect();
     let values = if lost.is_empty() { Ok(values) } else { nullif(&values, &is_lost) };
     Converted { values: values.unwrap_or_else(|_| all_null()), lost }
 }

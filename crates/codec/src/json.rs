@@ -72,8 +72,8 @@ impl<'a> JsonObject<'a> {
     }
 
     /// All members: names and the JSON of their values, in no order.
-    pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.get()))
+    pub fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 
     /// The member of this name, or else the one whose name is [similar](similar_name).
@@ -168,9 +168,9 @@ pub(crate) fn members<'a>(
         let found = object.get(&field.name);
         let found = found.or_else(|| field.aliases.iter().find_map(|alias| object.get(alias)));
         let found = match found {
-            None if rules.similar_names => object.find_similar(&field.name).map_err(|what| {
-                violation(VALUE_DOES_NOT_FIT, what).within(&field.name)
-            })?,
+            None if rules.similar_names => object
+                .find_similar(&field.name)
+                .map_err(|what| violation(VALUE_DOES_NOT_FIT, what).within(&field.name))?,
             found => found,
         };
         num_known += usize::from(found.is_some());
@@ -325,9 +325,8 @@ pub(crate) fn of_text<'a>(
     avro_type: &AvroType,
     rules: JsonRules,
 ) -> Result<Cell<'a>, String> {
-    let raw: &RawValue = serde_json::from_str(text).map_err(|error| {
-        format!("is not {avro_type} as JSON: {}", without_place(&error))
-    })?;
+    let raw: &RawValue = serde_json::from_str(text)
+        .map_err(|error| format!("is not {avro_type} as JSON: {}", without_place(&error)))?;
     value(raw, avro_type, rules).map_err(|violation| {
         let Misfit { path, what, .. } = violation.into_misfit();
         match &*path {

@@ -16,9 +16,12 @@ pub(crate) fn mismatch(from: &ArrowField, to: &AvroType) -> Option<Problem> {
 fn part(from: &ArrowField, to: &AvroType, path: &str) -> Option<Problem> {
     let (plain, _) = to.optional();
     let other = || {
-        let what = format!("is {}, which cannot become the {plain} of the field without being \
+        let what = format!(
+            "is {}, which cannot become the {plain} of the field without being \
              rounded or guessed; give the field a type that holds it, and convert it in \
-             transform.sql", type_name(from.data_type()));
+             transform.sql",
+            type_name(from.data_type())
+        );
         Some(Problem::new(path, what))
     };
     match (from.data_type(), plain) {

@@ -54,11 +54,7 @@ fn nulls(array: &ArrayRef, to: &FieldType) -> Parts {
 }
 
 /// A part that must not be null where the type around it allows none.
-fn inner(
-    array: &ArrayRef,
-    from: &ArrowField,
-    avro_type: &AvroType,
-) -> Result<Parts, ArrowError> {
+fn inner(array: &ArrayRef, from: &ArrowField, avro_type: &AvroType) -> Result<Parts, ArrowError> {
     let mut parts = convert(array, from, &FieldType::of_type(avro_type))?;
     if !avro_type.is_nullable() {
         let nulls = array.logical_nulls();

@@ -145,7 +145,7 @@ fn a_schema_that_json_cannot_say_is_refused() {
             .map(|e| e.to_string())
     };
     let union = refused(r#"{"type":"array","items":["null","int","string"]}"#).unwrap();
-    assert!(union.starts_with("field `f[]` is [null, int, string]: JSON does not say"), "{union}");
+    assert!(union.starts_with("field `f[]` is [null, int, string]: neither JSON nor"), "{union}");
     assert!(refused(r#"{"type":"fixed","name":"D","size":12,"logicalType":"duration"}"#).is_some());
     assert_eq!(refused(r#"["int","long"]"#), None);
 }

@@ -266,11 +266,8 @@ const NESTED: &str = r#"{"type":"record","name":"R","fields":[
 impl JsonRecord {
     fn new() -> Result<JsonRecord> {
         let decoder = |loose| {
-            let rules = JsonRules {
-                numbers_as_text: loose,
-                refuse_unknown: loose,
-                similar_names: loose,
-            };
+            let rules =
+                JsonRules { numbers_as_text: loose, refuse_unknown: loose, similar_names: loose };
             JsonDecoder::new(Schema::parse(NESTED)?, rules)
         };
         Ok(JsonRecord([decoder(false)?, decoder(true)?]))

@@ -25,6 +25,9 @@ impl Form {
     /// does.
     pub(super) fn of(beginning: &str, is_all: bool) -> Form {
         let text = beginning.trim_start();
+        if text.starts_with('\u{1e}') {
+            return Form::Objects;
+        }
         let line_len = text.find('\n').unwrap_or(text.len());
         let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
         let first = values.next();
@@ -220,7 +223,8 @@ impl Elements {
                     self.next = Next::First;
                 }
                 (Next::More, Some(_)) => {
-                    let what = "neither a comma nor the end of the array follows the element before";
+                    let what =
+                        "neither a comma nor the end of the array follows the element before";
                     return Err(Stop::Broken(place, what.into()));
                 }
             }
@@ -246,7 +250,7 @@ impl Elements {
                 return Err(self.is_no(place, depth, "an object"));
             }
             self.scanner.skip()?;
-            if !self.find_member(depth, b'{')? {
+            if !self.find_member(depth, true)? {
                 let what = format!("this object has no member `{}`", self.record_path[depth]);
                 return Err(Stop::Broken(place, what));
             }
@@ -270,7 +274,7 @@ impl Elements {
     fn leave(&mut self) -> Result<(), Stop> {
         for depth in (0..self.record_path.len()).rev() {
             let place = self.scanner.place();
-            if self.find_member(depth, b',')? {
+            if self.find_member(depth, false)? {
                 let what = format!("the member `{}` comes twice", self.record_path[depth]);
                 return Err(Stop::Broken(place, what));
             }
@@ -278,47 +282,85 @@ impl Elements {
         Ok(())
     }
 
-    /// Goes to the value of the member of this depth, or behind the end of the object. `last` is the
-    /// unit before: a bracket at the object's beginning, otherwise a value was.
-    fn find_member(&mut self, depth: usize, last: u8) -> Result<bool, Stop> {
-        let mut is_first = last == b'{';
-        let mut skipped = Vec::new();
-        loop {
-            self.scanner.skip_blanks()?;
-            let expected = |place: Place, what: &str| {
-                Err(Stop::Broken(place, format!("there is no {what} where one should be")))
-            };
-            match self.scanner.peek()? {
-                Some(b'}') => {
-                    self.scanner.skip()?;
-                    return Ok(false);
-                }
-                Some(b',') if !is_first => self.scanner.skip()?,
-                _ if is_first => {}
-                _ => return expected(self.scanner.place(), "comma or end of the object"),
-            }
-            is_first = false;
-            self.scanner.skip_blanks()?;
-            let place = self.scanner.place();
-            skipped.clear();
-            if self.scanner.peek()? != Some(b'"') {
-                return expected(place, "name of a member");
-            }
-            self.scanner.value(&mut skipped, MAX_LINE)?;
-            let (name, ..) = self.scanner.encoding.decode_without_bom_handling(&skipped);
-            let is_it = serde_json::from_str::<String>(&name)
-                .is_ok_and(|name| name == self.record_path[depth]);
-            self.scanner.skip_blanks()?;
-            if self.scanner.peek()? != Some(b':') {
-                return expected(self.scanner.place(), "colon");
-            }
-            self.scanner.skip()?;
-            self.scanner.skip_blanks()?;
-            if is_it {
+    /// Goes to the value of the member of this depth, or behind the end of the object. `is_first`: the
+    /// object's bracket is the unit before; otherwise a value is.
+    fn find_member(&mut self, depth: usize, mut is_first: bool) -> Result<bool, Stop> {
+        while let Some(name) = self.next_member(is_first)? {
+            if name == self.record_path[depth] {
                 return Ok(true);
             }
-            skipped.clear();
-            self.scanner.value(&mut skipped, 0)?;
+            self.scanner.value(&mut Vec::new(), 0)?;
+            is_first = false;
         }
+        Ok(false)
+    }
+
+    /// Goes to the value of the next member, whose name it is, or behind the end of the object.
+    fn next_member(&mut self, is_first: bool) -> Result<Option<String>, Stop> {
+        let missing = |place: Place, what: &str| {
+            Err(Stop::Broken(place, format!("there is no {what} where one should be")))
+        };
+        self.scanner.skip_blanks()?;
+        match self.scanner.peek()? {
+            Some(b'}') => {
+                self.scanner.skip()?;
+                return Ok(None);
+            }
+            Some(b',') if !is_first => self.scanner.skip()?,
+            _ if is_first => {}
+            _ => return missing(self.scanner.place(), "comma or end of the object"),
+        }
+        self.scanner.skip_blanks()?;
+        let place = self.scanner.place();
+        if self.scanner.peek()? != Some(b'"') {
+            return missing(place, "name of a member");
+        }
+        let mut name = Vec::new();
+        self.scanner.value(&mut name, MAX_LINE)?;
+        let (name, ..) = self.scanner.encoding.decode_without_bom_handling(&name);
+        let Ok(name) = serde_json::from_str(&name) else {
+            return missing(place, "name that is JSON");
+        };
+        self.scanner.skip_blanks()?;
+        if self.scanner.peek()? != Some(b':') {
+            return missing(self.scanner.place(), "colon");
+        }
+        self.scanner.skip()?;
+        self.scanner.skip_blanks()?;
+        Ok(Some(name))
+    }
+
+    /// The path to the first array of objects in the object that begins here, at most two names long.
+    pub(super) fn guess_path(&mut self) -> Result<Option<Vec<String>>, Stop> {
+        self.scanner.skip_blanks()?;
+        match self.scanner.peek()? {
+            Some(b'{') => self.path_within(2),
+            _ => Ok(None),
+        }
+    }
+
+    fn path_within(&mut self, levels: usize) -> Result<Option<Vec<String>>, Stop> {
+        self.scanner.skip()?;
+        let mut is_first = true;
+        while let Some(name) = self.next_member(is_first)? {
+            is_first = false;
+            let place = self.scanner.place();
+            let found = match self.scanner.peek()? {
+                Some(b'[') => {
+                    self.scanner.skip()?;
+                    self.scanner.skip_blanks()?;
+                    (self.scanner.peek()? == Some(b'{')).then(Vec::new)
+                }
+                Some(b'{') if levels > 1 => self.path_within(levels - 1)?,
+                _ => None,
+            };
+            if let Some(mut path) = found {
+                path.insert(0, name);
+                return Ok(Some(path));
+            }
+            self.scanner.seek(place);
+            self.scanner.value(&mut Vec::new(), 0)?;
+        }
+        Ok(None)
     }
 }

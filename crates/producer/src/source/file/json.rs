@@ -126,7 +126,11 @@ impl Json {
             }
         };
         let members = JsonObject::parse(text.as_bytes()).map_err(|error| {
-            malformed(format!("not a JSON object: {}{}", without_place(&error), item.of(&error, text)))
+            malformed(format!(
+                "not a JSON object: {}{}",
+                without_place(&error),
+                item.of(&error, text)
+            ))
         })?;
         let missing = |field: &Field| {
             fault(VALUE_MISSING, format!("{at}, member `{}`: there is no value", field.name))

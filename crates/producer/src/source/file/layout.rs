@@ -160,7 +160,8 @@ impl Field {
     fn folder(&self, path: &Path) -> Option<String> {
         let names = path.parent()?.components().map(|part| part.as_os_str().to_string_lossy());
         let mut folders = names.filter(|name| {
-            name.split_once('=').is_some_and(|(column, _)| similar_name(column) == similar_name(self.column()))
+            name.split_once('=')
+                .is_some_and(|(column, _)| similar_name(column) == similar_name(self.column()))
         });
         folders.next().map(|name| name.into_owned())
     }

@@ -1,6 +1,6 @@
 //! Parquet, streamed by pages.
 
-mod meaning;
+pub(super) mod meaning;
 
 use super::layout::{self, Layout};
 use super::{Found, OpenFile, fault, short, unavailable};

@@ -191,7 +191,10 @@ impl Scanner {
                 Some(unit @ (b'{' | b'[')) => {
                     open.push(unit + 2);
                     if open.len() > MAX_DEPTH {
-                        return broken(self.place, format!("nested deeper than {MAX_DEPTH} levels"));
+                        return broken(
+                            self.place,
+                            format!("nested deeper than {MAX_DEPTH} levels"),
+                        );
                     }
                     self.take(to, room)?;
                     last = unit;

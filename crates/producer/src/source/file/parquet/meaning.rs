@@ -117,6 +117,13 @@ pub(super) fn fields(builder: &ParquetRecordBatchReaderBuilder<File>) -> Fields 
     })
 }
 
+/// The columns of the file with their own types, for a guess.
+pub(in super::super) fn types(file: File) -> Result<Fields, ParquetError> {
+    let builder = builder(file, TimeUnit::Nanosecond)?;
+    let of = |leaf, field| if leaf == Leaf::Uuid { with_uuids(field) } else { field };
+    Ok(map_leaves(builder.schema(), builder.parquet_schema(), &of))
+}
+
 /// Makes columns mean what they are.
 pub(super) struct Meaning {
     fields: Fields,
