@@ -116,7 +116,10 @@ impl Json {
         let what = if item.is_line { "line" } else { "value" };
         let text = match (item.kind, text) {
             (Kind::TooLong, _) => {
-                return Err(malformed(format!("the {what} is longer than {MAX_LINE} bytes")));
+                return Err(malformed(format!(
+                    "the {what} is longer than {MAX_LINE} bytes; if it is an object around the \
+                     array of records, source.record_path names that"
+                )));
             }
             (Kind::Missing, _) => return Err(malformed("no value follows the comma".into())),
             (Kind::Whole, Some(text)) => text,

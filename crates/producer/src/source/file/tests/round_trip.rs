@@ -152,7 +152,10 @@ fn json(array: &ArrayRef, row: usize) -> String {
             let entries = array.as_map().value(row);
             let (keys, values) = (entries.column(0), entries.column(1));
             let entry = |at| format!("{}:{}", json(keys, at), json(values, at));
-            list((0..entries.len()).map(entry).collect(), ["{", "\n}"])
+            // Their order means nothing; apache-avro has none.
+            let mut entries: Vec<_> = (0..entries.len()).map(entry).collect();
+            entries.sort();
+            list(entries, ["{", "\n}"])
         }
         DataType::Struct(members) => {
             let of = array.as_struct();
