@@ -331,8 +331,11 @@ impl File {
 fn seeds_of(extension: &str) -> Vec<Vec<u8>> {
     let texts: &[&str] = match extension {
         "csv" => &["id,name,amount,at\n1,\"A, n\",1.50,2026-01-01T00:00:00Z\n2,,,\n"],
-        _ => &["{\"id\":1,\"name\":\"A\",\"amount\":1.5,\"at\":\"2026-01-01T00:00:00Z\"}\n\
-             {\"id\":2}\n"],
+        _ => &[
+            "{\"id\":1,\"name\":\"A\",\"amount\":1.5,\"at\":\"2026-01-01T00:00:00Z\"}\n\
+             {\"id\":2}\n",
+            "[{\"id\":1,\"name\":\"A \\\"[{,\"},\n {\n \"id\": 2, \"more\": [{}]\n}]\n",
+        ],
     };
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }

@@ -8,6 +8,7 @@ use crate::encode::row_as_json;
 use crate::source::{Error, Limit, Malformed};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema as ArrowSchema, TimeUnit};
+use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use meaning::Meaning;
 use parquet::arrow::ProjectionMask;
@@ -19,6 +20,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use weir_codec::CastBatch;
+use weir_model::expected_panic;
 
 /// Rows that are decoded at once.
 const STEP: usize = 8192;
@@ -113,7 +115,12 @@ impl Parquet {
         if let Some(batch) = self.ahead.pop_front() {
             return Ok(Some(batch));
         }
-        let rows = self.reader.next().map(|rows| self.meaning.of(&rows?));
+        // What a broken file says of itself may be more than the library takes.
+        let next = expected_panic::catch(|| self.reader.next());
+        let next = next.unwrap_or_else(|| {
+            Some(Err(ArrowError::ParquetError("a value has more bytes than its type".into())))
+        });
+        let rows = next.map(|rows| self.meaning.of(&rows?));
         rows.transpose()
             .map_err(|e| Error::Unfit(format!("{} after row {}: {e}", self.file, self.row)))
     }

@@ -239,6 +239,7 @@ impl Scanner {
         let begin = self.place;
         self.take(to, room)?;
         loop {
+            self.plain_text(to, room)?;
             match self.peek()? {
                 None => {
                     let what = "the file ends in the text that begins here";
@@ -252,6 +253,20 @@ impl Scanner {
                 Some(_) => self.take(to, room)?,
             }
         }
+    }
+
+    /// Goes over what is buffered of a text and has no meaning, at once.
+    fn plain_text(&mut self, to: &mut Vec<u8>, room: usize) -> Result<(), Error> {
+        if self.encoding != UTF_8 || self.unit()?.is_empty() {
+            return Ok(());
+        }
+        let buffered = &self.buffer[(self.place.byte - self.start) as usize..];
+        let end = buffered.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\n'));
+        let plain = &buffered[..end.unwrap_or(buffered.len())];
+        to.extend_from_slice(&plain[..plain.len().min(room.saturating_sub(to.len()))]);
+        self.place.byte += plain.len() as u64;
+        self.place.column += plain.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64;
+        Ok(())
     }
 
     /// Goes over anything up to a blank or a character that has a meaning.

@@ -65,7 +65,8 @@ fn open(path: &Path, record_path: &[String]) -> Result<Elements, Error> {
 /// The way to the array of a file that is one object around it.
 fn record_path(path: &Path) -> Result<Vec<String>, Error> {
     let mut elements = open(path, &[])?;
-    if elements.form() == Form::Array {
+    let is_lines = path.extension().is_some_and(|ending| ending == "jsonl" || ending == "ndjson");
+    if elements.form() == Form::Array || is_lines {
         return Ok(Vec::new());
     }
     let mut raw = Vec::new();
@@ -86,12 +87,12 @@ fn texts(path: &Path, record_path: &[String]) -> Result<Vec<String>, Error> {
     let mut elements = open(path, record_path)?;
     if elements.form() == Form::Lines {
         let sample = super::sample(path)?;
-        let text = String::from_utf8_lossy(&sample.bytes);
+        let (text, ..) = elements.encoding().decode(&sample.bytes);
         let whole = match text.rfind('\n') {
             Some(end) if sample.is_cut => &text[..end],
             _ => &text,
         };
-        return Ok(whole.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect());
+        return Ok(whole.lines().map(str::to_owned).collect());
     }
     let (mut texts, mut raw) = (Vec::new(), Vec::new());
     while elements.byte() < SAMPLE_BYTES {

@@ -130,9 +130,12 @@ fn plain_type(data_type: &DataType) -> Result<(Value, String), String> {
         {
             decimal(*precision, *scale)
         }
-        DataType::Decimal256(_, scale) if (0..=38).contains(scale) => {
-            let why = "a number of more than 38 digits becomes a dead letter";
-            return Ok((decimal(38, *scale), why.into()));
+        DataType::Decimal256(precision, scale) if (0..=38).contains(scale) => {
+            let why = match *precision > 38 {
+                true => "a number of more than 38 digits becomes a dead letter",
+                false => "",
+            };
+            return Ok((decimal(38.min(*precision), *scale), why.into()));
         }
         other => return Err(format!("{} has no Avro type", type_name(other))),
     };

@@ -6,6 +6,8 @@
 //!   (`9999-12-31T23:59:59.000000001`), which the casting rules read strictly.
 //! * Symbols (`ENUM`), which the library has as bytes, are texts.
 //! * UUIDs, which the library has as 16 bytes, are marked.
+//! * Decimals in more bytes than their digits need are read as wide ones: the library panics at bytes
+//!   beyond the 16 that it expects of 38 digits.
 
 use arrow::array::{ArrayRef, AsArray, StringArray, make_array};
 use arrow::datatypes::{
@@ -35,6 +37,8 @@ enum Leaf {
     Int96,
     Symbol,
     Uuid,
+    /// A decimal that may have more than 16 bytes.
+    WideDecimal,
 }
 
 fn leaves(schema: &SchemaDescriptor) -> Vec<Leaf> {
@@ -44,6 +48,9 @@ fn leaves(schema: &SchemaDescriptor) -> Vec<Leaf> {
             (Type::INT96, ..) => Leaf::Int96,
             (_, Some(LogicalType::Enum), _) | (_, None, ConvertedType::ENUM) => Leaf::Symbol,
             (_, Some(LogicalType::Uuid), _) => Leaf::Uuid,
+            (Type::BYTE_ARRAY, Some(LogicalType::Decimal(_)), _)
+            | (Type::BYTE_ARRAY, _, ConvertedType::DECIMAL) => Leaf::WideDecimal,
+            (Type::FIXED_LEN_BYTE_ARRAY, ..) if column.type_length() > 16 => Leaf::WideDecimal,
             _ => Leaf::Plain,
         }
     };
@@ -98,6 +105,9 @@ pub(super) fn builder(
             (Leaf::Symbol, DataType::Binary) => DataType::Utf8,
             (Leaf::Symbol, DataType::LargeBinary) => DataType::LargeUtf8,
             (Leaf::Symbol, DataType::BinaryView) => DataType::Utf8View,
+            (Leaf::WideDecimal, DataType::Decimal128(precision, scale)) => {
+                DataType::Decimal256(*precision, *scale)
+            }
             _ => return field,
         };
         field.with_data_type(data_type)
@@ -113,7 +123,7 @@ pub(super) fn fields(builder: &ParquetRecordBatchReaderBuilder<File>) -> Fields 
     map_leaves(builder.schema(), builder.parquet_schema(), &|leaf, field| match leaf {
         Leaf::Int96 => field.with_data_type(DataType::Utf8),
         Leaf::Uuid => with_uuids(field),
-        Leaf::Plain | Leaf::Symbol => field,
+        Leaf::Plain | Leaf::Symbol | Leaf::WideDecimal => field,
     })
 }
 

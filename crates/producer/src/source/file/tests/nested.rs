@@ -250,6 +250,18 @@ fn every_layout_of_a_value_is_that_value_or_a_dead_letter() {
             &["9999999999999999999999999999.9999999999", "-0.0000000002"],
         ),
         (
+            "fixed_len_byte_array(20) x (DECIMAL(38,10))",
+            Column::Fixed(vec![wide(-nines, 20), [&[1u8][..], &[0; 19]].concat()]),
+            DECIMAL_38,
+            &["-9999999999999999999999999999.9999999999", "-"],
+        ),
+        (
+            "binary x (DECIMAL(38,10))",
+            Column::Bytes(vec![wide(nines, 20), [&[1u8][..], &[0; 19]].concat()]),
+            DECIMAL_38,
+            &["9999999999999999999999999999.9999999999", "-"],
+        ),
+        (
             "fixed_len_byte_array(20) x (DECIMAL(45,10))",
             Column::Fixed(vec![wide(-nines, 20), [&[1u8][..], &[0; 19]].concat()]),
             DECIMAL_38,
@@ -564,4 +576,64 @@ fn json_in_a_cell_of_csv_is_a_nested_value() {
         assert!(fault.starts_with(expected), "{fault}\n{expected}");
     }
     assert_eq!(faults.len(), 4, "{faults:?}");
+}
+
+/// As pyarrow writes them now and as it wrote for old readers: `tests/parquet/generate.py`.
+#[test]
+fn what_pyarrow_writes_is_what_was_written() {
+    let fields = r#"{"name":"id","type":"long"},
+        {"name":"big","type":["null",{"type":"bytes","logicalType":"decimal","precision":20,"scale":0}]},
+        {"name":"huge","type":["null",{"type":"bytes","logicalType":"decimal","precision":38,"scale":3}]},
+        {"name":"nine","type":["null",{"type":"bytes","logicalType":"decimal","precision":9,"scale":4}]},
+        {"name":"kind","type":["null","string"]},
+        {"name":"address","type":["null",{"type":"record","name":"A","fields":[
+            {"name":"city_name","type":["null","string"]},{"name":"zip","type":["null","string"]}]}]},
+        {"name":"items","type":["null",{"type":"array","items":["null",{"type":"record","name":"I","fields":[
+            {"name":"sku","type":["null","string"]},
+            {"name":"price","type":["null",
+                {"type":"bytes","logicalType":"decimal","precision":20,"scale":2}]},
+            {"name":"at","type":["null",{"type":"long","logicalType":"timestamp-micros"}]}]}]}]},
+        {"name":"words","type":["null",{"type":"array","items":["null","string"]}]},
+        {"name":"pair","type":["null",{"type":"array","items":"int"}]},
+        {"name":"counts","type":["null",{"type":"map","values":
+            ["null",{"type":"array","items":["null","long"]}]}]},
+        {"name":"nanos","type":["null",{"type":"long","logicalType":"local-timestamp-micros"}]},
+        {"name":"day","type":["null",{"type":"int","logicalType":"date"}]},
+        {"name":"time","type":["null",{"type":"long","logicalType":"time-micros"}]},
+        {"name":"raw","type":["null",{"type":"fixed","name":"F","size":3}]},
+        {"name":"nothing","type":["null","string"]}"#;
+    for name in ["nested.parquet", "old.parquet"] {
+        let folder = Folder::with(&[]);
+        let written = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parquet").join(name);
+        std::fs::copy(written, folder.0.path().join(name)).unwrap();
+        let (rows, faults) = rows(&folder, fields);
+        assert_eq!(
+            rows,
+            [
+                "4294967295 18446744073709551615 -99999999999999999999999999999999999.999 -99999.9999 b \
+                 {city_name: Köln, zip: 01234} \
+                 [{sku: a,\"b\", price: 999999999999999999.99, at: 9999-12-31T23:59:59.999999Z}, , \
+                 {sku: , price: , at: 0001-01-01T00:00:00Z}] [x, y, , x] [-32768, 32767] \
+                 {a: [1, , 9223372036854775807], : , z: []} 2024-02-29T12:00:00.000001 9999-12-31 \
+                 23:59:59.999999 00ff01",
+                "0",
+                "2 b {city_name: , zip: x} [{sku: s, price: -0.01, at: }]",
+            ],
+            "{name}"
+        );
+        let [fault] = &faults[..] else { panic!("{faults:?}") };
+        let expected = format!("value_does_not_fit 3 {name} row 3: huge: `1");
+        assert!(fault.starts_with(&expected), "{fault}");
+    }
+}
+
+#[test]
+fn a_value_that_has_more_bytes_than_its_type_is_an_error_and_no_panic() {
+    for bytes in [vec![1; 33], vec![0; 200]] {
+        let folder = Folder::with(&[]);
+        one(&folder, "binary x (DECIMAL(38,10))", Column::Bytes(vec![bytes]));
+        let source = source(&folder, &record(&field(DECIMAL_38))).unwrap();
+        let error = source.open(0, None).unwrap().read(limit(10)).err().unwrap().to_string();
+        assert!(error.starts_with("a.parquet after row 0: "), "{error}");
+    }
 }
