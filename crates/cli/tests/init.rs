@@ -29,7 +29,7 @@ const ORDERS: &str = r#"{
       "tags": [],
       "items": []
     },
-    {"orderId": "three", "at": "2025-02-01T00:00:00Z", "customer": {}, "tags": [], "items": []},
+    {"orderId": "three", "at": "2025-02-01T00:00:00Z", "customer": {"name": "C", "vip": true}, "tags": [], "items": []},
     {
       "orderId": 4,
       "at": "2025-02-01T00:00:00Z",
@@ -149,6 +149,6 @@ fn a_nested_array_of_json_becomes_jsonb_and_arrays() {
                 {\"sku\": \"y\", \"price\": 12345678901234567890.12}]",
         ]
     );
-    let (_, dead) = weir.run(&["dead", "show", &file]);
-    assert!(dead.contains("orders.json line 18, column 5, member `orderid`"), "{dead}\n{text}");
+    let dead = "orders.json line 18, column 5, member `orderid`: `\"three\"` is not a whole number";
+    assert!(text.contains(dead), "{text}");
 }

@@ -6,13 +6,13 @@
 //!   (`9999-12-31T23:59:59.000000001`), which the casting rules read strictly.
 //! * Symbols (`ENUM`), which the library has as bytes, are texts.
 //! * UUIDs, which the library has as 16 bytes, are marked.
-//! * Decimals in more bytes than their digits need are read as wide ones: the library panics at bytes
-//!   beyond the 16 that it expects of 38 digits.
+//! * Decimals that may have more than 16 bytes are read as the widest ones: the library panics at
+//!   values that have more digits than their type says.
 
 use arrow::array::{ArrayRef, AsArray, StringArray, make_array};
 use arrow::datatypes::{
-    DataType, Field, FieldRef, Fields, Schema, TimeUnit, TimestampNanosecondType,
-    TimestampSecondType,
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef, Fields, Schema,
+    TimeUnit, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -105,8 +105,8 @@ pub(super) fn builder(
             (Leaf::Symbol, DataType::Binary) => DataType::Utf8,
             (Leaf::Symbol, DataType::LargeBinary) => DataType::LargeUtf8,
             (Leaf::Symbol, DataType::BinaryView) => DataType::Utf8View,
-            (Leaf::WideDecimal, DataType::Decimal128(precision, scale)) => {
-                DataType::Decimal256(*precision, *scale)
+            (Leaf::WideDecimal, DataType::Decimal128(_, scale)) => {
+                DataType::Decimal256(DECIMAL256_MAX_PRECISION, *scale)
             }
             _ => return field,
         };
@@ -130,7 +130,14 @@ pub(super) fn fields(builder: &ParquetRecordBatchReaderBuilder<File>) -> Fields 
 /// The columns of the file with their own types, for a guess.
 pub(in super::super) fn types(file: File) -> Result<Fields, ParquetError> {
     let builder = builder(file, TimeUnit::Nanosecond)?;
-    let of = |leaf, field| if leaf == Leaf::Uuid { with_uuids(field) } else { field };
+    let of = |leaf, field: Field| match (leaf, field.data_type()) {
+        (Leaf::Uuid, _) => with_uuids(field),
+        (Leaf::WideDecimal, DataType::Decimal256(DECIMAL256_MAX_PRECISION, scale)) => {
+            let data_type = DataType::Decimal128(DECIMAL128_MAX_PRECISION, *scale);
+            field.with_data_type(data_type)
+        }
+        _ => field,
+    };
     Ok(map_leaves(builder.schema(), builder.parquet_schema(), &of))
 }
 
