@@ -19,8 +19,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use weir_codec::CastBatch;
+use weir_codec::{CastBatch, Schema};
 use weir_model::expected_panic;
+use weir_model::fault::VALUE_DOES_NOT_FIT;
 
 /// Rows that are decoded at once.
 const STEP: usize = 8192;
@@ -154,7 +155,7 @@ impl OpenFile for Parquet {
             });
         };
         let CastBatch { batch, rows: kept, faults } =
-            weir_codec::cast(&self.columns(&rows, layout)?, &layout.codec);
+            cast(&self.columns(&rows, layout)?, &layout.codec);
         // Messages count rows from 1.
         let number = |row: u32| self.row as i64 + i64::from(row) + 1;
         let positions = kept.into_iter().map(number).collect();
@@ -169,6 +170,39 @@ impl OpenFile for Parquet {
         let malformed = malformed.collect();
         self.row += rows.num_rows() as u64;
         Ok(Found { batch, positions, malformed, within: json!({ "row": self.row }), end: false })
+    }
+}
+
+/// The rows as records. The library panics at some values that have more digits than their type says;
+/// then each row is cast alone.
+fn cast(rows: &RecordBatch, schema: &Schema) -> CastBatch {
+    let attempt = |rows: &RecordBatch| expected_panic::catch(|| weir_codec::cast(rows, schema));
+    if let Some(cast) = attempt(rows) {
+        return cast;
+    }
+    let (mut batches, mut kept, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for row in 0..rows.num_rows() {
+        let number = row as u32;
+        match attempt(&rows.slice(row, 1)) {
+            Some(one) => {
+                kept.extend(one.rows.iter().map(|_| number));
+                faults.extend(one.faults.into_iter().map(|(_, fault)| (number, fault)));
+                batches.push(one.batch);
+            }
+            None => {
+                let what = "a number has more digits than the type of its column";
+                faults.push((number, fault(VALUE_DOES_NOT_FIT, what.into())));
+            }
+        }
+    }
+    match concat_batches(&schema.arrow(), &batches) {
+        Ok(batch) => CastBatch { batch, rows: kept, faults },
+        Err(error) => {
+            let all = 0..rows.num_rows() as u32;
+            let of = |row| (row, fault(VALUE_DOES_NOT_FIT, error.to_string()));
+            let batch = RecordBatch::new_empty(schema.arrow());
+            CastBatch { batch, rows: Vec::new(), faults: all.map(of).collect() }
+        }
     }
 }
 
