@@ -112,6 +112,7 @@ fn rules(input: &Input) -> JsonRules {
     JsonRules {
         numbers_as_text: input.numbers_as_text,
         refuse_unknown: input.unknown_fields == UnknownFields::Refuse,
+        similar_names: false,
     }
 }
 

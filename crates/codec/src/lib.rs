@@ -54,7 +54,7 @@ pub use encode::{Encoded, Encoder};
 pub use error::Error;
 pub use field_type::FieldType;
 pub use input::{InputBatch, InputDecoder, KeyDecoder, KeyType, check_input, losses_of_input};
-pub use json::{JsonObject, JsonRules};
+pub use json::{JsonObject, JsonRules, Misfit, similar_name, without_place};
 pub use json_decoder::JsonDecoder;
 pub use problem::Problem;
 pub use registry::Registry;

@@ -120,12 +120,13 @@ pub async fn decode(pipeline: &Pipeline, whole: &WholeDeadLetter) -> Decoded {
 fn members(value: &[u8]) -> Decoded {
     let object =
         JsonObject::parse(value).map_err(|what| format!("it is no JSON object: {what}"))?;
-    let member = |(name, raw): (&str, &str)| {
+    let member = |name: &str, raw: &str| {
         let is_raw = |value: &Value| serde_json::to_string(value).is_ok_and(|text| text == raw);
         let exact = serde_json::from_str(raw).ok().filter(is_raw);
         (name.to_owned(), exact.unwrap_or_else(|| raw.into()))
     };
-    let mut members: Vec<_> = object.members().map(member).collect();
+    let mut members: Vec<_> =
+        object.members().map(|(name, value)| member(name, value.get())).collect();
     members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Ok(members)
 }

@@ -269,7 +269,8 @@ const NESTED: &str = r#"{"type":"record","name":"R","fields":[
 impl JsonRecord {
     fn new() -> Result<JsonRecord> {
         let decoder = |loose| {
-            let rules = JsonRules { numbers_as_text: loose, refuse_unknown: loose };
+            let rules =
+                JsonRules { numbers_as_text: loose, refuse_unknown: loose, similar_names: loose };
             JsonDecoder::new(Schema::parse(NESTED)?, rules)
         };
         Ok(JsonRecord([decoder(false)?, decoder(true)?]))
@@ -330,8 +331,11 @@ impl File {
 fn seeds_of(extension: &str) -> Vec<Vec<u8>> {
     let texts: &[&str] = match extension {
         "csv" => &["id,name,amount,at\n1,\"A, n\",1.50,2026-01-01T00:00:00Z\n2,,,\n"],
-        _ => &["{\"id\":1,\"name\":\"A\",\"amount\":1.5,\"at\":\"2026-01-01T00:00:00Z\"}\n\
-             {\"id\":2}\n"],
+        _ => &[
+            "{\"id\":1,\"name\":\"A\",\"amount\":1.5,\"at\":\"2026-01-01T00:00:00Z\"}\n\
+             {\"id\":2}\n",
+            "[{\"id\":1,\"name\":\"A \\\"[{,\"},\n {\n \"id\": 2, \"more\": [{}]\n}]\n",
+        ],
     };
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
