@@ -29,11 +29,16 @@ impl Schema {
 
 impl FieldType {
     pub(crate) fn of(field: &Field) -> FieldType {
-        let (avro_type, _) = field.avro_type.optional();
-        let data_type = avro_type.arrow().unwrap_or(DataType::Null);
         let default = field.default.as_ref();
         let default = default.and_then(|value| cell::default_value(value, &field.avro_type));
-        FieldType { avro_type: avro_type.clone(), data_type, default }
+        FieldType { default, ..FieldType::of_type(&field.avro_type) }
+    }
+
+    /// Of a field of this type, without a default.
+    pub(crate) fn of_type(avro_type: &AvroType) -> FieldType {
+        let (avro_type, _) = avro_type.optional();
+        let data_type = avro_type.arrow().unwrap_or(DataType::Null);
+        FieldType { avro_type: avro_type.clone(), data_type, default: None }
     }
 
     /// The type of the field's column.
