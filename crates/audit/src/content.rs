@@ -88,13 +88,15 @@ impl<'a> Comparison<'a> {
         });
         let (mut number, mut failed) = (0_u64, None);
         scan(&pipeline.kafka, topic, &read.collect::<Vec<_>>(), |record| {
-            number += 1;
-            let genuine = record.lineage().is_some() && !disowned.contains(record);
-            if genuine && number.is_multiple_of(sample) {
-                self.records.push(record);
-            }
-            if self.records.len() >= CHUNK {
+            let lineage = record.lineage().filter(|_| !disowned.contains(record));
+            let begins = lineage.is_none_or(|lineage| lineage.part.index == 0);
+            // Rows of one input record are compared together.
+            if begins && self.records.len() >= CHUNK {
                 failed = self.compare().err();
+            }
+            number += u64::from(begins);
+            if lineage.is_some() && number.is_multiple_of(sample) {
+                self.records.push(record);
             }
             if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;

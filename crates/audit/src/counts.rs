@@ -4,7 +4,6 @@ use crate::ends;
 use crate::error::{Result, refuse};
 use crate::evidence::Evidence;
 use crate::format::grouped;
-use crate::lineage;
 use crate::verdict::{self, Halt, HandedOn, Verdict};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -236,7 +235,12 @@ impl RecordCounts {
             return false;
         }
         let last = positions.get(&record.partition()).and_then(|(_, progress)| progress.last);
-        !lineage::possible(&lineage) || last.is_some_and(|last| lineage.source <= last)
+        let again = |last| match lineage.part.index {
+            0 => lineage.source <= last,
+            // The sink may have read the ones before it.
+            _ => lineage.source < last,
+        };
+        !lineage.is_possible() || last.is_some_and(again)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::offset_set::ranges;
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
 use weir_kafka::replay;
-use weir_model::lineage::Lineage;
+use weir_model::lineage::{Lineage, Part};
 use weir_model::pipeline::Pipeline;
 use weir_model::progress::Progress;
 use weir_model::protocol::{Offset, Partition};
@@ -162,6 +162,7 @@ fn follow(
             continuity.filtered.saturating_add(counts.filtered_since),
             counts.counters.filtered,
         ),
+        ("unnested", continuity.unnested, counts.counters.unnested),
     ];
     for (what, found, counted) in counted {
         // Records that retention removed cannot be counted.
@@ -182,10 +183,15 @@ fn follow(
 }
 
 fn broken(partition: Partition, record: &EmittedRecord, previous: Offset) -> String {
-    let Lineage { source, previous: named, .. } = record.lineage;
+    let Lineage { source, previous: named, part: Part { index, count }, .. } = record.lineage;
     let written_to =
         format!("{:?}[{partition}]@{}", record.emitted_to, record.offset).to_lowercase();
     match source == previous {
+        true if count > 1 => format!(
+            "partition {partition}: {written_to}, row {} of the {count} of input record {source}, \
+             does not follow the row before it",
+            index.saturating_add(1)
+        ),
         true => format!(
             "partition {partition}: input record {source} was emitted twice, again as {written_to}"
         ),
@@ -203,7 +209,7 @@ mod tests {
 
     fn record(source: i64, previous: i64, filtered: u64) -> EmittedRecord {
         EmittedRecord {
-            lineage: Lineage { source, previous, filtered },
+            lineage: Lineage::new(source, previous, filtered),
             emitted_to: EmittedTo::Output,
             offset: source,
         }
@@ -212,7 +218,7 @@ mod tests {
     fn counts(written: u64, filtered: u64, last: i64) -> Progress {
         let read = written + filtered;
         Progress {
-            counters: Counters { read, written, filtered, dead: 0 },
+            counters: Counters { read, written, filtered, ..Counters::default() },
             last: Some(last),
             ..Progress::default()
         }

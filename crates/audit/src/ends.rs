@@ -4,12 +4,12 @@
 use crate::Result;
 use crate::counts::{Positions, RecordCounts};
 use crate::format::grouped;
-use crate::lineage;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
 use weir_kafka::{ReceivedDeadLetter as DeadLetter, Record, admin};
 use weir_model::fault::Stage;
+use weir_model::lineage::Lineage;
 use weir_model::pipeline::Pipeline;
 use weir_model::protocol::{Offset, Partition};
 
@@ -150,7 +150,7 @@ fn last_sources(
 }
 
 fn emitted_from(record: Record<'_>, dead_letter: bool) -> Option<Offset> {
-    let lineage = record.lineage().filter(lineage::possible)?;
+    let lineage = record.lineage().filter(Lineage::is_possible)?;
     let by_producer = dead_letter && DeadLetter::read(record)?.stage == Stage::Source;
     (!by_producer).then_some(lineage.source)
 }

@@ -3,13 +3,14 @@
 use crate::deep::MAX_REPORTED;
 use crate::format::grouped;
 use crate::lineage::{EmittedTo, PartitionLineage};
-use crate::offset_set::{OffsetSet, ranges};
+use crate::offset_set::{OffsetCounts, OffsetSet, ranges};
 use crate::{FOREIGN, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 use weir_kafka::reader::{Span, scan};
 use weir_kafka::{Record, admin};
+use weir_model::lineage::Lineage;
 use weir_model::pipeline::{Pipeline, Sink};
 use weir_model::progress::Counters;
 use weir_model::protocol::{Offset, Partition};
@@ -77,15 +78,16 @@ pub(crate) async fn findings(
 #[derive(Debug, Default)]
 struct PartitionCheck {
     counters: Counters,
-    /// Input offsets of the records that the sink has read, as far as the output holds them.
-    expected: OffsetSet,
-    /// Input offsets of its rows and dead letters.
-    seen: OffsetSet,
+    /// The records that the sink has read, by their input offset, as far as the output holds them.
+    expected: OffsetCounts,
+    /// Its rows and dead letters, by the input offsets of their records.
+    seen: OffsetCounts,
     rows: u64,
     dead: u64,
-    twice: OffsetSet,
     /// Offsets before this one are no longer in the output.
     from: Offset,
+    /// Whether several rows were made of a record.
+    unnested: bool,
     /// Input offsets started over: an offset does not name one record.
     ambiguous: bool,
     /// Output offsets of records that did not come through the enricher.
@@ -100,7 +102,12 @@ impl PartitionCheck {
         let Some(lineage) = lineage else { return check };
         check.ambiguous = lineage.restarted();
         for record in lineage.output().filter(|record| Some(record.lineage.source) <= last) {
-            check.expected.insert(record.lineage.source);
+            let Lineage { source, part, .. } = record.lineage;
+            // One that is in the topic a second time is not a row.
+            if check.expected.count(source) <= part.index {
+                check.expected.add(source);
+            }
+            check.unnested |= part.count > 1;
         }
         if lineage.incomplete {
             let first = lineage.output().map(|record| record.lineage.source).min();
@@ -117,20 +124,14 @@ impl PartitionCheck {
 
     fn row(&mut self, source: Offset) {
         self.rows += 1;
-        self.see(source);
+        self.seen.add(source);
     }
 
     fn dead_letter(&mut self, dead_letter: &StoredDeadLetter) {
         self.dead += 1;
         match dead_letter.source {
-            Some(source) if !is_foreign(dead_letter) => self.see(source),
+            Some(source) if !is_foreign(dead_letter) => self.seen.add(source),
             _ => _ = self.no_lineage.insert(dead_letter.coordinates.offset),
-        }
-    }
-
-    fn see(&mut self, source: Offset) {
-        if !self.seen.insert(source) {
-            self.twice.insert(source);
         }
     }
 
@@ -145,14 +146,20 @@ impl PartitionCheck {
         };
         if named && !self.ambiguous {
             let unexpected =
-                |offset: &Offset| *offset >= self.from && !self.expected.contains(*offset);
-            add("written twice: input records", &mut self.twice.iter());
+                |offset: &Offset| *offset >= self.from && self.expected.count(*offset) == 0;
+            // How many rows a record had that is no longer in the output is not known.
+            let known = |offset: &Offset| !self.unnested || self.from == 0 || *offset > self.from;
+            let twice = |offset: &Offset| {
+                self.seen.count(*offset) > self.expected.count(*offset).max(1) && known(offset)
+            };
+            add("written twice: input records", &mut self.seen.iter().filter(twice));
             add(
                 "rows or dead letters that it has not read: input records",
                 &mut self.seen.iter().filter(unexpected),
             );
             if complete {
-                let missing = |offset: &Offset| !self.seen.contains(*offset);
+                let missing =
+                    |offset: &Offset| self.seen.count(*offset) < self.expected.count(*offset);
                 add(
                     "neither a row nor a dead letter: input records",
                     &mut self.expected.iter().filter(missing),

@@ -8,7 +8,7 @@ use weir_kafka::reader::{Span, scan};
 use weir_kafka::{ReceivedDeadLetter, Record, admin};
 use weir_model::accepted_loss::{AcceptedLoss, Emitted};
 use weir_model::fault::Stage;
-use weir_model::lineage::Lineage;
+use weir_model::lineage::{Lineage, Part};
 use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
@@ -54,6 +54,8 @@ pub(crate) struct Continuity {
     pub(crate) broken: Vec<(EmittedRecord, Offset)>,
     /// The number of records filtered between the emitted ones.
     pub(crate) filtered: u64,
+    /// The number of those beyond the first one of their input record.
+    pub(crate) unnested: u64,
     /// Source offset of the last record; −1 if nothing was ever emitted. `None`: unknown, because
     /// no records remain.
     pub(crate) end: Option<Offset>,
@@ -130,7 +132,7 @@ pub(crate) fn read(
             }
             let restarted = !found.restarts.is_empty();
             let genuine =
-                |lineage: &Lineage| possible(lineage) || restarted && starts_over(lineage);
+                |lineage: &Lineage| lineage.is_possible() || restarted && starts_over(lineage);
             match (emitted_to, record.lineage().filter(genuine), stage(emitted_to, record)) {
                 // The producer's dead letters were never in the input topic, so they are not part
                 // of the lineage.
@@ -147,10 +149,15 @@ pub(crate) fn read(
     Ok(lineages)
 }
 
-/// Whether an enricher can have written a lineage; a forged one can name any numbers.
-pub(crate) fn possible(lineage: &Lineage) -> bool {
-    let Lineage { source, previous, filtered } = *lineage;
-    source >= 0 && previous >= -1 && previous < source && filtered < source.abs_diff(previous)
+/// Whether a record is the next one behind the record of an input record and its part.
+fn follows(lineage: &Lineage, (source, part): (Offset, Part)) -> bool {
+    match lineage.part.index {
+        0 => lineage.previous == source && part.is_last(),
+        _ => {
+            let next = Part { index: part.index.saturating_add(1), ..part };
+            lineage.source == source && lineage.part == next
+        }
+    }
 }
 
 /// Whether a lineage is the first one after input offsets started over: its predecessor is the last
@@ -191,9 +198,12 @@ impl PartitionLineage {
     /// restart to the next.
     pub(crate) fn check(&self) -> Continuity {
         let mut records = self.records.clone();
-        records.sort_by_key(|record| (self.restarts_before(record), record.lineage.source));
+        records.sort_by_key(|record| {
+            let Lineage { source, part, .. } = record.lineage;
+            (self.restarts_before(record), source, part.index)
+        });
         let mut continuity = Continuity::default();
-        let (mut from, mut previous) = (0, -1);
+        let (mut from, mut last) = (0, (-1, Part::WHOLE));
         if self.incomplete {
             // Dead letters are retained longer than the output: the predecessors of older dead
             // letters are gone.
@@ -202,17 +212,21 @@ impl PartitionLineage {
             else {
                 return continuity;
             };
-            (from, previous) = (first, records[first].lineage.previous);
+            let Lineage { previous, part, .. } = records[first].lineage;
+            let before = part.index.checked_sub(1).map(|index| Part { index, ..part });
+            (from, last) = (first, (previous, before.unwrap_or(Part::WHOLE)));
         }
         for record in &records[from..] {
-            if record.lineage.previous != previous {
-                continuity.broken.push((*record, previous));
+            let Lineage { source, filtered, part, .. } = record.lineage;
+            if !follows(&record.lineage, last) {
+                continuity.broken.push((*record, last.0));
             }
-            previous = record.lineage.source;
+            last = (source, part);
             // A forged header can claim any number.
-            continuity.filtered = continuity.filtered.saturating_add(record.lineage.filtered);
+            continuity.filtered = continuity.filtered.saturating_add(filtered);
+            continuity.unnested += u64::from(part.index > 0);
         }
-        continuity.end = Some(previous);
+        continuity.end = Some(last.0);
         continuity
     }
 
@@ -233,12 +247,9 @@ impl PartitionLineage {
         let continuity = self.check();
         let last = continuity.end.filter(|_| !self.incomplete && continuity.broken.is_empty())?;
         let (written, dead) = (self.count(EmittedTo::Output), self.count(EmittedTo::DeadLetters));
-        let counters = Counters {
-            read: (written + dead).saturating_add(continuity.filtered),
-            written,
-            filtered: continuity.filtered,
-            dead,
-        };
+        let Continuity { filtered, unnested, .. } = continuity;
+        let read = (written + dead - unnested).saturating_add(filtered);
+        let counters = Counters { read, written, filtered, dead, unnested };
         Some(Progress { counters, last: (last >= 0).then_some(last), ..Progress::default() })
     }
 }
@@ -253,7 +264,7 @@ mod tests {
             Offset,
             &(EmittedTo, i64, i64, u64),
         )| {
-            let lineage = Lineage { source: *source, previous: *previous, filtered: *filtered };
+            let lineage = Lineage::new(*source, *previous, *filtered);
             EmittedRecord { lineage, emitted_to: *emitted_to, offset }
         };
         PartitionLineage {
@@ -277,14 +288,17 @@ mod tests {
             restarts: vec![Emitted { output: 1, dead_letters: 2 }],
             ..lineage_of(&records)
         };
-        assert_eq!(known.check(), Continuity { broken: Vec::new(), filtered: 2, end: Some(9) });
+        assert_eq!(
+            known.check(),
+            Continuity { filtered: 2, end: Some(9), ..Continuity::default() }
+        );
         assert!(!lineage_of(&records).check().broken.is_empty());
     }
 
     #[test]
     fn counts_are_restored_from_a_complete_lineage_only() {
         let records = [(Output, 3, -1, 3), (DeadLetters, 4, 3, 0), (Output, 9, 4, 1)];
-        let counters = Counters { read: 7, written: 2, filtered: 4, dead: 1 };
+        let counters = Counters { read: 7, written: 2, filtered: 4, dead: 1, unnested: 0 };
         assert_eq!(
             lineage_of(&records).counts(),
             Some(Progress { counters, last: Some(9), ..Progress::default() })
@@ -293,23 +307,34 @@ mod tests {
         assert_eq!(PartitionLineage { incomplete: true, ..lineage_of(&records) }.counts(), None);
     }
 
+    fn unnested(list: &[(i64, i64, u32, u32)]) -> PartitionLineage {
+        let record =
+            |(offset, (source, previous, index, count)): (Offset, &(i64, i64, u32, u32))| {
+                let lineage = Lineage::new(*source, *previous, 0).of_part(*index, *count);
+                EmittedRecord { lineage, emitted_to: Output, offset }
+            };
+        PartitionLineage::of((0..).zip(list).map(record).collect())
+    }
+
     #[test]
-    fn only_lineages_that_an_enricher_can_write_are_taken_for_such() {
-        let possible =
-            |source, previous, filtered| super::possible(&Lineage { source, previous, filtered });
-        assert!(possible(0, -1, 0) && possible(9, 4, 4) && possible(i64::MAX, -1, 7));
-        for (source, previous, filtered) in [
-            (-1, -1, u64::MAX),
-            (-1, -1, 0),
-            (0, -1, 1),
-            (3, 3, 0),
-            (3, 4, 0),
-            (9, 4, 5),
-            (0, i64::MIN, 0),
-            (i64::MIN, i64::MAX, 0),
-        ] {
-            assert!(!possible(source, previous, filtered), "{source} {previous} {filtered}");
+    fn a_row_of_a_record_that_is_missing_or_there_twice_breaks_the_lineage() {
+        let whole =
+            [(4, -1, 0, 3), (4, -1, 1, 3), (4, -1, 2, 3), (6, 4, 0, 1), (7, 6, 0, 2), (7, 6, 1, 2)];
+        let complete = unnested(&whole);
+        let expected = Continuity { unnested: 3, end: Some(7), ..Continuity::default() };
+        assert_eq!(complete.check(), expected);
+        let counters = Counters { read: 3, written: 6, unnested: 3, ..Counters::default() };
+        assert_eq!(complete.counts().map(|progress| progress.counters), Some(counters));
+        for at in 0..whole.len() - 1 {
+            let mut gap = whole.to_vec();
+            gap.remove(at);
+            assert!(!unnested(&gap).check().broken.is_empty(), "{at} is missing");
+            let mut twice = whole.to_vec();
+            twice.push(whole[at]);
+            assert!(!unnested(&twice).check().broken.is_empty(), "{at} is there twice");
         }
+        let rest = PartitionLineage { incomplete: true, ..unnested(&whole[1..]) };
+        assert_eq!(rest.check().broken, []);
     }
 
     #[test]
@@ -323,7 +348,7 @@ mod tests {
                 let continuity = lineage_of(&records).check();
                 // Others are not taken for lineages at all; they must not panic here either.
                 let follows = (source, previous) == (i64::MAX, 1);
-                if super::possible(&Lineage { source, previous, filtered }) && !follows {
+                if Lineage::new(source, previous, filtered).is_possible() && !follows {
                     assert!(!continuity.broken.is_empty(), "{source} {previous}");
                 }
                 lineage_of(&records).counts();
@@ -342,7 +367,7 @@ mod tests {
                 (DeadLetters, 11, 9, 0),
             ])
         };
-        assert_eq!(rest.check(), Continuity { broken: Vec::new(), filtered: 0, end: Some(11) });
+        assert_eq!(rest.check(), Continuity { end: Some(11), ..Continuity::default() });
         assert_eq!(
             PartitionLineage { incomplete: true, ..lineage_of(&[(DeadLetters, 2, 1, 0)]) }
                 .check()

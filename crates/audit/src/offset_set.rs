@@ -38,6 +38,33 @@ impl OffsetSet {
     }
 }
 
+/// How often each offset was added. Those that were added once take one bit.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct OffsetCounts {
+    once: OffsetSet,
+    more: BTreeMap<Offset, u32>,
+}
+
+impl OffsetCounts {
+    pub(crate) fn add(&mut self, offset: Offset) {
+        if !self.once.insert(offset) {
+            *self.more.entry(offset).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn count(&self, offset: Offset) -> u32 {
+        match self.once.contains(offset) {
+            true => 1 + self.more.get(&offset).copied().unwrap_or_default(),
+            false => 0,
+        }
+    }
+
+    /// The offsets in ascending order, each once.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Offset> {
+        self.once.iter()
+    }
+}
+
 fn place(offset: Offset) -> (i64, usize, u64) {
     let within = offset.rem_euclid(BLOCK) as usize;
     (offset.div_euclid(BLOCK), within / 64, 1 << (within % 64))

@@ -187,7 +187,7 @@ mod tests {
     ) -> HopCounts {
         HopCounts {
             name: name.into(),
-            counters: Counters { read, written, filtered, dead },
+            counters: Counters { read, written, filtered, dead, unnested: 0 },
             waiting,
             accepted: 0,
             foreign: 0,

@@ -98,9 +98,12 @@ fn json(verdict: &Verdict) -> serde_json::Value {
 /// The table for a terminal.
 pub(crate) fn text(verdict: &Verdict) -> String {
     let header =
-        ["hop", "read", "written", "filtered", "dead", "waiting", "unaccounted"].map(String::from);
-    let rows: Vec<[String; 7]> =
-        std::iter::once(header).chain(verdict.hops.iter().map(cells)).collect();
+        ["hop", "read", "unnested", "written", "filtered", "dead", "waiting", "unaccounted"];
+    let mut rows = vec![header.map(String::from).to_vec()];
+    rows.extend(verdict.hops.iter().map(cells));
+    if verdict.hops.iter().all(|hop| hop.counters.unnested == 0) {
+        rows.iter_mut().for_each(|row| drop(row.remove(2)));
+    }
     let mut lines = vec![format!("audit {:42} {}", verdict.pipeline, verdict.summary())];
     lines.extend(table::lines(&rows, |column| column > 0));
     lines.extend(verdict.accepted.iter().map(|accepted| format!("accepted loss  {accepted}")));
@@ -111,7 +114,7 @@ pub(crate) fn text(verdict: &Verdict) -> String {
     lines.iter().map(|line| format!(" {line}\n")).collect()
 }
 
-fn cells(hop: &Hop) -> [String; 7] {
+fn cells(hop: &Hop) -> Vec<String> {
     let c = &hop.counters;
     let waiting = hop.waiting.map_or("–".into(), grouped);
     let unaccounted = format!(
@@ -119,9 +122,10 @@ fn cells(hop: &Hop) -> [String; 7] {
         if hop.unaccounted < 0 { "−" } else { "" },
         grouped(hop.unaccounted.unsigned_abs() as u64)
     );
-    [
+    vec![
         hop.name.clone(),
         grouped(c.read),
+        grouped(c.unnested),
         grouped(c.written),
         grouped(c.filtered),
         grouped(c.dead),

@@ -1,6 +1,7 @@
 //! Errors of schemas, encoders and whole batches. The fault of a single record is not an error: see
 //! [`crate::Decoded`].
 
+use crate::frame::detail_of;
 use crate::registry::error as registry;
 use std::path::{Path, PathBuf};
 use weir_model::fault::Class;
@@ -55,7 +56,7 @@ impl Error {
     }
 
     pub(crate) fn schema(what: impl Into<String>) -> Error {
-        Error::Schema { file: None, what: what.into() }
+        Error::Schema { file: None, what: detail_of(what) }
     }
 
     /// The same, with the file of the schema.

@@ -10,13 +10,18 @@ const MAX_DETAIL_BYTES: usize = 2000;
 
 /// A fault of a record that cannot be decoded.
 pub(crate) fn fault(reason: &str, detail: impl Into<String>) -> Fault {
-    let mut detail = detail.into();
+    Fault { stage: Stage::Decode, reason: reason.into(), detail: detail_of(detail) }
+}
+
+/// What is wrong with a record or a schema, in a text whose length does not depend on theirs.
+pub(crate) fn detail_of(text: impl Into<String>) -> String {
+    let mut detail = text.into();
     if detail.len() > MAX_DETAIL_BYTES {
         detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
         detail.push('…');
         detail.shrink_to_fit();
     }
-    Fault { stage: Stage::Decode, reason: reason.into(), detail }
+    detail
 }
 
 /// Of a tombstone.

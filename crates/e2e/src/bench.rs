@@ -3,9 +3,11 @@
 //! ratios are what counts.
 //!
 //! Needs a stack in the environment (`weir-stack exec -- weir-bench`), `psql` and the repository's
-//! root as working directory. `weir-bench services pair memory latency flights` runs only the named
+//! root as working directory. `weir-bench services pair nested memory latency flights` runs only the named
 //! parts; `WEIR_BENCH_RECORDS` sets the size of a run.
 
+#[path = "bench/nested.rs"]
+mod nested;
 #[path = "bench/pipeline.rs"]
 mod pipeline;
 #[path = "bench/watch.rs"]
@@ -38,6 +40,9 @@ fn main() -> Result<()> {
     }
     if run("pair") {
         pair(folder, records)?;
+    }
+    if run("nested") {
+        nested::compare(folder, records)?;
     }
     if run("memory") {
         memory(folder, records * 5 / 3)?;

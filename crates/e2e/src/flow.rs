@@ -147,6 +147,7 @@ impl Flow {
             written: number(1)?,
             filtered: number(2)?,
             dead: number(3)?,
+            ..Counters::default()
         })
     }
 

@@ -43,7 +43,11 @@ impl Batch {
             match *fate {
                 Fate::Stale => continue,
                 Fate::Filtered | Fate::Tombstone => {}
-                Fate::Emitted(row) => self.bytes_written += enriched.rows.get(row as usize).len(),
+                Fate::Emitted { row, count } => {
+                    let rows = row..row + count;
+                    self.bytes_written +=
+                        rows.map(|row| enriched.rows.get(row as usize).len()).sum::<usize>();
+                }
                 Fate::Dead(fault) => {
                     let fault = &enriched.faults[fault as usize];
                     self.add_dead(record.partition(), record.offset(), fault);

@@ -18,8 +18,12 @@ use weir_transform::ChangeColumns;
 /// The fate of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is this row of the output.
-    Emitted(u32),
+    /// It is these rows of the output, one or more.
+    Emitted {
+        /// The first one.
+        row: u32,
+        count: u32,
+    },
     /// It is a dead letter with this fault.
     Dead(u32),
     /// It has no value, and is handed on without one.
@@ -32,7 +36,8 @@ pub(crate) enum Fate {
 
 /// Records, enriched.
 pub(crate) struct Enriched {
-    /// One per record.
+    /// One per record. Those of the first records only, where the rows of all would take too much
+    /// memory at once.
     pub(crate) fates: Vec<Fate>,
     /// The output's rows, framed.
     pub(crate) rows: Encoded,
@@ -92,20 +97,27 @@ impl Enricher {
         let mut rows = self.encoder.encode(&transformed.output)?;
         let (emitted, unfit) = (take(&mut rows.rows), take(&mut rows.faults));
 
+        let behind = decoded.rows.get(transformed.num_taken);
+        let num_taken = behind.map_or(records.len(), |record| *record as usize);
         let mut enriched =
-            Enriched { fates: vec![Fate::Filtered; records.len()], rows, faults: Vec::new() };
+            Enriched { fates: vec![Fate::Filtered; num_taken], rows, faults: Vec::new() };
         let record_of = |output: u32| {
             let input = transformed.rows[output as usize];
             decoded.rows[input as usize] as usize
         };
         for (row, output) in (0..).zip(emitted) {
-            enriched.fates[record_of(output)] = Fate::Emitted(row);
+            let fate = &mut enriched.fates[record_of(output)];
+            *fate = match *fate {
+                Fate::Emitted { row, count } => Fate::Emitted { row, count: count + 1 },
+                _ => Fate::Emitted { row, count: 1 },
+            };
         }
         for (output, fault) in unfit {
             enriched.refuse(record_of(output), Fault { stage: Stage::Transform, ..fault });
         }
         let tombstones = self.job.tombstones();
-        for (record, fault) in decoded.faults {
+        let faults = decoded.faults.into_iter();
+        for (record, fault) in faults.filter(|(record, _)| (*record as usize) < num_taken) {
             match tombstones.filter(|_| values[record as usize].is_none()) {
                 Some(fate) => enriched.fates[record as usize] = fate,
                 None => enriched.refuse(record as usize, fault),
@@ -131,14 +143,15 @@ impl Job {
 }
 
 impl Enriched {
-    /// What the output topic gets of a record: its value, or none for a tombstone; `None` if it gets
-    /// nothing.
-    pub(crate) fn output(&self, record: usize) -> Option<Option<&[u8]>> {
-        match self.fates[record] {
-            Fate::Emitted(row) => Some(Some(self.rows.get(row as usize))),
-            Fate::Tombstone => Some(None),
-            Fate::Dead(_) | Fate::Filtered | Fate::Stale => None,
-        }
+    /// What the output topic gets of a record: the value of each of its rows, or one that is `None`
+    /// for a tombstone.
+    pub(crate) fn output(&self, record: usize) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
+        let (first, count, tombstone) = match self.fates[record] {
+            Fate::Emitted { row, count } => (row, count, false),
+            Fate::Tombstone => (0, 1, true),
+            Fate::Dead(_) | Fate::Filtered | Fate::Stale => (0, 0, false),
+        };
+        (first..first + count).map(move |row| (!tombstone).then(|| self.rows.get(row as usize)))
     }
 
     /// Makes a dead letter of a record.

@@ -38,7 +38,7 @@ impl RecordCounts {
         let mut lineages = Vec::with_capacity(records.len());
         for ((partition, offset), fate) in records.zip(fates) {
             if *fate == Fate::Stale {
-                lineages.push(Lineage { source: offset, previous: -1, filtered: 0 });
+                lineages.push(Lineage::new(offset, -1, 0));
                 continue;
             }
             let at = self
@@ -99,12 +99,15 @@ impl PartitionCounts {
     }
 
     fn add(&mut self, offset: Offset, fate: &Fate) -> Lineage {
-        let lineage =
-            Lineage { source: offset, previous: self.last.unwrap_or(-1), filtered: self.filtered };
+        let lineage = Lineage::new(offset, self.last.unwrap_or(-1), self.filtered);
         let counters = &mut self.delta.counters;
         counters.read += u64::from(*fate != Fate::Stale);
         match fate {
-            Fate::Emitted(_) | Fate::Tombstone => counters.written += 1,
+            Fate::Emitted { count, .. } => {
+                counters.written += u64::from(*count);
+                counters.unnested += u64::from(*count) - 1;
+            }
+            Fate::Tombstone => counters.written += 1,
             Fate::Dead(_) => counters.dead += 1,
             Fate::Stale => return lineage,
             Fate::Filtered => {
@@ -132,7 +135,7 @@ mod tests {
             0 => Fate::Filtered,
             1 => Fate::Dead(0),
             2 => Fate::Stale,
-            _ => Fate::Emitted(0),
+            n => Fate::Emitted { row: 0, count: u32::from(n) - 2 },
         }
     }
 
@@ -176,7 +179,7 @@ mod tests {
                 if *fate == Fate::Filtered {
                     end.1 += 1;
                 } else if *fate != Fate::Stale {
-                    let Lineage { source, previous, filtered } = *lineage;
+                    let Lineage { source, previous, filtered, .. } = *lineage;
                     prop_assert_eq!((source, previous, filtered), (*offset, end.0, end.1));
                     *end = (*offset, 0);
                 }

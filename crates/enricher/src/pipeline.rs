@@ -6,6 +6,7 @@ use crate::batch::{Batch, SentBatch};
 use crate::enrich::{Enriched, Fate};
 use crate::error::Error;
 use crate::worker::{POLL_TIMEOUT, Worker};
+use std::mem::take;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_kafka::dead_letter::Origin;
 use weir_kafka::{Header, Outgoing, OutgoingDeadLetter, Record, replay};
@@ -17,10 +18,8 @@ use weir_model::protocol::{self, Claim, Outcome, PartitionState, Term};
 use weir_model::record::RecordMetadata;
 use weir_service::{CancellationToken, Failure, REQUEST_TIMEOUT};
 
-/// Records that are enriched at once: their columns stay in the processor's cache.
-const PART_RECORDS: usize = 8192;
-/// A lineage as long as any, for records that are only measured.
-const NO_LINEAGE: [u8; lineage::LEN] = [0; lineage::LEN];
+/// Records that are enriched at once at most: their columns stay in the processor's cache.
+pub(crate) const PART_RECORDS: usize = 8192;
 
 impl Worker {
     /// Reads the next records, enriches them, and commits output, dead letters, offsets and
@@ -67,7 +66,8 @@ impl Worker {
     /// Topic → the next part of the transaction in `self.records`; false when the transaction is
     /// full or the topic has nothing more to give.
     fn read_part(&mut self, term: Term, batch: &Batch) -> Result<bool, Error> {
-        if self.kept.take() == Some(term) {
+        if let Some((_, records)) = self.kept.take().filter(|(of, _)| *of == term) {
+            self.records = records;
             return Ok(true);
         }
         let first = batch.num_records == 0;
@@ -96,17 +96,17 @@ impl Worker {
     /// waits for more.
     fn limits(&self, batch: &Batch) -> Option<pipeline::Batch> {
         let limits = &self.shared.job.pipeline.batch;
-        let records = limits.records.saturating_sub(batch.num_records).min(PART_RECORDS);
+        let records = limits.records.saturating_sub(batch.num_records).min(self.part_records);
         let bytes = limits.bytes.saturating_sub(batch.bytes_read);
         let first = batch.num_records == 0;
-        let more = first || (records > 0 && bytes > 0 && self.records.len() == PART_RECORDS);
+        let more = first || (records > 0 && bytes > 0 && self.part_is_full);
         let linger = if first { limits.linger } else { Duration::ZERO };
         more.then_some(pipeline::Batch { records, bytes, linger })
     }
 
-    /// Records → the fate of each. `None` when they have to wait: the registry is unavailable, and
-    /// either there is a transaction to commit first, or the partitions were reassigned in the
-    /// meantime.
+    /// Records → the fate of each; what has to wait for the next part is kept. `None` when all have
+    /// to wait: the registry is unavailable, and either there is a transaction to commit first, or
+    /// the partitions were reassigned in the meantime.
     fn enrich(
         &mut self,
         term: Term,
@@ -117,12 +117,13 @@ impl Worker {
             match self.enricher.enrich(&self.records, now_micros()) {
                 Ok(enriched) => {
                     self.dependencies.registry.answered();
+                    self.keep_rest(term, enriched.fates.len());
                     return Ok(Some(enriched));
                 }
                 Err(error) if error.class() == Class::Environment => {
                     let pause = self.dependencies.registry.failed(&error);
                     if !batch.counts.is_empty() {
-                        self.kept = Some(term);
+                        self.kept = Some((term, take(&mut self.records)));
                         return Ok(None);
                     }
                     self.partitions.idle(pause);
@@ -133,6 +134,19 @@ impl Worker {
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Keeps the records behind the first `num_taken`. The next parts are as large as what could be
+    /// taken.
+    fn keep_rest(&mut self, term: Term, num_taken: usize) {
+        self.part_is_full = self.records.len() >= self.part_records;
+        let rest = self.records.split_off(num_taken);
+        if rest.is_empty() {
+            self.part_records = PART_RECORDS.min(2 * self.part_records);
+        } else {
+            self.kept = Some((term, rest));
+            self.part_records = num_taken.max(1);
         }
     }
 
@@ -167,14 +181,19 @@ impl Worker {
     /// Makes dead letters of the records that the output topic does not accept.
     fn refuse_unwritable(&self, enriched: &mut Enriched) {
         for i in 0..self.records.len() {
-            let Some(value) = enriched.output(i) else { continue };
+            if enriched.output(i).len() == 0 {
+                continue;
+            }
             let record = self.records.get(i);
             let came_back = came_back(record, &self.shared.job.pipeline.input.topic);
             let pipeline = &self.shared.job.pipeline;
             let key_schema = key_schema(record, pipeline.input.key_format);
-            let headers = headers(&NO_LINEAGE, came_back.as_deref(), key_schema);
-            let outgoing = outgoing(pipeline, record, value, headers.present());
-            let Some(refusal) = self.producer.refusal(&outgoing) else { continue };
+            let headers = headers(&lineage::Encoded::LONGEST, came_back.as_deref(), key_schema);
+            let refusal = enriched.output(i).find_map(|value| {
+                let outgoing = outgoing(pipeline, record, value, headers.present());
+                self.producer.refusal(&outgoing)
+            });
+            let Some(refusal) = refusal else { continue };
             let reason = match refusal {
                 weir_kafka::Error::TooLarge { .. } => "too_large",
                 _ => refusal.reason().unwrap_or("refused"),
@@ -189,12 +208,15 @@ impl Worker {
         let pipeline = &self.shared.job.pipeline;
         for (i, lineage) in lineages.iter().enumerate() {
             let record = self.records.get(i);
-            if let Some(value) = enriched.output(i) {
-                let lineage = lineage.encode();
-                let came_back = came_back(record, &pipeline.input.topic);
+            let rows = enriched.output(i);
+            if rows.len() > 0 {
+                let (count, came_back) = (rows.len(), came_back(record, &pipeline.input.topic));
                 let key_schema = key_schema(record, pipeline.input.key_format);
-                let headers = headers(&lineage, came_back.as_deref(), key_schema);
-                self.producer.send(&outgoing(pipeline, record, value, headers.present()))?;
+                for (index, value) in (0..).zip(rows) {
+                    let lineage = lineage.of_part(index, count as u32).encode();
+                    let headers = headers(&lineage, came_back.as_deref(), key_schema);
+                    self.producer.send(&outgoing(pipeline, record, value, headers.present()))?;
+                }
             }
             if let Fate::Dead(fault) = enriched.fates[i] {
                 OutgoingDeadLetter {
@@ -314,11 +336,11 @@ fn key_schema<'a>(record: Record<'a>, format: KeyFormat) -> Option<&'a [u8]> {
 
 /// The headers of an emitted record. Those after the first are left out where they have no value.
 fn headers<'a>(
-    lineage: &'a [u8; lineage::LEN],
+    lineage: &'a lineage::Encoded,
     came_back: Option<&'a str>,
     key_schema: Option<&'a [u8]>,
 ) -> Headers<'a> {
-    let mut all = Headers { list: [(lineage::HEADER, Some(lineage)); 3], len: 1 };
+    let mut all = Headers { list: [(lineage::HEADER, Some(lineage.as_ref())); 3], len: 1 };
     let others = [(replay::OF, came_back.map(str::as_bytes)), (frame::KEY_HEADER, key_schema)];
     for other in others.into_iter().filter(|(_, value)| value.is_some()) {
         all.list[all.len] = other;

@@ -101,6 +101,7 @@ fn partition(
     json!({
         "partition": partition, "worker": worker, "next_offset": next, "lag": lag,
         "read": c.read, "written": c.written, "filtered": c.filtered, "dead": c.dead,
+        "unnested": c.unnested,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::enrich::Enricher;
 use crate::error::Error;
 use crate::metrics::Meters;
 use crate::partition_control::PartitionControl;
+use crate::pipeline::PART_RECORDS;
 use crate::status::{Snapshot, Status};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,9 +72,13 @@ pub(crate) struct Worker {
     pub(crate) records: Records,
     /// The pauses between failed transactions.
     pub(crate) backoff: Backoff,
-    /// The term of the records that are still in `records`, because the registry was unavailable
-    /// when they were to be enriched.
-    pub(crate) kept: Option<Term>,
+    /// Records that were read and have to wait, with the term in which they were: the registry was
+    /// unavailable, or the rows of those before them took enough memory.
+    pub(crate) kept: Option<(Term, Records)>,
+    /// The most records of the next part.
+    pub(crate) part_records: usize,
+    /// Whether the last part had that many, so that the topic has more at once.
+    pub(crate) part_is_full: bool,
     /// A failed read; what was read before it is committed first.
     pub(crate) read_error: Option<weir_kafka::Error>,
     /// The last transaction, while its outcome is unknown.
@@ -107,6 +112,8 @@ impl Worker {
             records: Records::new(),
             backoff: Backoff::default(),
             kept: None,
+            part_records: PART_RECORDS,
+            part_is_full: false,
             read_error: None,
             unconfirmed: None,
             checked: Instant::now(),

@@ -106,7 +106,7 @@ impl<'a> OutgoingDeadLetter<'a> {
         let lineage = self.lineage.map(|l| l.encode());
         let detail = clip(&self.fault.detail, DETAIL_BYTES);
         let mut headers: Vec<Header<'_>> = self.headers.to_vec();
-        headers.extend(lineage.as_ref().map(|l| (lineage::HEADER, Some(&l[..]))));
+        headers.extend(lineage.as_ref().map(|l| (lineage::HEADER, Some(l.as_ref()))));
         let texts = [
             (STAGE, Some(self.fault.stage.as_str())),
             (REASON, Some(self.fault.reason.as_str())),
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_dead_letter_can_be_read_back() {
         let fault = fault("call_duration is −5");
-        let lineage = Some(Lineage { source: 42, previous: 41, filtered: 0 });
+        let lineage = Some(Lineage::new(42, 41, 0));
         let records = written(&dead_letter(&fault, &[("trace", Some(b"x"))], lineage));
         let read = ReceivedDeadLetter::read(records.get(0)).unwrap();
         assert_eq!(

@@ -198,6 +198,24 @@ impl Records {
         self.num_bytes = spans.chain(headers).sum();
     }
 
+    /// Keeps the first `len` records, and gives copies of those behind them.
+    pub fn split_off(&mut self, len: usize) -> Records {
+        let mut rest = Records::new();
+        if len >= self.len() {
+            return rest;
+        }
+        (len..self.len()).for_each(|i| rest.push(self.get(i)));
+        self.data.truncate(self.spans[len].start);
+        self.headers.retain(|h| (h.record as usize) < len);
+        self.partitions.truncate(len);
+        self.offsets.truncate(len);
+        self.timestamps.truncate(len);
+        self.spans.truncate(len);
+        self.lineages.truncate(len);
+        self.num_bytes -= rest.num_bytes;
+        rest
+    }
+
     /// Offset and fingerprint of record `i`.
     pub fn last_read(&self, i: usize) -> LastRead {
         let fingerprint = fingerprint(self.timestamp_ms(i), self.key(i), self.value(i));

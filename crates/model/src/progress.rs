@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What happened to the records of one partition since the pipeline began. `read = written +
-/// filtered + dead`, always.
+/// What happened to the records of one partition since the pipeline began. `read + unnested =
+/// written + filtered + dead`, always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Records taken from the source, topic or file.
@@ -16,13 +16,20 @@ pub struct Counters {
     pub filtered: u64,
     /// Records in the dead letters.
     pub dead: u64,
+    /// Records written beyond the first one of their input record: `unnest` makes several of one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unnested: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Counters {
     /// Records that are neither written nor filtered nor dead; anything but 0 is a bug in weir or a
     /// manual change of the counts.
     pub fn unaccounted(&self) -> i128 {
-        i128::from(self.read)
+        i128::from(self.read) + i128::from(self.unnested)
             - i128::from(self.written)
             - i128::from(self.filtered)
             - i128::from(self.dead)
@@ -35,6 +42,7 @@ impl std::ops::AddAssign for Counters {
         self.written += other.written;
         self.filtered += other.filtered;
         self.dead += other.dead;
+        self.unnested += other.unnested;
     }
 }
 
@@ -107,12 +115,16 @@ impl Progress {
 }
 
 /// The text form used in the metadata of a Kafka offset commit: `2 read written filtered dead last
-/// filtered_since last_read_offset fingerprint`, `-` for what is absent. Version 1 ends after
-/// `filtered_since`; it is still read.
+/// filtered_since last_read_offset fingerprint`, `-` for what is absent. Version 3 has `unnested`
+/// behind `dead`. Version 1 ends after `filtered_since`; it is still read.
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = &self.counters;
-        write!(f, "2 {} {} {} {} ", c.read, c.written, c.filtered, c.dead)?;
+        let version = if c.unnested == 0 { 2 } else { 3 };
+        write!(f, "{version} {} {} {} {} ", c.read, c.written, c.filtered, c.dead)?;
+        if c.unnested > 0 {
+            write!(f, "{} ", c.unnested)?;
+        }
         match self.last {
             Some(last) => write!(f, "{last} {} ", self.filtered_since)?,
             None => write!(f, "- {} ", self.filtered_since)?,
@@ -131,13 +143,14 @@ impl std::str::FromStr for Progress {
     fn from_str(text: &str) -> Result<Progress, NotProgress> {
         let parse = || {
             let mut words = text.split(' ');
-            let version = words.next().filter(|version| ["1", "2"].contains(version))?;
+            let version = words.next().filter(|version| ["1", "2", "3"].contains(version))?;
             let mut number = || words.next()?.parse::<u64>().ok();
             let counters = Counters {
                 read: number()?,
                 written: number()?,
                 filtered: number()?,
                 dead: number()?,
+                unnested: if version == "3" { number()? } else { 0 },
             };
             let last = match words.next()? {
                 "-" => None,
@@ -183,12 +196,13 @@ mod tests {
             written: u64,
             filtered: u64,
             dead: u64,
+            unnested: u64,
             last: Option<i64>,
             filtered_since: u64,
             read_last: Option<(i64, Option<u64>)>,
         ) {
             let last_read = read_last.map(|(offset, fingerprint)| LastRead { offset, fingerprint });
-            let counters = Counters { read, written, filtered, dead };
+            let counters = Counters { read, written, filtered, dead, unnested };
             let progress = Progress { counters, last, filtered_since, last_read };
             prop_assert_eq!(progress.to_string().parse(), Ok(progress));
         }
@@ -205,10 +219,22 @@ mod tests {
             "2 1 1 0 0 5 0",
             "2 1 1 0 0 5 0 7 xyz",
             "2 1 1 0 0 5 0 - 7",
+            "3 1 1 0 0 5 0 - -",
             "hello",
         ] {
             assert!(text.parse::<Progress>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_was_unnested_is_counted() {
+        let counters = Counters { read: 3, written: 7, filtered: 1, dead: 1, unnested: 6 };
+        assert_eq!(counters.unaccounted(), 0);
+        let progress = Progress { counters, ..Progress::default() };
+        assert_eq!(progress.to_string(), "3 3 7 1 1 6 - 0 - -");
+        let flat = Counters { read: 3, written: 3, ..Counters::default() };
+        let flat = Progress { counters: flat, ..Progress::default() };
+        assert!(flat.to_string().starts_with("2 3 3 "), "older programs can read it");
     }
 
     #[test]

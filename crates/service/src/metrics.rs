@@ -137,6 +137,14 @@ impl Metrics {
         )
     }
 
+    /// `weir_records_unnested_total`
+    pub fn records_unnested(&self) -> IntCounter {
+        self.counter(
+            "weir_records_unnested_total",
+            "Records written beyond the first one of their input record",
+        )
+    }
+
     /// `weir_records_filtered_total`
     pub fn records_filtered(&self) -> IntCounter {
         self.counter("weir_records_filtered_total", "Records that the pipeline's own SQL filtered")

@@ -189,16 +189,14 @@ impl Feed {
         self.producer.begin()?;
         for row in 0..records {
             let at = self.sent + row;
-            let lineage =
-                Lineage { source: at / PARTITIONS, previous: at / PARTITIONS - 1, filtered: 0 }
-                    .encode();
+            let lineage = Lineage::new(at / PARTITIONS, at / PARTITIONS - 1, 0).encode();
             let record = Outgoing {
                 topic: &pipeline.output.topic,
                 partition: Some((at % PARTITIONS) as i32),
                 key: Some(b"+491501234567"),
                 value: Some(encoded.get(row as usize)),
                 timestamp_ms: Some(now),
-                headers: &[(HEADER, Some(&lineage))],
+                headers: &[(HEADER, Some(lineage.as_ref()))],
             };
             self.producer.send(&record)?;
         }

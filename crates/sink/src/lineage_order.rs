@@ -16,11 +16,29 @@ pub(crate) struct OutOfOrder {
     pub(crate) partition: Partition,
 }
 
+/// A place in a lineage: an input record, and the index of one of the records that were made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) source: Offset,
+    pub(crate) index: u32,
+}
+
+impl Place {
+    fn of(lineage: Lineage) -> Place {
+        Place { source: lineage.source, index: lineage.part.index }
+    }
+
+    /// The first record that was made of an input record: where a position says no more.
+    pub(crate) fn first_of(source: Offset) -> Place {
+        Place { source, index: 0 }
+    }
+}
+
 /// The end of a partition's lineage, and the end before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineageEnd {
-    pub(crate) last: Offset,
-    pub(crate) before: Option<Offset>,
+    pub(crate) last: Place,
+    pub(crate) before: Option<Place>,
 }
 
 /// Where the lineages end after a part.
@@ -39,7 +57,7 @@ pub(crate) fn check_order(
     let mut ends = LineageEnds::new();
     for run in runs(records) {
         let partition = records.partition(run.start);
-        let none = LineageEnd { last: -1, before: None };
+        let none = LineageEnd { last: Place::first_of(-1), before: None };
         let seen = ends.entry(partition).or_insert_with(|| end(partition).unwrap_or(none));
         for index in run.clone() {
             let Some(lineage) = records.lineage(index) else { continue };
@@ -47,7 +65,7 @@ pub(crate) fn check_order(
                 restarts.get(&partition).is_some_and(|first| first.contains(&records.offset(index)))
             };
             // The record read last was foreign, as this one shows too late to leave that one out.
-            let denies = |before| continues(lineage, before) && lineage.source < seen.last;
+            let denies = |before| continues(lineage, before) && Place::of(lineage) < seen.last;
             let before = match seen.before {
                 _ if starts_over() => None,
                 _ if continues(lineage, seen.last) => Some(seen.last),
@@ -57,15 +75,19 @@ pub(crate) fn check_order(
             if is_denied(records, index + 1..run.end, lineage, seen.last) {
                 return Err(OutOfOrder { index, partition });
             }
-            *seen = LineageEnd { last: lineage.source, before };
+            *seen = LineageEnd { last: Place::of(lineage), before };
         }
     }
     Ok(ends)
 }
 
-/// Whether a record may come after the one from input offset `last`: dead letters may lie between.
-fn continues(lineage: Lineage, last: Offset) -> bool {
-    lineage.source > last && lineage.previous >= last && lineage.previous < lineage.source
+/// Whether a record may come after the one at `last`: dead letters may lie between.
+fn continues(lineage: Lineage, last: Place) -> bool {
+    let follows = match lineage.part.index {
+        0 => lineage.previous >= last.source && lineage.previous < lineage.source,
+        _ => lineage.previous == lineage.source,
+    };
+    follows && Place::of(lineage) > last && lineage.part.index < lineage.part.count
 }
 
 /// Whether those that follow a record contradict it: they continue the lineage as if it were not
@@ -74,15 +96,20 @@ fn is_denied(
     records: &Records,
     rest: std::ops::Range<usize>,
     lineage: Lineage,
-    last: Offset,
+    last: Place,
 ) -> bool {
     let mut following = rest.filter_map(|index| records.lineage(index));
     let Some(next) = following.next() else { return false };
     // Of two with the same lineage, the first stays.
-    if next == lineage || next.previous >= lineage.source || !continues(next, last) {
+    let own = Place::of(lineage);
+    if next == lineage || Place::of(next) > own && next.previous >= lineage.source {
         return false;
     }
-    following.next().map_or(next.source < lineage.source, |after| continues(after, next.source))
+    if !continues(next, last) {
+        return false;
+    }
+    let next = Place::of(next);
+    following.next().map_or(next < own, |after| continues(after, next))
 }
 
 #[cfg(test)]
@@ -94,16 +121,78 @@ mod tests {
         let mut records = Records::new();
         for (offset, (source, previous)) in (100..).zip(list) {
             records.push_parts(0, offset, 7, None, Some(b"value"));
-            let lineage = Lineage { source: *source, previous: *previous, filtered: 0 };
-            records.push_header(HEADER, Some(&lineage.encode()));
+            let lineage = Lineage::new(*source, *previous, 0);
+            records.push_header(HEADER, Some(lineage.encode().as_ref()));
         }
         records
+    }
+
+    fn ended(last: Offset, before: Offset) -> LineageEnd {
+        LineageEnd { last: Place::first_of(last), before: Some(Place::first_of(before)) }
+    }
+
+    /// Records of which several are of one input record: source, previous, index, count.
+    fn unnested(list: &[(Offset, Offset, u32, u32)]) -> Records {
+        let mut records = Records::new();
+        for (offset, (source, previous, index, count)) in (100..).zip(list) {
+            records.push_parts(0, offset, 7, None, Some(b"value"));
+            let lineage = Lineage::new(*source, *previous, 0).of_part(*index, *count);
+            records.push_header(HEADER, Some(lineage.encode().as_ref()));
+        }
+        records
+    }
+
+    #[test]
+    fn the_rows_of_one_record_follow_one_another() {
+        let rows = [
+            (51, 50, 0, 3),
+            (51, 50, 1, 3),
+            (51, 50, 2, 3),
+            (52, 51, 0, 1),
+            (55, 52, 0, 2),
+            (55, 52, 1, 2),
+        ];
+        for begin in 0..rows.len() {
+            // Where the sink has read the rows before, the topic begins, or a position says no more
+            // than the input record.
+            let last = [Some(50), Some(50), Some(51), Some(51), Some(52), Some(55)][begin];
+            assert_eq!(foreign(unnested(&rows[begin..]), last), [0; 0], "from {begin}");
+            assert_eq!(foreign(unnested(&rows[begin..]), None), [0; 0], "from {begin}, fresh");
+        }
+    }
+
+    #[test]
+    fn a_row_that_comes_again_is_left_out_alone() {
+        let rows = [(51, 50, 0, 3), (51, 50, 1, 3), (51, 50, 2, 3), (52, 51, 0, 1), (53, 52, 0, 1)];
+        for again in 0..rows.len() {
+            for at in again + 1..=rows.len() {
+                let mut list = rows.to_vec();
+                list.insert(at, rows[again]);
+                assert_eq!(foreign(unnested(&list), Some(50)), [at], "{again} at {at}");
+            }
+        }
+        for forged in [(51, 51, 3, 3), (51, 51, 9, 3), (52, 52, 1, 1), (i64::MAX, i64::MAX, 1, 2)] {
+            let mut records = unnested(&rows[..1]);
+            let (source, previous, index, count) = forged;
+            let part = weir_model::lineage::Part { index, count };
+            let lineage = Lineage { source, previous, filtered: 0, part };
+            for lineage in [Some(lineage), None].into_iter().flatten() {
+                records.push_parts(0, 101, 7, None, Some(b"value"));
+                records.push_header(HEADER, Some(lineage.encode().as_ref()));
+            }
+            for (offset, (source, previous, index, count)) in (102..).zip(&rows[1..]) {
+                records.push_parts(0, offset, 7, None, Some(b"value"));
+                let genuine = Lineage::new(*source, *previous, 0).of_part(*index, *count);
+                records.push_header(HEADER, Some(genuine.encode().as_ref()));
+            }
+            assert_eq!(foreign(records, Some(50)), [1], "{forged:?}");
+        }
     }
 
     /// The indices of the records that are left out, one after the other.
     fn foreign(mut records: Records, last: Option<Offset>) -> Vec<usize> {
         let mut foreign = Vec::new();
-        let end = last.map(|last| LineageEnd { last, before: None });
+        let end = last.map(|last| LineageEnd { last: Place::first_of(last), before: None });
         while let Err(found) = check_order(&records, &Restarts::new(), |_| end) {
             records.disown(found.index);
             foreign.push(found.index);
@@ -153,12 +242,12 @@ mod tests {
     /// One that ends a part can only be told by the part that follows.
     #[test]
     fn a_foreign_record_that_was_taken_keeps_nothing_else_out() {
-        let end = LineageEnd { last: 50, before: Some(49) };
+        let end = ended(50, 49);
         let ends =
             check_order(&linked(&[(51, 50), (999, 998)]), &Restarts::new(), |_| Some(end)).unwrap();
         let genuine = linked(&[(52, 51), (53, 52)]);
         let ends = check_order(&genuine, &Restarts::new(), |p| ends.get(&p).copied()).unwrap();
-        assert_eq!(ends[&0], LineageEnd { last: 53, before: Some(52) });
+        assert_eq!(ends[&0], ended(53, 52));
     }
 
     #[test]

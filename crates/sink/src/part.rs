@@ -2,7 +2,7 @@
 
 use crate::deletes::{Deletes, Rows};
 use crate::error::Error;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use weir_codec::{Decoder, KeyDecoder};
 use weir_kafka::{Records, replay};
@@ -53,6 +53,8 @@ pub(crate) struct Contents {
     pub(crate) num_bytes: usize,
     /// The records' timestamps in their order, runs of equal ones together.
     pub(crate) timestamps: Vec<(i64, usize)>,
+    /// The partitions that end between records of one input record.
+    open: BTreeSet<Partition>,
 }
 
 impl Contents {
@@ -68,8 +70,13 @@ impl Contents {
             let last = run.clone().rev().find_map(|i| records.lineage(i));
             let counters =
                 Counters { read: num_records, written: num_records, ..Counters::default() };
+            let partition = records.partition(run.start);
+            match last {
+                Some(lineage) if !lineage.part.is_last() => _ = contents.open.insert(partition),
+                _ => _ = contents.open.remove(&partition),
+            }
             contents.gain(
-                records.partition(run.start),
+                partition,
                 &Progress {
                     counters,
                     last: last.map(|lineage| lineage.source),
@@ -95,8 +102,16 @@ impl Contents {
         contents
     }
 
+    /// Whether records are missing that were made of the same input record as one of these: they are
+    /// in the topic, as all of them are committed at once.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Adds the contents of the part that follows.
     pub(crate) fn append(&mut self, next: Contents) {
+        self.open.retain(|partition| !next.deltas.contains_key(partition));
+        self.open.extend(next.open);
         next.deltas.iter().for_each(|(partition, delta)| self.gain(*partition, delta));
         self.dead.extend(next.dead);
         self.num_filtered += next.num_filtered;
@@ -268,8 +283,8 @@ mod tests {
         for (partition, offset, source) in list {
             records.push_parts(*partition, *offset, 7, None, Some(b"value"));
             if let Some(source) = source {
-                let lineage = Lineage { source: *source, previous: -1, filtered: 0 };
-                records.push_header(HEADER, Some(&lineage.encode()));
+                let lineage = Lineage::new(*source, -1, 0);
+                records.push_header(HEADER, Some(lineage.encode().as_ref()));
             }
         }
         records

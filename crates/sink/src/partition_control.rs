@@ -2,7 +2,7 @@
 //! what is known about their positions.
 
 use crate::Error;
-use crate::lineage_order::{LineageEnd, LineageEnds, OutOfOrder, Restarts, check_order};
+use crate::lineage_order::{LineageEnd, LineageEnds, OutOfOrder, Place, Restarts, check_order};
 use crate::metrics::Meters;
 use crate::part::Contents;
 use std::collections::BTreeMap;
@@ -220,8 +220,8 @@ impl PartitionControl {
             let in_batch = batch.deltas.get(&partition).and_then(|delta| delta.last);
             let last = in_batch.or_else(|| self.machine.progress(partition)?.last)?;
             // What was read before a rewind does not count.
-            let known = self.ends.get(&partition).filter(|end| end.last == last);
-            Some(known.copied().unwrap_or(LineageEnd { last, before: None }))
+            let known = self.ends.get(&partition).filter(|end| end.last.source == last);
+            Some(known.copied().unwrap_or(LineageEnd { last: Place::first_of(last), before: None }))
         })?;
         self.ends.extend(ends);
         Ok(())

@@ -23,6 +23,12 @@ use weir_store::{Part, Transaction, Written};
 
 /// Records that are decoded at once: their columns stay in the processor's cache.
 const PART_RECORDS: usize = 8192;
+/// A transaction ends with the last of the records that were made of one input record, so that the
+/// target has all of them or none. How long to wait for it beyond the linger: it is missing if the
+/// topic was truncated.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
+/// What is read of them at once.
+const REST_BYTES: usize = 1 << 20;
 
 /// A transaction that is being filled, and its contents.
 struct Batch {
@@ -63,12 +69,19 @@ impl Worker {
             self.read_failed(error);
             return Ok(None);
         }
-        let Some((limits, wait)) = batch.limits(self.linger()) else { return Ok(None) };
         let mut records = self.parts.spare.take();
-        if let Err(error) = self.partitions.read(&mut records, &limits, wait) {
-            // What was read before it is good, and is written first.
-            self.read_error = Some(error);
-            records.clear();
+        while let Some((limits, wait)) = batch.limits(self.linger())
+            && records.is_empty()
+        {
+            if let Err(error) = self.partitions.read(&mut records, &limits, wait) {
+                // What was read before it is good, and is written first.
+                self.read_error = Some(error);
+                records.clear();
+                break;
+            }
+            if !batch.contents.is_open() {
+                break;
+            }
         }
         if records.is_empty() || !self.check_order(&mut records, &batch.contents) {
             self.parts.spare.put(records);
@@ -181,7 +194,13 @@ impl Worker {
         let filtered = contents.num_filtered as u64;
         self.shared.breaker().note(read, dead, Instant::now());
         self.shared.meters.committed(BatchMetrics {
-            counters: Counters { read, written: read - dead - filtered, filtered, dead },
+            counters: Counters {
+                read,
+                written: read - dead - filtered,
+                filtered,
+                dead,
+                unnested: 0,
+            },
             dead: contents.dead.iter().chain(&written.refused),
             contents,
             bytes: written.bytes,
@@ -239,8 +258,13 @@ impl Batch {
     /// What the next part may hold, and how long to wait for its first record; `None` when the
     /// batch is complete.
     fn limits(&self, linger: Duration) -> Option<(pipeline::Batch, Duration)> {
-        let room = self.transaction.room()?;
         let remaining = self.deadline.saturating_duration_since(Instant::now());
+        if self.contents.is_open() && self.deadline.elapsed() < REST_TIMEOUT {
+            // Beyond what the target has room for.
+            let (records, bytes) = (PART_RECORDS, REST_BYTES);
+            return Some((pipeline::Batch { records, bytes, linger: remaining }, POLL_TIMEOUT));
+        }
+        let room = self.transaction.room()?;
         let (wait, linger) = match self.contents.num_records {
             0 => (POLL_TIMEOUT, linger),
             _ if self.more => (remaining, remaining),

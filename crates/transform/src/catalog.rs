@@ -50,6 +50,12 @@ impl Catalog {
         }
     }
 
+    /// Adds a table; false if there is one of this name.
+    pub(crate) fn add_table(&mut self, name: &str, schema: SchemaRef) -> bool {
+        let table = Arc::new(TableColumns(schema));
+        !self.tables.contains_key(name) && self.tables.insert(name.into(), table).is_none()
+    }
+
     /// Names of all tables.
     pub(crate) fn table_names(&self) -> impl Iterator<Item = &str> {
         self.tables.keys().map(String::as_str)

@@ -11,7 +11,8 @@ use crate::messages::{planning_mistake, type_name};
 use crate::metadata::{InputColumns, Used, conflicts};
 use crate::plan::{Column, Plan, Rule};
 use crate::query::{SQL, Transform, parse_condition, parse_transform};
-use crate::scope::{Planned, PlannedFrom, Scope};
+use crate::scope::{Planned, PlannedFrom, Scope, plan_unnests};
+use crate::unnest::Unnest;
 use crate::view::View;
 use arrow::datatypes::{DataType, SchemaRef};
 use columns::{OutputSchema, PlannedColumn, plan_columns};
@@ -52,10 +53,11 @@ impl Plan {
         // Without the columns of a lookup that could not be read, every use of them would be
         // reported as a mistake of its own.
         let parts = transform.filter(|_| all_loaded).and_then(|transform| {
+            let unnests = keep(plan_unnests(&mut catalog, &transform), &mut mistakes)?;
             let from = keep(plan_from(&catalog, &transform, &tables), &mut mistakes)?;
             let output = OutputSchema { schema: &output, file: &pipeline.output.schema };
             let parsed = Parsed { transform: &transform, conditions: &conditions, output };
-            Some(Parts::plan(from, &parsed, &mut mistakes))
+            Some(Parts { unnests, ..Parts::plan(from, &parsed, &mut mistakes) })
         });
         match parts {
             Some(parts) if mistakes.is_empty() => {
@@ -145,6 +147,7 @@ struct Parsed<'a> {
 /// Everything planned, nothing compiled yet: only after planning is it known which columns are
 /// read.
 struct Parts {
+    unnests: Vec<Unnest>,
     joins: Vec<Join>,
     rules: Vec<Planned>,
     filter: Option<Planned>,
@@ -173,7 +176,7 @@ impl Parts {
         };
         let before = view(rules.iter().chain(&filter).map(|planned| &planned.expr).collect());
         let after = view(columns.iter().map(|column| &column.planned.expr).collect());
-        Parts { joins, rules, filter, columns, before, after }
+        Parts { unnests: Vec::new(), joins, rules, filter, columns, before, after }
     }
 
     fn assemble(
@@ -213,6 +216,7 @@ impl Parts {
             metadata,
             metadata_types,
             output,
+            unnests: self.unnests,
             joins,
             needed,
             before,

@@ -54,7 +54,7 @@ impl Condition {
     /// # Errors
     /// The batch does not have the schema, or a bug.
     pub fn apply(&self, batch: &RecordBatch, now_micros: i64) -> Result<Judged, Error> {
-        let rows = Rows { batch, matches: &[], metadata: &[], now_micros };
+        let rows = Rows { batch, unnested: None, matches: &[], metadata: &[], now_micros };
         let scope = self.view.gather(&rows, None)?;
         let all = vec![true; batch.num_rows()];
         let evaluated = evaluate(self.condition.as_ref(), &scope, &all)?;

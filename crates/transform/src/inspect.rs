@@ -122,11 +122,13 @@ impl<C: ContextProvider> Inspector<'_, C> {
 }
 
 /// Functions that many expect, and what to write.
-const INSTEAD: [(&[&str], &str); 10] = [
+const INSTEAD: [(&[&str], &str); 11] = [
+    (
+        &["unnest", "explode", "flatten"],
+        "FROM input CROSS JOIN unnest(list) AS item makes a row of each element",
+    ),
     (
         &[
-            "unnest",
-            "explode",
             "generate_series",
             "generate_subscripts",
             "json_array_elements",

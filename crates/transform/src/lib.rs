@@ -18,11 +18,11 @@
 //!
 //! # The SQL
 //!
-//! `SELECT … FROM input [alias] [LEFT JOIN lookup …]… [WHERE …]`: one record in, at most one out.
-//! Constructs that need other records are refused: subqueries, aggregates, window functions,
+//! `SELECT … FROM input [alias] [CROSS JOIN unnest(list) …]… [LEFT JOIN lookup …]… [WHERE …]`: one
+//! record in, at most one out, or with `unnest` one for each element of a list. Constructs that need other records are refused: subqueries, aggregates, window functions,
 //! GROUP BY, DISTINCT, ORDER BY, LIMIT, UNION, WITH.
 //!
-//! * **Steps.** Joins, once per batch; then the rules in their order, of which the first that is
+//! * **Steps.** `unnest`; joins, once per batch; then the rules in their order, of which the first that is
 //!   true refuses the record (null is not true); then WHERE, which filters; then the result
 //!   columns. A record that was stopped by one step is not evaluated in the next.
 //! * **Rules** see the input and the joined lookups. They come before WHERE: a record that WHERE
@@ -32,6 +32,11 @@
 //!   records without a match, after the rules. The type of a lookup column (long, double, boolean,
 //!   date as in `2024-02-29`, or string) is inferred from all its cells; an empty cell is null. Key
 //!   cells are compared in the type of the record's side of the join.
+//! * **`unnest(list)`** makes a row for each element, as in PostgreSQL: a table whose columns are the
+//!   members of a record, or one column with its name; `key` and `value` of a map; `WITH ORDINALITY`
+//!   adds the number of the element. It comes before the lookups. `CROSS JOIN` filters the records
+//!   without elements, after the rules, which see them as one row of nulls; `LEFT JOIN … ON true`
+//!   keeps them so. WHERE filters rows. Anything that refuses a row refuses its whole record.
 //! * **`now()`** is one value per batch, given by the caller. No other function that depends on
 //!   more than the record is available.
 //! * **Names** are written as in the schema and are case-sensitive. Names with blanks or special
@@ -41,7 +46,7 @@
 //!   exact length between two timestamps, and `EXTRACT(EPOCH FROM b - a)` the same in seconds.
 //! * **Functions** are those of a list ([`functions()`]) that was compared with PostgreSQL's.
 //! * **Nested values** are reached by name, index and key, and made by `ARRAY[…]` and
-//!   `named_struct(…)`. Nothing makes several records of one.
+//!   `named_struct(…)`.
 //! * **JSON** is a text; a text that is no JSON fails its record.
 //! * **`AT TIME ZONE`** is PostgreSQL's: an instant becomes the local time of the zone, a local time
 //!   the instant. Where PostgreSQL picks one, a local time that the zone has twice or never (the
@@ -87,6 +92,7 @@ mod regex;
 mod rewrite;
 mod scope;
 mod time_zone;
+mod unnest;
 mod view;
 
 /// The names of the functions that SQL can call, sorted.
@@ -95,6 +101,11 @@ pub fn functions() -> Vec<String> {
         functions::all().into_keys().filter(|name| !name.contains(' ')).collect();
     names.sort();
     names
+}
+
+/// Whether this SQL of a pipeline makes several rows of a record.
+pub fn unnests(sql: &str) -> bool {
+    query::parse_transform(sql).is_ok_and(|transform| !transform.unnests.is_empty())
 }
 
 pub use condition::{Condition, Judged};

@@ -160,9 +160,12 @@ impl Used {
         let mut rewriter =
             Rewriter { alias: alias(&transform.from), changes, found: Vec::new(), bare: false };
         let mut parts = (transform.items.clone(), transform.from.clone(), transform.filter.clone());
+        let mut lists: Vec<_> =
+            transform.unnests.iter().map(|unnest| unnest.list.clone()).collect();
         let mut conditions = conditions.to_vec();
         let flow = parts.0.visit(&mut rewriter);
         let _ = (flow, parts.1.visit(&mut rewriter), parts.2.visit(&mut rewriter));
+        let _ = lists.visit(&mut rewriter);
         let _ = conditions.visit(&mut rewriter);
         let Rewriter { alias, mut found, bare, .. } = rewriter;
         found.sort_unstable();

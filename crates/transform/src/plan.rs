@@ -8,6 +8,7 @@ use crate::join::Join;
 use crate::messages::type_name;
 use crate::metadata::{Metadata, MetadataColumns};
 use crate::outcomes::Outcomes;
+use crate::unnest::{Unnest, Unnested};
 use crate::view::{Matches, Rows, View};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
@@ -28,6 +29,8 @@ pub struct Plan {
     pub(crate) metadata: Vec<Metadata>,
     pub(crate) metadata_types: Vec<DataType>,
     pub(crate) output: SchemaRef,
+    /// The lists whose elements become rows, in the order of FROM.
+    pub(crate) unnests: Vec<Unnest>,
     pub(crate) joins: Vec<Join>,
     /// Per join, whether anything reads it or filters by it.
     pub(crate) needed: Vec<bool>,
@@ -57,16 +60,19 @@ pub(crate) struct Column {
     pub(crate) coercion: Coercion,
 }
 
-/// The outcome of one batch. Rows in neither `rows` nor `faults` were filtered by `WHERE` or by an
-/// inner join.
+/// The outcome of one batch. Input rows in neither `rows` nor `faults` were filtered by `WHERE` or
+/// by an inner join.
 #[derive(Debug, Clone)]
 pub struct Transformed {
     /// The emitted rows, in the order of the input, with exactly the output schema.
     pub output: RecordBatch,
-    /// Input row of each output row, ascending.
+    /// Input row of each output row, ascending. With `unnest`, several can be of one.
     pub rows: Vec<u32>,
-    /// Refused rows with the reason, ascending by row; at most one fault per row.
+    /// Refused input rows with the reason, ascending; at most one fault per input row.
     pub faults: Vec<(u32, Fault)>,
+    /// The input rows that these are the outcome of: the first ones. Fewer than the batch has, and
+    /// at least one, where `unnest` makes so many rows of them that the rest has to wait.
+    pub num_taken: usize,
 }
 
 impl Plan {
@@ -96,22 +102,34 @@ impl Plan {
         self.check_metadata(batch, &columns)?;
         let mut outcomes = Outcomes::new(batch.num_rows());
         faults.into_iter().for_each(|(row, fault)| outcomes.refuse(row as usize, || fault));
-        let input = Rows { batch, matches: &[], metadata: &columns, now_micros };
+        let input = Rows { batch, unnested: None, matches: &[], metadata: &columns, now_micros };
+        let unnested = self.unnest(&input, &mut outcomes)?;
+        let input = Rows { unnested: unnested.as_ref(), ..input };
         let matches = self.look_up(&input, &mut outcomes)?;
         let rows = Rows { matches: &matches, ..input };
         let scope = self.before.gather(&rows, None)?;
         self.reject(&scope, &mut outcomes)?;
-        let passed = self.filter(&scope, &matches, &mut outcomes)?;
+        let passed = self.filter(&scope, &rows, &mut outcomes)?;
         self.project(&rows, passed, outcomes)
     }
 
-    /// The fields of the input that joins, rules and result columns read, in the order of the
-    /// schema.
+    /// Whether several rows can be made of one record.
+    pub fn unnests(&self) -> bool {
+        !self.unnests.is_empty()
+    }
+
+    /// The fields of the input that the SQL and the rules read, in the order of the schema.
     pub fn columns_read(&self) -> Vec<&str> {
+        let lists = self.unnests.iter().flat_map(|unnest| unnest.view.input_columns());
+        let columns: BTreeSet<usize> = lists.chain(self.columns_of_rows()).collect();
+        columns.into_iter().map(|column| self.input.field(column).name().as_str()).collect()
+    }
+
+    /// The columns of the input that joins, rules and result columns read.
+    fn columns_of_rows(&self) -> BTreeSet<usize> {
         let joins = self.joins.iter().zip(&self.needed).filter(|(_, needed)| **needed);
         let views = joins.map(|(join, _)| &join.view).chain([&self.before, &self.after]);
-        let columns: BTreeSet<usize> = views.flat_map(View::input_columns).collect();
-        columns.into_iter().map(|column| self.input.field(column).name().as_str()).collect()
+        views.flat_map(View::input_columns).collect()
     }
 
     fn check_schema(&self, batch: &RecordBatch) -> Result<(), Error> {
@@ -132,6 +150,23 @@ impl Plan {
                 .join(", ")
         };
         Err(Error::Schema { expected: describe(expected), got: describe(got) })
+    }
+
+    /// Makes the rows of the records, in the order of FROM; `None`: each record is one.
+    fn unnest(
+        &self,
+        input: &Rows<'_>,
+        outcomes: &mut Outcomes,
+    ) -> Result<Option<Unnested>, ArrowError> {
+        if self.unnests.is_empty() {
+            return Ok(None);
+        }
+        let repeated: Vec<usize> = self.columns_of_rows().into_iter().collect();
+        let mut unnested = Unnested::new(input.batch.num_rows());
+        for unnest in &self.unnests {
+            unnested = unnest.apply(input, unnested, &repeated, outcomes)?;
+        }
+        Ok(Some(unnested))
     }
 
     /// Runs the joins, in the order of FROM. `input` has none of them yet.
@@ -174,7 +209,7 @@ impl Plan {
     fn filter(
         &self,
         scope: &RecordBatch,
-        matches: &[Matches],
+        rows: &Rows<'_>,
         outcomes: &mut Outcomes,
     ) -> Result<Option<BooleanArray>, ArrowError> {
         let mut passed = None;
@@ -185,7 +220,12 @@ impl Plan {
             true_rows(evaluated.values.as_boolean()).for_each(|row| is_true[row] = true);
             passed = Some(is_true);
         }
-        for (join, matches) in self.joins.iter().zip(matches) {
+        let absent = rows.unnested.map_or(&[][..], |unnested| &unnested.absent);
+        for (_, absent) in self.unnests.iter().zip(absent).filter(|(unnest, _)| unnest.is_inner) {
+            let passed = passed.get_or_insert_with(|| vec![true; scope.num_rows()]);
+            absent.set_indices().for_each(|row| passed[row] = false);
+        }
+        for (join, matches) in self.joins.iter().zip(rows.matches) {
             let unmatched = matches.rows.as_ref().filter(|rows| rows.null_count() > 0);
             if let (true, Some(rows)) = (join.is_inner, unmatched) {
                 let passed = passed.get_or_insert_with(|| vec![true; scope.num_rows()]);
@@ -212,24 +252,29 @@ impl Plan {
         mut outcomes: Outcomes,
     ) -> Result<Transformed, Error> {
         let passed = passed.filter(|p| p.true_count() < p.len());
-        let input_rows: Vec<u32> = match &passed {
+        let passed_rows: Vec<u32> = match &passed {
             Some(passed) => true_rows(passed).map(|row| row as u32).collect(),
-            None => (0..rows.batch.num_rows() as u32).collect(),
+            None => (0..rows.num_rows() as u32).collect(),
         };
         let scope = self.after.gather(rows, passed.as_ref())?;
         let refused_before = outcomes.num_refused();
-        let columns = self.output_columns(&scope, &input_rows, &mut outcomes)?;
-        if outcomes.num_refused() == refused_before {
-            let output = self.output_batch(columns, input_rows.len())?;
-            return Ok(Transformed { output, rows: input_rows, faults: outcomes.into_faults() });
+        let mut columns = self.output_columns(&scope, &passed_rows, &mut outcomes)?;
+        let mut emitted = passed_rows;
+        if outcomes.num_refused() > refused_before {
+            let passing: BooleanArray =
+                emitted.iter().map(|&row| Some(outcomes.passing()[row as usize])).collect();
+            let filter = FilterBuilder::new(&passing).optimize().build();
+            columns = columns.iter().map(|c| filter.filter(c)).collect::<Result<Vec<_>, _>>()?;
+            emitted = true_rows(&passing).map(|i| emitted[i]).collect();
         }
-        let passing: BooleanArray =
-            input_rows.iter().map(|&row| Some(outcomes.passing()[row as usize])).collect();
-        let filter = FilterBuilder::new(&passing).optimize().build();
-        let columns = columns.iter().map(|c| filter.filter(c)).collect::<Result<Vec<_>, _>>()?;
-        let rows: Vec<u32> = true_rows(&passing).map(|i| input_rows[i]).collect();
-        let output = self.output_batch(columns, rows.len())?;
-        Ok(Transformed { output, rows, faults: outcomes.into_faults() })
+        let output = self.output_batch(columns, emitted.len())?;
+        let mut num_taken = rows.batch.num_rows();
+        if let Some(Unnested { records, num_records, .. }) = rows.unnested {
+            emitted.iter_mut().for_each(|row| *row = records.value(*row as usize));
+            num_taken = *num_records;
+        }
+        let faults = outcomes.into_faults(num_taken);
+        Ok(Transformed { output, rows: emitted, faults, num_taken })
     }
 
     fn output_batch(
@@ -241,23 +286,23 @@ impl Plan {
         RecordBatch::try_new_with_options(self.output.clone(), columns, &options)
     }
 
-    /// The output columns over the rows of `scope`; `input_rows` has the input row of each.
+    /// The output columns over the rows of `scope`; `rows` has the number of each.
     fn output_columns(
         &self,
         scope: &RecordBatch,
-        input_rows: &[u32],
+        rows: &[u32],
         outcomes: &mut Outcomes,
     ) -> Result<Vec<ArrayRef>, ArrowError> {
         let mut columns = Vec::with_capacity(self.columns.len());
-        let all = vec![true; input_rows.len()];
-        let input_row = |row: usize| input_rows[row] as usize;
+        let all = vec![true; rows.len()];
+        let row_of = |row: usize| rows[row] as usize;
         for (column, field) in self.columns.iter().zip(self.output.fields()) {
             let evaluated = evaluate(column.expr.as_ref(), scope, &all)?;
-            outcomes.refuse_failed(evaluated.failed, input_row, &format!("`{}`", field.name()));
+            outcomes.refuse_failed(evaluated.failed, row_of, &format!("`{}`", field.name()));
             let Coerced { values, lost } =
                 column.coercion.apply(&evaluated.values, field.data_type())?;
             for row in lost {
-                outcomes.refuse(input_row(row), || {
+                outcomes.refuse(row_of(row), || {
                     output_fault(VALUE_DOES_NOT_FIT, field, "does not fit")
                 });
             }
@@ -265,7 +310,7 @@ impl Plan {
                 let nulls = values.logical_nulls();
                 let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
                 for row in (0..values.len()).filter(|&row| is_null(row)) {
-                    outcomes.refuse(input_row(row), || {
+                    outcomes.refuse(row_of(row), || {
                         output_fault(VALUE_MISSING, field, "is null, the output schema expects")
                     });
                 }

@@ -1,6 +1,10 @@
-//! The form of SQL that weir accepts: one record in, at most one record out. Constructs that need
-//! more than one record, or that could turn one into several, are refused by name, with what to do
-//! instead.
+//! The form of SQL that weir accepts: one record in, at most one record out, or one for each element
+//! of a list ([`unnest`](mod@unnest)). Constructs that need more than one record are refused by name,
+//! with what to do instead.
+
+mod unnest;
+
+pub(crate) use unnest::Unnest;
 
 use crate::catalog::INPUT;
 use crate::dialect::Sql;
@@ -23,9 +27,12 @@ const NO_FROM: &str = "has no FROM input";
 pub(crate) struct Transform {
     /// The items between SELECT and FROM.
     pub(crate) items: Vec<SelectItem>,
-    /// `input` and its joins. Inner joins are written as LEFT JOIN, see [`Transform::is_inner`].
+    /// `input`, a table for each of `unnests`, and the lookups. Inner joins are written as LEFT
+    /// JOIN, see [`Transform::is_inner`].
     pub(crate) from: TableWithJoins,
-    /// For each join, whether records without a match are filtered.
+    /// The lists whose elements become rows.
+    pub(crate) unnests: Vec<Unnest>,
+    /// For each lookup, whether records without a match are filtered.
     pub(crate) is_inner: Vec<bool>,
     /// WHERE.
     pub(crate) filter: Option<Expr>,
@@ -45,25 +52,35 @@ pub(crate) fn parse_transform(sql: &str) -> Result<Transform, Vec<Mistake>> {
         other => return Err(refused(&body_problem(&other))),
     };
     problems.extend(select_clauses(&select));
-    problems.extend(from_problems(&select.from));
-    if problems.is_empty() && !is_plain(&query, &select) {
+    let is_plain = is_plain(&query, &select);
+    let (from, unnests) = match unnest::separate(select.from) {
+        Ok(separated) => separated,
+        Err(more) => {
+            problems.extend(more);
+            return Err(problems.iter().flat_map(|what| refused(what)).collect());
+        }
+    };
+    problems.extend(from_problems(&from, &unnests));
+    if problems.is_empty() && !is_plain {
         problems.push("has a clause that is not supported".into());
     }
     if !problems.is_empty() {
         return Err(problems.iter().flat_map(|what| refused(what)).collect());
     }
-    let [from] = <[TableWithJoins; 1]>::try_from(select.from).map_err(|_| refused(NO_FROM))?;
-    Ok(into_transform(select.projection, from, select.selection))
+    let [from] = <[TableWithJoins; 1]>::try_from(from).map_err(|_| refused(NO_FROM))?;
+    Ok(into_transform(select.projection, from, unnests, select.selection))
 }
 
 fn into_transform(
     items: Vec<SelectItem>,
     mut from: TableWithJoins,
+    unnests: Vec<Unnest>,
     filter: Option<Expr>,
 ) -> Transform {
     let is_inner = from
         .joins
         .iter()
+        .skip(unnests.len())
         .map(|j| matches!(j.join_operator, JoinOperator::Inner(_) | JoinOperator::Join(_)))
         .collect();
     for join in &mut from.joins {
@@ -75,7 +92,7 @@ fn into_transform(
             join.join_operator = JoinOperator::Left(constraint.clone());
         }
     }
-    Transform { items, from, is_inner, filter }
+    Transform { items, from, unnests, is_inner, filter }
 }
 
 /// Parses the condition of a reject rule.
@@ -142,7 +159,7 @@ fn body_problem(body: &SetExpr) -> String {
     }
 }
 
-fn from_problems(from: &[TableWithJoins]) -> Vec<String> {
+fn from_problems(from: &[TableWithJoins], unnests: &[Unnest]) -> Vec<String> {
     let [from] = from else {
         return vec![if from.is_empty() {
             NO_FROM.into()
@@ -154,7 +171,7 @@ fn from_problems(from: &[TableWithJoins]) -> Vec<String> {
         .chain(from.joins.iter().map(|j| &j.relation))
         .filter_map(table_problem)
         .collect();
-    problems.extend(from.joins.iter().filter_map(join_problem));
+    problems.extend(from.joins.iter().skip(unnests.len()).filter_map(join_problem));
     if problems.is_empty() {
         problems.extend(input_problem(from));
     }

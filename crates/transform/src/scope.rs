@@ -1,6 +1,7 @@
 //! FROM: the columns that the rules and the SQL can name, and where their values come from.
 
 mod from;
+mod unnest;
 
 use crate::catalog::{Catalog, now_type};
 use crate::dialect::Sql;
@@ -25,6 +26,8 @@ use from::{FromTable, KeyPair};
 use std::collections::HashMap;
 use std::sync::Arc;
 use weir_model::mistake::Mistake;
+
+pub(crate) use unnest::plan_unnests;
 
 /// The columns that expressions may name.
 pub(crate) struct Scope<'a> {
@@ -59,22 +62,29 @@ impl<'a> PlannedFrom<'a> {
         transform: &Transform,
         tables: &[Arc<Table>],
     ) -> Result<PlannedFrom<'a>, Vec<Mistake>> {
-        let mistakes_of = |e: DataFusionError| vec![planning_mistake(SQL, &e)];
-        let one = SelectItem::UnnamedExpr(ast::Expr::value(ast::Value::Number("1".into(), false)));
-        let plan = plan_select(catalog, one, &transform.from).map_err(mistakes_of)?;
-        let from_tables = from::tables(plan.inputs()[0]).map_err(mistakes_of)?;
-        let scope = Scope {
-            catalog,
-            from: transform.from.clone(),
-            schema: scope_schema(&plan, catalog).map_err(mistakes_of)?,
-            sources: column_sources(&from_tables, catalog),
-        };
-        let joins = scope.joins(&from_tables, transform, tables)?;
+        let num_unnests = transform.unnests.len();
+        let (scope, from_tables) = Scope::new(catalog, transform.from.clone(), num_unnests)
+            .map_err(|e| vec![planning_mistake(SQL, &e)])?;
+        let joins = scope.joins(&from_tables[1 + num_unnests..], transform, tables)?;
         Ok(PlannedFrom { scope, joins })
     }
 }
 
 impl<'a> Scope<'a> {
+    /// The scope of `from`: the input, `num_unnests` tables of elements, and lookups.
+    fn new(
+        catalog: &'a Catalog,
+        from: TableWithJoins,
+        num_unnests: usize,
+    ) -> Result<(Scope<'a>, Vec<FromTable>)> {
+        let one = SelectItem::UnnamedExpr(ast::Expr::value(ast::Value::Number("1".into(), false)));
+        let plan = plan_select(catalog, one, &from)?;
+        let tables = from::tables(plan.inputs()[0])?;
+        let schema = scope_schema(&plan, catalog)?;
+        let sources = column_sources(&tables, num_unnests, catalog);
+        Ok((Scope { catalog, from, schema, sources }, tables))
+    }
+
     /// Tables and functions.
     pub(crate) fn catalog(&self) -> &'a Catalog {
         self.catalog
@@ -121,14 +131,13 @@ impl<'a> Scope<'a> {
 
     fn joins(
         &self,
-        from_tables: &[FromTable],
+        lookups: &[FromTable],
         transform: &Transform,
         tables: &[Arc<Table>],
     ) -> Result<Vec<Join>, Vec<Mistake>> {
         let mut joins = Vec::new();
         let mut mistakes = Vec::new();
-        let lookups = from_tables.iter().filter(|table| table.is_lookup);
-        for (lookup, &is_inner) in lookups.zip(&transform.is_inner) {
+        for (lookup, &is_inner) in lookups.iter().zip(&transform.is_inner) {
             // A table without a usable key has its own mistake; its join cannot be checked.
             let Some(table) =
                 tables.iter().find(|t| t.name() == lookup.name && !t.key_names().is_empty())
@@ -182,14 +191,19 @@ fn scope_schema(plan: &LogicalPlan, catalog: &Catalog) -> Result<DFSchemaRef> {
 }
 
 /// The sources of the columns of [`scope_schema`]. Tables are in the order of FROM: the input,
-/// then one lookup per join.
-fn column_sources(tables: &[FromTable], catalog: &Catalog) -> Vec<ColumnSource> {
+/// the elements of lists, then one lookup per join.
+fn column_sources(
+    tables: &[FromTable],
+    num_unnests: usize,
+    catalog: &Catalog,
+) -> Vec<ColumnSource> {
     let mut sources = Vec::new();
     for (index, table) in tables.iter().enumerate() {
         let columns = 0..table.schema.fields().len();
         sources.extend(columns.map(|column| match index.checked_sub(1) {
             None => ColumnSource::Input(column),
-            Some(join) => ColumnSource::Lookup { join, column },
+            Some(unnest) if unnest < num_unnests => ColumnSource::Element { unnest, column },
+            Some(joined) => ColumnSource::Lookup { join: joined - num_unnests, column },
         }));
     }
     sources.push(ColumnSource::Now);

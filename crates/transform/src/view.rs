@@ -1,8 +1,10 @@
 //! The few columns that a group of expressions reads, gathered into one batch.
 
 use crate::lookup::Table;
+use crate::unnest::Unnested;
 use arrow::array::{
-    ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array,
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    UInt32Array,
 };
 use arrow::compute::{FilterBuilder, FilterPredicate, take};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -30,6 +32,13 @@ pub(crate) enum ColumnSource {
         /// Column of its table.
         column: usize,
     },
+    /// A column of the elements of a list.
+    Element {
+        /// Index of the list in FROM.
+        unnest: usize,
+        /// Column of its elements.
+        column: usize,
+    },
     /// `now()`.
     Now,
     /// What the record has beside its value, by its index in the plan.
@@ -53,14 +62,22 @@ pub(crate) struct Matches {
 
 /// The rows to gather from.
 pub(crate) struct Rows<'a> {
-    /// The input's columns.
+    /// The input's columns, by record.
     pub(crate) batch: &'a RecordBatch,
+    /// The rows, where they are not the records.
+    pub(crate) unnested: Option<&'a Unnested>,
     /// Per join, in the order of FROM; the joins that have not run yet are absent.
     pub(crate) matches: &'a [Matches],
-    /// What the records have beside their values.
+    /// What the records have beside their values, by record.
     pub(crate) metadata: &'a [ArrayRef],
     /// The value of `now()`.
     pub(crate) now_micros: i64,
+}
+
+impl Rows<'_> {
+    pub(crate) fn num_rows(&self) -> usize {
+        self.unnested.map_or(self.batch.num_rows(), |unnested| unnested.records.len())
+    }
 }
 
 impl View {
@@ -92,7 +109,7 @@ impl View {
     pub(crate) fn input_columns(&self) -> impl Iterator<Item = usize> {
         self.sources.iter().filter_map(|source| match source {
             ColumnSource::Input(column) => Some(*column),
-            ColumnSource::Lookup { .. } | ColumnSource::Now | ColumnSource::Metadata(_) => None,
+            _ => None,
         })
     }
 
@@ -100,7 +117,7 @@ impl View {
     pub(crate) fn joins(&self) -> impl Iterator<Item = usize> {
         self.sources.iter().filter_map(|source| match source {
             ColumnSource::Lookup { join, .. } => Some(*join),
-            ColumnSource::Input(_) | ColumnSource::Now | ColumnSource::Metadata(_) => None,
+            _ => None,
         })
     }
 
@@ -125,14 +142,25 @@ impl View {
         passed: Option<&BooleanArray>,
     ) -> Result<RecordBatch, ArrowError> {
         let filter = passed.map(|passed| FilterBuilder::new(passed).optimize().build());
-        let num_rows = filter.as_ref().map_or(rows.batch.num_rows(), FilterPredicate::count);
+        let num_rows = filter.as_ref().map_or(rows.num_rows(), FilterPredicate::count);
         let table_rows = self.table_rows(rows, filter.as_ref())?;
+        let records = rows.unnested.map(|unnested| filtered(&unnested.records, filter.as_ref()));
+        let records = records.transpose()?;
+        let of_record = |column: &ArrayRef| match &records {
+            Some(records) => take(column, records, None),
+            None => filtered(column, filter.as_ref()),
+        };
         let column = |source: &ColumnSource| match *source {
-            ColumnSource::Input(column) => filtered(rows.batch.column(column), filter.as_ref()),
+            ColumnSource::Input(column) => of_record(rows.batch.column(column)),
+            ColumnSource::Metadata(index) => of_record(&rows.metadata[index]),
+            ColumnSource::Element { unnest, column } => {
+                let elements = rows.unnested.and_then(|u| u.elements.get(unnest)?.get(column));
+                let missing = || ArrowError::ComputeError(format!("list {unnest} has no elements"));
+                filtered(elements.ok_or_else(missing)?, filter.as_ref())
+            }
             ColumnSource::Lookup { join, column } => {
                 take(rows.matches[join].table.column(column), &table_rows[&join], None)
             }
-            ColumnSource::Metadata(index) => filtered(&rows.metadata[index], filter.as_ref()),
             ColumnSource::Now => Ok(Arc::new(
                 TimestampMicrosecondArray::from_value(rows.now_micros, num_rows)
                     .with_timezone("+00:00"),
@@ -155,17 +183,16 @@ impl View {
             let rows = rows.as_ref().ok_or_else(|| {
                 ArrowError::ComputeError(format!("lookup {} was not joined", table.name()))
             })?;
-            let rows: ArrayRef = Arc::new(rows.clone());
-            table_rows.insert(join, filtered(&rows, filter)?);
+            table_rows.insert(join, filtered(rows, filter)?);
         }
         Ok(table_rows)
     }
 }
 
-fn filtered(column: &ArrayRef, filter: Option<&FilterPredicate>) -> Result<ArrayRef, ArrowError> {
+fn filtered(column: &dyn Array, filter: Option<&FilterPredicate>) -> Result<ArrayRef, ArrowError> {
     match filter {
         Some(filter) => filter.filter(column),
-        None => Ok(column.clone()),
+        None => Ok(column.slice(0, column.len())),
     }
 }
 

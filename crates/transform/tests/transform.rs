@@ -17,3 +17,5 @@ mod refused;
 mod support;
 #[path = "transform/time.rs"]
 mod time;
+#[path = "transform/unnest.rs"]
+mod unnest;

@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn link(offset: i64, source: i64, previous: i64) -> (Offset, Lineage) {
-        (offset, Lineage { source, previous, filtered: 0 })
+        (offset, Lineage::new(source, previous, 0))
     }
 
     #[test]

@@ -115,9 +115,7 @@ fn value_reader(from: &AvroType, to: &AvroType, path: &str) -> Result<ValueReade
     }
     match from {
         AvroType::Null if nullable => Ok(ValueReader::Null(bytes_of(&Cell::Null, to))),
-        AvroType::Null => {
-            Err(vec![Problem::new(path, format!("is always null; it must be {reader}"))])
-        }
+        AvroType::Null => refuse_null(path, to),
         AvroType::Union(branches) => union_reader(branches, to, path),
         from => match reader.wide() {
             Some(Wide::Number(number)) => plain_reader(from, number, path),
@@ -151,7 +149,17 @@ fn union_reader(branches: &[AvroType], to: &AvroType, path: &str) -> Result<Valu
             }
         });
     }
-    if is_readable { Ok(ValueReader::Union(readers)) } else { Err(problems) }
+    let only_null = problems.is_empty() && readers.iter().any(|b| matches!(b, Branch::Read(_)));
+    match is_readable || only_null {
+        true => Ok(ValueReader::Union(readers)),
+        false if problems.is_empty() => refuse_null(path, to),
+        false => Err(problems),
+    }
+}
+
+/// Of a type that has no other value than null.
+fn refuse_null<T>(path: &str, to: &AvroType) -> Result<T, Problems> {
+    Err(vec![Problem::new(path, format!("is always null; it must be {}", to.optional().0))])
 }
 
 /// Into the member of the same type and name or else the first one that can hold the value.

@@ -1,3 +1,4 @@
+use crate::frame::detail_of;
 use weir_model::fault::Class;
 
 /// Why a call to the registry failed. URLs in it never contain user or password.
@@ -96,7 +97,7 @@ impl Error {
     }
 
     pub(super) fn invalid(reason: &'static str, what: &str, why: impl Into<String>) -> Error {
-        Error::Invalid { reason, what: what.into(), why: why.into() }
+        Error::Invalid { reason, what: detail_of(what), why: detail_of(why) }
     }
 
     pub(super) fn setting(key: impl Into<String>, why: impl Into<String>) -> Error {

@@ -67,6 +67,11 @@ impl Watched {
         Ok(self.service.get("/metrics")?.body)
     }
 
+    /// The value of a metric.
+    pub(crate) fn value(&self, metric: &str) -> Result<f64> {
+        self.service.metric(metric, "")
+    }
+
     /// Takes one sample; `metric` is the progress counter.
     pub(crate) fn sample(&mut self, metric: &str) -> Result<u64> {
         self.service.expect_running()?;

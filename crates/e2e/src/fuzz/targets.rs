@@ -64,15 +64,18 @@ struct Header;
 
 impl Run for Header {
     fn seeds(&self) -> Vec<Vec<u8>> {
-        let lineage = Lineage { source: 5, previous: 4, filtered: 7 };
-        vec![framed(1, &[2, 9]), lineage.encode().to_vec()]
+        let lineage = Lineage::new(5, 4, 7);
+        vec![framed(1, &[2, 9]), lineage.encode().as_ref().to_vec()]
     }
 
     fn check(&mut self, input: &[u8]) -> Result<()> {
         let id = frame::schema_id(input);
         ensure!(id.is_none() || input.len() >= frame::LEN, "a frame in {} bytes", input.len());
         if let Some(lineage) = Lineage::decode(input) {
-            ensure!(Lineage::decode(&lineage.encode()) == Some(lineage), "{lineage:?} is another");
+            ensure!(
+                Lineage::decode(lineage.encode().as_ref()) == Some(lineage),
+                "{lineage:?} is another"
+            );
         }
         Ok(())
     }

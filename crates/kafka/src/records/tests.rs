@@ -5,8 +5,8 @@ fn sample() -> Records {
     records.push_parts(0, 7, 1000, Some(b"k"), Some(b"value"));
     records.push_parts(1, 3, -1, None, None);
     records.push_header("trace", Some(b"abc"));
-    let lineage = Lineage { source: 5, previous: 4, filtered: 0 };
-    records.push_header(lineage::HEADER, Some(&lineage.encode()));
+    let lineage = Lineage::new(5, 4, 0);
+    records.push_header(lineage::HEADER, Some(lineage.encode().as_ref()));
     records.push_header("empty", None);
     records.push_parts(0, 8, 1001, Some(b""), Some(b""));
     records

@@ -41,10 +41,13 @@ fn idling_loses_nothing_and_keeps_the_membership() {
 #[test]
 fn keys_values_times_and_headers_arrive_as_they_were() {
     let (topic, group) = (topic(1), random_name("group"));
-    let lineage = Lineage { source: 9, previous: 7, filtered: 1 };
+    let lineage = Lineage::new(9, 7, 1);
     let encoded = lineage.encode();
-    let headers: [Header<'_>; 3] =
-        [("trace", Some(&[0xff, 0x00])), (lineage::HEADER, Some(&encoded)), ("empty", None)];
+    let headers: [Header<'_>; 3] = [
+        ("trace", Some(&[0xff, 0x00])),
+        (lineage::HEADER, Some(encoded.as_ref())),
+        ("empty", None),
+    ];
     let mut producer = TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();
     let whole = Outgoing {

@@ -117,8 +117,9 @@ fn traces_of_an_enricher_are_found_where_they_are() {
     let topic = topic(2);
     write(&topic, &["foreign"]);
     assert_eq!(admin::traces(&kafka(), &topic, &[0, 1]).unwrap(), [0; 0]);
-    let lineage = weir_model::lineage::Lineage { source: 0, previous: -1, filtered: 0 }.encode();
-    let headers: [weir_kafka::Header<'_>; 1] = [(weir_model::lineage::HEADER, Some(&lineage))];
+    let lineage = weir_model::lineage::Lineage::new(0, -1, 0).encode();
+    let headers: [weir_kafka::Header<'_>; 1] =
+        [(weir_model::lineage::HEADER, Some(lineage.as_ref()))];
     let mut producer =
         weir_kafka::TransactionalProducer::open(&kafka(), &random_name("producer")).unwrap();
     producer.begin().unwrap();

@@ -322,8 +322,12 @@ pub enum Error {
     /// lose records. A bug; nothing was written.
     #[error(
         "partition {partition}: {accepted} records were accepted, but the batch accounts for {} \
-         read, {} written, {} filtered, {} dead",
-        delta.counters.read, delta.counters.written, delta.counters.filtered, delta.counters.dead
+         read, {} unnested, {} written, {} filtered, {} dead",
+        delta.counters.read,
+        delta.counters.unnested,
+        delta.counters.written,
+        delta.counters.filtered,
+        delta.counters.dead
     )]
     Unbalanced {
         /// Which partition.

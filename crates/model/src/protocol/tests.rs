@@ -16,7 +16,7 @@ fn found(partition: Partition, next: Option<Offset>) -> PartitionState {
 
 fn delta(records: u64) -> Progress {
     Progress {
-        counters: Counters { read: records, written: records, filtered: 0, dead: 0 },
+        counters: Counters { read: records, written: records, ..Counters::default() },
         last: Some(1),
         ..Progress::default()
     }

@@ -38,11 +38,8 @@ impl Actor {
                 Kind::Producer => {}
                 Kind::Enricher => {
                     let end = counts.then(&delta);
-                    record.lineage = Some(Lineage {
-                        source: item.offset,
-                        previous: end.last.unwrap_or(-1),
-                        filtered: end.filtered_since,
-                    });
+                    record.lineage =
+                        Some(Lineage::new(item.offset, end.last.unwrap_or(-1), end.filtered_since));
                     if fate == Fate::Filtered {
                         delta.filtered_since += 1;
                     } else {

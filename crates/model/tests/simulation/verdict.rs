@@ -38,7 +38,7 @@ fn judge_input(world: &mut World) -> Result<(), String> {
     for source in 0..size.sources {
         let read = size.records as u64;
         let progress = Progress {
-            counters: Counters { read, written: read, filtered: 0, dead: 0 },
+            counters: Counters { read, written: read, ..Counters::default() },
             ..Progress::default()
         };
         let found = world.broker.position(source);
@@ -70,11 +70,8 @@ fn judge_enricher(world: &mut World, partition: usize) -> Result<(), String> {
     {
         let fate = record.enriched();
         progress.counters.read += 1;
-        record.lineage = Some(Lineage {
-            source: offset,
-            previous: progress.last.unwrap_or(-1),
-            filtered: progress.filtered_since,
-        });
+        record.lineage =
+            Some(Lineage::new(offset, progress.last.unwrap_or(-1), progress.filtered_since));
         match fate {
             Fate::Filtered => {
                 progress.counters.filtered += 1;
@@ -124,6 +121,7 @@ fn judge_sink(world: &mut World, partition: usize) -> Result<(), String> {
         written: rows.len() as u64,
         filtered: 0,
         dead: dead_letters.len() as u64,
+        ..Counters::default()
     };
     let last = output.last().and_then(|(_, record)| record.lineage).map(|lineage| lineage.source);
     let counts = world.database.positions[partition].progress;

@@ -13,6 +13,8 @@ pub struct TransactionMetrics {
     written: IntCounter,
     /// `weir_records_filtered_total`
     filtered: IntCounter,
+    /// `weir_records_unnested_total`
+    unnested: IntCounter,
     /// `weir_records_dead_total{reason}`
     dead: Dead,
     /// `weir_unaccounted_records`
@@ -30,6 +32,7 @@ impl TransactionMetrics {
             read: metrics.records_read(),
             written: metrics.records_written(),
             filtered: metrics.records_filtered(),
+            unnested: metrics.records_unnested(),
             dead: metrics.records_dead(),
             unaccounted: metrics.unaccounted(),
             records: metrics.batch_records(),
@@ -48,6 +51,7 @@ impl TransactionMetrics {
         self.read.inc_by(counters.read);
         self.written.inc_by(counters.written);
         self.filtered.inc_by(counters.filtered);
+        self.unnested.inc_by(counters.unnested);
         dead.for_each(|(reason, num_records)| self.dead.add(reason, num_records));
         self.unaccounted.add(i64::try_from(counters.unaccounted()).unwrap_or(i64::MAX));
         self.records.observe(counters.read as f64);

@@ -95,6 +95,7 @@ fn claim(committed: &CommittedPosition, next: Offset, num_records: u64, num_dead
         written: num_records - num_dead,
         filtered: 0,
         dead: num_dead,
+        ..Counters::default()
     };
     let delta = Progress { counters, last: Some(next - 1), ..Progress::default() };
     let CommittedPosition { partition, fence, next: expected, ref progress, .. } = *committed;

@@ -187,7 +187,7 @@ async fn a_foreign_record_is_a_dead_letter_and_moves_nothing() {
     let forged = [(0, -1), (14, 12), (-5, -7), (i64::MAX, -1), (i64::MAX, i64::MAX), (999, 998)];
     let mut read = 30;
     for (round, (source, previous)) in (1..).zip(forged) {
-        let lineage = Lineage { source, previous, filtered: 0 };
+        let lineage = Lineage::new(source, previous, 0);
         world.transact(&[(0, b"forged", Some(lineage))]);
         world.feed((round * 30..round * 30 + 30).map(|id| (id, "row")));
         read += 31;

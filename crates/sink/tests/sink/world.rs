@@ -129,7 +129,7 @@ records = 500
         self.producer.begin().unwrap();
         for (partition, value, lineage) in records {
             let bytes = lineage.map(|l| l.encode());
-            let headers: Vec<_> = bytes.iter().map(|b| (HEADER, Some(&b[..]))).collect();
+            let headers: Vec<_> = bytes.iter().map(|b| (HEADER, Some(b.as_ref()))).collect();
             let record = Outgoing {
                 topic: &self.pipeline.output.topic,
                 partition: Some(*partition),
@@ -153,7 +153,7 @@ records = 500
     /// The next lineage of a partition; source offsets have gaps, as transactions leave them.
     fn link(&mut self, partition: i32) -> Lineage {
         let (next, previous) = self.lineages.entry(partition).or_insert((0, -1));
-        let lineage = Lineage { source: *next, previous: *previous, filtered: 0 };
+        let lineage = Lineage::new(*next, *previous, 0);
         (*previous, *next) = (*next, *next + 1 + *next % 2);
         lineage
     }

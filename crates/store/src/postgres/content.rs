@@ -14,9 +14,9 @@ use weir_model::protocol::{Offset, Partition};
 const EXPECTED: &str = "weir_expected";
 
 impl Store {
-    /// The input records of those `rows`, which have exactly the output schema, whose row in the
-    /// table has another value in any column. Rows that are not in the table are left out. Writes
-    /// a temporary table only.
+    /// The input records of those `rows`, which have exactly the output schema, of which the table
+    /// has a row with another value in any column. All rows of a record are given together; those
+    /// that are not in the table are left out. Writes a temporary table only.
     ///
     /// # Errors
     /// The server is unreachable, the table does not fit, or the role may not create temporary
@@ -46,16 +46,20 @@ impl Store {
         let name = qualified(&table.table.schema, &table.table.table);
         let texts = |alias: &str| {
             let own = layout.columns.iter().filter(|c| matches!(c.source, Source::Field(_)));
-            let texts: Vec<String> =
-                own.map(|column| format!("{alias}.{}::text", ident(&column.name))).collect();
-            texts.join(", ")
+            let texts = own.map(|column| format!(", {alias}.{}::text", ident(&column.name)));
+            format!(
+                "{alias}.weir_topic, {alias}.weir_partition, {alias}.weir_offset{}",
+                texts.collect::<String>()
+            )
         };
+        // A record can have several rows, which nothing tells apart but their values.
         let query = format!(
-            "SELECT e.weir_partition, e.weir_offset FROM {EXPECTED} e JOIN {name} t \
-             USING (weir_topic, weir_partition, weir_offset) \
-             WHERE ROW({}) IS DISTINCT FROM ROW({})",
-            texts("e"),
-            texts("t")
+            "SELECT DISTINCT d.weir_partition, d.weir_offset FROM (SELECT {} FROM {name} t \
+             WHERE EXISTS (SELECT FROM {EXPECTED} o WHERE o.weir_topic = t.weir_topic AND \
+             o.weir_partition = t.weir_partition AND o.weir_offset = t.weir_offset) \
+             EXCEPT ALL SELECT {} FROM {EXPECTED} e) d",
+            texts("t"),
+            texts("e")
         );
         let fail = |e| self.error(e);
         let mut client = self.client().await?;

@@ -345,6 +345,7 @@ fn committed(row: &Row, at: usize) -> Result<CommittedPosition, tokio_postgres::
                 written: count(4)?,
                 filtered: count(5)?,
                 dead: count(6)?,
+                ..Counters::default()
             },
             last: row.try_get(at + 7)?,
             filtered_since: 0,

@@ -76,7 +76,7 @@ async fn an_accepted_loss_and_the_move_of_the_position_happen_together_or_not_at
     let layout = fixture.layout(&append(), &schema()).await;
     let committed = fixture.store.acquire(&position_key(), &[0]).await.unwrap().remove(0);
     write(&fixture.store, &layout, &claim(&committed, 5, 1), &batch(&[(1, "a")])).await.unwrap();
-    let counters = Counters { read: 9, written: 4, filtered: 3, dead: 2 };
+    let counters = Counters { read: 9, written: 4, filtered: 3, dead: 2, unnested: 0 };
     let to = Move {
         partition: 0,
         fence: committed.fence,

@@ -13,7 +13,6 @@ pub(super) struct FromTable {
     pub(super) name: String,
     pub(super) alias: TableReference,
     pub(super) schema: DFSchemaRef,
-    pub(super) is_lookup: bool,
     /// The conditions of the join.
     conditions: Vec<Expr>,
 }
@@ -91,7 +90,7 @@ pub(super) fn tables(plan: &LogicalPlan) -> Result<Vec<FromTable>> {
     let mut conditions: Vec<Expr> =
         join.on.iter().map(|(left, right)| left.clone().eq(right.clone())).collect();
     conditions.extend(join.filter.iter().cloned().flat_map(split_conjunction_owned));
-    tables.push(FromTable { conditions, is_lookup: true, ..table(&join.right)? });
+    tables.push(FromTable { conditions, ..table(&join.right)? });
     Ok(tables)
 }
 
@@ -101,7 +100,6 @@ fn table(plan: &LogicalPlan) -> Result<FromTable> {
             name: scan.table_name.table().into(),
             alias: scan.table_name.clone(),
             schema: scan.projected_schema.clone(),
-            is_lookup: false,
             conditions: Vec::new(),
         }),
         LogicalPlan::SubqueryAlias(alias) => Ok(FromTable {

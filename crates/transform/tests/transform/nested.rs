@@ -22,7 +22,7 @@ fn map(values: DataType) -> DataType {
     DataType::Map(Arc::new(entries), false)
 }
 
-fn list(item: DataType) -> DataType {
+pub(crate) fn list(item: DataType) -> DataType {
     DataType::new_list(item, true)
 }
 
@@ -40,7 +40,7 @@ fn fields(data_type: &DataType) -> Fields {
 }
 
 /// Orders: a customer with an address, items with their price, and attributes.
-fn input() -> SchemaRef {
+pub(crate) fn input() -> SchemaRef {
     schema(&[
         ("id", DataType::Int64, false),
         ("customer", customer(), true),
@@ -49,7 +49,7 @@ fn input() -> SchemaRef {
     ])
 }
 
-fn orders() -> RecordBatch {
+pub(crate) fn orders() -> RecordBatch {
     let cities = StringArray::from(vec![Some("Kassel"), None, None]);
     let address = StructArray::new(
         fields(&record(&[("city", DataType::Utf8)])),
@@ -231,8 +231,8 @@ fn what_has_no_such_part_is_refused_before_the_first_record() {
         ("id[1]", "takes an element of an array"),
         ("items['sku']", "sku"),
         ("items[1.5]", "must be an integer"),
-        ("unnest(items)", "keep the array in a field of type array"),
-        ("explode(items)", "keep the array in a field of type array"),
+        ("unnest(items)", "CROSS JOIN unnest(list)"),
+        ("explode(items)", "CROSS JOIN unnest(list)"),
         ("json_array_elements('[]')", "one record becomes at most one"),
         ("array_agg(id)", "aggregate `array_agg`"),
     ] {
@@ -240,8 +240,4 @@ fn what_has_no_such_part_is_refused_before_the_first_record() {
         assert!(found.contains(words), "{expression}: {found}");
         assert!(!found.contains("DataType") && !found.contains(" { "), "{expression}: {found}");
     }
-    let sql = "SELECT id FROM input, unnest(items)";
-    let output = schema(&[("id", DataType::Int64, false)]);
-    let found = Plan::compile(input(), output, &pipeline(sql)).unwrap_err();
-    assert!(found[0].what.contains("several tables"), "{found:?}");
 }

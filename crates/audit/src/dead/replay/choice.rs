@@ -31,13 +31,16 @@ pub(crate) struct Rules<'a> {
     pipeline: &'a Pipeline,
     marks: &'a Marks,
     max_replays: u32,
+    /// Whether the SQL makes several rows of a record.
+    unnests: bool,
     /// Sink → input records that it has dead letters for; only for pipelines with several sinks.
     refused: HashMap<String, HashSet<Mark>>,
 }
 
 impl<'a> Rules<'a> {
     pub(crate) fn new(pipeline: &'a Pipeline, marks: &'a Marks, max_replays: u32) -> Rules<'a> {
-        Rules { pipeline, marks, max_replays, refused: HashMap::new() }
+        let unnests = weir_transform::unnests(&pipeline.transform.sql);
+        Rules { pipeline, marks, max_replays, unnests, refused: HashMap::new() }
     }
 
     /// Records all dead letters of a sink.
@@ -69,6 +72,11 @@ impl<'a> Rules<'a> {
         match &dead_letter.location {
             Location::Topic(_) if dead_letter.truncated => Verdict::FromInput,
             Location::Topic(_) => Verdict::FromDeadLetter,
+            Location::Table { .. } if self.unnests && self.appends() => Verdict::Left(
+                "one of the rows that the SQL makes of its input record: a sink that appends would \
+                 get the others a second time"
+                    .into(),
+            ),
             Location::Table { sink, .. } => match self.taken_by(sink, mark) {
                 Some(other) => Verdict::Left(format!(
                     "not refused by sink {other}, which would get it a second time"
@@ -85,6 +93,10 @@ impl<'a> Rules<'a> {
             Location::Table { at, .. } => (&at.topic, &self.pipeline.output.topic),
         };
         (topic != own).then_some(topic)
+    }
+
+    fn appends(&self) -> bool {
+        self.pipeline.sinks.iter().any(|sink| sink.target.keeps_every_record())
     }
 
     /// Another sink that adds a row for each record and has no dead letter for this one.

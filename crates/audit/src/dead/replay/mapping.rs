@@ -54,7 +54,7 @@ impl Mapping {
         Ok(Mapping { topic: pipeline.input.topic.clone(), decoder, keys, plan, encoder })
     }
 
-    /// The fate of each record, and the encoded values.
+    /// The fate of each record, and the encoded values: of SQL without `unnest` all.
     ///
     /// # Errors
     /// The registry is unavailable.
@@ -89,6 +89,12 @@ impl Mapping {
         }
         for (record, fault) in decoded.faults {
             fates[record as usize] = Fate::Undecoded(fault);
+        }
+        if let Some(&behind) = decoded.rows.get(transformed.num_taken) {
+            let mut rest = Records::new();
+            batch.iter().skip(behind as usize).for_each(|record| rest.push(record));
+            fates.truncate(behind as usize);
+            fates.extend(self.apply(&rest)?.0);
         }
         Ok((fates, encoded))
     }
@@ -183,8 +189,14 @@ fn compile(
         ..mistake
     };
     let columns = input_columns(pipeline, input, key);
-    Plan::compile(columns, input.arrow(), &own)
-        .map_err(|list| Mistakes::new(&pipeline.file, list.into_iter().map(named).collect()))
+    let mistakes =
+        |list: Vec<Mistake>| Mistakes::new(&pipeline.file, list.into_iter().map(named).collect());
+    let plan = Plan::compile(columns, input.arrow(), &own).map_err(mistakes)?;
+    if plan.unnests() {
+        let what = "unnests a list, and a repaired record is one record";
+        return Err(mistakes(vec![Mistake::new("transform.sql", what)]));
+    }
+    Ok(plan)
 }
 
 /// Forecasts what the enricher would do.

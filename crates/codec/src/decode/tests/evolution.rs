@@ -171,3 +171,71 @@ fn a_new_version_that_the_reader_cannot_take_costs_its_own_records_only() {
     assert_eq!(fault.reason, "incompatible_schema");
     assert!(fault.detail.contains("`state` is missing and has no default"), "{}", fault.detail);
 }
+
+/// Types without a value, with one alone, and usual ones.
+const TYPES: [&str; 14] = [
+    r#""null""#,
+    r#"["null"]"#,
+    "[]",
+    r#"["int"]"#,
+    r#""int""#,
+    r#"["null","int"]"#,
+    r#"["null","int","string"]"#,
+    r#"["null","string"]"#,
+    r#"{"type":"array","items":"null"}"#,
+    r#"{"type":"array","items":["null"]}"#,
+    r#"{"type":"map","values":[]}"#,
+    r#"{"type":"record","name":"N","fields":[{"name":"n","type":["null"]}]}"#,
+    r#"{"type":"record","name":"N","fields":[{"name":"n","type":["null","int"]}]}"#,
+    r#"["null",{"type":"record","name":"N","fields":[{"name":"n","type":[]}]}]"#,
+];
+
+#[test]
+fn whatever_the_two_types_are_each_record_has_one_outcome() {
+    let mut num_readers = 0;
+    for reader in TYPES {
+        let reader = record(&format!(r#"{{"name":"a","type":{reader}}}"#));
+        if Schema::parse(&reader).is_err() {
+            continue;
+        }
+        num_readers += 1;
+        let writers: Vec<String> = TYPES
+            .iter()
+            .map(|writer| record(&format!(r#"{{"name":"a","type":{writer}}}"#)))
+            .collect();
+        let registered: Vec<(u32, &str)> =
+            (1..).zip(&writers).map(|(id, writer)| (id, writer.as_str())).collect();
+        let mut decoder = decoder(&reader, &registered);
+        for (id, writer) in registered {
+            let data: [&[u8]; 6] = [&[], &[0], &[2, 2], &[2, 0, 0], &[4, 2, b'x'], &[0xff; 12]];
+            let framed = |datum: &&[u8]| [&[0][..], &id.to_be_bytes(), datum].concat();
+            let values: Vec<Vec<u8>> = data.iter().map(framed).collect();
+            let values: Vec<Option<&[u8]>> = values.iter().map(|v| Some(v.as_slice())).collect();
+            let decoded = decoder.decode(&values);
+            let decoded = decoded.unwrap_or_else(|error| panic!("{writer} → {reader}: {error}"));
+            let mut outcomes = decoded.rows.clone();
+            outcomes.extend(decoded.faults.iter().map(|(row, _)| *row));
+            outcomes.sort_unstable();
+            assert_eq!(outcomes, [0, 1, 2, 3, 4, 5], "{writer} → {reader}");
+            assert_eq!(decoded.batch.num_rows(), decoded.rows.len(), "{writer} → {reader}");
+        }
+    }
+    assert!(num_readers >= 6, "{num_readers} readers");
+}
+
+#[test]
+fn a_field_that_is_always_null_is_null_or_its_records_say_so() {
+    for (reader, reason) in [(r#"["null","int"]"#, None), (r#""int""#, Some("incompatible_schema"))]
+    {
+        for writer in [r#""null""#, r#"["null"]"#] {
+            let reader = record(&format!(r#"{{"name":"a","type":{reader}}}"#));
+            let writer = record(&format!(r#"{{"name":"a","type":{writer}}}"#));
+            let datum: &[u8] = if writer.contains("[\"null\"]") { &[0] } else { &[] };
+            let value = [&[0, 0, 0, 0, 9][..], datum].concat();
+            let decoded = decoder(&reader, &[(9, &writer)]).decode(&[Some(&value)]).unwrap();
+            let fault = decoded.faults.first().map(|(_, fault)| fault);
+            assert_eq!(fault.map(|fault| &*fault.reason), reason, "{writer} → {reader}: {fault:?}");
+            assert!(fault.is_none_or(|f| f.detail.contains("`a` is always null")), "{fault:?}");
+        }
+    }
+}

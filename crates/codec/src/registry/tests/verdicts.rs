@@ -228,3 +228,33 @@ async fn an_id_beyond_32_bits_with_a_sign_is_missing_without_a_request() {
     registry.look_up(&[SchemaId::Number(i32::MAX as u32)], LONG).await.unwrap_err();
     assert!(scripted.num_requests() > 0, "the largest id that can exist is asked for");
 }
+
+#[tokio::test]
+async fn an_error_is_short_however_long_a_stored_schema_is() {
+    let long = "x".repeat(100_000);
+    let of = |schema: String| Scripted::always(answer(200, &json!({"schema": schema}).to_string()));
+    let unnamed = format!(r#"{{"type":"record","name":"R","fields":[{{"{long}":1}}]}}"#);
+    let number =
+        format!(r#"{{"type":"record","name":"R","fields":[{{"name":1,"doc":"{long}"}}]}}"#);
+    let other = json!({"schema": "{}", "schemaType": long}).to_string();
+    for scripted in [
+        of(long.clone()),
+        of(format!(r#""{long}""#)),
+        of(format!(r#"{{"type":"{long}"}}"#)),
+        of(format!(r#"{{"type":"record","name":"{long} ","fields":[]}}"#)),
+        of(unnamed),
+        of(number),
+        Scripted::always(answer(200, &other)),
+    ] {
+        let registry = scripted.registry();
+        let errors = [registry.schema(7).await.err(), registry.latest("s").await.err()];
+        assert!(errors.iter().flatten().count() > 0, "the schema is no Avro");
+        for error in errors.into_iter().flatten() {
+            assert!(
+                error.to_string().len() < 8192,
+                "an error of {} bytes",
+                error.to_string().len()
+            );
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! `unnest(list)`: the one step that makes several rows of a record. Each row has the record's
+//! columns and those of one element. The rows of a record stay together: they are all emitted, or
+//! the record is refused as a whole.
+
+use crate::evaluate::evaluate;
+use crate::outcomes::Outcomes;
+use crate::view::{Rows, View};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanBufferBuilder, Int64Array, OffsetSizeTrait, UInt32Array,
+};
+use arrow::buffer::{BooleanBuffer, OffsetBuffer};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use datafusion_physical_expr::PhysicalExpr;
+use std::ops::Range;
+use std::sync::Arc;
+use weir_model::fault::{Fault, Stage};
+
+/// Rows that are made at once: the records behind them wait.
+const MAX_ROWS: usize = 1 << 16;
+/// What the columns of these rows may take, in bytes.
+const MAX_BYTES: usize = 32 << 20;
+/// Rows of one record.
+const MAX_ROWS_OF_RECORD: usize = 1 << 20;
+/// What the columns of the rows of one record may take, in bytes.
+const MAX_BYTES_OF_RECORD: usize = 256 << 20;
+
+/// A list in FROM, ready to run.
+#[derive(Debug)]
+pub(crate) struct Unnest {
+    /// As it is written.
+    pub(crate) text: String,
+    /// The columns that the list is computed from.
+    pub(crate) view: View,
+    pub(crate) list: Arc<dyn PhysicalExpr>,
+    /// The columns of an element.
+    pub(crate) elements: SchemaRef,
+    /// Whether the last of them is its number, from 1.
+    pub(crate) ordinality: bool,
+    /// Whether records without elements are filtered.
+    pub(crate) is_inner: bool,
+}
+
+/// The columns of the elements of a list or a map; `None` for another type. `names` replace those of
+/// the first columns; the column of an element that is no record is called `table`.
+pub(crate) fn elements(
+    list: &DataType,
+    table: &str,
+    names: &[String],
+    ordinality: bool,
+) -> Option<SchemaRef> {
+    let (DataType::List(element) | DataType::LargeList(element) | DataType::Map(element, _)) = list
+    else {
+        return None;
+    };
+    let mut fields: Vec<Field> = match element.data_type() {
+        DataType::Struct(members) => members.iter().map(|m| m.as_ref().clone()).collect(),
+        other => vec![Field::new(table, other.clone(), true)],
+    };
+    if ordinality {
+        fields.push(Field::new("ordinality", DataType::Int64, true));
+    }
+    let named = fields.into_iter().enumerate().map(|(index, field)| match names.get(index) {
+        Some(name) => field.with_name(name).with_nullable(true),
+        None => field.with_nullable(true),
+    });
+    Some(Arc::new(Schema::new(named.collect::<Fields>())))
+}
+
+/// The rows of a batch of records.
+pub(crate) struct Unnested {
+    /// For each row its record, ascending.
+    pub(crate) records: UInt32Array,
+    /// Per list the columns of its elements.
+    pub(crate) elements: Vec<Vec<ArrayRef>>,
+    /// Per list which rows have no element of it.
+    pub(crate) absent: Vec<BooleanBuffer>,
+    /// How many of the records these are: the first ones of the batch.
+    pub(crate) num_records: usize,
+}
+
+impl Unnested {
+    /// A row for each record.
+    pub(crate) fn new(num_records: usize) -> Unnested {
+        Unnested {
+            records: (0..num_records as u32).collect(),
+            elements: Vec::new(),
+            absent: Vec::new(),
+            num_records,
+        }
+    }
+}
+
+impl Unnest {
+    /// Makes the rows of `before`, one for each element of its list; a row without elements stays
+    /// one. `rows` has the columns of the records, of which those in `repeated` become columns of
+    /// each row.
+    pub(crate) fn apply(
+        &self,
+        rows: &Rows<'_>,
+        before: Unnested,
+        repeated: &[usize],
+        outcomes: &mut Outcomes,
+    ) -> Result<Unnested, ArrowError> {
+        let scope = self.view.gather(&Rows { unnested: Some(&before), ..*rows }, None)?;
+        let evaluated = evaluate(self.list.as_ref(), &scope, outcomes.passing())?;
+        outcomes.refuse_failed(evaluated.failed, |row| row, &self.text);
+        let lists = Lists::of(&evaluated.values)?;
+        let sizes = Sizes { rows, before: &before, repeated };
+        let num_records = self.fitting(&lists, &sizes, outcomes);
+
+        let num_rows = before.records.values().partition_point(|r| (*r as usize) < num_records);
+        let (mut origins, mut elements) = (Vec::new(), Vec::new());
+        let mut numbers: Vec<Option<i64>> = Vec::new();
+        let mut absent = BooleanBufferBuilder::new(num_rows);
+        for row in 0..num_rows {
+            let list = lists.range(row).filter(|_| outcomes.passing()[row]).unwrap_or(0..0);
+            if list.is_empty() {
+                origins.push(row as u32);
+                elements.push(None);
+                numbers.push(None);
+                absent.append(true);
+            }
+            for (number, element) in (1..).zip(list) {
+                origins.push(row as u32);
+                elements.push((!lists.values.is_null(element)).then_some(element as u32));
+                numbers.push(Some(number));
+                absent.append(false);
+            }
+        }
+        let (origins, elements) = (UInt32Array::from(origins), UInt32Array::from(elements));
+        outcomes.unnest(&origins, &before.records);
+        let repeat = |column: &ArrayRef| take(column, &origins, None);
+        let mut columns = Vec::with_capacity(before.elements.len() + 1);
+        for earlier in &before.elements {
+            columns.push(earlier.iter().map(repeat).collect::<Result<Vec<_>, _>>()?);
+        }
+        let mut own = match lists.values.as_struct_opt() {
+            Some(members) => members
+                .columns()
+                .iter()
+                .map(|member| take(member, &elements, None))
+                .collect::<Result<Vec<_>, _>>()?,
+            None => vec![take(&lists.values, &elements, None)?],
+        };
+        if self.ordinality {
+            own.push(Arc::new(Int64Array::from(numbers)));
+        }
+        columns.push(own);
+        let repeated_absent = before.absent.iter().map(|earlier| {
+            origins.values().iter().map(|origin| earlier.value(*origin as usize)).collect()
+        });
+        let absent = repeated_absent.chain([absent.finish()]).collect();
+        let records = take(&before.records, &origins, None)?;
+        Ok(Unnested {
+            records: records.as_primitive().clone(),
+            elements: columns,
+            absent,
+            num_records,
+        })
+    }
+
+    /// How many records have rows that may be made at once, at least one. Refuses those with too
+    /// many.
+    fn fitting(&self, lists: &Lists, sizes: &Sizes<'_>, outcomes: &mut Outcomes) -> usize {
+        let records = sizes.before.records.values();
+        let (mut num_rows, mut num_bytes, mut row) = (0, 0, 0);
+        while row < records.len() {
+            let record = records[row];
+            let end = row + records[row..].partition_point(|other| *other == record);
+            let (mut own_rows, mut own_bytes) = (0_usize, 0_usize);
+            for row in (row..end).filter(|row| outcomes.passing()[*row]) {
+                let length = lists.range(row).map_or(1, |list| list.len().max(1));
+                own_rows += length;
+                own_bytes = own_bytes.saturating_add(length.saturating_mul(sizes.of(row, length)));
+            }
+            let limits =
+                [(own_rows, MAX_ROWS_OF_RECORD, "rows"), (own_bytes, MAX_BYTES_OF_RECORD, "bytes")];
+            if let Some((found, most, unit)) = limits.into_iter().find(|(n, most, _)| n > most) {
+                outcomes.refuse(row, || Fault {
+                    stage: Stage::Transform,
+                    reason: "grows_too_much".into(),
+                    detail: format!("{} makes {found} {unit} of it; at most {most}", self.text),
+                });
+                (own_rows, own_bytes) = (end - row, 0);
+            }
+            num_rows += own_rows;
+            num_bytes += own_bytes;
+            if row > 0 && (num_rows > MAX_ROWS || num_bytes > MAX_BYTES) {
+                return record as usize;
+            }
+            row = end;
+        }
+        sizes.before.num_records
+    }
+}
+
+/// What is repeated in the rows of a record.
+struct Sizes<'a> {
+    rows: &'a Rows<'a>,
+    before: &'a Unnested,
+    /// Columns of the batch.
+    repeated: &'a [usize],
+}
+
+impl Sizes<'_> {
+    /// The bytes of what `row` hands on to each of its `length` rows. A few rows take no more than
+    /// a few times the record.
+    fn of(&self, row: usize, length: usize) -> usize {
+        if length < 16 {
+            return 0;
+        }
+        let record = self.before.records.value(row) as usize;
+        let own =
+            self.repeated.iter().map(|column| bytes_of(self.rows.batch.column(*column), record));
+        let metadata = self.rows.metadata.iter().map(|column| bytes_of(column, record));
+        let elements = self.before.elements.iter().flatten().map(|column| bytes_of(column, row));
+        own.chain(metadata).chain(elements).sum()
+    }
+}
+
+/// About the bytes of one value.
+fn bytes_of(column: &ArrayRef, row: usize) -> usize {
+    fn length<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, row: usize) -> usize {
+        (offsets[row + 1] - offsets[row]).as_usize()
+    }
+    match column.data_type() {
+        DataType::Utf8 => length(column.as_string::<i32>().offsets(), row),
+        DataType::Binary => length(column.as_binary::<i32>().offsets(), row),
+        DataType::Struct(_) | DataType::List(_) | DataType::Map(..) => {
+            column.slice(row, 1).to_data().get_slice_memory_size().unwrap_or_default()
+        }
+        _ => size_of::<i128>(),
+    }
+}
+
+/// The values of a column of lists or maps.
+struct Lists {
+    column: ArrayRef,
+    /// Of all rows.
+    values: ArrayRef,
+}
+
+impl Lists {
+    fn of(column: &ArrayRef) -> Result<Lists, ArrowError> {
+        let values: ArrayRef = match column.data_type() {
+            DataType::List(_) => column.as_list::<i32>().values().clone(),
+            DataType::LargeList(_) => column.as_list::<i64>().values().clone(),
+            DataType::Map(..) => Arc::new(column.as_map().entries().clone()),
+            other => return Err(ArrowError::ComputeError(format!("{other} is not a list"))),
+        };
+        Ok(Lists { column: column.clone(), values })
+    }
+
+    /// The elements of a row; `None` if it is null.
+    fn range(&self, row: usize) -> Option<Range<usize>> {
+        if self.column.is_null(row) {
+            return None;
+        }
+        let own = |range: &OffsetBuffer<i32>| range[row] as usize..range[row + 1] as usize;
+        Some(match self.column.data_type() {
+            DataType::LargeList(_) => {
+                let offsets = self.column.as_list::<i64>().offsets();
+                offsets[row] as usize..offsets[row + 1] as usize
+            }
+            DataType::Map(..) => own(self.column.as_map().offsets()),
+            _ => own(self.column.as_list::<i32>().offsets()),
+        })
+    }
+}
