@@ -241,9 +241,13 @@ impl<'a> Raw<'a> {
                 Ok(Cell::Float(value.into()))
             }
             (Raw::Double(value), AvroType::Double) => Ok(Cell::Float(value)),
-            (Raw::Float(value), to) => fits(whole(value.into()).and_then(|n| integer(n, to))),
-            (Raw::Double(value), to) => fits(whole(value).and_then(|n| integer(n, to))),
-            (Raw::Boolean(_) | Raw::Bytes(_), _) => Err(None),
+            (Raw::Float(value), AvroType::Int | AvroType::Long) => {
+                fits(whole(value.into()).and_then(|n| integer(n, to)))
+            }
+            (Raw::Double(value), AvroType::Int | AvroType::Long) => {
+                fits(whole(value).and_then(|n| integer(n, to)))
+            }
+            _ => Err(None),
         }
     }
 

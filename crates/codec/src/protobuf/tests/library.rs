@@ -4,7 +4,7 @@
 use super::*;
 use proptest::prelude::*;
 use prost_reflect::prost::Message;
-use prost_reflect::{DynamicMessage, MapKey, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, MapKey, MessageDescriptor, ReflectMessage, Value};
 use serde_json::{Map, json};
 
 const FIELDS: &str = "int32 a = 1; sint64 b = 2; uint64 c = 3; double d = 4; bool e = 5; \
@@ -63,7 +63,7 @@ fn value(kind: &prost_reflect::Kind) -> BoxedStrategy<Value> {
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => edge().prop_map(Value::I64).boxed(),
         Kind::Uint64 => edge().prop_map(|n| Value::U64(n as u64)).boxed(),
         Kind::Fixed32 | Kind::Uint32 => edge().prop_map(|n| Value::U32(n as u32)).boxed(),
-        Kind::Double => edge().prop_map(|n| Value::F64(n as f64 / 8.0)).boxed(),
+        Kind::Double => edge().prop_map(|n| Value::F64(f64::from(n as i32) / 8.0)).boxed(),
         Kind::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
         Kind::String => "\\PC{0,6}".prop_map(Value::String).boxed(),
         Kind::Bytes => prop::collection::vec(any::<u8>(), 0..5)

@@ -65,7 +65,7 @@ fn decoder(text: &ProtobufText, reader: &Schema) -> (tokio::runtime::Runtime, De
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let guid = bytes("header")[1..17].try_into().unwrap();
     let registry =
-        Registry::with_messages(&[0.into(), crate::schema_id::SchemaId::Guid(guid)], text);
+        Registry::with_messages(&[2.into(), crate::schema_id::SchemaId::Guid(guid)], text);
     let decoder = Decoder::new(reader.clone(), registry, runtime.handle().clone()).unwrap();
     (runtime, decoder.of_protobuf())
 }
