@@ -48,9 +48,8 @@ pub(super) fn find(file: &FileDescriptor, indexes: &[u32]) -> Option<MessageDesc
     let (first, inner) = indexes.split_first()?;
     let mut message = file.messages().nth(*first as usize)?;
     for index in inner {
-        let mut children = message.child_messages().filter(|child| !child.is_map_entry());
-        let child = children.nth(*index as usize)?;
-        drop(children);
+        let child =
+            message.child_messages().filter(|child| !child.is_map_entry()).nth(*index as usize)?;
         message = child;
     }
     Some(message)

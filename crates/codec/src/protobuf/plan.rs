@@ -172,13 +172,11 @@ fn exclude(message: &MessageDescriptor, fields: &mut Vec<Field>) {
 
 /// The writer's field has the reader's name, or that in JSON, or one of the reader's aliases.
 fn find(message: &MessageDescriptor, reader: &ReaderField) -> Option<FieldDescriptor> {
-    let names = std::iter::once(&reader.name).chain(&reader.aliases);
-    names
-        .filter_map(|name| {
-            let by_name = message.get_field_by_name(name);
-            by_name.or_else(|| message.get_field_by_json_name(name))
-        })
-        .next()
+    let mut names = std::iter::once(&reader.name).chain(&reader.aliases);
+    names.find_map(|name| {
+        let by_name = message.get_field_by_name(name);
+        by_name.or_else(|| message.get_field_by_json_name(name))
+    })
 }
 
 fn refuse<T>(path: &str, from: impl std::fmt::Display, to: &AvroType) -> Result<T, Problems> {

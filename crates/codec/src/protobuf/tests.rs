@@ -53,7 +53,11 @@ fn reader(fields: &str) -> String {
 /// The row of a message, or the reason and the detail of its fault.
 fn read(fields: &str, columns: &str, datum: &[u8]) -> Result<Json, (String, String)> {
     let refused = |fault: Fault| (fault.reason, fault.detail);
-    let mut decoder = own(&message(fields), &reader(columns)).map_err(refused)?;
+    row_of(&mut own(&message(fields), &reader(columns)).map_err(refused)?, datum)
+}
+
+fn row_of(decoder: &mut ProtobufDecoder, datum: &[u8]) -> Result<Json, (String, String)> {
+    let refused = |fault: Fault| (fault.reason, fault.detail);
     let value = [&[0, 0, 0, 0, 1, 0][..], datum].concat();
     let frame = Frame { id: crate::schema_id::SchemaId::Number(1), len: 5 };
     let batch = decoder.decode(&[Some(&value)], &[0], frame, &[]).unwrap();

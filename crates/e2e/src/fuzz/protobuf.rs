@@ -43,7 +43,7 @@ const READER: &str = r#"{"type":"record","name":"R","fields":[{"name":"id","type
     {"name":"json","type":["null","string"],"default":null},
     {"name":"amount","default":null,"type":["null",
         {"type":"bytes","logicalType":"decimal","precision":30,"scale":6}]},
-    {"name":"d","type":["null","float"],"default":null},
+    {"name":"d","type":["null","long"],"default":null},
     {"name":"b","type":["null","string"],"default":null},
     {"name":"es","type":{"type":"array","items":"string"},"default":[]}]}"#;
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use prost_reflect::prost::Message;
 use prost_reflect::{DynamicMessage, MapKey, MessageDescriptor, ReflectMessage, Value};
 use serde_json::{Map, json};
+use std::sync::{LazyLock, Mutex};
 
 const FIELDS: &str = "int32 a = 1; sint64 b = 2; uint64 c = 3; double d = 4; bool e = 5; \
     string f = 6; bytes g = 7; E h = 8; repeated sint32 i = 9; repeated string j = 10; \
@@ -48,10 +49,16 @@ fn columns() -> String {
     types.into_iter().map(field).collect::<Vec<_>>().join(",")
 }
 
+/// Compiled once, for all cases.
+static DECODER: LazyLock<Mutex<ProtobufDecoder>> =
+    LazyLock::new(|| Mutex::new(own(&message(FIELDS), &reader(&columns())).unwrap()));
+
 fn descriptor() -> MessageDescriptor {
-    let text = ProtobufText { text: message(FIELDS), imports: Vec::new() };
-    let Ok(file) = compile::compile(&text) else { panic!("the schema is wrong") };
-    file.messages().next().unwrap()
+    DECODER.lock().unwrap().file.messages().next().unwrap()
+}
+
+fn read_row(datum: &[u8]) -> Result<Json, (String, String)> {
+    row_of(&mut DECODER.lock().unwrap(), datum)
 }
 
 /// A value of any field.
@@ -151,7 +158,7 @@ fn cell(value: &Value, kind: &prost_reflect::Kind) -> Json {
 proptest! {
     #[test]
     fn what_the_library_writes_is_read_as_it_was(message in any_message(&descriptor())) {
-        let row = read(FIELDS, &columns(), &message.encode_to_vec());
+        let row = read_row(&message.encode_to_vec());
         prop_assert_eq!(row, Ok(expected(&message)));
     }
 
@@ -169,7 +176,7 @@ proptest! {
             }
         }
         let theirs = DynamicMessage::decode(descriptor(), datum.as_slice());
-        match (read(FIELDS, &columns(), &datum), theirs) {
+        match (read_row(&datum), theirs) {
             (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours, expected(&theirs)),
             (Ok(ours), Err(error)) => prop_assert!(false, "{} but {}: {:?}", ours, error, datum),
             // What a library cuts, guesses or has no name for is refused here.
