@@ -98,15 +98,6 @@ impl<'de> Deserialize<'de> for JsonObject<'de> {
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The cells of an object, one per field.
-pub(crate) fn record<'a>(
-    raw: &'a [u8],
-    fields: &[Field],
-    rules: JsonRules,
-) -> Result<Vec<Cell<'a>>, InvalidDatum> {
-    plain_members(&object_of(raw)?, fields, rules)
-}
-
 fn plain_members<'a>(
     object: &JsonObject<'a>,
     fields: &[Field],
