@@ -89,24 +89,3 @@ fn keys_values_and_headers_count() {
     records.clear();
     assert_eq!(records.bytes(), 0);
 }
-
-#[test]
-fn zz_timing() {
-    for num_headers in [0, 1, 3] {
-        let mut records = Records::new();
-        for i in 0..8192 {
-            records.push_parts(0, i, 1, Some(b"k"), Some(&[7; 120]));
-            for name in
-                ["weir-lineage", "traceparent", "application-name-x"].iter().take(num_headers)
-            {
-                records.push_header(name, Some(b"some bytes"));
-            }
-        }
-        let started = std::time::Instant::now();
-        let mut found = 0;
-        for _ in 0..1000 {
-            found += std::hint::black_box(&records).last_headers("__value_schema_id").len();
-        }
-        println!("{num_headers} headers: {:?} per 8192 records, {found}", started.elapsed() / 1000);
-    }
-}
