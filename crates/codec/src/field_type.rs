@@ -34,7 +34,7 @@ impl FieldType {
         FieldType { default, ..FieldType::of_type(&field.avro_type) }
     }
 
-    /// Of a value inside of another one.
+    /// Of a value of this type, without a default.
     pub(crate) fn of_type(avro_type: &AvroType) -> FieldType {
         let (avro_type, _) = avro_type.optional();
         let data_type = avro_type.arrow().unwrap_or(DataType::Null);

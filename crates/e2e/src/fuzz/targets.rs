@@ -1,5 +1,6 @@
 //! The parsers, each with examples of what it reads.
 
+use crate::protobuf;
 use crate::registry::FakeRegistry;
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -35,6 +36,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "csv", prepare: || Ok(Box::new(File::new("csv")?)) },
     Target { name: "json", prepare: || Ok(Box::new(File::new("jsonl")?)) },
     Target { name: "json-record", prepare: || Ok(Box::new(JsonRecord::new()?)) },
+    Target { name: "protobuf", prepare: || Ok(Box::new(protobuf::Message::new()?)) },
+    Target { name: "protobuf-schema", prepare: || Ok(Box::new(protobuf::SchemaText::new()?)) },
     Target { name: "pipeline", prepare: || Ok(Box::new(PipelineFile)) },
 ];
 
@@ -52,7 +55,7 @@ const FOREIGN: &str = r#"{"type":"record","name":"R","fields":[
     {"name":"more","type":["int","I",{"type":"fixed","name":"F","size":3}]},
     {"name":"id","type":"int"},{"name":"name","type":["string","null"]},{"name":"b","type":"boolean"}]}"#;
 
-fn framed(id: u8, datum: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(id: u8, datum: &[u8]) -> Vec<u8> {
     [&[0, 0, 0, 0, id][..], datum].concat()
 }
 
@@ -96,17 +99,21 @@ impl Run for SchemaText {
 }
 
 /// A decoder with a registry in this process.
-struct Decoding {
-    registry: FakeRegistry,
-    decoder: Decoder,
-    runtime: Runtime,
+pub(crate) struct Decoding {
+    pub(crate) registry: FakeRegistry,
+    pub(crate) decoder: Decoder,
+    pub(crate) runtime: Runtime,
 }
 
 impl Decoding {
     fn new() -> Result<Decoding> {
+        Decoding::into(READER)
+    }
+
+    pub(crate) fn into(reader: &str) -> Result<Decoding> {
         let (registry, runtime) = (FakeRegistry::start()?, Runtime::new()?);
         let client = client(&registry)?;
-        let decoder = Decoder::new(Schema::parse(READER)?, client, runtime.handle().clone())?;
+        let decoder = Decoder::new(Schema::parse(reader)?, client, runtime.handle().clone())?;
         Ok(Decoding { registry, decoder, runtime })
     }
 }
@@ -203,7 +210,7 @@ impl Run for WriterSchema {
 struct RegistryAnswer {
     registry: FakeRegistry,
     client: Registry,
-    runtime: Runtime,
+    pub(crate) runtime: Runtime,
     next_id: u32,
 }
 
