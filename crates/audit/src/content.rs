@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::deep::{MAX_REPORTED, disowned};
+use crate::format::grouped;
 use crate::lineage::Disowned;
 use crate::offset_set::ranges;
 use std::collections::BTreeMap;
@@ -44,6 +45,14 @@ pub async fn compare(pipeline: &Pipeline, sample: u64) -> Result<Compared> {
             continue;
         }
         let target = weir_store::reader::open(pipeline, sink)?;
+        let unnamed = target.rows_without_origin().await?;
+        if unnamed > 0 {
+            compared.notes.push(format!(
+                "{}: {} rows without lineage are not compared with their records",
+                sink.name,
+                grouped(unnamed)
+            ));
+        }
         let mut next = BTreeMap::new();
         for position in target.positions().await? {
             if position.topic == pipeline.output.topic {

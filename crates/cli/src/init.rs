@@ -37,6 +37,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for file in [&pipeline, &schema] {
         ensure!(!file.exists(), "{} exists; nothing was written", file.display());
     }
+    std::fs::create_dir_all(&args.folder)
+        .with_context(|| format!("making the folder {}", args.folder.display()))?;
     write(&schema, &schema_text(&args.name, &guess))?;
     write(&pipeline, &pipeline_text(args, &guess)?)?;
     print(&sample, &guess);

@@ -367,6 +367,16 @@ fn records_come_back_to_a_table_that_does_not_know_their_order_only_on_request()
     let refused = versions.weir(&["dead", "replay"], &[]).unwrap_err();
     contains(&refused, &["sink warehouse (public.versions)", "lineage = true", "--overwrite"]);
     assert_eq!(versions.replayed(), 0, "nothing was changed");
+    // The rows that are there have no lineage, whatever the file says now.
+    let text = std::fs::read_to_string(&versions.file).unwrap();
+    std::fs::write(&versions.file, text.replace("lineage = false", "lineage = true")).unwrap();
+    for _ in 0..2 {
+        let refused = versions.weir(&["dead", "replay"], &[]).unwrap_err();
+        contains(&refused, &["sink warehouse", "40 rows have no lineage", "--overwrite"]);
+        // Which adds the columns.
+        versions.weir(&["run"], &["--until-done"]).unwrap();
+    }
+    std::fs::write(&versions.file, text).unwrap();
     versions.weir(&["dead", "replay"], &["--rate", "0", "--overwrite"]).unwrap();
     versions.weir(&["run"], &["--until-done"]).unwrap();
     versions.shows(["older (bad)", "newer (bad)"]);

@@ -45,7 +45,7 @@ impl WriterDecoder {
     ) -> Result<WriterDecoder, Fault> {
         let refuse =
             |reason: &str, what: String| fault(reason, format!("{name} of the writer: {what}"));
-        let text = annotated(text, events_of.unwrap_or(reader).fields());
+        let text = annotated(text, events_of.unwrap_or(reader).fields(), events_of.is_some());
         let avro = parse_avro(&text).map_err(|e| refuse(e.reason("bad_schema"), e.to_string()))?;
         if !matches!(avro, Avro::Record(_)) {
             return Err(refuse("not_a_record", "it is not a record".into()));

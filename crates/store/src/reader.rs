@@ -102,6 +102,12 @@ pub trait TargetReader: Send + Sync {
         Ok(false)
     }
 
+    /// How many rows do not name their input record, in a target that records it: they are older than
+    /// its lineage columns, or another program wrote them.
+    async fn rows_without_origin(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     /// The input records, given by partition and offset, of those `rows` of exactly the output
     /// schema whose row in the target has another value in any column; none if the target does
     /// not record the origin of its rows.

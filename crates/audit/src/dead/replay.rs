@@ -17,6 +17,7 @@ use super::filter::Filter;
 use super::read;
 use crate::Result;
 use crate::error::refuse;
+use crate::format::grouped;
 use choice::{Choice, Rules};
 use copy::{Copier, Out};
 use mapping::{Forecast, Repair};
@@ -62,7 +63,7 @@ pub fn marks(pipeline: &Pipeline) -> Result<Marks> {
 /// Mistakes in the file or the SQL; broker, registry or target unavailable; older versions could
 /// replace newer rows: nothing was replayed.
 pub async fn replay(pipeline: &Pipeline, options: &Options) -> Result<(Report, Result<()>)> {
-    check_order(pipeline, options)?;
+    check_order(pipeline, options).await?;
     let repair = match &options.sql {
         Some(sql) => Some(Repair::new(pipeline, sql).await?),
         None => None,
@@ -79,15 +80,18 @@ pub async fn replay(pipeline: &Pipeline, options: &Options) -> Result<(Report, R
 
 /// A record that comes back is the last one of its key, whatever came after its first time. Only a
 /// target that knows the order keeps the newer row.
-fn check_order(pipeline: &Pipeline, options: &Options) -> Result<()> {
+async fn check_order(pipeline: &Pipeline, options: &Options) -> Result<()> {
     let forgetful: Vec<String> = pipeline
         .sinks
         .iter()
         .filter(|sink| sink.target.forgets_order())
         .map(|sink| format!("{} ({})", sink.name, sink.target.name()))
         .collect();
-    if forgetful.is_empty() || options.overwrite {
+    if options.overwrite {
         return Ok(());
+    }
+    if forgetful.is_empty() {
+        return check_rows(pipeline).await;
     }
     refuse!(
         "sink {} merges by key and has no lineage columns, so an older record that comes back would \
@@ -95,6 +99,26 @@ fn check_order(pipeline: &Pipeline, options: &Options) -> Result<()> {
          are compared; --overwrite replays all the same",
         forgetful.join(", sink ")
     )
+}
+
+/// Rows that are older than their table's lineage columns cannot be compared either.
+async fn check_rows(pipeline: &Pipeline) -> Result<()> {
+    for sink in &pipeline.sinks {
+        if sink.target.keeps_every_record() {
+            continue;
+        }
+        let rows = weir_store::reader::open(pipeline, sink)?.rows_without_origin().await?;
+        if rows > 0 {
+            refuse!(
+                "sink {} ({}) merges by key, and {} rows have no lineage, so that an older record that \
+                 comes back would replace them; --overwrite replays all the same",
+                sink.name,
+                sink.target.name(),
+                grouped(rows)
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Unless this is a dry run, no other replay of this pipeline can write from here on.

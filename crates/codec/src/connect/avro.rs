@@ -10,8 +10,10 @@ use std::collections::HashSet;
 const NAME: &str = "connect.name";
 
 /// The text of a writer's schema in which Debezium's types of times are logical types of Avro.
-/// Debezium's times have no zone; they are instants where the reader's `row` has one, as UTC.
-pub(crate) fn annotated<'a>(text: &'a str, row: &[Field]) -> Cow<'a, str> {
+/// Debezium's times have no zone; they are instants where the reader's `row` has one, as UTC. A type
+/// that Avro does not have becomes one that is not taken for it; in events it stays a number, which
+/// [`unitless`] finds.
+pub(crate) fn annotated<'a>(text: &'a str, row: &[Field], events: bool) -> Cow<'a, str> {
     if !text.contains(NAME) {
         return text.into();
     }
@@ -21,30 +23,37 @@ pub(crate) fn annotated<'a>(text: &'a str, row: &[Field]) -> Cow<'a, str> {
         .filter(|f| matches!(f.avro_type.optional().0, AvroType::Timestamp { utc: true, .. }))
         .map(|f| f.name.as_str())
         .collect();
-    annotate(&mut schema, "", &instants, 0);
+    annotate(&mut schema, "", (&instants, events), 0);
     schema.to_string().into()
 }
 
 /// Levels of a schema text that are looked at; the schema itself may have fewer.
 const MAX_LEVELS: usize = 128;
 
-fn annotate(schema: &mut Value, field: &str, instants: &HashSet<&str>, level: usize) {
+fn annotate(
+    schema: &mut Value,
+    field: &str,
+    (instants, events): (&HashSet<&str>, bool),
+    level: usize,
+) {
     if level > MAX_LEVELS {
         return;
     }
     match schema {
         Value::Array(branches) => {
-            branches.iter_mut().for_each(|b| annotate(b, field, instants, level + 1));
+            for branch in branches {
+                annotate(branch, field, (instants, events), level + 1);
+            }
         }
         Value::Object(members) => {
-            if let Some(logical) = logical_type(members, instants.contains(field)) {
+            if let Some(logical) = logical_type(members, instants.contains(field), events) {
                 members.insert("logicalType".into(), logical.into());
             }
             let name = members.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
             let field = if name.is_empty() { field } else { &name };
             for (key, value) in members.iter_mut() {
                 if matches!(key.as_str(), "fields" | "type" | "items" | "values") {
-                    annotate(value, field, instants, level + 1);
+                    annotate(value, field, (instants, events), level + 1);
                 }
             }
         }
@@ -52,15 +61,14 @@ fn annotate(schema: &mut Value, field: &str, instants: &HashSet<&str>, level: us
     }
 }
 
-fn logical_type(members: &Map<String, Value>, instant: bool) -> Option<&'static str> {
+fn logical_type(members: &Map<String, Value>, instant: bool, events: bool) -> Option<&'static str> {
     let name = members.get(NAME)?.as_str()?;
     let meaning = meaning(name).filter(|_| !members.contains_key("logicalType"))?;
     Some(match (meaning, members.get("type")?.as_str()?, instant) {
         (Meaning::Days, "int", _) => "date",
         (Meaning::Time(MILLI), "int", _) => "time-millis",
         (Meaning::Time(MICRO), "long", _) => "time-micros",
-        // Avro has no such time of day; the same number of another type is not taken for one.
-        (Meaning::Time(NANO), "long", _) => "local-timestamp-nanos",
+        (Meaning::Time(NANO), "long", _) if !events => "local-timestamp-nanos",
         (Meaning::Timestamp(MILLI), "long", true) => "timestamp-millis",
         (Meaning::Timestamp(MILLI), "long", false) => "local-timestamp-millis",
         (Meaning::Timestamp(MICRO), "long", true) => "timestamp-micros",

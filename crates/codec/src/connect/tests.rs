@@ -110,7 +110,7 @@ fn types_of_debezium_in_any_avro_schema_are_times_of_their_unit() {
             r#"{{"type":"record","name":"R","fields":[{{"name":"at","type":
                 {{"type":"long","connect.version":1,"connect.name":"{name}"}}}}]}}"#
         );
-        WriterSchema::parse(&annotated(&text, reader.fields())).unwrap()
+        WriterSchema::parse(&annotated(&text, reader.fields(), false)).unwrap()
     };
     assert!(reader.can_decode(&writer("io.debezium.time.Timestamp")).is_empty());
     let day = Schema::parse(
@@ -120,7 +120,7 @@ fn types_of_debezium_in_any_avro_schema_are_times_of_their_unit() {
     let problems = day.unwrap().can_decode(&writer("io.debezium.time.NanoTime"));
     assert!(!problems.is_empty(), "a number of nanoseconds is no time-micros");
     let plain = r#"{"type":"record","name":"R","fields":[{"name":"at","type":"long"}]}"#;
-    assert_eq!(annotated(plain, reader.fields()), plain);
+    assert_eq!(annotated(plain, reader.fields(), false), plain);
     assert!(
         Schema::parse(plain).unwrap().can_decode(&writer("io.debezium.time.NanoTime")).is_empty()
     );

@@ -31,6 +31,24 @@ impl Store {
         Ok(self.ask(&name, &any).await?.unwrap_or(false))
     }
 
+    /// Counts the rows whose lineage columns are empty, by reading the table; 0 if it does not exist or
+    /// has no such columns yet.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or the role lacks SELECT.
+    pub async fn rows_without_origin(&self, schema: &str, table: &str) -> Result<u64, Error> {
+        let name = qualified(schema, table);
+        let named = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND \
+                     attname = 'weir_offset' AND NOT attisdropped)";
+        let client = self.client().await?;
+        let named = client.query_one(named, &[&name]).await.and_then(|row| row.try_get(0));
+        if !named.map_err(|e| self.error(e))? {
+            return self.count_rows(schema, table).await;
+        }
+        let count = format!("SELECT count(*) FROM {name} WHERE weir_offset IS NULL");
+        Ok(self.ask::<i64>(&name, &count).await?.map_or(0, |count| count as u64))
+    }
+
     /// Counts the dead letters of the partition from `next` on, and the rows that came from a later
     /// record of the input topic than `lineage` names, where the table has lineage columns; that
     /// reads the whole table.

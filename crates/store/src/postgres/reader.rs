@@ -105,6 +105,14 @@ impl TargetReader for Reader {
         Ok(self.store.count_rows(&self.table.table.schema, &self.table.table.table).await?)
     }
 
+    async fn rows_without_origin(&self) -> Result<u64, crate::Error> {
+        let pipeline::TableName { schema, table } = &self.table.table;
+        match self.table.lineage {
+            true => Ok(self.store.rows_without_origin(schema, table).await?),
+            false => Ok(0),
+        }
+    }
+
     async fn has_rows(&self) -> Result<bool, crate::Error> {
         Ok(self.store.has_rows(&self.table.table.schema, &self.table.table.table).await?)
     }

@@ -117,7 +117,10 @@ impl Repair {
     pub(crate) async fn new(pipeline: &Pipeline, sql: &str) -> Result<Repair> {
         if !pipeline.input.is_registered() {
             let what = "writes rows in Avro, and the values of this pipeline's input topic are not";
-            let mistake = Mistake::new("--sql", what).hint("replay the records as they are");
+            let mistake = Mistake::new("--sql", what).hint(
+                "let the pipeline take them (a wider field, CASE or CAST in transform.sql), and replay \
+                 them as they are",
+            );
             return Err(Mistakes::new(&pipeline.file, vec![mistake]).into());
         }
         let input = Schema::load(&pipeline.input.schema)?;
@@ -200,7 +203,11 @@ fn compile(
 }
 
 /// Forecasts what the enricher would do.
-pub(crate) struct Forecast(Mapping);
+pub(crate) struct Forecast {
+    mapping: Mapping,
+    /// Whether it hands on records without a value.
+    tombstones: bool,
+}
 
 impl Forecast {
     /// Compiles the pipeline's rules and SQL as the file is now. Nothing is registered: the encoded
@@ -217,7 +224,8 @@ impl Forecast {
             .map_err(|list| pipeline.mistakes(list))?;
         let encoder = Encoder::new(&output, 0)?;
         let registry = Registry::new(&pipeline.registry)?;
-        Ok(Forecast(Mapping::new(pipeline, input, &key, plan, encoder, registry)?))
+        let mapping = Mapping::new(pipeline, input, &key, plan, encoder, registry)?;
+        Ok(Forecast { mapping, tombstones: pipeline.hands_on_tombstones() })
     }
 
     /// Adds the forecast of a batch.
@@ -225,9 +233,12 @@ impl Forecast {
     /// # Errors
     /// The registry is unavailable.
     pub(crate) fn add(&mut self, batch: &Records, outlook: &mut Outlook) -> Result<()> {
-        let (fates, _) = self.0.apply(batch)?;
-        for fate in fates {
+        let (fates, _) = self.mapping.apply(batch)?;
+        for (record, fate) in batch.iter().zip(fates) {
             match fate {
+                Fate::Undecoded(_) if self.tombstones && record.value().is_none() => {
+                    outlook.pass += 1;
+                }
                 Fate::Encoded(_) => outlook.pass += 1,
                 Fate::Filtered => outlook.filtered += 1,
                 Fate::Undecoded(fault) | Fate::Refused(fault) => {
