@@ -392,6 +392,16 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
              underscores, no digit first"],
     ),
     (
+        "files that are changed",
+        "type = \"postgres\"\nurl = \"postgres://weir:hunter2@localhost:5432/weir\"\ntable = \
+             \"shop.orders\"\nmode = \"append\"\nlineage = false\n\n[sink.columns]\nnote = \
+             \"varchar(50)\"\n",
+        "type = \"files\"\npath = \"gs://orders\"\nformat = \"csv\"\nmode = \"upsert\"\n\
+             compression = \"snappy\"\npartition_by = \"month(at)\"\nregion = \"eu\"\ntombstones \
+             = \"delete\"\nkey = \"id\"\n",
+        &[],
+    ),
+    (
         "brokers without a port",
         "${BROKERS:-localhost:9092}",
         "localhost",
