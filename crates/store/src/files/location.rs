@@ -59,11 +59,11 @@ impl Location {
 
     fn s3(files: &pipeline::Files, rest: &str, name: String) -> Result<Location, crate::Error> {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let client = ClientOptions::new().with_allow_http(true).with_timeout(REQUEST_TIMEOUT);
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
-            .with_allow_http(true)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_client_options(ClientOptions::new().with_timeout(REQUEST_TIMEOUT))
+            .with_client_options(client)
             .with_retry(RetryConfig {
                 backoff: BackoffConfig::default(),
                 max_retries: MAX_RETRIES,

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{self, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use std::fs::File;
@@ -77,8 +78,12 @@ impl FileWriter {
         let file = Counted { file: BufWriter::with_capacity(BUFFER, file), bytes: 0 };
         let mut inner = match (format, compression) {
             (FilesFormat::Parquet, _) => {
-                let properties = properties(compression);
-                let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties));
+                // The types of the file say everything; Arrow's own schema beside them would not be
+                // read by others.
+                let options = ArrowWriterOptions::new()
+                    .with_properties(properties(compression))
+                    .with_skip_arrow_metadata(true);
+                let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options);
                 Inner::Parquet(writer.map_err(bug)?)
             }
             (_, Compression::Gzip) => {
