@@ -87,6 +87,8 @@ impl<'a> Comparison<'a> {
             Some(Span { partition: log.partition, from: Some(log.first), until: Some(until) })
         });
         let (mut number, mut failed) = (0_u64, None);
+        // Retention can take some of the rows of the first input record.
+        let mut first: BTreeMap<Partition, (Offset, bool)> = BTreeMap::new();
         scan(&pipeline.kafka, topic, &read.collect::<Vec<_>>(), |record| {
             let lineage = record.lineage().filter(|_| !disowned.contains(record));
             let begins = lineage.is_none_or(|lineage| lineage.part.index == 0);
@@ -95,7 +97,11 @@ impl<'a> Comparison<'a> {
                 failed = self.compare().err();
             }
             number += u64::from(begins);
-            if lineage.is_some() && number.is_multiple_of(sample) {
+            let is_whole = lineage.is_some_and(|lineage| {
+                let first = first.entry(record.partition()).or_insert((lineage.source, begins));
+                first.1 || lineage.source != first.0
+            });
+            if is_whole && number.is_multiple_of(sample) {
                 self.records.push(record);
             }
             if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

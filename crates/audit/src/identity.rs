@@ -26,12 +26,15 @@ pub(crate) async fn findings(
     lineages: &Lineages,
 ) -> Result<Vec<String>> {
     let target = weir_store::reader::open(pipeline, sink)?;
+    let unnests = weir_transform::unnests(&pipeline.transform.sql)
+        || lineages.values().any(PartitionLineage::unnested);
     let mut partitions: BTreeMap<Partition, PartitionCheck> = BTreeMap::new();
     for position in target.positions().await? {
         if position.topic == pipeline.output.topic {
             let (partition, progress) = (position.committed.partition, position.committed.progress);
-            let check = PartitionCheck::new(lineages.get(&partition), progress.last);
-            partitions.insert(partition, PartitionCheck { counters: progress.counters, ..check });
+            let mut check = PartitionCheck::new(lineages.get(&partition), progress.last);
+            (check.counters, check.unnested) = (progress.counters, unnests);
+            partitions.insert(partition, check);
         }
     }
     let mut origins = |partition, offset| partitions.entry(partition).or_default().row(offset);
@@ -109,7 +112,6 @@ impl PartitionCheck {
             if check.expected.count(source) <= part.index {
                 check.expected.add(source);
             }
-            check.unnested |= part.count > 1;
         }
         if lineage.incomplete {
             let first = lineage.output().map(|record| record.lineage.source).min();

@@ -184,6 +184,11 @@ impl PartitionLineage {
         !self.restarts.is_empty()
     }
 
+    /// Whether several records were made of one.
+    pub(crate) fn unnested(&self) -> bool {
+        self.records.iter().any(|record| record.lineage.part.count > 1)
+    }
+
     /// The records of the output.
     pub(crate) fn output(&self) -> impl Iterator<Item = &EmittedRecord> {
         self.records.iter().filter(|record| record.emitted_to == EmittedTo::Output)

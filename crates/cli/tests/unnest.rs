@@ -190,7 +190,7 @@ fn every_line_of_every_order_lands_once_through_kills() {
     let hops = audit["hops"].as_array().unwrap();
     let enricher = hops.iter().find(|hop| hop["name"].as_str().unwrap().contains("enricher"));
     for (what, count) in &expected.counts {
-        assert_eq!(enricher.unwrap()["counters"][what], *count, "{what}: {text}");
+        assert_eq!(enricher.unwrap()[what], *count, "{what}: {text}");
     }
     // The rows of an order are in one transaction of the table.
     let apart = "SELECT count(*) FROM (SELECT FROM t GROUP BY weir_partition, weir_offset \

@@ -24,6 +24,13 @@ impl Violation {
         self
     }
 
+    /// The same, with what may be the reason.
+    #[cold]
+    pub(crate) fn because(mut self: Box<Self>, why: &str) -> InvalidDatum {
+        self.fault = fault(&self.fault.reason, format!("{}; {why}", self.fault.detail));
+        self
+    }
+
     /// The fault, with the path.
     #[cold]
     pub(crate) fn into_fault(self) -> Fault {

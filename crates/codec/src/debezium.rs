@@ -2,18 +2,19 @@
 //! before it for a delete.
 //!
 //! An event is a record with the members `before`, `after`, `op` and `source`; in JSON it may lie in
-//! the `payload` of Connect's envelope, whose `schema` says the unit of each time. Numbers that
-//! count time without saying in which unit are refused.
+//! Connect's envelope ([`crate::connect`]). Numbers that count time without saying in which unit are
+//! refused, and so are the values that stand for others: see [`unknown`].
 
-mod units;
+mod unknown;
 
-use crate::avro_type::{AvroType, Field};
+use crate::avro_type::Field;
 use crate::cell::Cell;
+use crate::connect::{Meaning, Meanings};
 use crate::datum::InvalidDatum;
 use crate::decode::Decoded;
 use crate::error::Error;
 use crate::frame::fault;
-use crate::json::{self, JsonObject, JsonRules};
+use crate::json::{self, JsonRules};
 use crate::schema::Schema;
 use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
@@ -25,8 +26,6 @@ use arrow::error::ArrowError;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use weir_model::fault::{Fault, VALUE_MISSING};
-
-pub(crate) use units::{Units, UnitsCache, annotated, unitless};
 
 /// What an event says beside the row, one value per row.
 #[derive(Debug, Clone)]
@@ -73,66 +72,36 @@ pub(crate) fn event<'a>(
     raw: &'a [u8],
     fields: &[Field],
     rules: JsonRules,
-    cache: &mut UnitsCache,
+    meanings: &mut Meanings,
 ) -> Result<Vec<Cell<'a>>, InvalidDatum> {
     let object = json::object_of(raw)?;
-    let units = match object.get("op") {
-        None => object.get("schema").map(|schema| cache.of(schema.get())).unwrap_or_default(),
-        Some(_) => Arc::default(),
+    let (event, meaning) = match meanings.opened(&object, fields) {
+        Some(opened) => opened?,
+        None => (object, Arc::new(Meaning::Unsaid)),
     };
-    let event = without_envelope(object, "op")?;
+    let is_delete = event.get("op").is_some_and(|op| op.get() == "\"d\"");
     let cell = |field: &Field| {
         let is_row = matches!(field.name.as_str(), "before" | "after");
         let cell = match event.get(&field.name) {
-            Some(value) if is_row => row(value, &field.avro_type, rules, &units),
+            Some(value) if is_row => {
+                meaning.member(&field.name).value(value, &field.avro_type, rules)
+            }
             Some(value) => json::value(value, &field.avro_type, JsonRules::default()),
             None => json::absent(field),
         };
+        let cell = cell.map_err(|fault| match is_delete && field.name == "before" {
+            true => fault.because(PLACEHOLDERS),
+            false => fault,
+        });
         cell.map_err(|fault| fault.within(&field.name))
     };
     fields.iter().map(cell).collect()
 }
 
-/// The cells of an object that may be in Connect's envelope.
-pub(crate) fn enveloped<'a>(
-    raw: &'a [u8],
-    fields: &[Field],
-    rules: JsonRules,
-) -> Result<Vec<Cell<'a>>, InvalidDatum> {
-    let own = fields.first().map_or("", |field| field.name.as_str());
-    let object = without_envelope(json::object_of(raw)?, own)?;
-    json::members(&object, fields, rules, &|_, _| None)
-}
-
-/// The content of Connect's envelope, which an object without the member `own` is taken for.
-pub(crate) fn without_envelope<'a>(
-    object: JsonObject<'a>,
-    own: &str,
-) -> Result<JsonObject<'a>, InvalidDatum> {
-    match (object.get("payload"), object.get(own)) {
-        (Some(payload), None) => json::object_of(payload.get().as_bytes()),
-        _ => Ok(object),
-    }
-}
-
-fn row<'a>(
-    raw: &'a serde_json::value::RawValue,
-    avro_type: &AvroType,
-    rules: JsonRules,
-    units: &Units,
-) -> Result<Cell<'a>, InvalidDatum> {
-    let (AvroType::Record(record), _) = avro_type.optional() else {
-        return json::value(raw, avro_type, rules);
-    };
-    if raw.get() == "null" {
-        return Ok(Cell::Null);
-    }
-    let object = json::object_of(raw.get().as_bytes())?;
-    let special = |field: &Field, value: &'a serde_json::value::RawValue| {
-        units.cell(&field.name, value.get(), field.avro_type.optional().0)
-    };
-    json::members(&object, &record.fields, rules, &special).map(Cell::Record)
-}
+/// What may be wrong with the row before a delete.
+const PLACEHOLDERS: &str = "with REPLICA IDENTITY DEFAULT only the key of a deleted row is known, and \
+    Debezium fills the other columns: read this one as a string or as one that can be null, or set \
+    REPLICA IDENTITY FULL";
 
 /// Takes the rows out of decoded events.
 pub(crate) fn unwrap(events: Decoded, schema: SchemaRef) -> Result<(Decoded, Changes), Error> {
@@ -148,10 +117,13 @@ pub(crate) fn unwrap(events: Decoded, schema: SchemaRef) -> Result<(Decoded, Cha
     let (mut kept, mut sources) = (Vec::new(), Vec::new());
     for (row, operation) in operation.as_string::<i32>().iter().enumerate() {
         match side(operation.unwrap_or_default(), row, &before, &after) {
-            Ok(side) => {
-                kept.push(row as u32);
-                sources.push((side, row));
-            }
+            Ok(side) => match unknown::value(if side == 0 { &after } else { &before }, row) {
+                None => {
+                    kept.push(row as u32);
+                    sources.push((side, row));
+                }
+                Some(fault) => faults.push((rows[row], fault)),
+            },
             Err(fault) => faults.push((rows[row], fault)),
         }
     }

@@ -1,5 +1,6 @@
 //! The records of a pipeline's input topic, whatever their format: values and keys.
 
+use crate::connect::annotated;
 use crate::debezium::{self, Changes};
 use crate::decode::{Decoded, Decoder};
 use crate::diff::{Losses, losses};
@@ -118,8 +119,8 @@ fn rules(input: &Input) -> JsonRules {
 #[derive(Debug, Clone)]
 pub struct KeyType {
     format: KeyFormat,
-    /// Whether a JSON key may be in Connect's envelope.
-    enveloped: bool,
+    /// Whether Connect wrote them.
+    connect: bool,
     schema: Option<Schema>,
 }
 
@@ -135,8 +136,8 @@ impl KeyType {
         {
             readable(schema, path)?;
         }
-        let enveloped = input.unwrap == Unwrap::Debezium;
-        Ok(KeyType { format: input.key_format, enveloped, schema })
+        let connect = input.unwrap == Unwrap::Debezium;
+        Ok(KeyType { format: input.key_format, connect, schema })
     }
 
     /// The type of a column of keys.
@@ -177,7 +178,8 @@ fn readable(schema: &Schema, path: &Path) -> Result<(), Error> {
 /// the rows.
 pub fn losses_of_input(input: &Input, schema: &Schema, writer: &WriterSchema) -> Losses {
     if input.unwrap == Unwrap::None {
-        return losses(writer, schema.written());
+        let annotated = WriterSchema::parse(&annotated(writer.text(), schema.fields()));
+        return losses(annotated.as_ref().unwrap_or(writer), schema.written());
     }
     let all = match debezium::envelope(schema) {
         Ok(envelope) => {
@@ -234,7 +236,7 @@ impl KeyDecoder {
             }
             (Some(schema), _) => {
                 let decoder = JsonDecoder::new(schema.clone(), JsonRules::default())?;
-                let decoder = if key.enveloped { decoder.of_enveloped() } else { decoder };
+                let decoder = if key.connect { decoder.of_connect() } else { decoder };
                 Some(InputDecoder { format: Format::Json(decoder), events_of: None })
             }
             (None, _) => None,

@@ -51,6 +51,10 @@ impl<'a> JsonObject<'a> {
         self.0.get(name).copied()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All members: names and the JSON of their values, in no order.
     pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value.get()))
@@ -100,29 +104,35 @@ pub(crate) fn record<'a>(
     fields: &[Field],
     rules: JsonRules,
 ) -> Result<Vec<Cell<'a>>, InvalidDatum> {
-    members(&object_of(raw)?, fields, rules, &|_, _| None)
+    plain_members(&object_of(raw)?, fields, rules)
 }
 
-/// A value whose meaning is more than that of its JSON; `None` for all others.
-type Special<'s, 'a> = &'s dyn Fn(&Field, &'a RawValue) -> Option<Result<Cell<'a>, String>>;
+fn plain_members<'a>(
+    object: &JsonObject<'a>,
+    fields: &[Field],
+    rules: JsonRules,
+) -> Result<Vec<Cell<'a>>, InvalidDatum> {
+    members(object, fields, rules, &|_, field, raw| value(raw, &field.avro_type, rules))
+}
 
+/// The value of a member with this name, which fills the field.
+type MemberValue<'v, 'a> = &'v dyn Fn(&str, &Field, &'a RawValue) -> Result<Cell<'a>, InvalidDatum>;
+
+/// The cells of an object, one per field, each of which `value_of` reads.
 pub(crate) fn members<'a>(
     object: &JsonObject<'a>,
     fields: &[Field],
     rules: JsonRules,
-    special: Special<'_, 'a>,
+    value_of: MemberValue<'_, 'a>,
 ) -> Result<Vec<Cell<'a>>, InvalidDatum> {
     let mut num_known = 0;
     let mut cells = Vec::with_capacity(fields.len());
     for field in fields {
-        let found = object.get(&field.name);
-        let found = found.or_else(|| field.aliases.iter().find_map(|alias| object.get(alias)));
+        let names = [&field.name].into_iter().chain(&field.aliases);
+        let found = names.into_iter().find_map(|name| Some((name, object.get(name)?)));
         num_known += usize::from(found.is_some());
         let cell = match found {
-            Some(raw) => match special(field, raw) {
-                Some(cell) => cell.map_err(|what| does_not_fit(raw, &what)),
-                None => value(raw, &field.avro_type, rules),
-            },
+            Some((name, raw)) => value_of(name, field, raw),
             None => absent(field),
         };
         cells.push(cell.map_err(|fault| fault.within(&field.name))?);
@@ -164,28 +174,10 @@ pub(crate) fn value<'a>(
     match (plain, bytes.first()) {
         (AvroType::Record(record), Some(b'{')) => {
             let object = object_of(raw.get().as_bytes())?;
-            Ok(Cell::Record(members(&object, &record.fields, rules, &|_, _| None)?))
+            Ok(Cell::Record(plain_members(&object, &record.fields, rules)?))
         }
-        (AvroType::Map(values), Some(b'{')) => {
-            let JsonObject(members) = object_of(raw.get().as_bytes())?;
-            let entry = |(name, raw): (Cow<'a, str>, &'a RawValue)| match value(raw, values, rules)
-            {
-                Ok(cell) => Ok((name, cell)),
-                Err(fault) => Err(fault.within(&name)),
-            };
-            let mut entries: Vec<_> = members.into_iter().map(entry).collect::<Result<_, _>>()?;
-            // The order of a map means nothing; the same record has to be the same each time.
-            entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-            Ok(Cell::Map(entries))
-        }
-        (AvroType::Array(items), Some(b'[')) => {
-            let raws: Vec<&'a RawValue> = serde_json::from_str(raw.get())
-                .map_err(|error| violation(MALFORMED, format!("not a JSON array: {error}")))?;
-            let item = |(index, raw): (usize, &'a RawValue)| {
-                value(raw, items, rules).map_err(|fault| fault.within(&index.to_string()))
-            };
-            Ok(Cell::List(raws.into_iter().enumerate().map(item).collect::<Result<_, _>>()?))
-        }
+        (AvroType::Map(values), Some(b'{')) => map(raw, &|raw| value(raw, values, rules)),
+        (AvroType::Array(items), Some(b'[')) => list(raw, &|raw| value(raw, items, rules)),
         (AvroType::Union(_), _) => match plain.wide() {
             Some(Wide::Number(number)) => value(raw, number, rules),
             // No such schema is read from JSON: see `unreadable`.
@@ -195,12 +187,41 @@ pub(crate) fn value<'a>(
     }
 }
 
+/// An object as a map, whose values `value_of` reads.
+pub(crate) fn map<'a>(
+    raw: &'a RawValue,
+    value_of: &dyn Fn(&'a RawValue) -> Result<Cell<'a>, InvalidDatum>,
+) -> Result<Cell<'a>, InvalidDatum> {
+    let JsonObject(members) = object_of(raw.get().as_bytes())?;
+    let entry = |(name, raw): (Cow<'a, str>, &'a RawValue)| match value_of(raw) {
+        Ok(cell) => Ok((name, cell)),
+        Err(fault) => Err(fault.within(&name)),
+    };
+    let mut entries: Vec<_> = members.into_iter().map(entry).collect::<Result<_, _>>()?;
+    // The order of a map means nothing; the same record has to be the same each time.
+    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Cell::Map(entries))
+}
+
+/// An array as a list, whose items `value_of` reads.
+pub(crate) fn list<'a>(
+    raw: &'a RawValue,
+    value_of: &dyn Fn(&'a RawValue) -> Result<Cell<'a>, InvalidDatum>,
+) -> Result<Cell<'a>, InvalidDatum> {
+    let raws: Vec<&'a RawValue> = serde_json::from_str(raw.get())
+        .map_err(|error| violation(MALFORMED, format!("not a JSON array: {error}")))?;
+    let item = |(index, raw): (usize, &'a RawValue)| {
+        value_of(raw).map_err(|fault| fault.within(&index.to_string()))
+    };
+    Ok(Cell::List(raws.into_iter().enumerate().map(item).collect::<Result<_, _>>()?))
+}
+
 pub(crate) fn object_of(raw: &[u8]) -> Result<JsonObject<'_>, InvalidDatum> {
     JsonObject::parse(raw)
         .map_err(|what| violation(MALFORMED, format!("not a JSON object: {what}")))
 }
 
-fn does_not_fit(raw: &RawValue, what: &str) -> InvalidDatum {
+pub(crate) fn does_not_fit(raw: &RawValue, what: &str) -> InvalidDatum {
     let excerpt: String = raw.get().chars().take(MAX_NAME_CHARS + 1).collect();
     violation(VALUE_DOES_NOT_FIT, format!("`{}` {what}", shortened(excerpt)))
 }

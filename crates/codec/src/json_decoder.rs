@@ -1,7 +1,8 @@
 //! From JSON values to one Arrow batch of a schema.
 
 use crate::column::ColumnBuilder;
-use crate::debezium::{self, UnitsCache};
+use crate::connect::{self, Meaning, Meanings};
+use crate::debezium;
 use crate::decode::{Decoded, check_size};
 use crate::error::Error;
 use crate::frame::{self, fault};
@@ -19,12 +20,10 @@ pub struct JsonDecoder {
 
 /// What is around the fields of the schema.
 enum Form {
-    /// Nothing.
-    Plain,
-    /// Perhaps Connect's envelope.
-    Enveloped,
+    /// Nothing, or Connect's envelope. What they mean without it.
+    Record(Meanings, Meaning),
     /// They are an event of Debezium, perhaps in Connect's envelope.
-    Event(UnitsCache),
+    Event(Meanings),
 }
 
 impl JsonDecoder {
@@ -35,18 +34,22 @@ impl JsonDecoder {
     pub fn new(schema: Schema, rules: JsonRules) -> Result<JsonDecoder, Error> {
         match json::unreadable(schema.fields()) {
             Some(what) => Err(Error::schema(what)),
-            None => Ok(JsonDecoder { schema, rules, form: Form::Plain }),
+            None => Ok(JsonDecoder {
+                schema,
+                rules,
+                form: Form::Record(Meanings::default(), Meaning::Plain),
+            }),
         }
     }
 
     /// The same for events of Debezium: its schema is that of [`debezium::envelope`].
     pub(crate) fn of_events(self) -> JsonDecoder {
-        JsonDecoder { form: Form::Event(UnitsCache::default()), ..self }
+        JsonDecoder { form: Form::Event(Meanings::default()), ..self }
     }
 
-    /// The same for objects that may be in Connect's envelope, such as the keys of those events.
-    pub(crate) fn of_enveloped(self) -> JsonDecoder {
-        JsonDecoder { form: Form::Enveloped, ..self }
+    /// The same for objects that Connect wrote, such as the keys of those events.
+    pub(crate) fn of_connect(self) -> JsonDecoder {
+        JsonDecoder { form: Form::Record(Meanings::default(), Meaning::Unsaid), ..self }
     }
 
     /// Decodes `values` in order. A value that is not one object of the schema is a fault of its
@@ -68,9 +71,10 @@ impl JsonDecoder {
                 Some(value) => {
                     let (fields, rules) = (self.schema.fields(), self.rules);
                     let read = match &mut self.form {
-                        Form::Plain => json::record(value, fields, rules),
-                        Form::Enveloped => debezium::enveloped(value, fields, rules),
-                        Form::Event(cache) => debezium::event(value, fields, rules, cache),
+                        Form::Record(meanings, outside) => {
+                            connect::record(value, fields, rules, (meanings, outside))
+                        }
+                        Form::Event(meanings) => debezium::event(value, fields, rules, meanings),
                     };
                     read.map_err(|violation| violation.into_fault())
                 }

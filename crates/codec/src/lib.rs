@@ -19,6 +19,7 @@ mod cast;
 mod cell;
 mod column;
 mod columns;
+mod connect;
 mod container;
 mod datum;
 mod debezium;

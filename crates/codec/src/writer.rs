@@ -1,7 +1,7 @@
 //! Decodes the records of one writer schema into the reader's columns.
 
 use crate::column::ColumnBuilder;
-use crate::debezium::{annotated, unitless};
+use crate::connect::{annotated, unitless};
 use crate::error::Error;
 use crate::frame::fault;
 use crate::problem::Problem;
@@ -12,7 +12,6 @@ use crate::writer_schema::WriterSchema;
 use apache_avro::Schema as Avro;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use std::borrow::Cow;
 use weir_model::fault::Fault;
 use weir_model::frame;
 
@@ -47,10 +46,7 @@ impl WriterDecoder {
     ) -> Result<WriterDecoder, Fault> {
         let refuse =
             |reason: &str, what: String| fault(reason, format!("{name} of the writer: {what}"));
-        let text = match events_of {
-            Some(row) => Cow::Owned(annotated(text, row.fields())),
-            None => Cow::Borrowed(text),
-        };
+        let text = annotated(text, events_of.unwrap_or(reader).fields());
         let avro = parse_avro(&text).map_err(|e| refuse(e.reason("bad_schema"), e.to_string()))?;
         if !matches!(avro, Avro::Record(_)) {
             return Err(refuse("not_a_record", "it is not a record".into()));

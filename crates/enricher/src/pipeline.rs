@@ -64,10 +64,17 @@ impl Worker {
     /// Topic → the next part of the transaction in `self.records`; false when the transaction is
     /// full or the topic has nothing more to give.
     fn read_part(&mut self, term: Term, batch: &Batch) -> Result<bool, Error> {
-        if let Some((_, records)) = self.kept.take().filter(|(of, _)| *of == term) {
+        let most = self.shared.job.pipeline.batch.records as u64;
+        if let Some((_, records)) = self.kept.take_if(|(of, _)| *of == term) {
+            // What was made of records before it may fill the transaction.
+            if batch.counts.counters().written >= most {
+                self.kept = Some((term, records));
+                return Ok(false);
+            }
             self.records = records;
             return Ok(true);
         }
+        self.kept = None;
         let first = batch.num_records == 0;
         if let Some(error) = self.read_error.take_if(|_| first) {
             self.report_error(error)?;

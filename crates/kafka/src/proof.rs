@@ -9,6 +9,7 @@ use crate::reader::{Span, scan};
 use crate::{Error, Result, admin, position_store, positions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use weir_model::lineage::Part;
 use weir_model::pipeline::{Kafka, Pipeline};
 use weir_model::progress::{LastRead, Later};
 use weir_model::protocol::{CommittedPosition, Offset, Partition, PartitionState, Proof};
@@ -93,7 +94,8 @@ pub fn copies(pipeline: &Pipeline, sink: &str) -> Result<Vec<CommittedPosition>>
 
 /// Fills in the proofs of a sink's positions by their `copies` (see [`copies`]). A position that
 /// is missing is no beginning when the group or the target remembers it; the group forgets after a
-/// week without members, the target never does.
+/// week without members, the target never does. Returns which of the records of its input record the
+/// one before each position is, as far as the log holds it.
 ///
 /// # Errors
 /// The broker or the target does not answer; ask again.
@@ -102,11 +104,11 @@ pub fn sink<E: From<Error>>(
     copies: &[CommittedPosition],
     found: &mut [PartitionState],
     target: &impl Evidence<E>,
-) -> Result<(), E> {
-    last_read(&pipeline.kafka, &pipeline.output.topic, found)?;
+) -> Result<BTreeMap<Partition, Part>, E> {
+    let parts = last_read(&pipeline.kafka, &pipeline.output.topic, found)?;
     put_back(pipeline, copies, found, target)?;
     if unset(found).is_empty() {
-        return Ok(());
+        return Ok(parts);
     }
     mark_late(found);
     // A copy is no position, but nobody leaves one who has committed nothing.
@@ -121,7 +123,7 @@ pub fn sink<E: From<Error>>(
         .map(|committed| committed.partition)
         .collect();
     if known.is_empty() {
-        return Ok(());
+        return Ok(parts);
     }
     let has_rows = target.has_rows()?;
     for partition in known {
@@ -130,7 +132,7 @@ pub fn sink<E: From<Error>>(
             mark(found, &[partition], Proof::Lost);
         }
     }
-    Ok(())
+    Ok(parts)
 }
 
 /// Fills in the proofs of positions that are behind their copies, or have none. An older position
@@ -195,15 +197,20 @@ pub fn producers(pipeline: &Pipeline, source: &str, all: u32) -> Result<BTreeSet
 /// The broker does not answer; ask again.
 pub fn holds(kafka: &Kafka, topic: &str, partition: Partition, read: LastRead) -> Result<bool> {
     let found = fingerprints(kafka, topic, &[(partition, read.offset)])?;
-    Ok(read.fingerprint.is_some() && found.get(&partition).copied() == read.fingerprint)
+    let there = found.get(&partition).map(|(fingerprint, _)| *fingerprint);
+    Ok(read.fingerprint.is_some() && there == read.fingerprint)
 }
 
 /// Fills in the proofs of positions that are set: compares the record before each with the one that
-/// was read.
+/// was read. Returns which of the records of its input record each of these is.
 ///
 /// # Errors
 /// The broker does not answer; ask again.
-pub fn last_read(kafka: &Kafka, topic: &str, found: &mut [PartitionState]) -> Result<()> {
+pub fn last_read(
+    kafka: &Kafka,
+    topic: &str,
+    found: &mut [PartitionState],
+) -> Result<BTreeMap<Partition, Part>> {
     let provable: BTreeMap<Partition, LastRead> = found
         .iter()
         .filter(|state| state.halt().is_none())
@@ -212,29 +219,30 @@ pub fn last_read(kafka: &Kafka, topic: &str, found: &mut [PartitionState]) -> Re
         .map(|(state, read)| (state.committed.partition, read))
         .collect();
     if provable.is_empty() {
-        return Ok(());
+        return Ok(BTreeMap::new());
     }
     let sought: Vec<_> = provable.iter().map(|(p, read)| (*p, read.offset)).collect();
     let there = fingerprints(kafka, topic, &sought)?;
     let mut disproved = Vec::new();
     for (partition, read) in &provable {
         match there.get(partition) {
-            Some(other) if Some(*other) != read.fingerprint => disproved.push(*partition),
+            Some((other, _)) if Some(*other) != read.fingerprint => disproved.push(*partition),
             // A compacted topic forgets records without being another one.
             None if !admin::compacted(kafka, topic)? => disproved.push(*partition),
             _ => {}
         }
     }
     mark(found, &disproved, Proof::Disproved);
-    Ok(())
+    Ok(there.into_iter().filter_map(|(partition, (_, part))| Some((partition, part?))).collect())
 }
 
-/// The fingerprints of the records at these offsets, of those that are there.
+/// The fingerprints of the records at these offsets, of those that are there, and which of the
+/// records of its input record each is.
 fn fingerprints(
     kafka: &Kafka,
     topic: &str,
     sought: &[(Partition, i64)],
-) -> Result<BTreeMap<Partition, u64>> {
+) -> Result<BTreeMap<Partition, (u64, Option<Part>)>> {
     let spans: Vec<Span> = sought
         .iter()
         .map(|(partition, offset)| Span {
@@ -245,7 +253,8 @@ fn fingerprints(
         .collect();
     let mut found = BTreeMap::new();
     scan(kafka, topic, &spans, |record| {
-        found.insert(record.partition(), record.fingerprint());
+        let part = record.lineage().map(|lineage| lineage.part);
+        found.insert(record.partition(), (record.fingerprint(), part));
         ControlFlow::Continue(())
     })?;
     Ok(found)

@@ -4,7 +4,7 @@
 use crate::part::runs;
 use std::collections::BTreeMap;
 use weir_kafka::Records;
-use weir_model::lineage::Lineage;
+use weir_model::lineage::{Lineage, Part};
 use weir_model::protocol::{Offset, Partition};
 
 /// A record whose lineage does not continue that of the records before it: the topic holds it
@@ -21,16 +21,19 @@ pub(crate) struct OutOfOrder {
 pub(crate) struct Place {
     pub(crate) source: Offset,
     pub(crate) index: u32,
+    /// How many were made of it; `None` where a position says no more than the input record.
+    pub(crate) count: Option<u32>,
 }
 
 impl Place {
     fn of(lineage: Lineage) -> Place {
-        Place { source: lineage.source, index: lineage.part.index }
+        let Part { index, count } = lineage.part;
+        Place { source: lineage.source, index, count: Some(count) }
     }
 
-    /// The first record that was made of an input record: where a position says no more.
-    pub(crate) fn first_of(source: Offset) -> Place {
-        Place { source, index: 0 }
+    /// One of the records that were made of an input record; which one is not known.
+    pub(crate) fn within(source: Offset) -> Place {
+        Place { source, index: 0, count: None }
     }
 }
 
@@ -57,7 +60,7 @@ pub(crate) fn check_order(
     let mut ends = LineageEnds::new();
     for run in runs(records) {
         let partition = records.partition(run.start);
-        let none = LineageEnd { last: Place::first_of(-1), before: None };
+        let none = LineageEnd { last: Place::within(-1), before: None };
         let seen = ends.entry(partition).or_insert_with(|| end(partition).unwrap_or(none));
         for index in run.clone() {
             let Some(lineage) = records.lineage(index) else { continue };
@@ -83,11 +86,19 @@ pub(crate) fn check_order(
 
 /// Whether a record may come after the one at `last`: dead letters may lie between.
 fn continues(lineage: Lineage, last: Place) -> bool {
-    let follows = match lineage.part.index {
-        0 => lineage.previous >= last.source && lineage.previous < lineage.source,
-        _ => lineage.previous == lineage.source,
-    };
-    follows && Place::of(lineage) > last && lineage.part.index < lineage.part.count
+    let Lineage { source, previous, part, .. } = lineage;
+    if part.index >= part.count {
+        return false;
+    }
+    match part.index {
+        0 => previous >= last.source && previous < source,
+        _ if previous != source => false,
+        index if source == last.source => {
+            index > last.index && last.count.is_none_or(|count| count == part.count)
+        }
+        // The beginning of the log may lie between the records of one input record.
+        _ => source > last.source && last.count.is_none(),
+    }
 }
 
 /// Whether those that follow a record contradict it: they continue the lineage as if it were not
@@ -128,7 +139,8 @@ mod tests {
     }
 
     fn ended(last: Offset, before: Offset) -> LineageEnd {
-        LineageEnd { last: Place::first_of(last), before: Some(Place::first_of(before)) }
+        let place = |source| Place { count: Some(1), ..Place::within(source) };
+        LineageEnd { last: place(last), before: Some(place(before)) }
     }
 
     /// Records of which several are of one input record: source, previous, index, count.
@@ -171,15 +183,20 @@ mod tests {
                 assert_eq!(foreign(unnested(&list), Some(50)), [at], "{again} at {at}");
             }
         }
-        for forged in [(51, 51, 3, 3), (51, 51, 9, 3), (52, 52, 1, 1), (i64::MAX, i64::MAX, 1, 2)] {
+        for forged in [
+            (51, 51, 3, 3),
+            (51, 51, 9, 3),
+            (51, 51, 5, 6),
+            (52, 52, 1, 1),
+            (52, 52, 1, 1_000_000_000),
+            (i64::MAX, i64::MAX, 1, 2),
+        ] {
             let mut records = unnested(&rows[..1]);
             let (source, previous, index, count) = forged;
-            let part = weir_model::lineage::Part { index, count };
+            let part = Part { index, count };
             let lineage = Lineage { source, previous, filtered: 0, part };
-            for lineage in [Some(lineage), None].into_iter().flatten() {
-                records.push_parts(0, 101, 7, None, Some(b"value"));
-                records.push_header(HEADER, Some(lineage.encode().as_ref()));
-            }
+            records.push_parts(0, 101, 7, None, Some(b"value"));
+            records.push_header(HEADER, Some(lineage.encode().as_ref()));
             for (offset, (source, previous, index, count)) in (102..).zip(&rows[1..]) {
                 records.push_parts(0, offset, 7, None, Some(b"value"));
                 let genuine = Lineage::new(*source, *previous, 0).of_part(*index, *count);
@@ -192,7 +209,7 @@ mod tests {
     /// The indices of the records that are left out, one after the other.
     fn foreign(mut records: Records, last: Option<Offset>) -> Vec<usize> {
         let mut foreign = Vec::new();
-        let end = last.map(|last| LineageEnd { last: Place::first_of(last), before: None });
+        let end = last.map(|last| LineageEnd { last: Place::within(last), before: None });
         while let Err(found) = check_order(&records, &Restarts::new(), |_| end) {
             records.disown(found.index);
             foreign.push(found.index);

@@ -8,6 +8,7 @@ use crate::part::Contents;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use weir_kafka::{Consumer, Rebalance, Records};
+use weir_model::lineage::Part;
 use weir_model::pipeline::Batch;
 use weir_model::protocol::{
     self, Claim, Command, CommittedPosition, Event, Fencing, Halt, Offset, Partition,
@@ -136,9 +137,26 @@ impl PartitionControl {
         committed.into_iter().map(state).collect()
     }
 
-    /// Goes on from what was found. A position that was changed externally stops its partition.
-    pub(crate) fn acquired(&mut self, term: Term, found: Vec<PartitionState>) {
+    /// Goes on from what was found; `parts` say which of the records of its input record was read
+    /// last. A position that was changed externally stops its partition.
+    pub(crate) fn acquired(
+        &mut self,
+        term: Term,
+        found: Vec<PartitionState>,
+        parts: &BTreeMap<Partition, Part>,
+    ) {
         let changed = self.compare(&found);
+        for PartitionState { committed, .. } in &found {
+            let last = committed.progress.last.zip(parts.get(&committed.partition));
+            let end = last.map(|(source, part)| LineageEnd {
+                last: Place { source, index: part.index, count: Some(part.count) },
+                before: None,
+            });
+            match end {
+                Some(end) => _ = self.ends.insert(committed.partition, end),
+                None => _ = self.ends.remove(&committed.partition),
+            }
+        }
         self.machine.handle(Event::Acquired { term, found });
         for (partition, next) in changed {
             let next = next.map_or("nothing".into(), |next| format!("offset {next}"));
@@ -221,7 +239,7 @@ impl PartitionControl {
             let last = in_batch.or_else(|| self.machine.progress(partition)?.last)?;
             // What was read before a rewind does not count.
             let known = self.ends.get(&partition).filter(|end| end.last.source == last);
-            Some(known.copied().unwrap_or(LineageEnd { last: Place::first_of(last), before: None }))
+            Some(known.copied().unwrap_or(LineageEnd { last: Place::within(last), before: None }))
         })?;
         self.ends.extend(ends);
         Ok(())

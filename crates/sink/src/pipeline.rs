@@ -24,12 +24,11 @@ use weir_store::{Part, Transaction, Written};
 /// Records that are decoded at once: their columns stay in the processor's cache.
 const PART_RECORDS: usize = 8192;
 /// A transaction ends with the last of the records that were made of one input record, so that the
-/// target has all of them or none. How long to wait for it beyond the linger: it is missing if the
-/// topic was truncated.
-const REST_TIMEOUT: Duration = Duration::from_secs(1);
+/// target has all of them or none. How long to wait for the next of them: it is missing if the topic
+/// was truncated.
+const REST_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is read of them at once.
 const REST_BYTES: usize = 1 << 20;
-
 /// How long a transaction that takes longer is filled without a look at anything else.
 const FILL_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -41,6 +40,8 @@ struct Batch {
     deadline: Instant,
     /// It ends then, also if the topic has more at once.
     strict: bool,
+    /// When the last part came.
+    extended: Instant,
     /// The last part was as large as a part may be, so the topic has more at once.
     more: bool,
 }
@@ -53,6 +54,7 @@ impl Worker {
             contents: Contents::default(),
             deadline: Instant::now() + self.linger(),
             strict: self.shared.target.linger().is_some(),
+            extended: Instant::now(),
             more: true,
         };
         while let Some(records) = self.read_part(&batch, term, round)? {
@@ -277,6 +279,7 @@ impl Worker {
 impl Batch {
     fn add(&mut self, part: Part, contents: Contents) -> Result<(), Error> {
         self.more = !self.strict && part.size.records >= PART_RECORDS;
+        self.extended = Instant::now();
         self.transaction.add(part)?;
         self.contents.append(contents);
         Ok(())
@@ -287,7 +290,7 @@ impl Batch {
     fn limits(&self, linger: Duration) -> Option<(pipeline::Batch, Duration)> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let remaining = left.min(FILL_INTERVAL);
-        if self.contents.is_open() && self.deadline.elapsed() < REST_TIMEOUT {
+        if self.contents.is_open() && self.extended.elapsed() < REST_TIMEOUT {
             // Beyond what the target has room for.
             let (records, bytes) = (PART_RECORDS, REST_BYTES);
             return Some((pipeline::Batch { records, bytes, linger: remaining }, POLL_TIMEOUT));

@@ -12,14 +12,14 @@ use crate::metadata::{InputColumns, Used, conflicts};
 use crate::plan::{Column, Plan, Rule};
 use crate::query::{SQL, Transform, parse_condition, parse_transform};
 use crate::scope::{Planned, PlannedFrom, Scope, plan_unnests};
-use crate::unnest::Unnest;
+use crate::unnest::{Copies, Unnest};
 use crate::view::View;
 use arrow::datatypes::{DataType, SchemaRef};
 use columns::{OutputSchema, PlannedColumn, plan_columns};
 use datafusion_expr::Expr;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_sql::sqlparser::ast::{self, SelectItem};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::Pipeline;
@@ -148,6 +148,7 @@ struct Parsed<'a> {
 /// read.
 struct Parts {
     unnests: Vec<Unnest>,
+    copies: Copies,
     joins: Vec<Join>,
     rules: Vec<Planned>,
     filter: Option<Planned>,
@@ -174,9 +175,13 @@ impl Parts {
         let mut view = |expressions: Vec<&Expr>| {
             keep(scope.view(expressions).map_err(|e| vec![planning_mistake(SQL, &e)]), mistakes)
         };
+        let mut copies = Copies::default();
+        for expr in columns.iter().map(|column| &column.planned.expr) {
+            copies.add(scope.sources(expr).collect::<BTreeSet<_>>());
+        }
         let before = view(rules.iter().chain(&filter).map(|planned| &planned.expr).collect());
         let after = view(columns.iter().map(|column| &column.planned.expr).collect());
-        Parts { unnests: Vec::new(), joins, rules, filter, columns, before, after }
+        Parts { unnests: Vec::new(), copies, joins, rules, filter, columns, before, after }
     }
 
     fn assemble(
@@ -209,7 +214,10 @@ impl Parts {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let joins = self.joins;
+        let (joins, mut copies) = (self.joins, self.copies);
+        let views = joins.iter().map(|join| &join.view).chain([&before, &after]);
+        let views = views.chain(self.unnests.iter().map(|unnest| &unnest.view));
+        views.for_each(|view| copies.add(view.sources().iter().copied()));
         let (metadata, metadata_types) = (used.columns().cloned().collect(), used.types());
         Ok(Plan {
             input,
@@ -217,6 +225,7 @@ impl Parts {
             metadata_types,
             output,
             unnests: self.unnests,
+            copies,
             joins,
             needed,
             before,

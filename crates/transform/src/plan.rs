@@ -5,10 +5,10 @@ use crate::coercion::{Coerced, Coercion};
 use crate::error::Error;
 use crate::evaluate::evaluate;
 use crate::join::Join;
-use crate::messages::type_name;
+use crate::messages::{arrow_error, type_name};
 use crate::metadata::{Metadata, MetadataColumns};
 use crate::outcomes::Outcomes;
-use crate::unnest::{Unnest, Unnested};
+use crate::unnest::{Copies, Unnest, Unnested};
 use crate::view::{Matches, Rows, View};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
@@ -31,6 +31,8 @@ pub struct Plan {
     pub(crate) output: SchemaRef,
     /// The lists whose elements become rows, in the order of FROM.
     pub(crate) unnests: Vec<Unnest>,
+    /// How often each column is in a row that they make.
+    pub(crate) copies: Copies,
     pub(crate) joins: Vec<Join>,
     /// Per join, whether anything reads it or filters by it.
     pub(crate) needed: Vec<bool>,
@@ -89,9 +91,34 @@ impl Plan {
     /// batch: microseconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// When the batch is not of the input schema or lacks metadata, or for a bug. The faults of
-    /// single records are in [`Transformed::faults`].
+    /// When the batch is not of the input schema or lacks metadata. The faults of single records
+    /// are in [`Transformed::faults`].
     pub fn apply_with(
+        &self,
+        batch: &RecordBatch,
+        metadata: MetadataColumns,
+        now_micros: i64,
+    ) -> Result<Transformed, Error> {
+        let mut num_records = batch.num_rows();
+        loop {
+            let part = batch.slice(0, num_records);
+            match self.apply_at_once(&part, metadata.slice(num_records), now_micros) {
+                // Columns that are too long for Arrow: the other records wait.
+                Err(Error::Arrow(_)) if num_records > 1 => num_records /= 2,
+                Err(Error::Arrow(error)) if num_records == 1 => {
+                    return Ok(Transformed {
+                        output: RecordBatch::new_empty(self.output.clone()),
+                        rows: Vec::new(),
+                        faults: vec![(0, grows_too_much(&error))],
+                        num_taken: 1,
+                    });
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn apply_at_once(
         &self,
         batch: &RecordBatch,
         metadata: MetadataColumns,
@@ -120,16 +147,11 @@ impl Plan {
 
     /// The fields of the input that the SQL and the rules read, in the order of the schema.
     pub fn columns_read(&self) -> Vec<&str> {
-        let lists = self.unnests.iter().flat_map(|unnest| unnest.view.input_columns());
-        let columns: BTreeSet<usize> = lists.chain(self.columns_of_rows()).collect();
-        columns.into_iter().map(|column| self.input.field(column).name().as_str()).collect()
-    }
-
-    /// The columns of the input that joins, rules and result columns read.
-    fn columns_of_rows(&self) -> BTreeSet<usize> {
         let joins = self.joins.iter().zip(&self.needed).filter(|(_, needed)| **needed);
         let views = joins.map(|(join, _)| &join.view).chain([&self.before, &self.after]);
-        views.flat_map(View::input_columns).collect()
+        let views = views.chain(self.unnests.iter().map(|unnest| &unnest.view));
+        let columns: BTreeSet<usize> = views.flat_map(View::input_columns).collect();
+        columns.into_iter().map(|column| self.input.field(column).name().as_str()).collect()
     }
 
     fn check_schema(&self, batch: &RecordBatch) -> Result<(), Error> {
@@ -161,10 +183,9 @@ impl Plan {
         if self.unnests.is_empty() {
             return Ok(None);
         }
-        let repeated: Vec<usize> = self.columns_of_rows().into_iter().collect();
         let mut unnested = Unnested::new(input.batch.num_rows());
         for unnest in &self.unnests {
-            unnested = unnest.apply(input, unnested, &repeated, outcomes)?;
+            unnested = unnest.apply(input, unnested, &self.copies, outcomes)?;
         }
         Ok(Some(unnested))
     }
@@ -336,6 +357,12 @@ fn find_matches(
         keys.push(evaluated.values);
     }
     join.index.find(&keys)
+}
+
+/// Of a record whose columns Arrow cannot build.
+fn grows_too_much(error: &ArrowError) -> Fault {
+    let detail = format!("its rows cannot be assembled: {}", arrow_error(error));
+    Fault { stage: Stage::Transform, reason: "grows_too_much".into(), detail }
 }
 
 fn output_fault(reason: &str, field: &FieldRef, what: &str) -> Fault {

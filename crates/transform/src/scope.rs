@@ -108,6 +108,12 @@ impl<'a> Scope<'a> {
         View::new(&self.schema, &self.sources, expressions)
     }
 
+    /// Where the columns come from that an expression reads.
+    pub(crate) fn sources(&self, expr: &Expr) -> impl Iterator<Item = ColumnSource> {
+        let columns = expr.column_refs().into_iter();
+        columns.filter_map(|column| Some(self.sources[self.schema.index_of_column(column).ok()?]))
+    }
+
     /// Coerces types and replaces `now()` and what stands for the record's metadata by columns.
     fn bind(&self, name: String, expr: Expr) -> Result<Planned> {
         let context = SimplifyContext::builder().with_schema(self.schema.clone()).build();

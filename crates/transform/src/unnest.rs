@@ -4,7 +4,7 @@
 
 use crate::evaluate::evaluate;
 use crate::outcomes::Outcomes;
-use crate::view::{Rows, View};
+use crate::view::{ColumnSource, Rows, View};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanBufferBuilder, Int64Array, OffsetSizeTrait, UInt32Array,
 };
@@ -13,18 +13,35 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion_physical_expr::PhysicalExpr;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use weir_model::fault::{Fault, Stage};
 
 /// Rows that are made at once: the records behind them wait.
 const MAX_ROWS: usize = 1 << 16;
-/// What the columns of these rows may take, in bytes.
+/// What the columns of these rows may take, in bytes, together with the result columns.
 const MAX_BYTES: usize = 32 << 20;
 /// Rows of one record.
-const MAX_ROWS_OF_RECORD: usize = 1 << 20;
-/// What the columns of the rows of one record may take, in bytes.
-const MAX_BYTES_OF_RECORD: usize = 256 << 20;
+const MAX_ROWS_OF_RECORD: usize = 1 << 18;
+/// The same of the rows of one record.
+const MAX_BYTES_OF_RECORD: usize = 128 << 20;
+
+/// How often a column is in each row: in what the expressions read, and in each result column that
+/// is made of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Copies(BTreeMap<ColumnSource, usize>);
+
+impl Copies {
+    /// Adds one of each of these.
+    pub(crate) fn add(&mut self, sources: impl IntoIterator<Item = ColumnSource>) {
+        sources.into_iter().for_each(|source| *self.0.entry(source).or_default() += 1);
+    }
+
+    fn of(&self, source: ColumnSource) -> usize {
+        self.0.get(&source).copied().unwrap_or_default()
+    }
+}
 
 /// A list in FROM, ready to run.
 #[derive(Debug)]
@@ -94,20 +111,19 @@ impl Unnested {
 
 impl Unnest {
     /// Makes the rows of `before`, one for each element of its list; a row without elements stays
-    /// one. `rows` has the columns of the records, of which those in `repeated` become columns of
-    /// each row.
+    /// one. `rows` has the columns of the records.
     pub(crate) fn apply(
         &self,
         rows: &Rows<'_>,
         before: Unnested,
-        repeated: &[usize],
+        copies: &Copies,
         outcomes: &mut Outcomes,
     ) -> Result<Unnested, ArrowError> {
         let scope = self.view.gather(&Rows { unnested: Some(&before), ..*rows }, None)?;
         let evaluated = evaluate(self.list.as_ref(), &scope, outcomes.passing())?;
         outcomes.refuse_failed(evaluated.failed, |row| row, &self.text);
         let lists = Lists::of(&evaluated.values)?;
-        let sizes = Sizes { rows, before: &before, repeated };
+        let sizes = Sizes { rows, before: &before, lists: &lists, copies };
         let num_records = self.fitting(&lists, &sizes, outcomes);
 
         let num_rows = before.records.values().partition_point(|r| (*r as usize) < num_records);
@@ -171,9 +187,11 @@ impl Unnest {
             let end = row + records[row..].partition_point(|other| *other == record);
             let (mut own_rows, mut own_bytes) = (0_usize, 0_usize);
             for row in (row..end).filter(|row| outcomes.passing()[*row]) {
-                let length = lists.range(row).map_or(1, |list| list.len().max(1));
+                let list = lists.range(row).unwrap_or(0..0);
+                let length = list.len().max(1);
                 own_rows += length;
-                own_bytes = own_bytes.saturating_add(length.saturating_mul(sizes.of(row, length)));
+                let repeated = length.saturating_mul(sizes.of_row(row));
+                own_bytes = own_bytes.saturating_add(repeated).saturating_add(sizes.of_list(list));
             }
             let limits =
                 [(own_rows, MAX_ROWS_OF_RECORD, "rows"), (own_bytes, MAX_BYTES_OF_RECORD, "bytes")];
@@ -196,42 +214,61 @@ impl Unnest {
     }
 }
 
-/// What is repeated in the rows of a record.
+/// What the rows of a record take.
 struct Sizes<'a> {
     rows: &'a Rows<'a>,
     before: &'a Unnested,
-    /// Columns of the batch.
-    repeated: &'a [usize],
+    lists: &'a Lists,
+    copies: &'a Copies,
 }
 
 impl Sizes<'_> {
-    /// The bytes of what `row` hands on to each of its `length` rows. A few rows take no more than
-    /// a few times the record.
-    fn of(&self, row: usize, length: usize) -> usize {
-        if length < 16 {
-            return 0;
-        }
+    /// The bytes of what a row of before hands on to each of its elements.
+    fn of_row(&self, row: usize) -> usize {
         let record = self.before.records.value(row) as usize;
-        let own =
-            self.repeated.iter().map(|column| bytes_of(self.rows.batch.column(*column), record));
-        let metadata = self.rows.metadata.iter().map(|column| bytes_of(column, record));
-        let elements = self.before.elements.iter().flatten().map(|column| bytes_of(column, row));
-        own.chain(metadata).chain(elements).sum()
+        let bytes = self.copies.0.iter().map(|(source, copies)| match *source {
+            ColumnSource::Input(column) => {
+                copies * bytes_of(self.rows.batch.column(column), record..record + 1)
+            }
+            ColumnSource::Metadata(index) => {
+                copies * bytes_of(&self.rows.metadata[index], record..record + 1)
+            }
+            ColumnSource::Element { unnest, column } => {
+                let elements = self.before.elements.get(unnest).and_then(|all| all.get(column));
+                copies * elements.map_or(0, |elements| bytes_of(elements, row..row + 1))
+            }
+            ColumnSource::Lookup { .. } | ColumnSource::Now => copies * size_of::<i64>(),
+        });
+        bytes.sum()
+    }
+
+    /// The bytes of the elements of a list.
+    fn of_list(&self, list: Range<usize>) -> usize {
+        let unnest = self.before.elements.len();
+        let copies = |column| self.copies.of(ColumnSource::Element { unnest, column });
+        match self.lists.values.as_struct_opt() {
+            Some(members) => {
+                let members = members.columns().iter().enumerate();
+                members.map(|(column, m)| copies(column) * bytes_of(m, list.clone())).sum()
+            }
+            None => copies(0) * bytes_of(&self.lists.values, list),
+        }
     }
 }
 
-/// About the bytes of one value.
-fn bytes_of(column: &ArrayRef, row: usize) -> usize {
-    fn length<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, row: usize) -> usize {
-        (offsets[row + 1] - offsets[row]).as_usize()
+/// About the bytes of some values.
+fn bytes_of(column: &ArrayRef, range: Range<usize>) -> usize {
+    fn length<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, range: Range<usize>) -> usize {
+        (offsets[range.end] - offsets[range.start]).as_usize() + range.len() * size_of::<O>()
     }
     match column.data_type() {
-        DataType::Utf8 => length(column.as_string::<i32>().offsets(), row),
-        DataType::Binary => length(column.as_binary::<i32>().offsets(), row),
+        DataType::Utf8 => length(column.as_string::<i32>().offsets(), range),
+        DataType::Binary => length(column.as_binary::<i32>().offsets(), range),
         DataType::Struct(_) | DataType::List(_) | DataType::Map(..) => {
-            column.slice(row, 1).to_data().get_slice_memory_size().unwrap_or_default()
+            let part = column.slice(range.start, range.len()).to_data();
+            part.get_slice_memory_size().unwrap_or_default()
         }
-        _ => size_of::<i128>(),
+        _ => range.len() * size_of::<i64>(),
     }
 }
 

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where the values of a column come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ColumnSource {
     /// A column of the input batch.
     Input(usize),
@@ -103,6 +103,11 @@ impl View {
     /// The columns as an Arrow schema.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Where its columns come from.
+    pub(crate) fn sources(&self) -> &[ColumnSource] {
+        &self.sources
     }
 
     /// The columns of the input that are read.

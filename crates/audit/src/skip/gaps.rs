@@ -174,7 +174,7 @@ impl Hop<'_> {
             Hop::Sink(sink) => {
                 let target = Evidence::open(pipeline, sink)?;
                 target.mark_begun(&mut found)?;
-                proof::sink(pipeline, counts.copies(&sink.name), &mut found, &target)?
+                proof::sink(pipeline, counts.copies(&sink.name), &mut found, &target)?;
             }
         }
         Ok(found.into_iter().filter_map(|found| found.halt().map(|halt| (found, halt))).collect())

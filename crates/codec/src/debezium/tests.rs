@@ -1,4 +1,5 @@
 use super::*;
+use crate::connect::{annotated, unitless};
 use crate::json_decoder::JsonDecoder;
 use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
@@ -175,4 +176,41 @@ fn what_has_no_column_says_the_way_out() {
     let (_, faults) = read(&[with("VariableScaleDecimal"), with("geometry.Point")]);
     assert!(faults[0].contains("decimal.handling.mode"), "{faults:?}");
     assert!(faults[1].contains("leave the field out"), "{faults:?}");
+}
+
+#[test]
+fn values_that_stand_for_others_are_refused() {
+    let with = |row: &str| {
+        format!(
+            r#"{{"schema":{},"payload":{}}}"#,
+            schema("MicroTimestamp"),
+            event("u", "null", row)
+        )
+    };
+    let placeholder = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
+    let (rows, faults) = read(&[
+        with(r#"{"id":1,"name":"__debezium_unavailable_value"}"#),
+        with(&format!(r#"{{"id":2,"data":"{placeholder}"}}"#)),
+        with(r#"{"id":3,"at":9223372036825200000}"#),
+        with(r#"{"id":4,"at":-9223372036832400000}"#),
+        with(r#"{"id":5,"name":"__debezium_unavailable_value "}"#),
+    ]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let starts = [
+        "0 value_unavailable: `name` did not change",
+        "1 value_unavailable: `data` did not change",
+        "2 value_does_not_fit: `at` is infinite",
+        "3 value_does_not_fit: `at` is infinite",
+    ];
+    assert_eq!(faults.len(), starts.len(), "{faults:#?}");
+    faults.iter().zip(starts).for_each(|(f, start)| assert!(f.starts_with(start), "{f} {start}"));
+}
+
+#[test]
+fn a_delete_with_placeholders_says_what_to_do() {
+    let (_, faults) = read(&[event("d", r#"{"id":1,"day":""}"#, "null")]);
+    assert!(
+        faults[0].contains("before.day") && faults[0].contains("REPLICA IDENTITY"),
+        "{faults:?}"
+    );
 }

@@ -85,7 +85,7 @@ section! {
 section! {
     /// What happens to each record; optional.
     pub struct Transform = table("transform"), with [] {
-        /// One row in, at most one row out; `LEFT JOIN` of lookups by their key; rows that `WHERE`
+        /// One row in, at most one row out, or one for each element of a list with `unnest`; `LEFT JOIN` of lookups by their key; rows that `WHERE`
         /// drops are counted as filtered.
         sql: String = Text(names::filled), Is("SELECT * FROM input"), "";
     }

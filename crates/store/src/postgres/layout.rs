@@ -168,7 +168,11 @@ impl Layout {
     }
 }
 
-fn encoder(field: Arc<Field>, jsonb: bool) -> Result<EncoderBuilder, pgpq::error::ErrorKind> {
+/// Of the values of a column, or of the items of a list; `jsonb` puts a version before its text.
+pub(crate) fn encoder(
+    field: Arc<Field>,
+    jsonb: bool,
+) -> Result<EncoderBuilder, pgpq::error::ErrorKind> {
     Ok(match (jsonb, field.data_type()) {
         (false, _) => EncoderBuilder::try_new(field)?,
         (true, DataType::LargeUtf8) => EncoderBuilder::LargeString(

@@ -20,6 +20,21 @@ pub struct MetadataColumns {
     pub(crate) faults: Vec<(u32, Fault)>,
 }
 
+impl MetadataColumns {
+    /// Those of the first rows.
+    pub(crate) fn slice(&self, num_rows: usize) -> MetadataColumns {
+        let faults = self.faults.iter().filter(|(row, _)| (*row as usize) < num_rows);
+        MetadataColumns {
+            columns: self
+                .columns
+                .iter()
+                .map(|column| column.slice(0, num_rows.min(column.len())))
+                .collect(),
+            faults: faults.cloned().collect(),
+        }
+    }
+}
+
 /// What change events say beside their rows, one value per row.
 #[derive(Debug, Clone)]
 pub struct ChangeColumns {

@@ -48,6 +48,10 @@ pub(super) fn separate(
             if behind_lookup {
                 problems.push(format!("`{shown}` in FROM comes behind a lookup, not before it"));
             }
+            if has_several(&join.relation) {
+                problems.push(format!("`{shown}` is of several lists; unnest takes one"));
+                continue;
+            }
             match unnest(join) {
                 Some(unnest) => {
                     join.relation = plain(unnest.name.clone());
@@ -72,6 +76,14 @@ fn is_unnest(table: &TableFactor) -> bool {
         TableFactor::Table { name, args: Some(_), .. } => {
             name.to_string().eq_ignore_ascii_case(NAME)
         }
+        _ => false,
+    }
+}
+
+fn has_several(table: &TableFactor) -> bool {
+    match table {
+        TableFactor::UNNEST { array_exprs, .. } => array_exprs.len() != 1,
+        TableFactor::Function { args, .. } => args.len() != 1,
         _ => false,
     }
 }

@@ -2,11 +2,12 @@
 
 use super::{Unfit, convert};
 use crate::postgres::column_type::Wire;
+use crate::postgres::layout::encoder;
 use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryBuilder, LargeStringBuilder, ListArray};
 use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 use bytes::BytesMut;
-use pgpq::encoders::{BuildEncoder, Encode, EncoderBuilder};
+use pgpq::encoders::{BuildEncoder, Encode};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub(super) fn binary(
     let (items, spoilt) = items(lists, element, unfit)?;
     let failed = |e: pgpq::error::ErrorKind| ArrowError::ComputeError(e.to_string());
     let field = Field::new("item", items.data_type().clone(), true);
-    let builder = EncoderBuilder::try_new(Arc::new(field)).map_err(failed)?;
+    let builder = encoder(Arc::new(field), element.jsonb).map_err(failed)?;
     let encoder = builder.try_new(&items).map_err(failed)?;
     let mut arrays = LargeBinaryBuilder::new();
     let mut bytes = BytesMut::new();

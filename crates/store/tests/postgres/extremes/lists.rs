@@ -61,6 +61,12 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         ("json", spread(text(&["ä"])), vec![Some("[\"ä\"]"), Some("[]"), Some("[\"ä\"]")]),
         ("text", spread(text(&["ä"])), vec![Some("[\"ä\"]"), Some("[]"), Some("[\"ä\"]")]),
+        (
+            "jsonb[]",
+            spread(text(&["{\"a\":1}", "{"])),
+            vec![Some("{\"{\\\"a\\\": 1}\"}"), None, Some("{}"), None],
+        ),
+        ("json[]", spread(text(&["[1]", "{"])), vec![Some("{[1]}"), None, Some("{}"), None]),
         ("shop.mood[]", spread(text(&["ok", "OK"])), vec![Some("{ok}"), None, Some("{}"), None]),
         ("shop.code[]", spread(text(&["abc", "bad"])), vec![Some("{abc}"), None, Some("{}"), None]),
         (
