@@ -99,6 +99,18 @@ fn kills_of_a_sink_leave_each_record_in_exactly_one_file() {
         "{swept}\n{after}"
     );
     flow.weir(&["audit", &file, "--deep"]).unwrap();
+    a_file_that_was_cut_is_found(&flow, &file);
+}
+
+fn a_file_that_was_cut_is_found(flow: &Flow, file: &str) {
+    let listed = flow.weir(&["files", "ls", file, "--sink", "lake"]).unwrap();
+    let path = listed.lines().next().unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    let audit = flow.weir(&["audit", file, "--deep"]).unwrap_err().to_string();
+    assert!(audit.contains(path) && audit.contains("was written with"), "{audit}");
+    std::fs::write(path, bytes).unwrap();
+    flow.weir(&["audit", file, "--deep"]).unwrap();
 }
 
 /// The rows of the sink `lines` by the input record that they name.

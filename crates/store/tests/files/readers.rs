@@ -1,7 +1,7 @@
 //! The files are read by the programs that people read them with.
 //!
-//! Needs a Python with `pip install pyarrow duckdb`: `WEIR_PYTHON=…/bin/python cargo test -p weir-store
-//! --test files readers`. Without one the test says so and proves nothing.
+//! `make readers` installs them. Without them (`pip install pyarrow duckdb` for the Python that
+//! `WEIR_PYTHON` names) the test says so and proves nothing.
 
 use crate::fixture::{RUNTIME, Sink, part_of};
 use arrow::array::*;

@@ -1,7 +1,7 @@
 //! The same in a bucket, on a server that speaks S3.
 //!
-//! Needs versitygw (`go install github.com/versity/versitygw/cmd/versitygw@v1.8.0`) in the PATH or in
-//! `WEIR_VERSITYGW`. Without it each test says so and proves nothing.
+//! `make readers` installs versitygw. Without it, in the PATH or in `WEIR_VERSITYGW`, each test says so
+//! and proves nothing.
 
 use crate::fixture::{RUNTIME, Sink, batch, part, part_of};
 use arrow::array::{ArrayRef, BinaryArray, Int32Array, RecordBatch};
