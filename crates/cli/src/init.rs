@@ -53,12 +53,9 @@ fn schema_text(name: &str, guess: &Guess) -> String {
     let field = |field: &GuessedField| {
         let mut of = Map::new();
         of.insert("name".into(), json!(field.name));
-        match field.nullable {
-            true => {
-                of.insert("type".into(), json!(["null", field.avro_type]));
-                of.insert("default".into(), Value::Null);
-            }
-            false => drop(of.insert("type".into(), field.avro_type.clone())),
+        of.insert("type".into(), field.schema_type());
+        if field.nullable {
+            of.insert("default".into(), Value::Null);
         }
         format!("    {}", Value::Object(of))
     };
@@ -115,6 +112,37 @@ fn toml(value: &Value) -> String {
     value.to_string()
 }
 
+/// A type for people: `array of record (sku string, price decimal(7,2)?)`.
+fn type_text(avro_type: &Value) -> String {
+    if let Value::Array(branches) = avro_type {
+        let others = branches.iter().filter(|branch| **branch != "null");
+        let others: Vec<String> = others.map(type_text).collect();
+        let null = if others.len() < branches.len() { "?" } else { "" };
+        return others.join(" or ") + null;
+    }
+    let Value::Object(of) = avro_type else {
+        return avro_type.as_str().unwrap_or_default().to_owned();
+    };
+    let inner = |key: &str| of.get(key).map(type_text).unwrap_or_default();
+    match (of.get("logicalType").and_then(Value::as_str), inner("type").as_str()) {
+        (Some("decimal"), _) => {
+            format!("decimal({},{})", avro_type["precision"], avro_type["scale"])
+        }
+        (Some(name), _) => name.to_owned(),
+        (None, "array") => format!("array of {}", inner("items")),
+        (None, "map") => format!("map of {}", inner("values")),
+        (None, "record") => {
+            let members = avro_type["fields"].as_array().into_iter().flatten();
+            let member = |member: &Value| {
+                let name = member["name"].as_str().unwrap_or_default();
+                format!("{name} {}", type_text(&member["type"]))
+            };
+            format!("record ({})", members.map(member).collect::<Vec<_>>().join(", "))
+        }
+        (None, other) => other.to_owned(),
+    }
+}
+
 fn print(sample: &str, guess: &Guess) {
     let from = match guess.sampled {
         Some(sampled) => format!("from {sampled} records of {sample}; a sample, not a proof"),
@@ -125,16 +153,7 @@ fn print(sample: &str, guess: &Guess) {
         println!("   {} = {}   {}", setting.key, toml(&setting.value), setting.why);
     }
     let row = |field: &GuessedField| {
-        let avro_type = match &field.avro_type {
-            Value::String(name) => name.clone(),
-            other => match (&other["logicalType"], &other["precision"], &other["scale"]) {
-                (Value::String(_), Value::Number(precision), scale) => {
-                    format!("decimal({precision},{scale})")
-                }
-                (Value::String(name), ..) => name.clone(),
-                _ => other["type"].as_str().unwrap_or("nested").to_owned(),
-            },
-        };
+        let avro_type = type_text(&field.avro_type);
         let null = if field.nullable { "may be missing" } else { "" };
         [field.column.clone(), field.name.clone(), avro_type, null.into(), field.why.clone()]
     };

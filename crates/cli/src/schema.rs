@@ -66,12 +66,15 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let pipeline = Pipeline::load(&common.file)?;
     let registry = Registry::new(&pipeline.registry)?;
     let mut findings = Vec::new();
-    // JSON values have no schema in the registry, and change events another one than their rows.
-    let input = (pipeline.input_subject(), &pipeline.input.schema);
-    let input = pipeline.input.is_registered().then_some(input);
-    let output = (pipeline.output_subject(), &pipeline.output.schema);
-    for (subject, path) in input.into_iter().chain([output]) {
+    // Values in JSON and Protobuf, and change events, have another schema in the registry or none.
+    let (input, output) = (&pipeline.input, &pipeline.output);
+    let paths = input.is_registered().then_some((true, &input.schema));
+    for (is_input, path) in paths.into_iter().chain([(false, &output.schema)]) {
         let schema = Schema::load(path)?;
+        let subject = match is_input {
+            true => pipeline.input_subject(schema.name()),
+            false => pipeline.output_subject(schema.name()),
+        };
         findings.push(match &args.verb {
             Verb::Register { compatibility, .. } => {
                 register(&registry, subject, &schema, compatibility.as_deref()).await?

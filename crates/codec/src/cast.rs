@@ -1,5 +1,7 @@
 //! Columns of any types → columns of exactly a schema's types, before they are encoded.
 
+mod mismatch;
+mod nested;
 mod values;
 
 use crate::column::ColumnBuilder;
@@ -7,11 +9,15 @@ use crate::columns::{BatchBuilder, CheckedBatch, quoted};
 use crate::field_type::FieldType;
 use crate::frame::fault;
 use crate::schema::Schema;
-use arrow::array::{Array, ArrayRef, new_null_array};
-use arrow::compute::concat;
+use arrow::array::{Array, ArrayRef, BooleanArray, new_null_array};
+use arrow::compute::{concat, nullif};
+use arrow::datatypes::Field as ArrowField;
 use arrow::record_batch::RecordBatch;
+use std::collections::HashMap;
 use weir_model::bisect::Bisection;
 use weir_model::fault::{Fault, Stage, VALUE_DOES_NOT_FIT};
+
+pub(crate) use mismatch::mismatch;
 
 /// The result of [`cast`].
 #[derive(Debug)]
@@ -26,25 +32,38 @@ pub struct CastBatch {
 }
 
 /// Casts each column of `batch` (matched by name) to the type that `schema` implies, by the rules of
-/// [`weir_model::cast`]. A row has a fault when the cast would change a value, or for a null where
-/// none is allowed: a number out of range or with more digits than the field has, a fraction in an
-/// integer, a text that is not a number, time or symbol of the schema. A column of a type that
-/// cannot become the field's ([`FieldType::takes`]) is a fault in every row. A column that `batch`
-/// does not have takes the field's default, or null without one.
+/// [`weir_model::cast`]; arrays, maps and records part by part, their members matched by name. A row
+/// has a fault when the cast would change a value, or for a null where none is allowed: a number out
+/// of range or with more digits than the field has, a fraction in an integer, a text that is not a
+/// number, time or symbol of the schema. A column of a type that cannot become the field's
+/// ([`FieldType::mismatch`]) is a fault in every row. A column that `batch` does not have takes the
+/// field's default, or null without one.
 pub fn cast(batch: &RecordBatch, schema: &Schema) -> CastBatch {
     let num_rows = batch.num_rows();
     let mut columns = BatchBuilder::new(schema.arrow(), num_rows);
     for (field, field_type) in schema.fields().iter().zip(schema.field_types()) {
-        let before = batch
-            .column_by_name(&field.name)
-            .cloned()
-            .unwrap_or_else(|| absent_column(&field_type, num_rows));
-        let after = cast_column(&before, &field_type);
-        columns.push(&field.name, &before, after, |array, row| {
-            fault(
-                VALUE_DOES_NOT_FIT,
-                format!("{}: `{}` does not fit {field_type}", field.name, quoted(array, row)),
-            )
+        let found = batch.schema_ref().column_with_name(&field.name);
+        let (before, converted) = match found {
+            Some((index, from)) => {
+                let before = batch.column(index).clone();
+                let converted = column(&before, from, &field_type);
+                (before, converted)
+            }
+            None => {
+                let absent = absent_column(&field_type, num_rows);
+                (absent.clone(), Converted { values: absent, lost: HashMap::new() })
+            }
+        };
+        let Converted { values, lost } = converted;
+        columns.push(&field.name, &before, values, |array, row| match lost.get(&row) {
+            Some(Lost { reason, path, what }) => {
+                fault(reason, format!("{}{path}: {what}", field.name))
+            }
+            None => {
+                let value = quoted(array, row);
+                let what = format!("{}: `{value}` does not fit {field_type}", field.name);
+                fault(VALUE_DOES_NOT_FIT, what)
+            }
         });
     }
     let all_rows = || 0..num_rows as u32;
@@ -72,21 +91,52 @@ fn absent_column(field_type: &FieldType, num_rows: usize) -> ArrayRef {
     column.finish().unwrap_or_else(|_| new_null_array(field_type.arrow(), num_rows))
 }
 
-/// The column as `data_type`, null where a value does not fit `avro_type`. When the library refuses
-/// the column, it is cast row by row: one value must not take the others.
-pub(crate) fn cast_column(before: &ArrayRef, field_type: &FieldType) -> ArrayRef {
-    let data_type = field_type.arrow();
-    let all_null = |num_rows| new_null_array(data_type, num_rows);
-    if !field_type.takes(before.data_type()) {
-        return all_null(before.len());
+/// A column as values of a field.
+pub(crate) struct Converted {
+    /// Null where the field cannot hold the value.
+    pub(crate) values: ArrayRef,
+    /// Of nested columns: for each row that cannot be held, which value inside, and why.
+    lost: HashMap<usize, Lost>,
+}
+
+/// A value inside of another one that a field cannot hold.
+struct Lost {
+    reason: &'static str,
+    /// `.items.0.price`.
+    path: String,
+    what: String,
+}
+
+/// The column as values of the field, null where one does not fit.
+pub(crate) fn column(before: &ArrayRef, from: &ArrowField, field_type: &FieldType) -> Converted {
+    let all_null = || new_null_array(field_type.arrow(), before.len());
+    if field_type.mismatch(from).is_some() {
+        return Converted { values: all_null(), lost: HashMap::new() };
     }
-    if let Ok(after) = values::cast(before, field_type) {
+    if !nested::is_nested(from, field_type) {
+        return Converted { values: plain_column(before, from, field_type), lost: HashMap::new() };
+    }
+    let Ok(nested::Parts { values, lost }) = nested::convert(before, from, field_type) else {
+        return Converted { values: all_null(), lost: HashMap::new() };
+    };
+    let lost: HashMap<usize, Lost> = lost.into_iter().rev().collect();
+    let is_lost: BooleanArray =
+        (0..before.len()).map(|row| Some(lost.contains_key(&row))).collect();
+    let values = if lost.is_empty() { Ok(values) } else { nullif(&values, &is_lost) };
+    Converted { values: values.unwrap_or_else(|_| all_null()), lost }
+}
+
+/// A column that is not nested. When the library refuses it, it is cast row by row: one value must
+/// not take the others.
+fn plain_column(before: &ArrayRef, from: &ArrowField, field_type: &FieldType) -> ArrayRef {
+    let all_null = |num_rows| new_null_array(field_type.arrow(), num_rows);
+    if let Ok(after) = values::cast(before, from, field_type) {
         return after;
     }
     let mut parts = Vec::new();
     let mut bisection = Bisection::new(before.len());
     while let Some(range) = bisection.next_range() {
-        match values::cast(&before.slice(range.start, range.len()), field_type) {
+        match values::cast(&before.slice(range.start, range.len()), from, field_type) {
             Ok(part) => parts.push(part),
             Err(_) => parts.extend(bisection.split(range, None).map(|_| all_null(1))),
         }

@@ -2,6 +2,7 @@
 //! names the byte where it is.
 
 use crate::frame::fault;
+use crate::json::Misfit;
 use arrow::datatypes::IntervalMonthDayNano;
 use std::fmt::Display;
 use weir_model::fault::{Fault, VALUE_DOES_NOT_FIT, VALUE_MISSING};
@@ -24,6 +25,14 @@ impl Violation {
         self
     }
 
+    /// The path, and what is there.
+    #[cold]
+    pub(crate) fn into_misfit(self) -> Misfit {
+        let Violation { fault: Fault { reason, detail, .. }, mut path } = self;
+        path.reverse();
+        Misfit { path: path.join("."), reason, what: detail }
+    }
+
     /// The same, with what may be the reason.
     #[cold]
     pub(crate) fn because(mut self: Box<Self>, why: &str) -> InvalidDatum {
@@ -34,9 +43,7 @@ impl Violation {
     /// The fault, with the path.
     #[cold]
     pub(crate) fn into_fault(self) -> Fault {
-        let Violation { fault: Fault { reason, detail, .. }, mut path } = self;
-        path.reverse();
-        let path = path.join(".");
+        let Misfit { path, reason, what: detail } = self.into_misfit();
         // A value that was read is named by its path; what could not be read, by where it begins.
         let detail = match reason.as_str() {
             _ if path.is_empty() => detail,

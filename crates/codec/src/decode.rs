@@ -1,9 +1,11 @@
 //! From framed records to one Arrow batch of the reader's schema.
 
 use crate::error::Error;
-use crate::frame::{self, fault};
-use crate::registry::{self, Registry};
+use crate::frame::{self, Frame, SchemaHeaders, fault};
+use crate::protobuf::ProtobufDecoder;
+use crate::registry::{self, Registry, SchemaText};
 use crate::schema::Schema;
+use crate::schema_id::SchemaId;
 use crate::writer::{Values, WriterBatch, WriterDecoder};
 use arrow::compute::interleave_record_batch;
 use arrow::error::ArrowError;
@@ -32,13 +34,14 @@ pub struct Decoded {
 /// Decodes for one worker. Writer schemas are fetched from the registry when they first occur.
 pub struct Decoder {
     reader: Schema,
+    is_protobuf: bool,
     /// The rows, if the records are events of Debezium about them.
     events_of: Option<Schema>,
     registry: Registry,
     runtime: Handle,
     /// How long one batch may ask the registry.
     look_up_limit: Duration,
-    writers: HashMap<u32, CachedWriter>,
+    writers: HashMap<SchemaId, CachedWriter>,
     /// Number of batches so far, the time of the least-recently-used cache.
     num_batches: u64,
 }
@@ -47,12 +50,18 @@ struct CachedWriter {
     /// The last batch that used it.
     last_used: u64,
     /// The fault applies to every record with this schema id.
-    decoder: Result<Box<WriterDecoder>, Fault>,
+    decoder: Result<Writer, Fault>,
 }
 
-/// The values with one schema id.
+/// Decodes the records of one writer schema.
+enum Writer {
+    Avro(Box<WriterDecoder>),
+    Protobuf(Box<ProtobufDecoder>),
+}
+
+/// The values with one schema and frames of one length.
 struct SchemaGroup {
-    id: u32,
+    frame: Frame,
     /// Indexes of the values, ascending.
     rows: Vec<u32>,
 }
@@ -63,6 +72,7 @@ impl Decoder {
     pub fn new(reader: Schema, registry: Registry, runtime: Handle) -> Result<Decoder, Error> {
         Ok(Decoder {
             reader,
+            is_protobuf: false,
             events_of: None,
             registry,
             runtime,
@@ -77,6 +87,11 @@ impl Decoder {
         Decoder { look_up_limit: limit.min(LOOK_UP_LIMIT), ..self }
     }
 
+    /// The same for values in Protobuf.
+    pub fn of_protobuf(self) -> Decoder {
+        Decoder { is_protobuf: true, ..self }
+    }
+
     /// The same for events of Debezium about rows of this schema; the reader is that of events.
     pub(crate) fn of_events(self, row: Schema) -> Decoder {
         Decoder { events_of: Some(row), ..self }
@@ -89,15 +104,33 @@ impl Decoder {
     /// within the limit. No value is decoded then; the call can be repeated with the same values,
     /// and goes on with the ids that are left.
     pub fn decode(&mut self, values: &Values<'_>) -> Result<Decoded, Error> {
+        self.decode_with(values, &[])
+    }
+
+    /// The same for values of which `headers` say the schema of some.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn decode_with(
+        &mut self,
+        values: &Values<'_>,
+        headers: &SchemaHeaders<'_>,
+    ) -> Result<Decoded, Error> {
         check_size(values)?;
         self.num_batches += 1;
-        let Grouped { groups, mut faults } = group_by_schema(values);
+        let of_frame = if self.is_protobuf { frame::frame } else { frame::plain_frame };
+        let Grouped { groups, mut faults } = group_by_schema(values, headers, of_frame);
         let unusable = self.look_up(&groups)?;
         let mut parts = Vec::with_capacity(groups.len());
-        for SchemaGroup { id, rows } in groups {
-            match self.writer(id, unusable.get(&id))? {
-                Ok(decoder) => {
-                    let mut part = decoder.decode(values, &rows)?;
+        for SchemaGroup { frame, rows } in groups {
+            match self.writer(frame.id, unusable.get(&frame.id))? {
+                Ok(writer) => {
+                    let mut part = match writer {
+                        Writer::Avro(decoder) => decoder.decode_at(values, &rows, frame.len)?,
+                        Writer::Protobuf(decoder) => {
+                            decoder.decode(values, &rows, frame, headers)?
+                        }
+                    };
                     faults.append(&mut part.faults);
                     parts.push(part);
                 }
@@ -110,12 +143,11 @@ impl Decoder {
     }
 
     /// Asks the registry for the schemas that are new; returns the errors of those that have none.
-    fn look_up(&self, groups: &[SchemaGroup]) -> Result<HashMap<u32, registry::Error>, Error> {
-        let new: Vec<u32> = groups
-            .iter()
-            .map(|group| group.id)
-            .filter(|id| !self.writers.contains_key(id))
-            .collect();
+    fn look_up(&self, groups: &[SchemaGroup]) -> Result<HashMap<SchemaId, registry::Error>, Error> {
+        let ids = groups.iter().map(|group| group.frame.id);
+        let mut new: Vec<SchemaId> = ids.filter(|id| !self.writers.contains_key(id)).collect();
+        new.sort_unstable();
+        new.dedup();
         if new.is_empty() {
             return Ok(HashMap::new());
         }
@@ -126,9 +158,9 @@ impl Decoder {
     /// registry's, if it has no usable schema with this id.
     fn writer(
         &mut self,
-        id: u32,
+        id: SchemaId,
         error: Option<&registry::Error>,
-    ) -> Result<Result<&mut WriterDecoder, Fault>, Error> {
+    ) -> Result<Result<&mut Writer, Fault>, Error> {
         if let Some(fault) = error.and_then(unusable_schema) {
             return Ok(Err(fault));
         }
@@ -137,24 +169,35 @@ impl Decoder {
                 Ok(text) => text,
                 Err(error) => return unusable_schema(&error).map(Err).ok_or(error.into()),
             };
-            let decoder = WriterDecoder::new(
-                &format!("schema {id}"),
-                &text,
-                &self.reader,
-                self.events_of.as_ref(),
-            )
-            .map(Box::new);
+            let decoder = self.new_writer(&id.to_string(), &text);
             if let Err(Fault { reason, .. }) = &decoder {
-                tracing::warn!(schema_id = id, reason, "records of this schema cannot be read");
+                tracing::warn!(schema = %id, reason, "records of this schema cannot be read");
             }
             self.make_room();
             self.writers.insert(id, CachedWriter { last_used: self.num_batches, decoder });
         }
         let Some(writer) = self.writers.get_mut(&id) else {
-            return Ok(Err(fault("unknown_schema", format!("the registry has no schema {id}"))));
+            return Ok(Err(fault("unknown_schema", format!("the registry has no {id}"))));
         };
         writer.last_used = self.num_batches;
-        Ok(writer.decoder.as_deref_mut().map_err(|fault| fault.clone()))
+        Ok(writer.decoder.as_mut().map_err(|fault| fault.clone()))
+    }
+
+    /// `name` is that of the schema. The error is the fault of every record of it.
+    fn new_writer(&self, name: &str, text: &SchemaText) -> Result<Writer, Fault> {
+        let other = |error| {
+            let other = unusable_schema(&error);
+            other.unwrap_or_else(|| fault("bad_schema", error.to_string()))
+        };
+        if self.is_protobuf {
+            let text = text.protobuf(name).map_err(other)?;
+            let decoder = ProtobufDecoder::new(name, text, &self.reader)?;
+            return Ok(Writer::Protobuf(Box::new(decoder)));
+        }
+        let text = text.avro(name).map_err(other)?;
+        let events_of = self.events_of.as_ref();
+        let decoder = WriterDecoder::new(name, text, &self.reader, events_of)?;
+        Ok(Writer::Avro(Box::new(decoder)))
     }
 
     /// Evicts the least recently used writer when there are too many.
@@ -192,23 +235,28 @@ struct Grouped {
     faults: Vec<(u32, Fault)>,
 }
 
-fn group_by_schema(values: &Values<'_>) -> Grouped {
+fn group_by_schema(
+    values: &Values<'_>,
+    headers: &SchemaHeaders<'_>,
+    of_frame: impl Fn(Option<&[u8]>, Option<&[u8]>) -> Result<Frame, Fault>,
+) -> Grouped {
     let mut groups: Vec<SchemaGroup> = Vec::new();
-    let mut index_by_id: HashMap<u32, usize> = HashMap::new();
+    let mut index_by_frame: HashMap<Frame, usize> = HashMap::new();
     let mut faults = Vec::new();
     // Records of one schema come in long runs, mostly one run for the whole batch.
     let mut current = usize::MAX;
+    let mut headers = frame::Headers::new(headers);
     for (row, value) in (0u32..).zip(values) {
-        let id = match frame::schema_id(*value) {
-            Ok(id) => id,
+        let frame = match of_frame(*value, headers.of(row)) {
+            Ok(frame) => frame,
             Err(fault) => {
                 faults.push((row, fault));
                 continue;
             }
         };
-        if groups.get(current).is_none_or(|group| group.id != id) {
-            current = *index_by_id.entry(id).or_insert_with(|| {
-                groups.push(SchemaGroup { id, rows: Vec::new() });
+        if groups.get(current).is_none_or(|group| group.frame != frame) {
+            current = *index_by_frame.entry(frame).or_insert_with(|| {
+                groups.push(SchemaGroup { frame, rows: Vec::new() });
                 groups.len() - 1
             });
         }

@@ -1,16 +1,16 @@
 //! The type of one field, for programs that bring values in a form of their own.
 
 use crate::avro_type::{AvroType, Field};
-use crate::cast::cast_column;
+use crate::cast;
 use crate::cell::{self, Cell};
-use crate::json::{self, JsonRules};
+use crate::json::{self, JsonRules, Misfit};
+use crate::problem::Problem;
 use crate::schema::Schema;
 use crate::text::{self, TextFormat};
 use arrow::array::ArrayRef;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field as ArrowField};
 use serde_json::value::RawValue;
 use std::fmt;
-use weir_model::cast::{Cast, cast};
 
 /// The type of a field of a schema.
 #[derive(Debug, Clone)]
@@ -29,11 +29,16 @@ impl Schema {
 
 impl FieldType {
     pub(crate) fn of(field: &Field) -> FieldType {
-        let (avro_type, _) = field.avro_type.optional();
-        let data_type = avro_type.arrow().unwrap_or(DataType::Null);
         let default = field.default.as_ref();
         let default = default.and_then(|value| cell::default_value(value, &field.avro_type));
-        FieldType { avro_type: avro_type.clone(), data_type, default }
+        FieldType { default, ..FieldType::of_type(&field.avro_type) }
+    }
+
+    /// Of a value of this type, without a default.
+    pub(crate) fn of_type(avro_type: &AvroType) -> FieldType {
+        let (avro_type, _) = avro_type.optional();
+        let data_type = avro_type.arrow().unwrap_or(DataType::Null);
+        FieldType { avro_type: avro_type.clone(), data_type, default: None }
     }
 
     /// The type of the field's column.
@@ -63,25 +68,35 @@ impl FieldType {
     /// The values of a column as values of the field, as [`crate::cast`] makes them: null where one
     /// is none.
     pub fn cast(&self, column: &ArrayRef) -> ArrayRef {
-        cast_column(column, self)
+        let from = ArrowField::new("", column.data_type().clone(), true);
+        cast::column(column, &from, self).values
     }
 
-    /// The value of a text, a number or a truth value of JSON, or what is wrong with it.
-    pub fn parse_json<'a>(&self, value: &'a RawValue) -> Result<Cell<'a>, String> {
-        let rules = JsonRules { numbers_as_text: true, ..JsonRules::default() };
-        json::scalar(value, &self.avro_type, rules)
+    /// The value of JSON other than null, read as a record of a topic is, or what is wrong with it.
+    /// Numbers may be texts and texts numbers, and names of members may be
+    /// [similar](crate::similar_name).
+    pub fn parse_json<'a>(&self, value: &'a RawValue) -> Result<Cell<'a>, Misfit> {
+        json::value(value, &self.avro_type, JsonRules::OF_FILES)
+            .map_err(|violation| violation.into_misfit())
+    }
+
+    /// Why no value of the field can be read from JSON or a text: the value inside that cannot, and
+    /// what it is.
+    pub fn unreadable(&self) -> Option<Problem> {
+        json::unreadable_type(&self.avro_type).map(|(path, what)| Problem::new(&path, what))
     }
 
     /// Whether values of a column of this type can be values of the field, as [`crate::cast`] makes
     /// them.
     pub fn takes(&self, from: &DataType) -> bool {
-        match (from, &self.avro_type) {
-            (DataType::FixedSizeBinary(16), AvroType::Uuid { .. }) => true,
-            (from, AvroType::Uuid { .. } | AvroType::Enum(_)) => {
-                matches!(cast(from, &self.data_type), Cast::Same | Cast::Exact)
-            }
-            (from, _) => cast(from, &self.data_type) != Cast::Refused,
-        }
+        self.mismatch(&ArrowField::new("", from.clone(), true)).is_none()
+    }
+
+    /// Why no value of this column can be a value of the field: which part of it, and what it is
+    /// ("is bytes, which cannot become int"). Texts that are UUIDs in 16 bytes are marked as
+    /// [`weir_model::avro::with_uuids`] does.
+    pub fn mismatch(&self, from: &ArrowField) -> Option<Problem> {
+        cast::mismatch(from, &self.avro_type)
     }
 }
 

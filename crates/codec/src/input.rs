@@ -5,7 +5,7 @@ use crate::debezium::{self, Changes};
 use crate::decode::{Decoded, Decoder};
 use crate::diff::{Losses, losses};
 use crate::error::Error;
-use crate::frame::fault;
+use crate::frame::{SchemaHeaders, fault, of_rows};
 use crate::json::JsonRules;
 use crate::json_decoder::JsonDecoder;
 use crate::problem::Problem;
@@ -33,8 +33,8 @@ pub struct InputDecoder {
 }
 
 enum Format {
-    /// Framed Avro.
-    Avro(Box<Decoder>),
+    /// Framed Avro or Protobuf.
+    Framed(Box<Decoder>),
     /// JSON objects.
     Json(JsonDecoder),
 }
@@ -64,17 +64,24 @@ impl InputDecoder {
             Some(row) => debezium::envelope(row)?,
             None => schema,
         };
+        let json = |reader| JsonDecoder::new(reader, rules(input));
         let format = match (input.format, &events_of) {
             (ValueFormat::Avro, None) => {
-                Format::Avro(Box::new(Decoder::new(reader, registry, runtime)?))
+                Format::Framed(Box::new(Decoder::new(reader, registry, runtime)?))
             }
             (ValueFormat::Avro, Some(row)) => {
                 let decoder = Decoder::new(reader, registry, runtime)?;
-                Format::Avro(Box::new(decoder.of_events(row.clone())))
+                Format::Framed(Box::new(decoder.of_events(row.clone())))
             }
-            (ValueFormat::Json, None) => Format::Json(JsonDecoder::new(reader, rules(input))?),
-            (ValueFormat::Json, Some(_)) => {
-                Format::Json(JsonDecoder::new(reader, rules(input))?.of_events())
+            (ValueFormat::Protobuf, _) => {
+                let decoder = Decoder::new(reader, registry, runtime)?;
+                Format::Framed(Box::new(decoder.of_protobuf()))
+            }
+            (ValueFormat::Json, None) => Format::Json(json(reader)?),
+            (ValueFormat::Json, Some(_)) => Format::Json(json(reader)?.of_events()),
+            (ValueFormat::JsonSchema, None) => Format::Json(json(reader)?.of_framed()),
+            (ValueFormat::JsonSchema, Some(_)) => {
+                Format::Json(json(reader)?.of_framed().of_events())
             }
         };
         Ok(InputDecoder { format, events_of })
@@ -83,20 +90,24 @@ impl InputDecoder {
     /// The same, but one call of [`InputDecoder::decode`] asks the registry for `limit` at most.
     pub fn with_look_up_limit(self, limit: Duration) -> InputDecoder {
         let format = match self.format {
-            Format::Avro(decoder) => Format::Avro(Box::new(decoder.with_look_up_limit(limit))),
+            Format::Framed(decoder) => Format::Framed(Box::new(decoder.with_look_up_limit(limit))),
             json @ Format::Json(_) => json,
         };
         InputDecoder { format, ..self }
     }
 
-    /// Decodes `values` in order.
+    /// Decodes `values` in order; `headers` say the schema of those that are not framed.
     ///
     /// # Errors
     /// As [`Decoder::decode`].
-    pub fn decode(&mut self, values: &Values<'_>) -> Result<InputBatch, Error> {
+    pub fn decode(
+        &mut self,
+        values: &Values<'_>,
+        headers: &SchemaHeaders<'_>,
+    ) -> Result<InputBatch, Error> {
         let decoded = match &mut self.format {
-            Format::Avro(decoder) => decoder.decode(values)?,
-            Format::Json(decoder) => decoder.decode(values)?,
+            Format::Framed(decoder) => decoder.decode_with(values, headers)?,
+            Format::Json(decoder) => decoder.decode_with(values, headers)?,
         };
         Ok(match &self.events_of {
             Some(row) => {
@@ -112,6 +123,7 @@ fn rules(input: &Input) -> JsonRules {
     JsonRules {
         numbers_as_text: input.numbers_as_text,
         refuse_unknown: input.unknown_fields == UnknownFields::Refuse,
+        similar_names: false,
     }
 }
 
@@ -131,9 +143,8 @@ impl KeyType {
     /// The schema cannot be used.
     pub fn load(input: &Input) -> Result<KeyType, Error> {
         let schema = input.key_schema.as_deref().map(Schema::load).transpose()?;
-        if let (KeyFormat::Json, Some(schema), Some(path)) =
-            (input.key_format, &schema, &input.key_schema)
-        {
+        let is_json = matches!(input.key_format, KeyFormat::Json | KeyFormat::JsonSchema);
+        if let (true, Some(schema), Some(path)) = (is_json, &schema, &input.key_schema) {
             readable(schema, path)?;
         }
         let connect = input.unwrap == Unwrap::Debezium;
@@ -156,8 +167,9 @@ impl fmt::Display for KeyType {
         f.write_str(match self.format {
             KeyFormat::Text => "text",
             KeyFormat::Bytes => "bytes",
-            KeyFormat::Json => "JSON objects",
+            KeyFormat::Json | KeyFormat::JsonSchema => "JSON objects",
             KeyFormat::Avro => "Avro records",
+            KeyFormat::Protobuf => "messages of Protobuf",
         })
     }
 }
@@ -197,7 +209,7 @@ pub fn losses_of_input(input: &Input, schema: &Schema, writer: &WriterSchema) ->
 /// The mistakes.
 pub fn check_input(input: &Input, schema: &Schema) -> Result<KeyType, Vec<Mistake>> {
     let mut mistakes = Vec::new();
-    if input.format == ValueFormat::Json
+    if input.format.is_json()
         && let Err(error) = readable(schema, &input.schema)
     {
         mistakes.push(Mistake::new("input.schema", error.to_string()));
@@ -230,17 +242,24 @@ impl KeyDecoder {
     /// The schema cannot be read from the format.
     pub fn new(key: &KeyType, registry: Registry, runtime: Handle) -> Result<KeyDecoder, Error> {
         let record = match (&key.schema, key.format) {
-            (Some(schema), KeyFormat::Avro) => {
+            (None, _) => None,
+            (Some(schema), KeyFormat::Avro | KeyFormat::Protobuf) => {
                 let decoder = Decoder::new(schema.clone(), registry, runtime)?;
-                Some(InputDecoder { format: Format::Avro(Box::new(decoder)), events_of: None })
+                Some(Format::Framed(Box::new(match key.format {
+                    KeyFormat::Protobuf => decoder.of_protobuf(),
+                    _ => decoder,
+                })))
             }
-            (Some(schema), _) => {
+            (Some(schema), format) => {
                 let decoder = JsonDecoder::new(schema.clone(), JsonRules::default())?;
                 let decoder = if key.connect { decoder.of_connect() } else { decoder };
-                Some(InputDecoder { format: Format::Json(decoder), events_of: None })
+                Some(Format::Json(match format {
+                    KeyFormat::JsonSchema => decoder.of_framed(),
+                    _ => decoder,
+                }))
             }
-            (None, _) => None,
         };
+        let record = record.map(|format| InputDecoder { format, events_of: None });
         Ok(KeyDecoder { key: key.clone(), record })
     }
 
@@ -250,13 +269,17 @@ impl KeyDecoder {
     }
 
     /// A column with the value of each key, null where there is none, and the keys that have
-    /// none, by index; ascending.
+    /// none, by index; ascending. `headers` say the schema of those that are not framed.
     ///
     /// # Errors
     /// As [`Decoder::decode`].
-    pub fn decode(&mut self, keys: &Values<'_>) -> Result<(ArrayRef, Vec<(u32, Fault)>), Error> {
+    pub fn decode(
+        &mut self,
+        keys: &Values<'_>,
+        headers: &SchemaHeaders<'_>,
+    ) -> Result<(ArrayRef, Vec<(u32, Fault)>), Error> {
         if let Some(record) = &mut self.record {
-            return records(record, keys, &nullable_of(&self.key));
+            return records(record, keys, headers, &nullable_of(&self.key));
         }
         if self.key.format == KeyFormat::Bytes {
             return Ok((Arc::new(BinaryArray::from_iter(keys)), Vec::new()));
@@ -286,12 +309,14 @@ fn not_text(error: &std::str::Utf8Error) -> Fault {
 fn records(
     decoder: &mut InputDecoder,
     keys: &Values<'_>,
+    headers: &SchemaHeaders<'_>,
     fields: &arrow::datatypes::Fields,
 ) -> Result<(ArrayRef, Vec<(u32, Fault)>), Error> {
     let present: Vec<u32> =
         (0u32..).zip(keys).filter(|(_, key)| key.is_some()).map(|(row, _)| row).collect();
     let values: Vec<Option<&[u8]>> = present.iter().map(|row| keys[*row as usize]).collect();
-    let Decoded { batch, rows, faults } = decoder.decode(&values)?.decoded;
+    let headers = of_rows(headers, &present);
+    let Decoded { batch, rows, faults } = decoder.decode(&values, &headers)?.decoded;
     let mut found: Vec<Option<u32>> = vec![None; keys.len()];
     for (at, row) in (0u32..).zip(rows) {
         found[present[row as usize] as usize] = Some(at);

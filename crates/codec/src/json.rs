@@ -31,6 +31,26 @@ pub struct JsonRules {
     pub numbers_as_text: bool,
     /// Members that the schema does not have make a record invalid.
     pub refuse_unknown: bool,
+    /// A member's name may differ from its field's by case and punctuation, as that of a column of
+    /// a file may.
+    pub similar_names: bool,
+}
+
+impl JsonRules {
+    /// In files, which are less careful than programs that write to topics.
+    pub(crate) const OF_FILES: JsonRules =
+        JsonRules { numbers_as_text: true, refuse_unknown: false, similar_names: true };
+}
+
+/// What is in the way of reading a JSON value as a value of a type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// Of the value inside: `items.0.price`; empty for the value itself.
+    pub path: String,
+    /// The reason of the fault.
+    pub reason: String,
+    /// To be read after the path.
+    pub what: String,
 }
 
 /// The members of an object, not read yet.
@@ -42,8 +62,8 @@ impl<'a> JsonObject<'a> {
     ///
     /// # Errors
     /// What is wrong with them, and where.
-    pub fn parse(bytes: &'a [u8]) -> Result<JsonObject<'a>, String> {
-        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    pub fn parse(bytes: &'a [u8]) -> Result<JsonObject<'a>, serde_json::Error> {
+        serde_json::from_slice(bytes)
     }
 
     /// The member of this name.
@@ -56,13 +76,27 @@ impl<'a> JsonObject<'a> {
     }
 
     /// All members: names and the JSON of their values, in no order.
-    pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.get()))
+    pub fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 
-    /// The first member whose name fits.
-    pub fn find(&self, fits: impl Fn(&str) -> bool) -> Option<&'a RawValue> {
-        self.0.iter().find(|(name, _)| fits(name)).map(|(_, value)| *value)
+    /// The member of this name, or else the one whose name is [similar](similar_name).
+    ///
+    /// # Errors
+    /// There are two such.
+    pub fn find_similar(&self, name: &str) -> Result<Option<&'a RawValue>, String> {
+        if let Some(value) = self.get(name) {
+            return Ok(Some(value));
+        }
+        let similar = similar_name(name);
+        let mut found = self.0.iter().filter(|(name, _)| similar_name(name) == similar);
+        match (found.next(), found.next()) {
+            (Some((a, _)), Some((b, _))) => {
+                let (first, second) = (a.min(b), a.max(b));
+                Err(format!("could be the member `{first}` or the member `{second}`"))
+            }
+            (found, _) => Ok(found.map(|(_, value)| *value)),
+        }
     }
 }
 
@@ -94,18 +128,25 @@ impl<'de> Deserialize<'de> for JsonObject<'de> {
     }
 }
 
+/// What names that differ only by case and punctuation have in common: lower-case, every run of
+/// other characters than letters and digits one `_`, none at the ends: `Cost Total $` →
+/// `cost_total`.
+pub fn similar_name(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c.is_alphanumeric() {
+            true => out.extend(c.to_lowercase()),
+            false if !out.is_empty() && !out.ends_with('_') => out.push('_'),
+            false => {}
+        }
+    }
+    out.truncate(out.trim_end_matches('_').len());
+    out
+}
+
 /// A name, borrowed where it has no escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The cells of an object, one per field.
-pub(crate) fn record<'a>(
-    raw: &'a [u8],
-    fields: &[Field],
-    rules: JsonRules,
-) -> Result<Vec<Cell<'a>>, InvalidDatum> {
-    plain_members(&object_of(raw)?, fields, rules)
-}
 
 fn plain_members<'a>(
     object: &JsonObject<'a>,
@@ -130,6 +171,13 @@ pub(crate) fn members<'a>(
     for field in fields {
         let names = [&field.name].into_iter().chain(&field.aliases);
         let found = names.into_iter().find_map(|name| Some((name, object.get(name)?)));
+        let found = match found {
+            None if rules.similar_names => object
+                .find_similar(&field.name)
+                .map_err(|what| violation(VALUE_DOES_NOT_FIT, what).within(&field.name))?
+                .map(|value| (&field.name, value)),
+            found => found,
+        };
         num_known += usize::from(found.is_some());
         let cell = match found {
             Some((name, raw)) => value_of(name, field, raw),
@@ -173,7 +221,7 @@ pub(crate) fn value<'a>(
     let bytes = raw.get().as_bytes();
     match (plain, bytes.first()) {
         (AvroType::Record(record), Some(b'{')) => {
-            let object = object_of(raw.get().as_bytes())?;
+            let object = inner_object(raw)?;
             Ok(Cell::Record(plain_members(&object, &record.fields, rules)?))
         }
         (AvroType::Map(values), Some(b'{')) => map(raw, &|raw| value(raw, values, rules)),
@@ -192,7 +240,7 @@ pub(crate) fn map<'a>(
     raw: &'a RawValue,
     value_of: &dyn Fn(&'a RawValue) -> Result<Cell<'a>, InvalidDatum>,
 ) -> Result<Cell<'a>, InvalidDatum> {
-    let JsonObject(members) = object_of(raw.get().as_bytes())?;
+    let JsonObject(members) = inner_object(raw)?;
     let entry = |(name, raw): (Cow<'a, str>, &'a RawValue)| match value_of(raw) {
         Ok(cell) => Ok((name, cell)),
         Err(fault) => Err(fault.within(&name)),
@@ -221,8 +269,24 @@ pub(crate) fn object_of(raw: &[u8]) -> Result<JsonObject<'_>, InvalidDatum> {
         .map_err(|what| violation(MALFORMED, format!("not a JSON object: {what}")))
 }
 
+/// A value inside another one, which is JSON: all that can be wrong is a name that comes twice. Where
+/// it is in the value would not say where it is in the record.
+fn inner_object(raw: &RawValue) -> Result<JsonObject<'_>, InvalidDatum> {
+    JsonObject::parse(raw.get().as_bytes()).map_err(|error| {
+        violation(MALFORMED, format!("not a JSON object: {}", without_place(&error)))
+    })
+}
+
+/// The error without the line and column in which it is.
+pub fn without_place(error: &serde_json::Error) -> String {
+    let (text, place) =
+        (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
+}
+
 pub(crate) fn does_not_fit(raw: &RawValue, what: &str) -> InvalidDatum {
-    let excerpt: String = raw.get().chars().take(MAX_NAME_CHARS + 1).collect();
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let excerpt: String = raw.get().chars().map(plain).take(MAX_NAME_CHARS + 1).collect();
     violation(VALUE_DOES_NOT_FIT, format!("`{}` {what}", shortened(excerpt)))
 }
 
@@ -238,10 +302,10 @@ pub(crate) fn scalar<'a>(
     let is_number = matches!(avro_type, Int | Long | Float | Double | Decimal { .. });
     let is_text = *avro_type == String;
     match json.as_bytes().first() {
-        Some(b'{' | b'[') => Err("is not a plain value".into()),
         _ if matches!(avro_type, Record(_) | Array(_) | Map(_)) => {
             Err(format!("is not {avro_type}"))
         }
+        Some(b'{' | b'[') => Err("is not a plain value".into()),
         Some(b'"') if (is_number || *avro_type == Boolean) && !rules.numbers_as_text => {
             Err(format!("is in quotes; {avro_type} is not"))
         }
@@ -268,6 +332,23 @@ pub(crate) fn scalar<'a>(
     }
 }
 
+/// The value of a text that is JSON, or what is wrong with it.
+pub(crate) fn of_text<'a>(
+    text: &'a str,
+    avro_type: &AvroType,
+    rules: JsonRules,
+) -> Result<Cell<'a>, String> {
+    let raw: &RawValue = serde_json::from_str(text)
+        .map_err(|error| format!("is not {avro_type} as JSON: {}", without_place(&error)))?;
+    value(raw, avro_type, rules).map_err(|violation| {
+        let Misfit { path, what, .. } = violation.into_misfit();
+        match &*path {
+            "" => what,
+            path => format!("is JSON whose `{path}` {what}"),
+        }
+    })
+}
+
 /// The first field that cannot be read from JSON, and why.
 pub(crate) fn unreadable(fields: &[Field]) -> Option<String> {
     fields.iter().find_map(|field| {
@@ -276,7 +357,7 @@ pub(crate) fn unreadable(fields: &[Field]) -> Option<String> {
     })
 }
 
-fn unreadable_type(avro_type: &AvroType) -> Option<(String, String)> {
+pub(crate) fn unreadable_type(avro_type: &AvroType) -> Option<(String, String)> {
     let (plain, _) = avro_type.optional();
     let inside = |part: &str, inner| {
         unreadable_type(inner).map(|(path, why)| (format!("{part}{path}"), why))
@@ -289,11 +370,11 @@ fn unreadable_type(avro_type: &AvroType) -> Option<(String, String)> {
         AvroType::Array(items) => inside("[]", items),
         AvroType::Map(values) => inside("{}", values),
         AvroType::Union(_) if matches!(plain.wide(), Some(Wide::Members(_))) => {
-            let why = format!("is {plain}: JSON does not say which of them a value is");
+            let why = format!("is {plain}: neither JSON nor text says which of them a value is");
             Some((String::new(), why))
         }
         AvroType::Duration => {
-            Some((String::new(), format!("is {plain}, which JSON does not have")))
+            Some((String::new(), format!("is {plain}, which JSON and text do not have")))
         }
         _ => None,
     }

@@ -5,17 +5,20 @@ use crate::connect::{self, Meaning, Meanings};
 use crate::debezium;
 use crate::decode::{Decoded, check_size};
 use crate::error::Error;
-use crate::frame::{self, fault};
+use crate::frame::{self, SchemaHeaders, fault};
 use crate::json::{self, JsonRules};
 use crate::schema::Schema;
 use crate::writer::Values;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use weir_model::fault::Fault;
+use weir_model::frame::MAGIC;
 
-/// Decodes records that are JSON objects; no registry is involved.
+/// Decodes records that are JSON objects; no registry is asked.
 pub struct JsonDecoder {
     schema: Schema,
     rules: JsonRules,
     form: Form,
+    is_framed: bool,
 }
 
 /// What is around the fields of the schema.
@@ -38,8 +41,14 @@ impl JsonDecoder {
                 schema,
                 rules,
                 form: Form::Record(Meanings::default(), Meaning::Plain),
+                is_framed: false,
             }),
         }
+    }
+
+    /// The same for objects behind the id of a schema in the registry, which is not asked for it.
+    pub(crate) fn of_framed(self) -> JsonDecoder {
+        JsonDecoder { is_framed: true, ..self }
     }
 
     /// The same for events of Debezium: its schema is that of [`debezium::envelope`].
@@ -58,17 +67,34 @@ impl JsonDecoder {
     /// # Errors
     /// More than 2 GiB at once.
     pub fn decode(&mut self, values: &Values<'_>) -> Result<Decoded, Error> {
+        self.decode_with(values, &[])
+    }
+
+    /// The same for values of which `headers` say the schema of some: those have no frame.
+    ///
+    /// # Errors
+    /// As [`JsonDecoder::decode`].
+    pub fn decode_with(
+        &mut self,
+        values: &Values<'_>,
+        headers: &SchemaHeaders<'_>,
+    ) -> Result<Decoded, Error> {
         check_size(values)?;
+        let mut headers = frame::Headers::new(headers);
         let arrow = self.schema.arrow();
         let fields = arrow.fields().iter();
         let mut columns: Vec<ColumnBuilder> =
             fields.map(|field| ColumnBuilder::new(field.data_type())).collect();
         let (mut rows, mut faults) = (Vec::with_capacity(values.len()), Vec::new());
         for (row, value) in (0u32..).zip(values) {
+            let value = match self.is_framed {
+                true => unframed(*value, headers.of(row)),
+                false => value.ok_or_else(frame::no_value),
+            };
             let cells = match value {
-                None => Err(frame::no_value()),
-                Some([]) => Err(fault("empty_payload", "the record's value is 0 bytes long")),
-                Some(value) => {
+                Err(fault) => Err(fault),
+                Ok([]) => Err(fault("empty_payload", "the record's value is 0 bytes long")),
+                Ok(value) => {
                     let (fields, rules) = (self.schema.fields(), self.rules);
                     let read = match &mut self.form {
                         Form::Record(meanings, outside) => {
@@ -76,7 +102,10 @@ impl JsonDecoder {
                         }
                         Form::Event(meanings) => debezium::event(value, fields, rules, meanings),
                     };
-                    read.map_err(|violation| violation.into_fault())
+                    read.map_err(|violation| match value {
+                        [MAGIC, ..] if !self.is_framed => framed(violation.into_fault()),
+                        _ => violation.into_fault(),
+                    })
                 }
             };
             match cells {
@@ -96,4 +125,19 @@ impl JsonDecoder {
             .map_err(|e| Error::Columns(e.to_string()))?;
         Ok(Decoded { batch, rows, faults })
     }
+}
+
+/// The object behind a frame.
+fn unframed<'a>(value: Option<&'a [u8]>, header: Option<&[u8]>) -> Result<&'a [u8], Fault> {
+    let frame = frame::plain_frame(value, header)?;
+    Ok(value.and_then(|value| value.get(frame.len..)).unwrap_or_default())
+}
+
+/// Of a value that begins as one that is framed.
+#[cold]
+fn framed(fault: Fault) -> Fault {
+    let Fault { stage, reason, detail } = fault;
+    let hint = "the value begins with byte 0x00, as one with the id of its schema does; \
+                format = \"json-schema\" reads those";
+    Fault { stage, reason, detail: format!("{detail}; {hint}") }
 }

@@ -8,8 +8,8 @@
 //! unavailable, the whole call fails and nothing is consumed. [`Encoder`] is the way back; [`cast`]
 //! prepares its batches, because an encoder does not check values.
 //!
-//! [`InputDecoder`] reads what other programs write: Avro or JSON ([`JsonDecoder`]), rows or change
-//! events of Debezium; [`KeyDecoder`] their keys.
+//! [`InputDecoder`] reads what other programs write: Avro, Protobuf or JSON ([`JsonDecoder`]), rows or
+//! change events of Debezium; [`KeyDecoder`] their keys.
 //!
 //! A field of another program's schema that weir's own schema does not have is checked and skipped,
 //! whatever its type.
@@ -34,9 +34,11 @@ mod json;
 mod json_decoder;
 mod named_types;
 mod problem;
+mod protobuf;
 mod read;
 pub mod registry;
 mod schema;
+mod schema_id;
 mod text;
 mod walk;
 mod write;
@@ -53,8 +55,9 @@ pub use diff::{Losses, diff, losses};
 pub use encode::{Encoded, Encoder};
 pub use error::Error;
 pub use field_type::FieldType;
+pub use frame::{SchemaHeaders, of_rows};
 pub use input::{InputBatch, InputDecoder, KeyDecoder, KeyType, check_input, losses_of_input};
-pub use json::{JsonObject, JsonRules};
+pub use json::{JsonObject, JsonRules, Misfit, similar_name, without_place};
 pub use json_decoder::JsonDecoder;
 pub use problem::Problem;
 pub use registry::Registry;

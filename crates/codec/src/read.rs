@@ -3,6 +3,8 @@
 mod compile;
 mod losses;
 
+pub(crate) use compile::{Problems, bytes_of, child, default_of};
+
 use crate::avro_type::Symbols;
 use crate::cell::Cell;
 use crate::column::{ColumnBuilder, Values};

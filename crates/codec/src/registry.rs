@@ -21,8 +21,13 @@ mod verdict;
 pub use cache::MISSING_ID_TTL;
 pub use error::Error;
 pub use settings::Settings;
+pub(crate) use stored::{ProtobufText, SchemaText};
 
+use crate::datum::uuid_text;
+use crate::problem::Problem;
+use crate::protobuf;
 use crate::schema::Schema;
+use crate::schema_id::SchemaId;
 use crate::writer_schema::WriterSchema;
 use cache::{Cache, RECHECK};
 use converter::Converter;
@@ -99,7 +104,9 @@ impl Registry {
 
     /// The schema with this id, which must be one that weir can both read and write.
     pub async fn schema(&self, id: u32) -> Result<Schema, Error> {
-        Schema::parse(&self.text(id).await?).map_err(|e| invalid(&e, &format!("schema {id}")))
+        let what = format!("schema {id}");
+        let text = self.text(id.into()).await?;
+        Schema::parse(text.avro(&what)?).map_err(|e| invalid(&e, &what))
     }
 
     /// Registers `schema`, and before it the schemas that it refers to, under `subject`; returns
@@ -124,6 +131,26 @@ impl Registry {
 
     /// The latest version of `subject`; `None` when the subject does not exist.
     pub async fn latest(&self, subject: &str) -> Result<Option<LatestSchema>, Error> {
+        let what = format!("subject {subject}");
+        let Some((id, version, text)) = self.latest_text(subject).await? else { return Ok(None) };
+        let schema = WriterSchema::parse(text.avro(&what)?).map_err(|e| invalid(&e, &what))?;
+        Ok(Some(LatestSchema { id, version, schema }))
+    }
+
+    /// The latest version of `subject`, and why its first message in Protobuf cannot be read as
+    /// `reader`; `None` when the subject does not exist.
+    pub async fn latest_message(
+        &self,
+        subject: &str,
+        reader: &Schema,
+    ) -> Result<Option<(u32, Vec<Problem>)>, Error> {
+        let what = format!("subject {subject}");
+        let Some((_, version, text)) = self.latest_text(subject).await? else { return Ok(None) };
+        Ok(Some((version, protobuf::problems(text.protobuf(&what)?, reader))))
+    }
+
+    /// Id, version and text of the latest version.
+    async fn latest_text(&self, subject: &str) -> Result<Option<(u32, u32, SchemaText)>, Error> {
         let registered = match self.0.converter.latest(subject).await {
             Ok(registered) => registered,
             Err(Error::NotFound { .. }) => return Ok(None),
@@ -135,10 +162,8 @@ impl Registry {
             let why = "the registry does not say which version is the latest".into();
             Error::Invalid { reason: "bad_schema", what: what.clone(), why }
         })?;
-        let stored = StoredSchema::from(registered);
-        let text = stored.complete_text(&self.0.http, &what).await?;
-        let schema = WriterSchema::parse(&text).map_err(|e| invalid(&e, &what))?;
-        Ok(Some(LatestSchema { id, version, schema }))
+        let text = StoredSchema::from(registered).complete(&self.0.http, &what).await?;
+        Ok(Some((id, version, text)))
     }
 
     /// Why `schema` cannot become the next version of `subject` under the registry's compatibility
@@ -190,9 +215,9 @@ impl Registry {
     /// what was answered is remembered, so that repeated calls come to an end.
     pub(crate) async fn look_up(
         &self,
-        ids: &[u32],
+        ids: &[SchemaId],
         within: Duration,
-    ) -> Result<HashMap<u32, Error>, Error> {
+    ) -> Result<HashMap<SchemaId, Error>, Error> {
         match timeout(within, self.look_up_all(ids)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Unavailable {
@@ -207,7 +232,7 @@ impl Registry {
         }
     }
 
-    async fn look_up_all(&self, ids: &[u32]) -> Result<HashMap<u32, Error>, Error> {
+    async fn look_up_all(&self, ids: &[SchemaId]) -> Result<HashMap<SchemaId, Error>, Error> {
         let mut errors = HashMap::new();
         let mut open = ids.to_vec();
         let mut delays = RETRY_DELAYS.into_iter().chain(repeat(RECHECK));
@@ -230,7 +255,7 @@ impl Registry {
     }
 
     /// Asks for `ids` and returns each with its own error, if it has one.
-    async fn errors_of(&self, ids: &[u32]) -> Result<Vec<(u32, Option<Error>)>, Error> {
+    async fn errors_of(&self, ids: &[SchemaId]) -> Result<Vec<(SchemaId, Option<Error>)>, Error> {
         stream::iter(ids.iter().copied())
             .map(|id| async move {
                 match self.text(id).await {
@@ -244,20 +269,25 @@ impl Registry {
             .await
     }
 
-    /// The text of schema `id`, with referenced types included. Asks once at most.
-    pub(crate) async fn text(&self, id: u32) -> Result<Arc<str>, Error> {
+    /// The schema with everything that it refers to. Asks once at most.
+    pub(crate) async fn text(&self, id: SchemaId) -> Result<Arc<SchemaText>, Error> {
         if !may_exist(id) {
             return Err(not_found(id));
         }
         if let Some(answer) = self.known(id) {
             return answer;
         }
-        let _fetching = self.0.fetching[id as usize % NUM_FETCHING].lock().await;
+        let number = match id {
+            SchemaId::Number(id) => id as usize,
+            SchemaId::Guid(guid) => usize::from(guid[15]),
+        };
+        let _fetching = self.0.fetching[number % NUM_FETCHING].lock().await;
         if let Some(answer) = self.known(id) {
             return answer;
         }
         match self.fetch(id).await {
             Ok(text) => {
+                let text = Arc::new(text);
                 self.cache().insert(id, text.clone());
                 Ok(text)
             }
@@ -267,17 +297,21 @@ impl Registry {
                 }
                 // Ids that do not exist come by the thousand; a schema that cannot be used does not.
                 if matches!(error, Error::Invalid { .. } | Error::Withheld { .. }) {
-                    tracing::warn!(schema_id = id, %error, "records of this schema cannot be read");
+                    tracing::warn!(schema = %id, %error, "records of this schema cannot be read");
                 }
                 Err(error)
             }
         }
     }
 
-    async fn fetch(&self, id: u32) -> Result<Arc<str>, Error> {
-        let what = format!("schema {id}");
-        let stored = self.0.http.schema(&["schemas", "ids", &id.to_string()], &what).await?;
-        Ok(stored.complete_text(&self.0.http, &what).await?.into())
+    async fn fetch(&self, id: SchemaId) -> Result<SchemaText, Error> {
+        let what = id.to_string();
+        let (of, name) = match id {
+            SchemaId::Number(id) => ("ids", id.to_string()),
+            SchemaId::Guid(guid) => ("guids", uuid_text(&guid)),
+        };
+        let stored = self.0.http.schema(&["schemas", of, &name], &what).await?;
+        stored.complete(&self.0.http, &what).await
     }
 
     /// Never held across an await. A panic of another thread leaves the cache consistent.
@@ -285,7 +319,7 @@ impl Registry {
         self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, id: u32) -> Option<Result<Arc<str>, Error>> {
+    fn known(&self, id: SchemaId) -> Option<Result<Arc<SchemaText>, Error>> {
         self.cache().answer(id, Instant::now())
     }
 
@@ -297,16 +331,19 @@ impl Registry {
 
 /// Whether a registry can have given this id. Ids are positive 32-bit integers with a sign; for a
 /// larger one, registries answer with whatever their HTTP library says about the path.
-fn may_exist(id: u32) -> bool {
-    i32::try_from(id).is_ok()
+fn may_exist(id: SchemaId) -> bool {
+    match id {
+        SchemaId::Number(id) => i32::try_from(id).is_ok(),
+        SchemaId::Guid(_) => true,
+    }
 }
 
 fn invalid(error: &crate::Error, what: &str) -> Error {
     Error::invalid(error.reason("bad_schema"), what, error.to_string())
 }
 
-fn not_found(id: u32) -> Error {
-    Error::NotFound { what: format!("schema {id}") }
+fn not_found(id: SchemaId) -> Error {
+    Error::NotFound { what: id.to_string() }
 }
 
 impl fmt::Debug for Registry {
@@ -322,7 +359,25 @@ impl Registry {
         let urls = vec![weir_model::secret::Secret::new("http://127.0.0.1:9")];
         let registry = Registry::new(Settings { urls, ..Settings::default() }).unwrap();
         for (id, text) in texts {
-            registry.cache().insert(*id, Arc::from(*text));
+            let text = SchemaText::Avro((*text).into());
+            registry.cache().insert((*id).into(), Arc::new(text));
+        }
+        registry
+    }
+
+    /// The same, with the schema of a GUID.
+    pub(crate) fn with_guid(self, guid: [u8; 16], text: &str) -> Registry {
+        self.cache().insert(SchemaId::Guid(guid), Arc::new(SchemaText::Avro(text.into())));
+        self
+    }
+
+    /// A registry that has this schema of Protobuf cached under several ids.
+    pub(crate) fn with_messages(ids: &[SchemaId], text: &ProtobufText) -> Registry {
+        let registry = Registry::with_cached(&[]);
+        for id in ids {
+            let ProtobufText { text, imports } = text;
+            let text = ProtobufText { text: text.clone(), imports: imports.clone() };
+            registry.cache().insert(*id, Arc::new(SchemaText::Protobuf(text)));
         }
         registry
     }
@@ -330,7 +385,7 @@ impl Registry {
     /// The same, with `missing` taken as missing for a while.
     pub(crate) fn with_missing(self, missing: &[u32]) -> Registry {
         let until = Instant::now() + MISSING_ID_TTL;
-        missing.iter().for_each(|id| self.cache().insert_missing(*id, until));
+        missing.iter().for_each(|id| self.cache().insert_missing((*id).into(), until));
         self
     }
 }

@@ -82,6 +82,11 @@ impl Schema {
         Ok(Schema(Arc::new(Inner { text, references, written, arrow })))
     }
 
+    /// The full name of the record.
+    pub fn name(&self) -> &str {
+        self.0.written.name()
+    }
+
     /// The text as it was given, without referenced types.
     pub fn text(&self) -> &str {
         &self.0.text

@@ -6,9 +6,10 @@ mod time;
 
 pub use format::TextFormat;
 
-use crate::avro_type::AvroType;
+use crate::avro_type::{AvroType, Wide};
 use crate::cell::Cell;
 use crate::datum;
+use crate::json::{self, JsonRules};
 use arrow::datatypes::TimeUnit;
 use std::borrow::Cow;
 
@@ -42,6 +43,13 @@ pub(crate) fn parse<'a>(text: &'a str, avro_type: &AvroType) -> Result<Cell<'a>,
         AvroType::TimeMillis => time::time(trimmed, TimeUnit::Millisecond),
         AvroType::TimeMicros => time::time(trimmed, TimeUnit::Microsecond),
         AvroType::Timestamp { unit, utc } => time::timestamp(trimmed, *unit, *utc),
+        AvroType::Array(_) | AvroType::Map(_) | AvroType::Record(_) => {
+            json::of_text(text, avro_type, JsonRules::OF_FILES)
+        }
+        AvroType::Union(_) => match avro_type.wide() {
+            Some(Wide::Number(number)) => parse(text, number),
+            _ => Err(format!("could be any of {avro_type}")),
+        },
         other => Err(format!("cannot be read as {other}")),
     }
 }
@@ -55,14 +63,18 @@ pub(crate) fn parse_as<'a>(
     if let Some(moment) = format.moment(text.trim(), avro_type) {
         return moment;
     }
-    match avro_type {
+    let number = match avro_type.wide() {
+        Some(Wide::Number(number)) => number,
+        _ => avro_type,
+    };
+    match number {
         AvroType::Int
         | AvroType::Long
         | AvroType::Float
         | AvroType::Double
         | AvroType::Decimal { .. } => match format.number(text.trim())? {
-            Cow::Borrowed(text) => parse(text, avro_type),
-            Cow::Owned(text) => parse(&text, avro_type).map(Cell::into_owned),
+            Cow::Borrowed(text) => parse(text, number),
+            Cow::Owned(text) => parse(&text, number).map(Cell::into_owned),
         },
         _ => parse(text, avro_type),
     }

@@ -13,7 +13,6 @@ use apache_avro::Schema as Avro;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use weir_model::fault::Fault;
-use weir_model::frame;
 
 /// The values of a batch of records, as they were read from the topic.
 pub(crate) type Values<'a> = [Option<&'a [u8]>];
@@ -62,17 +61,8 @@ impl WriterDecoder {
         Ok(WriterDecoder { reader: reader.arrow(), record, recursive })
     }
 
-    /// Decodes the values with the indexes `picked`, ascending. All of them have the frame of this
-    /// writer schema.
-    pub(crate) fn decode(
-        &mut self,
-        values: &Values<'_>,
-        picked: &[u32],
-    ) -> Result<WriterBatch, Error> {
-        self.decode_at(values, picked, frame::LEN)
-    }
-
-    /// The same for values whose records begin at byte `start`.
+    /// Decodes the values with the indexes `picked`, ascending. All of them are records of this writer
+    /// schema that begin at byte `start`.
     pub(crate) fn decode_at(
         &mut self,
         values: &Values<'_>,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use toml::Table;
+use weir_codec::Schema;
 use weir_model::pipeline::{self, Pipeline};
 use weir_model::progress::{Counters, Progress};
 use weir_testkit::{Database, Program, Stack, Topics, random_name, service, wait};
@@ -180,10 +181,11 @@ impl Flow {
 
     /// The registry's id of the input schema.
     pub fn input_schema_id(&self) -> Result<u32> {
+        let schema = Schema::load(&self.pipeline.input.schema)?;
         let url = format!(
             "{}/subjects/{}/versions/latest",
             self.env["WEIR_REGISTRY"],
-            self.pipeline.input_subject()
+            self.pipeline.input_subject(schema.name())
         );
         let answer = weir_testkit::http::get(&url)?;
         let body: Value = serde_json::from_str(&answer.body)?;

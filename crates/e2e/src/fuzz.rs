@@ -8,6 +8,8 @@
 
 #[path = "fuzz/mutate.rs"]
 mod mutate;
+#[path = "fuzz/protobuf.rs"]
+mod protobuf;
 #[path = "fuzz/registry.rs"]
 mod registry;
 #[path = "fuzz/targets.rs"]

@@ -6,9 +6,12 @@ use crate::error::Error;
 use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_codec::{Changes, Encoded, Encoder, InputBatch, InputDecoder, KeyDecoder, Registry};
+use weir_codec::{
+    Changes, Encoded, Encoder, InputBatch, InputDecoder, KeyDecoder, Registry, of_rows,
+};
 use weir_kafka::Records;
 use weir_model::fault::{Fault, Stage};
+use weir_model::frame::{KEY_HEADER, VALUE_HEADER};
 use weir_model::pipeline::Unwrap;
 use weir_transform::ChangeColumns;
 
@@ -76,7 +79,8 @@ impl Enricher {
     /// be repeated.
     pub(crate) fn enrich(&mut self, records: &Records, now_micros: i64) -> Result<Enriched, Error> {
         let values: Vec<_> = records.values().collect();
-        let InputBatch { decoded, changes } = self.decoder.decode(&values)?;
+        let headers = records.last_headers(VALUE_HEADER);
+        let InputBatch { decoded, changes } = self.decoder.decode(&values, &headers)?;
         let changes = changes.map(|Changes { operation, source_time, position }| ChangeColumns {
             operation,
             source_time,
@@ -84,8 +88,11 @@ impl Enricher {
         });
         let (plan, topic) = (&self.job.plan, &self.job.pipeline.input.topic);
         let rows = || decoded.rows.iter().map(|row| records.get(*row as usize));
-        let metadata =
-            plan.metadata_columns(topic, rows, changes.as_ref(), |keys| self.keys.decode(keys))?;
+        let keys = |keys: &[Option<&[u8]>]| {
+            let headers = of_rows(&records.last_headers(KEY_HEADER), &decoded.rows);
+            self.keys.decode(keys, &headers)
+        };
+        let metadata = plan.metadata_columns(topic, rows, changes.as_ref(), keys)?;
         let transformed = plan.apply_with(&decoded.batch, metadata, now_micros)?;
         let mut rows = self.encoder.encode(&transformed.output)?;
         let (emitted, unfit) = (take(&mut rows.rows), take(&mut rows.faults));

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_kafka::dead_letter::Origin;
 use weir_kafka::{Header, Outgoing, OutgoingDeadLetter, Record, replay};
 use weir_model::fault::{Class, Fault, Stage};
+use weir_model::frame;
 use weir_model::lineage::{self, Lineage};
-use weir_model::pipeline::{self, Pipeline};
+use weir_model::pipeline::{self, KeyFormat, Pipeline};
 use weir_model::protocol::{self, Claim, Outcome, PartitionState, Term};
+use weir_model::record::RecordMetadata;
 use weir_service::{CancellationToken, Failure, REQUEST_TIMEOUT};
 
 /// Records that are enriched at once at most: their columns stay in the processor's cache.
@@ -191,10 +193,11 @@ impl Worker {
             }
             let record = self.records.get(i);
             let came_back = came_back(record, &self.shared.job.pipeline.input.topic);
-            let headers = headers(&lineage::Encoded::LONGEST, came_back.as_deref());
+            let pipeline = &self.shared.job.pipeline;
+            let key_schema = key_schema(record, pipeline.input.key_format);
+            let headers = headers(&lineage::Encoded::LONGEST, came_back.as_deref(), key_schema);
             let refusal = enriched.output(i).find_map(|value| {
-                let outgoing =
-                    outgoing(&self.shared.job.pipeline, record, value, present(&headers));
+                let outgoing = outgoing(pipeline, record, value, headers.present());
                 self.producer.refusal(&outgoing)
             });
             let Some(refusal) = refusal else { continue };
@@ -215,10 +218,11 @@ impl Worker {
             let rows = enriched.output(i);
             if rows.len() > 0 {
                 let (count, came_back) = (rows.len(), came_back(record, &pipeline.input.topic));
+                let key_schema = key_schema(record, pipeline.input.key_format);
                 for (index, value) in (0..).zip(rows) {
                     let lineage = lineage.of_part(index, count as u32).encode();
-                    let headers = headers(&lineage, came_back.as_deref());
-                    self.producer.send(&outgoing(pipeline, record, value, present(&headers)))?;
+                    let headers = headers(&lineage, came_back.as_deref(), key_schema);
+                    self.producer.send(&outgoing(pipeline, record, value, headers.present()))?;
                 }
             }
             if let Fate::Dead(fault) = enriched.fates[i] {
@@ -328,13 +332,39 @@ fn came_back(record: Record<'_>, input: &str) -> Option<String> {
     Some(replay::of(input, record.partition(), first))
 }
 
-/// The headers of an emitted record. The second one is left out where it has no value.
-fn headers<'a>(lineage: &'a lineage::Encoded, came_back: Option<&'a str>) -> [Header<'a>; 2] {
-    [(lineage::HEADER, Some(lineage.as_ref())), (replay::OF, came_back.map(str::as_bytes))]
+/// The header of its key, which has no frame then, where keys have one.
+fn key_schema<'a>(record: Record<'a>, format: KeyFormat) -> Option<&'a [u8]> {
+    let is_framed = match format {
+        KeyFormat::Avro | KeyFormat::Protobuf | KeyFormat::JsonSchema => true,
+        KeyFormat::Text | KeyFormat::Bytes | KeyFormat::Json => false,
+    };
+    if is_framed { record.last_header(frame::KEY_HEADER) } else { None }
 }
 
-fn present<'a>(headers: &'a [Header<'a>; 2]) -> &'a [Header<'a>] {
-    &headers[..1 + usize::from(headers[1].1.is_some())]
+/// The headers of an emitted record. Those after the first are left out where they have no value.
+fn headers<'a>(
+    lineage: &'a lineage::Encoded,
+    came_back: Option<&'a str>,
+    key_schema: Option<&'a [u8]>,
+) -> Headers<'a> {
+    let mut all = Headers { list: [(lineage::HEADER, Some(lineage.as_ref())); 3], len: 1 };
+    let others = [(replay::OF, came_back.map(str::as_bytes)), (frame::KEY_HEADER, key_schema)];
+    for other in others.into_iter().filter(|(_, value)| value.is_some()) {
+        all.list[all.len] = other;
+        all.len += 1;
+    }
+    all
+}
+
+struct Headers<'a> {
+    list: [Header<'a>; 3],
+    len: usize,
+}
+
+impl<'a> Headers<'a> {
+    fn present(&self) -> &[Header<'a>] {
+        &self.list[..self.len]
+    }
 }
 
 /// Microseconds since 1970.

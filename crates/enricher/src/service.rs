@@ -144,7 +144,8 @@ async fn register(
 ) -> Result<Option<u32>, Error> {
     let (job, pipeline) = (&shared.job, &shared.job.pipeline);
     let mut state = RetryState::new(shared.health.dependency("registry"));
-    let (input, output) = (&pipeline.input_subject(), &pipeline.output_subject());
+    let input = &pipeline.input_subject(job.input.name());
+    let output = &pipeline.output_subject(job.output.name());
     let refused = |key, subject: &str, error: registry::Error| match error.class() {
         Class::Environment => Error::from(error),
         _ => pipeline

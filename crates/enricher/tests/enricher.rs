@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
+#[path = "enricher/formats.rs"]
+mod formats;
 #[path = "enricher/look_ups.rs"]
 mod look_ups;
 #[path = "enricher/outages.rs"]

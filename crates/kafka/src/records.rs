@@ -147,6 +147,22 @@ impl Records {
         })
     }
 
+    /// The content of the last header of this name, with the index of its record, for the records that
+    /// have one; ascending.
+    pub fn last_headers(&self, name: &str) -> Vec<(u32, &[u8])> {
+        let mut found: Vec<(u32, &[u8])> = Vec::new();
+        for span in self.headers.iter().filter(|span| len(span.name) == name.len()) {
+            if self.slice(span.start, span.name) != Some(name.as_bytes()) {
+                continue;
+            }
+            found.pop_if(|(record, _)| *record == span.record);
+            if let Some(value) = self.slice(span.start + len(span.name), span.value) {
+                found.push((span.record, value));
+            }
+        }
+        found
+    }
+
     /// Record `i`.
     pub fn get(&self, i: usize) -> Record<'_> {
         Record { records: self, index: i }

@@ -12,6 +12,7 @@ mod section;
 mod sections;
 mod source;
 mod spans;
+mod subject;
 mod target;
 mod units;
 
@@ -22,6 +23,7 @@ pub use sections::{
     Batch, DeadLetters, Kafka, Lookup, Output, Registry, Reject, Transform, Workers,
 };
 pub use source::*;
+pub use subject::SubjectNameStrategy;
 pub use target::*;
 
 use crate::mistake::{Mistake, Mistakes};
@@ -149,13 +151,14 @@ impl Pipeline {
         self.sinks.iter().any(takes)
     }
 
-    /// Registry subject of the input topic's values.
-    pub fn input_subject(&self) -> String {
-        format!("{}-value", self.input.topic)
+    /// Registry subject of the input topic's values, whose schema is that of the record `name`, with
+    /// its namespace.
+    pub fn input_subject(&self, name: &str) -> String {
+        self.input.subject_name_strategy.subject(&self.input.topic, name)
     }
 
-    /// Registry subject of the output topic's values.
-    pub fn output_subject(&self) -> String {
-        format!("{}-value", self.output.topic)
+    /// The same of the output topic's values.
+    pub fn output_subject(&self, name: &str) -> String {
+        self.output.subject_name_strategy.subject(&self.output.topic, name)
     }
 }

@@ -573,9 +573,9 @@ fn how_records_of_others_are_read_and_deleted_has_to_fit_together() {
     for (input, sink, expected) in [
         ("format = \"json\"\nunknown_fields = \"refuse\"", "", ""),
         ("unknown_fields = \"refuse\"", "", "5 input.unknown_fields belongs to format = \"json\""),
-        ("key_format = \"avro\"", "", "2 input.key_schema is missing; keys that are json or avro"),
+        ("key_format = \"avro\"", "", "2 input.key_schema is missing; keys that are neither text"),
         ("unwrap = \"debezium\"", "", ""),
-        (key_schema, "", "5 input.key_schema belongs to key_format = \"json\" or \"avro\""),
+        (key_schema, "", "5 input.key_schema belongs to a key_format other than text"),
         ("", "tombstones = \"skip\"", ""),
         ("", "tombstones = \"delete\"", "tombstones deletes rows, which needs mode = \"upsert\""),
         ("", "delete_when = \"gone\"", "delete_when deletes rows, which needs mode = \"upsert\""),
@@ -600,7 +600,10 @@ fn how_records_of_others_are_read_and_deleted_has_to_fit_together() {
     let written = GOOD.replace("key = \"order_id\"\n", "key = \"order_id\"\nformat = \"json\"\n");
     let found: Vec<String> =
         parse(&written, folder.path()).unwrap_err().list.iter().map(show).collect();
-    assert_eq!(found, ["25 input.format is \"json\", but the producer of [source] writes Avro"]);
+    assert_eq!(
+        found,
+        ["25 input.format must be \"avro\" with a [source]: its producer writes Avro"]
+    );
 }
 
 #[test]

@@ -124,7 +124,7 @@ async fn prepare(
         Some(mistakes) if !mistakes.is_empty() => return Err(pipeline.mistakes(mistakes).into()),
         Some(_) => {}
     }
-    let subject = pipeline.input_subject();
+    let subject = pipeline.input_subject(schema.name());
     let refused = |error: registry::Error| match error.class() {
         Class::Environment => Error::from(error),
         _ => {

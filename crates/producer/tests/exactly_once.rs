@@ -40,7 +40,7 @@ fn expected(pipeline: &Pipeline) -> Rows {
     let schema = Schema::load(&pipeline.input.schema).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let registry = Registry::new(&pipeline.registry).unwrap();
-    let id = runtime.block_on(registry.latest(&pipeline.input_subject())).unwrap().unwrap().id;
+    let id = runtime.block_on(registry.latest(&pipeline.input_subject(""))).unwrap().unwrap().id;
     let Some(Source::Synthetic(config)) = &pipeline.source else {
         panic!("not a synthetic source")
     };

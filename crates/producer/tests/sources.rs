@@ -255,6 +255,30 @@ impl TestSource for JsonFiles {
     }
 }
 
+struct JsonArrays;
+
+impl TestSource for JsonArrays {
+    const KIND: &'static str = "file";
+    const NUM_ITEMS: (usize, usize) = (NUM_FILES * NUM_ROWS, 3 * NUM_FILES);
+
+    fn configure(folder: &Path) -> (String, String) {
+        let (keys, input) = files(folder, "json", |path, ids| {
+            let mut text = "{\"page\": 1, \"sales\": [".to_owned();
+            for (index, id) in ids.iter().enumerate() {
+                text += if index == 0 { "" } else { "," };
+                match id % 40 {
+                    7 => text += "{\"id\": tru},\n",
+                    20 => text += " , {\"id\": \"twelve\", \"name\": null}, ",
+                    _ => {}
+                }
+                text += &format!("\n{{\n  \"name\": \"name of {id}\",\n  \"id\": {id}\n}}");
+            }
+            std::fs::write(path, text + "], \"next\": null}\n").unwrap();
+        });
+        (keys + "\nrecord_path = \"sales\"", input)
+    }
+}
+
 struct ParquetFiles;
 
 impl TestSource for ParquetFiles {
@@ -307,5 +331,6 @@ suite! {
     synthetic: Generated,
     csv_files: CsvFiles,
     json_files: JsonFiles,
+    json_arrays: JsonArrays,
     parquet_files: ParquetFiles,
 }

@@ -43,8 +43,8 @@ async fn main() -> Result<()> {
     let mistakes = admin::ensure(&pipeline.kafka, &admin::topics(&pipeline))?;
     anyhow::ensure!(mistakes.is_empty(), "{mistakes:?}");
     let schema = Schema::load(&pipeline.output.schema)?;
-    let id =
-        Registry::new(&pipeline.registry)?.register(&pipeline.output_subject(), &schema).await?;
+    let subject = pipeline.output_subject(schema.name());
+    let id = Registry::new(&pipeline.registry)?.register(&subject, &schema).await?;
     let mut feed = Feed {
         producer: TransactionalProducer::open(&pipeline.kafka, &name)?,
         encoder: Encoder::new(&schema, id)?,

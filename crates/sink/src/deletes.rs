@@ -9,9 +9,10 @@ use arrow::error::ArrowError;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
-use weir_codec::{Decoded, FieldType, KeyDecoder, KeyType, Registry, Schema};
+use weir_codec::{Decoded, FieldType, KeyDecoder, KeyType, Registry, Schema, of_rows};
 use weir_kafka::Records;
 use weir_model::fault::{Fault, Stage};
+use weir_model::frame::KEY_HEADER;
 use weir_model::mistake::{Mistake, did_you_mean};
 use weir_model::pipeline::{Pipeline, Sink, Tombstones};
 use weir_transform::{Condition, Judged};
@@ -140,7 +141,8 @@ impl Deletes {
             Tombstones::Delete => {
                 let keyed: Vec<_> =
                     tombstones.iter().map(|record| records.key(*record as usize)).collect();
-                let (column, bad) = keys.decode(&keyed)?;
+                let headers = of_rows(&records.last_headers(KEY_HEADER), tombstones);
+                let (column, bad) = keys.decode(&keyed, &headers)?;
                 self.add(&mut all, tombstones, &column, bad)?;
             }
             Tombstones::Skip => all.filtered = tombstones.to_vec(),

@@ -214,18 +214,21 @@ impl Parts {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let (joins, mut copies) = (self.joins, self.copies);
+        let (joins, mut unnests, mut copies) = (self.joins, self.unnests, self.copies);
         let views = joins.iter().map(|join| &join.view).chain([&before, &after]);
-        let views = views.chain(self.unnests.iter().map(|unnest| &unnest.view));
         views.for_each(|view| copies.add(view.sources().iter().copied()));
+        // The rows of a list are those that the lists behind it are computed from.
+        for unnest in unnests.iter_mut().rev() {
+            unnest.copies = copies.clone();
+            copies.add(unnest.view.sources().iter().copied());
+        }
         let (metadata, metadata_types) = (used.columns().cloned().collect(), used.types());
         Ok(Plan {
             input,
             metadata,
             metadata_types,
             output,
-            unnests: self.unnests,
-            copies,
+            unnests,
             joins,
             needed,
             before,

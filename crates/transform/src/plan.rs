@@ -8,7 +8,7 @@ use crate::join::Join;
 use crate::messages::{arrow_error, type_name};
 use crate::metadata::{Metadata, MetadataColumns};
 use crate::outcomes::Outcomes;
-use crate::unnest::{Copies, Unnest, Unnested};
+use crate::unnest::{Unnest, Unnested};
 use crate::view::{Matches, Rows, View};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
@@ -31,8 +31,6 @@ pub struct Plan {
     pub(crate) output: SchemaRef,
     /// The lists whose elements become rows, in the order of FROM.
     pub(crate) unnests: Vec<Unnest>,
-    /// How often each column is in a row that they make.
-    pub(crate) copies: Copies,
     pub(crate) joins: Vec<Join>,
     /// Per join, whether anything reads it or filters by it.
     pub(crate) needed: Vec<bool>,
@@ -185,7 +183,7 @@ impl Plan {
         }
         let mut unnested = Unnested::new(input.batch.num_rows());
         for unnest in &self.unnests {
-            unnested = unnest.apply(input, unnested, &self.copies, outcomes)?;
+            unnested = unnest.apply(input, unnested, outcomes)?;
         }
         Ok(Some(unnested))
     }

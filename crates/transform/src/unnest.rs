@@ -57,6 +57,8 @@ pub(crate) struct Unnest {
     pub(crate) ordinality: bool,
     /// Whether records without elements are filtered.
     pub(crate) is_inner: bool,
+    /// How often each column is in a row that it makes.
+    pub(crate) copies: Copies,
 }
 
 /// The columns of the elements of a list or a map; `None` for another type. `names` replace those of
@@ -116,14 +118,13 @@ impl Unnest {
         &self,
         rows: &Rows<'_>,
         before: Unnested,
-        copies: &Copies,
         outcomes: &mut Outcomes,
     ) -> Result<Unnested, ArrowError> {
         let scope = self.view.gather(&Rows { unnested: Some(&before), ..*rows }, None)?;
         let evaluated = evaluate(self.list.as_ref(), &scope, outcomes.passing())?;
         outcomes.refuse_failed(evaluated.failed, |row| row, &self.text);
         let lists = Lists::of(&evaluated.values)?;
-        let sizes = Sizes { rows, before: &before, lists: &lists, copies };
+        let sizes = Sizes { rows, before: &before, lists: &lists, copies: &self.copies };
         let num_records = self.fitting(&lists, &sizes, outcomes);
 
         let num_rows = before.records.values().partition_point(|r| (*r as usize) < num_records);
@@ -264,12 +265,26 @@ fn bytes_of(column: &ArrayRef, range: Range<usize>) -> usize {
     match column.data_type() {
         DataType::Utf8 => length(column.as_string::<i32>().offsets(), range),
         DataType::Binary => length(column.as_binary::<i32>().offsets(), range),
-        DataType::Struct(_) | DataType::List(_) | DataType::Map(..) => {
-            let part = column.slice(range.start, range.len()).to_data();
-            part.get_slice_memory_size().unwrap_or_default()
+        DataType::Struct(_) => {
+            column.as_struct().columns().iter().map(|m| bytes_of(m, range.clone())).sum()
+        }
+        DataType::List(_) => {
+            let list = column.as_list::<i32>();
+            range.len() * size_of::<i32>() + bytes_of(list.values(), items(list.offsets(), &range))
+        }
+        DataType::Map(..) => {
+            let (map, entries) = (column.as_map(), column.as_map().entries());
+            let items = items(map.offsets(), &range);
+            let members = entries.columns().iter().map(|m| bytes_of(m, items.clone()));
+            range.len() * size_of::<i32>() + members.sum::<usize>()
         }
         _ => range.len() * size_of::<i64>(),
     }
+}
+
+/// The items of some lists.
+fn items(offsets: &OffsetBuffer<i32>, lists: &Range<usize>) -> Range<usize> {
+    offsets[lists.start] as usize..offsets[lists.end] as usize
 }
 
 /// The values of a column of lists or maps.

@@ -13,6 +13,7 @@ use weir_codec::{Decoder, JsonObject, Registry, Schema};
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::Header;
 use weir_model::fault::Stage;
+use weir_model::frame;
 use weir_model::pipeline::{Pipeline, ValueFormat};
 
 /// The record's fields in the order of its schema, or why they cannot be shown.
@@ -88,11 +89,17 @@ pub async fn decode(pipeline: &Pipeline, whole: &WholeDeadLetter) -> Decoded {
         return Err("the dead letter contains only its beginning".into());
     }
     let is_input = whole.dead_letter.stage != Stage::Sink;
-    if let (Some(value), true, ValueFormat::Json) = (&whole.value, is_input, pipeline.input.format)
-    {
-        return members(value);
+    let Some(value) = &whole.value else { return Err("it has no value".into()) };
+    match pipeline.input.format {
+        ValueFormat::Json if is_input => return members(value),
+        ValueFormat::JsonSchema if is_input => return members(without_frame(whole, value)),
+        ValueFormat::Protobuf if is_input => return columns(pipeline, whole, value),
+        ValueFormat::Avro if is_input && has_guid(whole, value) => {
+            return columns(pipeline, whole, value);
+        }
+        _ => {}
     }
-    let (Some(value), Some(id)) = (&whole.value, whole.dead_letter.schema_id) else {
+    let Some(id) = whole.dead_letter.schema_id else {
         return Err("it does not name a schema".into());
     };
     let registry = Registry::new(&pipeline.registry).map_err(|e| e.to_string())?;
@@ -116,16 +123,57 @@ pub async fn decode(pipeline: &Pipeline, whole: &WholeDeadLetter) -> Decoded {
     }
 }
 
+/// The columns that the pipeline reads of a value.
+fn columns(pipeline: &Pipeline, whole: &WholeDeadLetter, value: &[u8]) -> Decoded {
+    let registry = Registry::new(&pipeline.registry).map_err(|e| e.to_string())?;
+    let reader = Schema::load(&pipeline.input.schema).map_err(|e| e.to_string())?;
+    let decoder = Decoder::new(reader, registry, Handle::current()).map_err(|e| e.to_string())?;
+    let headers: Vec<(u32, &[u8])> = schema_header(whole).map(|id| (0, id)).into_iter().collect();
+    let mut decoder = match pipeline.input.format {
+        ValueFormat::Protobuf => decoder.of_protobuf(),
+        _ => decoder,
+    };
+    let decoded = tokio::task::block_in_place(|| decoder.decode_with(&[Some(value)], &headers))
+        .map_err(|e| e.to_string())?;
+    match decoded.faults.first() {
+        Some((_, fault)) => Err(format!("{}: {}", fault.reason, fault.detail)),
+        None => row(&decoded.batch).map_err(|e| e.to_string()),
+    }
+}
+
+/// The header that names the schema of the value.
+fn schema_header(whole: &WholeDeadLetter) -> Option<&[u8]> {
+    let last = whole.headers.iter().rfind(|(name, _)| name == frame::VALUE_HEADER);
+    last.and_then(|(_, value)| value.as_deref())
+}
+
+/// Whether the schema of the value is named by a GUID, or in a header.
+fn has_guid(whole: &WholeDeadLetter, value: &[u8]) -> bool {
+    schema_header(whole).is_some() || frame::guid(value).is_some()
+}
+
+/// The value behind the id of its schema.
+fn without_frame<'a>(whole: &WholeDeadLetter, value: &'a [u8]) -> &'a [u8] {
+    let len = match (frame::schema_id(value), frame::guid(value)) {
+        _ if schema_header(whole).is_some() => 0,
+        (Some(_), _) => frame::LEN,
+        (_, Some(_)) => frame::GUID_LEN,
+        (None, None) => 0,
+    };
+    &value[len..]
+}
+
 /// The members of a JSON object, by name. A number that would lose digits is shown as a text.
 fn members(value: &[u8]) -> Decoded {
     let object =
         JsonObject::parse(value).map_err(|what| format!("it is no JSON object: {what}"))?;
-    let member = |(name, raw): (&str, &str)| {
+    let member = |name: &str, raw: &str| {
         let is_raw = |value: &Value| serde_json::to_string(value).is_ok_and(|text| text == raw);
         let exact = serde_json::from_str(raw).ok().filter(is_raw);
         (name.to_owned(), exact.unwrap_or_else(|| raw.into()))
     };
-    let mut members: Vec<_> = object.members().map(member).collect();
+    let mut members: Vec<_> =
+        object.members().map(|(name, value)| member(name, value.get())).collect();
     members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Ok(members)
 }

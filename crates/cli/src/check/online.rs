@@ -7,7 +7,7 @@ use weir_codec::{Losses, Registry, Schema, losses_of_input};
 use weir_kafka::admin;
 use weir_model::fault::Class;
 use weir_model::mistake::Mistake;
-use weir_model::pipeline::{Pipeline, Sink, ValueFormat};
+use weir_model::pipeline::{Pipeline, Sink, SubjectNameStrategy, ValueFormat};
 
 pub(super) async fn examine(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     tokio::task::block_in_place(|| {
@@ -84,20 +84,43 @@ async fn subjects(pipeline: &Pipeline, schemas: &Schemas, report: &mut Report) {
     if let Err(error) = registry.ping().await {
         return failed(report, "registry".into(), "registry.url", error.class(), &error);
     }
-    let sides = [
-        ("input", pipeline.input_subject(), &schemas.input),
-        ("output", pipeline.output_subject(), &schemas.output),
-    ];
-    for (side, subject, schema) in sides {
-        let Some(schema) = schema else { continue };
-        if side == "input" && pipeline.input.format == ValueFormat::Json {
-            continue;
-        }
+    if let Some(schema) = &schemas.input {
+        let subject = pipeline.input_subject(schema.name());
         // Without a source, other programs write the input topic and register their schemas.
-        match side == "input" && pipeline.source.is_none() {
-            true => readable(pipeline, &registry, &subject, schema, report).await,
-            false => compatible(pipeline, &registry, side, &subject, schema, report).await,
+        match (pipeline.input.format, pipeline.source.is_none()) {
+            (ValueFormat::Json | ValueFormat::JsonSchema, _) => {}
+            (ValueFormat::Protobuf, _) => message(pipeline, &registry, schema, report).await,
+            (_, true) => readable(pipeline, &registry, &subject, schema, report).await,
+            (_, false) => {
+                compatible(pipeline, &registry, "input", &subject, schema, report).await;
+            }
         }
+    }
+    if let Some(schema) = &schemas.output {
+        let subject = pipeline.output_subject(schema.name());
+        compatible(pipeline, &registry, "output", &subject, schema, report).await;
+    }
+}
+
+/// The first message of the topic's subject has to be readable. Other strategies name a subject after
+/// the message, which the pipeline does not know.
+async fn message(pipeline: &Pipeline, registry: &Registry, schema: &Schema, report: &mut Report) {
+    if pipeline.input.subject_name_strategy != SubjectNameStrategy::TopicName {
+        return;
+    }
+    const KEY: &str = "input.schema";
+    let subject = pipeline.input_subject("");
+    let name = format!("subject {subject}");
+    match registry.latest_message(&subject, schema).await {
+        Ok(None) => report.verdict(name, Vec::new(), "nothing is registered yet"),
+        Ok(Some((version, problems))) => {
+            let mistake = |problem| {
+                Mistake::new(KEY, format!("cannot read version {version} of {subject}: {problem}"))
+            };
+            let mistakes = problems.into_iter().map(mistake).collect();
+            report.verdict(name, mistakes, format!("reads the first message of version {version}"));
+        }
+        Err(error) => failed(report, name, KEY, error.class(), &error),
     }
 }
 

@@ -9,10 +9,11 @@ use crate::write::ValueWriter;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{CastOptions, cast_with_options, nullif};
-use arrow::datatypes::{DataType, Decimal128Type};
+use arrow::datatypes::{DataType, Decimal128Type, Field};
 use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 use std::sync::Arc;
+use weir_model::avro::is_uuid;
 use weir_model::cast::{Cast, cast as rule};
 
 const NULL_IF_LOST: CastOptions<'static> =
@@ -22,13 +23,21 @@ const NULL_IF_LOST: CastOptions<'static> =
 ///
 /// # Errors
 /// When the library refuses the column for one of its values.
-pub(super) fn cast(column: &ArrayRef, field_type: &FieldType) -> Result<ArrayRef, ArrowError> {
+pub(super) fn cast(
+    column: &ArrayRef,
+    from: &Field,
+    field_type: &FieldType,
+) -> Result<ArrayRef, ArrowError> {
     let before = &plain(column)?;
     let (avro_type, to) = (field_type.avro_type(), field_type.arrow());
     if let DataType::FixedSizeBinary(_) = before.data_type() {
         return match avro_type {
             AvroType::Uuid { .. } => Ok(uuid_texts(before)),
-            _ => cast(&cast_with_options(before, &DataType::Binary, &NULL_IF_LOST)?, field_type),
+            AvroType::String if is_uuid(from) => Ok(uuid_texts(before)),
+            _ => {
+                let bytes = cast_with_options(before, &DataType::Binary, &NULL_IF_LOST)?;
+                cast(&bytes, from, field_type)
+            }
         };
     }
     let after = match rule(before.data_type(), to) {
@@ -116,7 +125,7 @@ fn without(values: &ArrayRef, lost: &BooleanArray) -> Result<ArrayRef, ArrowErro
     if lost.true_count() == 0 { Ok(values.clone()) } else { nullif(values, lost) }
 }
 
-fn is_text(data_type: &DataType) -> bool {
+pub(super) fn is_text(data_type: &DataType) -> bool {
     rule(data_type, &DataType::LargeUtf8) != Cast::Explicit
         && rule(data_type, &DataType::Boolean) == Cast::Explicit
 }

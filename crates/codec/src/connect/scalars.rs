@@ -67,7 +67,7 @@ pub(super) fn cell<'a>(
 fn could_be_base64(json: &str) -> bool {
     let digits = json.trim_matches('"');
     let text = json.starts_with('"') && !digits.is_empty();
-    text && digits.len() % 4 == 0 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    text && digits.len().is_multiple_of(4) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn nanos(unit: TimeUnit) -> i128 {

@@ -34,7 +34,7 @@ const FULL: &str = r#"{"id":1,"data":"FQ==","more":["AP8=",""],"amounts":["BNI="
     "days":{"a":20454},"inner":{"at":1700000000123,"bits":"AQI="},"ratio":"NaN"}"#;
 
 fn decoder(form: impl Fn(JsonDecoder) -> JsonDecoder) -> JsonDecoder {
-    let rules = JsonRules { numbers_as_text: true, refuse_unknown: false };
+    let rules = JsonRules { numbers_as_text: true, refuse_unknown: false, similar_names: false };
     form(JsonDecoder::new(Schema::parse(ROW).unwrap(), rules).unwrap())
 }
 

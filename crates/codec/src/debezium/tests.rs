@@ -152,11 +152,9 @@ fn debezium_s_types_of_avro_are_times_and_a_number_without_a_unit_is_none() {
     let types: Vec<String> =
         members.iter().map(|m| weir_model::avro::type_name(m.data_type())).collect();
     assert_eq!(types, ["long", "date", "time-micros", "timestamp-millis"]);
-    for bad in [
-        writer(date, "io.debezium.time.NanoTime", "io.debezium.time.Timestamp"),
-        writer(date, micro, "no.such.Type"),
-        writer("plain", micro, "io.debezium.time.Timestamp"),
-    ] {
+    for bad in
+        [writer(date, micro, "no.such.Type"), writer("plain", micro, "io.debezium.time.Timestamp")]
+    {
         assert!(problem(&bad).unwrap().contains("is a number in a unit"), "{bad:?}");
     }
 }

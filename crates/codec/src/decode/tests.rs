@@ -199,10 +199,11 @@ proptest! {
             if random.below(2) == 0 {
                 corrupt(&mut corrupted, &mut random);
             }
-            // A frame with an unknown schema id would be a call of the registry, which other tests
-            // make.
+            // A frame with an unknown schema would be a call of the registry, which other tests make.
             let is_known = |id: u32| (id as usize) < WRITERS.len();
-            if !weir_model::frame::schema_id(&corrupted).is_none_or(is_known) {
+            if !weir_model::frame::schema_id(&corrupted).is_none_or(is_known)
+                || weir_model::frame::guid(&corrupted).is_some()
+            {
                 corrupted = value.clone();
             }
             intact.push(corrupted == value);
@@ -234,7 +235,8 @@ proptest! {
             let mut corrupted = value.clone();
             if random.below(3) == 0 {
                 corrupt(&mut corrupted, &mut random);
-                if weir_model::frame::schema_id(&corrupted).is_some_and(|id| id != 7) {
+                let id = weir_model::frame::schema_id(&corrupted);
+                if id.is_some_and(|id| id != 7) || weir_model::frame::guid(&corrupted).is_some() {
                     corrupted = value.clone();
                 }
             }

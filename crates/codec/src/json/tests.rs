@@ -87,7 +87,7 @@ fn what_is_no_value_of_its_field_is_a_fault_of_its_record_alone() {
         (r#"{"id":1,"uuid":"no"}"#, "value_does_not_fit: uuid: `\"no\"` is not a UUID"),
         (r#"{"id":1,"pair":"abc"}"#, "value_does_not_fit: pair: `\"abc\"` has 3 bytes, not 2"),
         (r#"{"id":1,"place":{"y":1}}"#, "value_missing: place.x is missing and has no default"),
-        (r#"{"id":1,"place":[1]}"#, "value_does_not_fit: place: `[1]` is not a plain value"),
+        (r#"{"id":1,"place":[1]}"#, "value_does_not_fit: place: `[1]` is not record"),
         (r#"{"id":1,"place":"x"}"#, "value_does_not_fit: place: `\"x\"` is not record"),
         (
             r#"{"id":1,"place":{"x":1,"x":2}}"#,
@@ -128,7 +128,7 @@ fn bytes_that_are_not_utf8_and_endless_nesting_are_faults() {
 fn numbers_in_quotes_and_unknown_members_are_as_the_pipeline_says() {
     let lines: [&[u8]; 3] =
         [br#"{"id":"12","ok":"true","name":5}"#, br#"{"id":1,"more":2}"#, br#"{"id":"x"}"#];
-    let loose = JsonRules { numbers_as_text: true, refuse_unknown: true };
+    let loose = JsonRules { numbers_as_text: true, refuse_unknown: true, similar_names: false };
     let (rows, faults) = decode(&lines, loose);
     assert_eq!(rows, ["12||5|true|||||||||"]);
     assert_eq!(faults[0], "1 unknown_field: the schema has no field `more`");
@@ -145,7 +145,7 @@ fn a_schema_that_json_cannot_say_is_refused() {
             .map(|e| e.to_string())
     };
     let union = refused(r#"{"type":"array","items":["null","int","string"]}"#).unwrap();
-    assert!(union.starts_with("field `f[]` is [null, int, string]: JSON does not say"), "{union}");
+    assert!(union.starts_with("field `f[]` is [null, int, string]: neither JSON nor"), "{union}");
     assert!(refused(r#"{"type":"fixed","name":"D","size":12,"logicalType":"duration"}"#).is_some());
     assert_eq!(refused(r#"["int","long"]"#), None);
 }

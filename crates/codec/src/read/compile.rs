@@ -70,7 +70,7 @@ fn writer_index(writer: &[Field], reader: &Field) -> Option<usize> {
     by_name.or_else(|| writer.iter().position(|w| reader.aliases.contains(&w.name)))
 }
 
-fn default_of(reader: &Field, path: &str) -> Result<Cell<'static>, Problem> {
+pub(crate) fn default_of(reader: &Field, path: &str) -> Result<Cell<'static>, Problem> {
     let default = reader.default.as_ref();
     let default = default.ok_or_else(|| Problem::new(path, "is missing and has no default"))?;
     cell::default_value(default, &reader.avro_type)
@@ -78,7 +78,7 @@ fn default_of(reader: &Field, path: &str) -> Result<Cell<'static>, Problem> {
 }
 
 /// The bytes that a value takes in its column.
-fn bytes_of(cell: &Cell<'_>, avro_type: &AvroType) -> usize {
+pub(crate) fn bytes_of(cell: &Cell<'_>, avro_type: &AvroType) -> usize {
     let mut column = ColumnBuilder::new(&avro_type.arrow().unwrap_or(DataType::Null));
     column.push(cell);
     column.num_bytes()
@@ -92,7 +92,7 @@ fn null_bytes(avro_type: &AvroType) -> usize {
     }
 }
 
-pub(super) fn child(path: &str, name: &str) -> String {
+pub(crate) fn child(path: &str, name: &str) -> String {
     if path.is_empty() { name.into() } else { format!("{path}.{name}") }
 }
 

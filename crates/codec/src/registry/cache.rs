@@ -1,6 +1,8 @@
 //! Texts of schemas by id, and the ids that have none.
 
 use super::Error;
+use super::stored::SchemaText;
+use crate::schema_id::SchemaId;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,9 +23,9 @@ const MAX_ERRORS: usize = 1 << 16;
 
 #[derive(Default)]
 pub(super) struct Cache {
-    texts: HashMap<u32, Arc<str>>,
+    texts: HashMap<SchemaId, Arc<SchemaText>>,
     num_text_bytes: usize,
-    errors: HashMap<u32, Known>,
+    errors: HashMap<SchemaId, Known>,
 }
 
 /// An id that has no usable schema.
@@ -35,8 +37,12 @@ struct Known {
 }
 
 impl Cache {
-    /// What is known about schema `id` at the time `now`.
-    pub(super) fn answer(&self, id: u32, now: Instant) -> Option<Result<Arc<str>, Error>> {
+    /// What is known about the schema at the time `now`.
+    pub(super) fn answer(
+        &self,
+        id: SchemaId,
+        now: Instant,
+    ) -> Option<Result<Arc<SchemaText>, Error>> {
         if let Some(text) = self.texts.get(&id) {
             return Some(Ok(text.clone()));
         }
@@ -45,7 +51,7 @@ impl Cache {
         (now < until).then(|| Err(known.error.clone()))
     }
 
-    pub(super) fn insert(&mut self, id: u32, text: Arc<str>) {
+    pub(super) fn insert(&mut self, id: SchemaId, text: Arc<SchemaText>) {
         self.num_text_bytes += text.len();
         if self.texts.len() >= MAX_TEXTS || self.num_text_bytes > MAX_TEXT_BYTES {
             self.texts.clear();
@@ -59,7 +65,7 @@ impl Cache {
 
     /// Notes that `id` was answered with an error of its own. One that may pass soon is only
     /// decided when it is repeated after a while.
-    pub(super) fn insert_error(&mut self, id: u32, error: &Error, now: Instant) {
+    pub(super) fn insert_error(&mut self, id: SchemaId, error: &Error, now: Instant) {
         let before = self.errors.remove(&id);
         let first = before.as_ref().map_or(now, |known| known.first);
         let may_pass = matches!(error, Error::NotFound { .. } | Error::Withheld { .. });
@@ -73,7 +79,7 @@ impl Cache {
     }
 
     /// Whether the last error of `id` is final for now.
-    pub(super) fn is_decided(&self, id: u32) -> bool {
+    pub(super) fn is_decided(&self, id: SchemaId) -> bool {
         self.errors.get(&id).is_some_and(|known| known.decided.is_some())
     }
 
@@ -92,7 +98,7 @@ impl Cache {
 
     /// Makes `id` one that was found missing and is taken as missing until `until`.
     #[cfg(test)]
-    pub(super) fn insert_missing(&mut self, id: u32, until: Instant) {
+    pub(super) fn insert_missing(&mut self, id: SchemaId, until: Instant) {
         let (error, first) = (super::not_found(id), Instant::now());
         self.errors.insert(id, Known { error, first, decided: Some((MISSING_ID_TTL, until)) });
     }
@@ -103,24 +109,33 @@ mod tests {
     use super::super::not_found;
     use super::*;
 
+    const ONE: SchemaId = SchemaId::Number(1);
+
+    fn text(text: &str) -> Arc<SchemaText> {
+        Arc::new(SchemaText::Avro(text.into()))
+    }
+
     #[test]
     fn a_missing_id_is_decided_after_a_while_and_asked_for_ever_less_often() {
         let (mut cache, mut now) = (Cache::default(), Instant::now());
-        cache.insert_error(1, &not_found(1), now);
-        let is_open = !cache.is_decided(1) && cache.answer(1, now).is_none();
+        cache.insert_error(ONE, &not_found(ONE), now);
+        let is_open = !cache.is_decided(ONE) && cache.answer(ONE, now).is_none();
         assert!(is_open, "it may be a moment too young");
         now += RECHECK;
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
-            cache.insert_error(1, &not_found(1), now);
-            assert!(cache.is_decided(1));
+            cache.insert_error(ONE, &not_found(ONE), now);
+            assert!(cache.is_decided(ONE));
             now += Duration::from_secs(seconds - 1);
-            assert!(matches!(cache.answer(1, now), Some(Err(Error::NotFound { .. }))), "{seconds}");
+            assert!(
+                matches!(cache.answer(ONE, now), Some(Err(Error::NotFound { .. }))),
+                "{seconds}"
+            );
             now += Duration::from_secs(1);
-            assert!(cache.answer(1, now).is_none(), "{seconds}");
+            assert!(cache.answer(ONE, now).is_none(), "{seconds}");
         }
-        cache.insert(1, "text".into());
+        cache.insert(ONE, text("text"));
         assert!(
-            matches!(cache.answer(1, now), Some(Ok(_))),
+            matches!(cache.answer(ONE, now), Some(Ok(_))),
             "a schema that appears counts at once"
         );
     }
@@ -128,25 +143,25 @@ mod tests {
     #[test]
     fn a_schema_that_cannot_be_used_is_decided_at_once() {
         let mut cache = Cache::default();
-        cache.insert_error(1, &Error::invalid("bad_schema", "schema 1", "why"), Instant::now());
-        assert!(cache.is_decided(1));
+        cache.insert_error(ONE, &Error::invalid("bad_schema", "schema 1", "why"), Instant::now());
+        assert!(cache.is_decided(ONE));
     }
 
     #[test]
     fn neither_texts_nor_missing_ids_grow_without_limit() {
         let mut cache = Cache::default();
-        for id in 0..200_000 {
+        for id in (0..200_000).map(SchemaId::Number) {
             cache.insert_error(id, &not_found(id), Instant::now());
         }
         assert!(cache.errors.len() <= MAX_ERRORS && cache.errors.len() > MAX_ERRORS / 2);
-        let text: Arc<str> = "x".repeat(1 << 20).into();
-        for id in 0..200 {
-            cache.insert(id, text.clone());
+        let long = text(&"x".repeat(1 << 20));
+        for id in (0..200).map(SchemaId::Number) {
+            cache.insert(id, long.clone());
             assert!(cache.texts.len() <= MAX_TEXT_BYTES >> 20);
             assert_eq!(cache.num_text_bytes, cache.texts.len() << 20);
         }
-        for id in 0..20_000 {
-            cache.insert(id, "".into());
+        for id in (0..20_000).map(SchemaId::Number) {
+            cache.insert(id, text(""));
         }
         assert!(cache.texts.len() <= MAX_TEXTS);
     }

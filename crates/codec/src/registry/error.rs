@@ -46,11 +46,11 @@ pub enum Error {
         /// Status and message of the registry.
         why: String,
     },
-    /// The stored schema is not an Avro schema that weir can read.
+    /// The stored schema is not one that weir can read.
     #[error("{what}: {why}")]
     Invalid {
-        /// The reason of dead letters whose record names it: `not_avro`, `bad_schema` or
-        /// `schema_too_large`.
+        /// The reason of dead letters whose record names it: `bad_schema`, `not_avro`,
+        /// `not_protobuf` or `schema_too_large`.
         reason: &'static str,
         /// The schema.
         what: String,

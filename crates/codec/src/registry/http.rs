@@ -111,7 +111,11 @@ impl Http {
             let success = Success { body: &answer.body, longer_than };
             return Ok(SchemaVerdict::of_success(endpoint, &success, request.what));
         }
-        let failure = failure(answer.status, &answer.body);
+        let mut failure = failure(answer.status, &answer.body);
+        // A registry that does not know GUIDs has no such path, and may say so without an error code.
+        if answer.status == StatusCode::NOT_FOUND && request.path.get(1) == Some(&"guids") {
+            failure.error_code.get_or_insert(0);
+        }
         Ok(SchemaVerdict::of_failure(endpoint, failure, request.what))
     }
 

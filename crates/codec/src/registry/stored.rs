@@ -9,6 +9,63 @@ use serde::Deserialize;
 /// Most schemas that one schema may refer to, directly or not.
 const MAX_REFERENCES: usize = 64;
 
+/// A schema with everything that it refers to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SchemaText {
+    /// With referenced types included.
+    Avro(String),
+    /// Of Protobuf.
+    Protobuf(ProtobufText),
+    /// Of another type, by its name.
+    Other(String),
+}
+
+/// A file of Protobuf and the files that it imports, directly or not. Those that come with Protobuf
+/// may not be among them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProtobufText {
+    pub(crate) text: String,
+    /// By the name in `import`.
+    pub(crate) imports: Vec<(String, String)>,
+}
+
+impl SchemaText {
+    /// The text of an Avro schema.
+    pub(crate) fn avro(&self, what: &str) -> Result<&str, Error> {
+        match self {
+            SchemaText::Avro(text) => Ok(text),
+            other => Err(other.is_not("not_avro", "AVRO", what)),
+        }
+    }
+
+    /// The text of a schema of Protobuf.
+    pub(crate) fn protobuf(&self, what: &str) -> Result<&ProtobufText, Error> {
+        match self {
+            SchemaText::Protobuf(text) => Ok(text),
+            other => Err(other.is_not("not_protobuf", "PROTOBUF", what)),
+        }
+    }
+
+    fn is_not(&self, reason: &'static str, expected: &str, what: &str) -> Error {
+        let actual = match self {
+            SchemaText::Avro(_) => "AVRO",
+            SchemaText::Protobuf(_) => "PROTOBUF",
+            SchemaText::Other(other) => other,
+        };
+        Error::invalid(reason, what, format!("its type is {actual}, not {expected}"))
+    }
+
+    /// In bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            SchemaText::Avro(text) | SchemaText::Other(text) => text.len(),
+            SchemaText::Protobuf(ProtobufText { text, imports }) => {
+                text.len() + imports.iter().map(|(_, text)| text.len()).sum::<usize>()
+            }
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct StoredSchema {
     schema: String,
@@ -19,36 +76,44 @@ pub(super) struct StoredSchema {
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct StoredReference {
+    /// In Avro that of a type, in Protobuf that of a file.
+    #[serde(default)]
+    name: String,
     subject: String,
     version: u32,
 }
 
 impl StoredSchema {
-    /// The text with referenced types included, which are fetched. `what` names the schema in
-    /// errors.
-    pub(super) async fn complete_text(self, http: &Http, what: &str) -> Result<String, Error> {
-        if let Some(other) = self.schema_type.filter(|schema_type| schema_type != "AVRO") {
-            return Err(Error::invalid("not_avro", what, format!("its type is {other}, not AVRO")));
-        }
+    /// With everything that it refers to, which is fetched. `what` names the schema in errors.
+    pub(super) async fn complete(self, http: &Http, what: &str) -> Result<SchemaText, Error> {
+        let is_avro = match self.schema_type.as_deref() {
+            None | Some("AVRO") => true,
+            Some("PROTOBUF") => false,
+            Some(other) => return Ok(SchemaText::Other(other.into())),
+        };
         let references = self.references.unwrap_or_default();
-        if references.is_empty() {
-            return Ok(self.schema);
-        }
         let others = referenced_texts(http, references, self.schema.len(), what).await?;
-        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        if !is_avro {
+            return Ok(SchemaText::Protobuf(ProtobufText { text: self.schema, imports: others }));
+        }
+        if others.is_empty() {
+            return Ok(SchemaText::Avro(self.schema));
+        }
+        let others: Vec<&str> = others.iter().map(|(_, text)| text.as_str()).collect();
         with_referenced_types(&self.schema, &others)
+            .map(SchemaText::Avro)
             .map_err(|why| Error::invalid("bad_schema", what, why))
     }
 }
 
-/// The texts of all schemas that are referred to, directly or not, each once. The schema itself has
-/// `num_bytes`.
+/// The names and the texts of all schemas that are referred to, directly or not, each once. The
+/// schema itself has `num_bytes`.
 async fn referenced_texts(
     http: &Http,
     direct: Vec<StoredReference>,
     mut num_bytes: usize,
     what: &str,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<(String, String)>, Error> {
     let too_large = |why| Error::invalid("schema_too_large", what, why);
     let mut seen: Vec<StoredReference> = Vec::new();
     let mut texts = Vec::new();
@@ -71,7 +136,7 @@ async fn referenced_texts(
                 "with the schemas that it refers to, it is longer than {MAX_TEXT_BYTES} bytes"
             )));
         }
-        texts.push(stored.schema);
+        texts.push((reference.name.clone(), stored.schema));
         open.extend(stored.references.unwrap_or_default());
         seen.push(reference);
     }
@@ -87,8 +152,8 @@ impl From<RegisteredSchema> for StoredSchema {
         };
         let mut references = Vec::with_capacity(registered.references.len());
         for reference in registered.references {
-            let (subject, version) = (reference.subject, reference.version);
-            references.push(StoredReference { subject, version });
+            let (name, subject, version) = (reference.name, reference.subject, reference.version);
+            references.push(StoredReference { name, subject, version });
         }
         StoredSchema { schema: registered.schema, schema_type, references: Some(references) }
     }

@@ -14,6 +14,9 @@ use weir_model::secret::Secret;
 
 const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
 
+const ONE: SchemaId = SchemaId::Number(1);
+const TWO: SchemaId = SchemaId::Number(2);
+
 /// For look-ups that come to an end by themselves.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -169,7 +172,7 @@ fn closed_port() -> String {
 /// The error of each kind of call: by id, the latest version, registration.
 async fn errors(registry: &Registry) -> [Error; 3] {
     [
-        registry.look_up(&[1], LONG).await.unwrap_err(),
+        registry.look_up(&[ONE], LONG).await.unwrap_err(),
         registry.latest("s").await.unwrap_err(),
         registry.register("s", &schema()).await.unwrap_err(),
     ]
@@ -239,8 +242,8 @@ async fn no_error_is_cached() {
                 },
             );
         let registry = scripted.registry();
-        registry.look_up(&[1], LONG).await.unwrap_err();
-        assert!(registry.look_up(&[1], LONG).await.unwrap().is_empty(), "{status} was cached");
+        registry.look_up(&[ONE], LONG).await.unwrap_err();
+        assert!(registry.look_up(&[ONE], LONG).await.unwrap().is_empty(), "{status} was cached");
     }
 }
 
@@ -370,7 +373,7 @@ async fn a_schema_is_fetched_once() {
 #[tokio::test]
 async fn an_id_that_was_just_registered_is_found_by_retrying() {
     let scripted = Scripted::new(|_, number| if number < 2 { missing() } else { stored(SCHEMA) });
-    assert!(scripted.registry().look_up(&[1], LONG).await.unwrap().is_empty());
+    assert!(scripted.registry().look_up(&[ONE], LONG).await.unwrap().is_empty());
     assert_eq!(scripted.num_requests(), 3);
 }
 
@@ -379,8 +382,8 @@ async fn a_missing_id_is_retried_and_then_taken_as_missing_for_a_while() {
     let scripted = Scripted::always(missing());
     let registry = scripted.registry();
     for _ in 0..3 {
-        let errors = registry.look_up(&[1, 2], LONG).await.unwrap();
-        assert_eq!(errors, HashMap::from([(1, not_found(1)), (2, not_found(2))]));
+        let errors = registry.look_up(&[ONE, TWO], LONG).await.unwrap();
+        assert_eq!(errors, HashMap::from([(ONE, not_found(ONE)), (TWO, not_found(TWO))]));
     }
     assert_eq!(scripted.num_requests(), 2 * (1 + RETRY_DELAYS.len()));
 }
@@ -389,10 +392,10 @@ async fn a_missing_id_is_retried_and_then_taken_as_missing_for_a_while() {
 async fn an_id_that_was_missing_before_is_asked_for_once_without_retries() {
     let scripted = Scripted::always(missing());
     let registry = scripted.registry();
-    registry.cache().insert_missing(1, Instant::now());
-    let missing = HashMap::from([(1, not_found(1))]);
+    registry.cache().insert_missing(ONE, Instant::now());
+    let missing = HashMap::from([(ONE, not_found(ONE))]);
     for _ in 0..2 {
-        assert_eq!(registry.look_up(&[1], LONG).await.unwrap(), missing);
+        assert_eq!(registry.look_up(&[ONE], LONG).await.unwrap(), missing);
         assert_eq!(scripted.num_requests(), 1, "and it is taken as missing again");
     }
 }
@@ -401,8 +404,13 @@ async fn an_id_that_was_missing_before_is_asked_for_once_without_retries() {
 async fn schemas_of_other_types_are_invalid() {
     let body = json!({"schema": "{}", "schemaType": "JSON", "id": 1, "version": 1}).to_string();
     let scripted = Scripted::always(Reply::Answer(200, body));
-    let error = scripted.registry().look_up(&[1], LONG).await.unwrap().remove(&1).unwrap();
-    assert_eq!(error.to_string(), "schema 1: its type is JSON, not AVRO");
+    let text = scripted.registry().text(ONE).await.unwrap();
+    for (error, expected) in
+        [(text.avro("schema 1").err(), "AVRO"), (text.protobuf("schema 1").err(), "PROTOBUF")]
+    {
+        let expected = format!("schema 1: its type is JSON, not {expected}");
+        assert_eq!(error.unwrap().to_string(), expected);
+    }
     let error = scripted.registry().latest("s").await.unwrap_err();
     assert_eq!(error.to_string(), "subject s: its type is JSON, not AVRO");
 }
@@ -499,4 +507,58 @@ fn settings_that_cannot_be_used_are_refused_with_their_key() {
         let error = refusal(Settings { ca_file, ..settings(&["https://x"]) });
         assert!(error.starts_with("registry.ca_file: ") && error.contains(text), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_schema_is_found_by_its_guid() {
+    let scripted = Scripted::new(|request, _| {
+        let path = "/base/schemas/guids/0102030a-0000-0000-0000-0000000000ff";
+        assert_eq!(request, format!("GET {path} HTTP/1.1"));
+        stored(SCHEMA)
+    });
+    let guid = SchemaId::Guid([1, 2, 3, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255]);
+    let registry = scripted.registry();
+    for _ in 0..2 {
+        assert!(registry.look_up(&[guid], LONG).await.unwrap().is_empty());
+    }
+    assert_eq!(registry.text(guid).await.unwrap().avro("").unwrap(), SCHEMA);
+    assert_eq!(scripted.num_requests(), 1);
+}
+
+#[tokio::test]
+async fn a_guid_that_the_registry_has_no_path_for_is_not_found_if_others_are_answered() {
+    let guid = SchemaId::Guid([7; 16]);
+    let scripted = Scripted::new(|request, _| match request.contains("/guids/") {
+        true => answer(404, "<html>no page</html>"),
+        false => missing(),
+    });
+    let errors = scripted.registry().look_up(&[guid], LONG).await.unwrap();
+    assert_eq!(errors, HashMap::from([(guid, not_found(guid))]));
+    let gateway = Scripted::always(answer(404, "<html>no page</html>"));
+    let error = gateway.registry().look_up(&[guid], LONG).await.unwrap_err();
+    assert_eq!(error.class(), Class::Environment, "the whole registry is not there");
+}
+
+#[tokio::test]
+async fn files_that_a_schema_of_protobuf_imports_come_with_it() {
+    let references = |names: &[&str]| {
+        let one = |name: &&str| json!({"name": name, "subject": format!("s-{name}"), "version": 2});
+        names.iter().map(one).collect::<Vec<_>>()
+    };
+    let (a, b) = (references(&["a/a.proto"]), references(&["b.proto"]));
+    let scripted = Scripted::new(move |request, _| {
+        let (schema, references) = match request.split(' ').nth(1).unwrap() {
+            "/base/schemas/ids/1" => ("import \"a/a.proto\";", &a[..]),
+            "/base/subjects/s-a%2Fa.proto/versions/2" => ("import \"b.proto\";", &b[..]),
+            "/base/subjects/s-b.proto/versions/2" => ("message B { }", &[][..]),
+            other => panic!("{other}"),
+        };
+        let body = json!({"schema": schema, "schemaType": "PROTOBUF", "references": references});
+        answer(200, &body.to_string())
+    });
+    let text = scripted.registry().text(ONE).await.unwrap();
+    let text = text.protobuf("").unwrap();
+    assert_eq!(text.text, "import \"a/a.proto\";");
+    let imports: Vec<&str> = text.imports.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(imports, ["a/a.proto", "b.proto"]);
 }

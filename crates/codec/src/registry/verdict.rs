@@ -10,7 +10,7 @@
 //! | 403 | any | configuration | the schema's, if others are answered |
 //! | 404 | the registry's error code 40401 to 40499 | not found | not found |
 //! | 404 | another error code, as Apicurio's 0 | environment | not found, if others are answered |
-//! | 404 | no error code: a gateway, a wrong path | environment | environment |
+//! | 404 | no error code: a gateway, a wrong path | environment | environment (see below) |
 //! | 407, 408, 421, 425, 429 | any | environment | environment |
 //! | other 4xx | any | configuration | the schema's, if others are answered |
 //! | 3xx, 5xx, no answer | any | environment | environment |
@@ -19,7 +19,8 @@
 //! not found, is the fault of the records that name the schema. "If others are answered": the same
 //! URL is asked for another id at once, and answers as a registry does, with a schema or with "not
 //! found". So one id that an access rule withholds does not stop a pipeline, and credentials that
-//! are wrong for all ids do not turn records into dead letters.
+//! are wrong for all ids do not turn records into dead letters. A GUID is not found either if the 404
+//! has no error code and others are answered: a registry that does not know GUIDs has no such path.
 
 use super::Error;
 use super::endpoint::{Endpoint, Failure, not_json};

@@ -120,7 +120,7 @@ fn feed(bench: &Bench, records: u64) -> Result<()> {
     let answer = http::send("POST", &subject, &json!({ "schema": SCHEMA }))?;
     let id = answer["id"].as_u64().with_context(|| format!("no id: {answer}"))?;
     let schema = Schema::parse(SCHEMA)?;
-    let rules = JsonRules { numbers_as_text: true, refuse_unknown: true };
+    let rules = JsonRules { numbers_as_text: true, refuse_unknown: true, similar_names: false };
     let texts: Vec<String> = (0..DIFFERENT).map(|id| order(id).to_string()).collect();
     let values: Vec<Option<&[u8]>> = texts.iter().map(|text| Some(text.as_bytes())).collect();
     let decoded = JsonDecoder::new(schema.clone(), rules)?.decode(&values)?;

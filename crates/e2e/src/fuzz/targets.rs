@@ -1,5 +1,6 @@
 //! The parsers, each with examples of what it reads.
 
+use crate::protobuf;
 use crate::registry::FakeRegistry;
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -35,6 +36,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "csv", prepare: || Ok(Box::new(File::new("csv")?)) },
     Target { name: "json", prepare: || Ok(Box::new(File::new("jsonl")?)) },
     Target { name: "json-record", prepare: || Ok(Box::new(JsonRecord::new()?)) },
+    Target { name: "protobuf", prepare: || Ok(Box::new(protobuf::Message::new()?)) },
+    Target { name: "protobuf-schema", prepare: || Ok(Box::new(protobuf::SchemaText::new()?)) },
     Target { name: "pipeline", prepare: || Ok(Box::new(PipelineFile)) },
 ];
 
@@ -52,7 +55,7 @@ const FOREIGN: &str = r#"{"type":"record","name":"R","fields":[
     {"name":"more","type":["int","I",{"type":"fixed","name":"F","size":3}]},
     {"name":"id","type":"int"},{"name":"name","type":["string","null"]},{"name":"b","type":"boolean"}]}"#;
 
-fn framed(id: u8, datum: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(id: u8, datum: &[u8]) -> Vec<u8> {
     [&[0, 0, 0, 0, id][..], datum].concat()
 }
 
@@ -96,17 +99,21 @@ impl Run for SchemaText {
 }
 
 /// A decoder with a registry in this process.
-struct Decoding {
-    registry: FakeRegistry,
-    decoder: Decoder,
-    runtime: Runtime,
+pub(crate) struct Decoding {
+    pub(crate) registry: FakeRegistry,
+    pub(crate) decoder: Decoder,
+    pub(crate) runtime: Runtime,
 }
 
 impl Decoding {
     fn new() -> Result<Decoding> {
+        Decoding::into(READER)
+    }
+
+    pub(crate) fn into(reader: &str) -> Result<Decoding> {
         let (registry, runtime) = (FakeRegistry::start()?, Runtime::new()?);
         let client = client(&registry)?;
-        let decoder = Decoder::new(Schema::parse(READER)?, client, runtime.handle().clone())?;
+        let decoder = Decoder::new(Schema::parse(reader)?, client, runtime.handle().clone())?;
         Ok(Decoding { registry, decoder, runtime })
     }
 }
@@ -203,7 +210,7 @@ impl Run for WriterSchema {
 struct RegistryAnswer {
     registry: FakeRegistry,
     client: Registry,
-    runtime: Runtime,
+    pub(crate) runtime: Runtime,
     next_id: u32,
 }
 
@@ -269,7 +276,8 @@ const NESTED: &str = r#"{"type":"record","name":"R","fields":[
 impl JsonRecord {
     fn new() -> Result<JsonRecord> {
         let decoder = |loose| {
-            let rules = JsonRules { numbers_as_text: loose, refuse_unknown: loose };
+            let rules =
+                JsonRules { numbers_as_text: loose, refuse_unknown: loose, similar_names: loose };
             JsonDecoder::new(Schema::parse(NESTED)?, rules)
         };
         Ok(JsonRecord([decoder(false)?, decoder(true)?]))
@@ -330,8 +338,11 @@ impl File {
 fn seeds_of(extension: &str) -> Vec<Vec<u8>> {
     let texts: &[&str] = match extension {
         "csv" => &["id,name,amount,at\n1,\"A, n\",1.50,2026-01-01T00:00:00Z\n2,,,\n"],
-        _ => &["{\"id\":1,\"name\":\"A\",\"amount\":1.5,\"at\":\"2026-01-01T00:00:00Z\"}\n\
-             {\"id\":2}\n"],
+        _ => &[
+            "{\"id\":1,\"name\":\"A\",\"amount\":1.5,\"at\":\"2026-01-01T00:00:00Z\"}\n\
+             {\"id\":2}\n",
+            "[{\"id\":1,\"name\":\"A \\\"[{,\"},\n {\n \"id\": 2, \"more\": [{}]\n}]\n",
+        ],
     };
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }

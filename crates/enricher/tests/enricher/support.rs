@@ -1,7 +1,7 @@
 //! A small pipeline with its own topics, an independent Avro encoder, and an auditor that follows
 //! the lineage.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,6 +53,15 @@ impl Pipeline {
     pub(crate) fn of(schemas: (&str, &str), sql: &str) -> Pipeline {
         let transform = format!("[transform]\nsql = '''{sql}'''\n");
         Pipeline::create(Stack::shared().registry(), schemas, &transform, "")
+    }
+
+    /// The same pipeline of values in another format, which rejects and filters nothing.
+    pub(crate) fn reading(format: &str) -> Pipeline {
+        // What comes before `[transform]` belongs to `[input]`.
+        let transform = format!(
+            "format = \"{format}\"\n[transform]\nsql = \"SELECT id, name, id * 2 AS twice FROM input\"\n"
+        );
+        Pipeline::create(Stack::shared().registry(), (INPUT, OUTPUT), &transform, "")
     }
 
     fn create(
@@ -222,8 +231,13 @@ pub(crate) fn record(id: i64, value: Option<Vec<u8>>) -> Record {
 
 /// Registers a schema for the values of a topic.
 pub(crate) fn register(topic: &str, schema: &str) -> u32 {
-    let url = format!("{}/subjects/{topic}-value/versions", Stack::shared().registry());
-    let answer = http::send("POST", &url, &json!({ "schema": schema })).unwrap();
+    register_as(&format!("{topic}-value"), &json!({ "schema": schema }))
+}
+
+/// Registers a schema of any type under any subject.
+pub(crate) fn register_as(subject: &str, schema: &Value) -> u32 {
+    let url = format!("{}/subjects/{subject}/versions", Stack::shared().registry());
+    let answer = http::send("POST", &url, schema).unwrap();
     answer["id"].as_u64().unwrap() as u32
 }
 
@@ -252,7 +266,7 @@ pub(crate) fn long(value: i64, into: &mut Vec<u8>) {
     into.push(rest as u8);
 }
 
-fn decode_id(value: &[u8]) -> i64 {
+pub(crate) fn decode_id(value: &[u8]) -> i64 {
     let (mut raw, mut shift) = (0u64, 0);
     for byte in &value[5..] {
         raw |= u64::from(byte & 0x7f) << shift;

@@ -32,6 +32,18 @@ fn headers_keep_their_order_and_belong_to_their_record() {
 }
 
 #[test]
+fn of_headers_with_one_name_the_last_one_counts_unless_it_has_no_value() {
+    let mut records = sample();
+    assert_eq!(records.last_headers("trace"), [(1, &b"abc"[..])]);
+    for value in [Some(&b"a"[..]), None, Some(&b""[..])] {
+        records.push_header("trace", value);
+        let last = value.map(|value| (2, value));
+        assert_eq!(records.last_headers("trace").into_iter().nth(1), last);
+    }
+    assert!(records.last_headers("empty").is_empty() && records.last_headers("other").is_empty());
+}
+
+#[test]
 fn what_is_left_after_a_revocation_is_whole() {
     let mut records = sample();
     records.retain(|partition, _| partition == 1);

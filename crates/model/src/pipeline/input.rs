@@ -5,6 +5,7 @@ use super::reader::Table;
 use super::section::Absent::{Is, Means, Refused};
 use super::section::Kind::{Choice, File, Flag, Integer, Text};
 use super::section::{Finish, choice, section, table};
+use super::subject::SubjectNameStrategy;
 use std::path::PathBuf;
 
 section! {
@@ -14,9 +15,11 @@ section! {
         topic: String = Text(names::topic), Refused, "";
         /// Avro schema file, a record: the columns of `input` in the SQL.
         schema: PathBuf = File, Refused, "";
-        /// How values are written. `avro`: framed, their schema is in the Schema Registry, as the
-        /// producer and Confluent's serializers write them. `json`: an object, without a registry.
-        format: ValueFormat = Choice(&["avro", "json"]), Is("avro"), "";
+        /// How values are written. `avro`, `protobuf`: with the id or the GUID of their schema in the
+        /// Schema Registry, as the producer and Confluent's serializers write them. `json`: an object,
+        /// without a registry. `json-schema`: an object behind such an id, as Confluent's JSON Schema
+        /// serializer writes it; the registry is not asked, because `schema` says what is read.
+        format: ValueFormat = Choice(&["avro", "json", "json-schema", "protobuf"]), Is("avro"), "";
         /// What a member of a JSON value that `schema` does not have means: nothing, or a dead
         /// letter.
         unknown_fields: UnknownFields = Choice(&["ignore", "refuse"]), Is("ignore"), "";
@@ -31,9 +34,15 @@ section! {
         key: Option<String> = Text(names::filled), Means("no key"), "";
         /// How keys are written: the type of `_key` in the SQL, and of the key by which a sink with
         /// `tombstones = "delete"` finds the row.
-        key_format: KeyFormat = Choice(&["text", "bytes", "json", "avro"]), Is("text"), "";
-        /// Avro schema file, a record, of keys that are `json` or `avro`.
-        key_schema: Option<PathBuf> = File, Means("none; `json` and `avro` need it"), "";
+        key_format: KeyFormat =
+            Choice(&["text", "bytes", "json", "json-schema", "avro", "protobuf"]), Is("text"), "";
+        /// Avro schema file, a record, of keys that are neither `text` nor `bytes`.
+        key_schema: Option<PathBuf> = File, Means("none; only `text` and `bytes` do without"), "";
+        /// As Confluent's `value.subject.name.strategy`: under which subject the Schema Registry has
+        /// the values' schema. `TopicNameStrategy`: the topic's name and `-value`.
+        /// `RecordNameStrategy`: the full name of the record. `TopicRecordNameStrategy`: both.
+        subject_name_strategy: SubjectNameStrategy =
+            Choice(SubjectNameStrategy::NAMES), Is("TopicNameStrategy"), "";
         /// Of the input, output and dead-letter topic.
         partitions: i32 = Integer(1, 100_000), Is("3"), "";
     }
@@ -46,6 +55,10 @@ choice! {
         Avro = "avro",
         /// A JSON object.
         Json = "json",
+        /// A JSON object behind the id of its schema in the registry.
+        JsonSchema = "json-schema",
+        /// Framed Protobuf; the schema is in the registry.
+        Protobuf = "protobuf",
     }
 }
 
@@ -68,8 +81,12 @@ choice! {
         Bytes = "bytes",
         /// A JSON object of the key's schema.
         Json = "json",
-        /// Framed Avro of the key's schema.
+        /// The same behind the id of a schema in the registry.
+        JsonSchema = "json-schema",
+        /// Framed Avro, read as the key's schema.
         Avro = "avro",
+        /// Framed Protobuf, read as the key's schema.
+        Protobuf = "protobuf",
     }
 }
 
@@ -83,6 +100,13 @@ choice! {
     }
 }
 
+impl ValueFormat {
+    /// Whether values are JSON objects.
+    pub fn is_json(self) -> bool {
+        matches!(self, ValueFormat::Json | ValueFormat::JsonSchema)
+    }
+}
+
 impl Input {
     /// Whether `schema` is the one that the Schema Registry has for the values.
     pub fn is_registered(&self) -> bool {
@@ -92,19 +116,23 @@ impl Input {
 
 impl Finish for Input {
     fn finish(&mut self, table: &Table<'_>) {
-        let structured = matches!(self.key_format, KeyFormat::Json | KeyFormat::Avro);
+        let structured = !matches!(self.key_format, KeyFormat::Text | KeyFormat::Bytes);
         if structured && self.key_schema.is_none() {
-            table.report("key_schema", "is missing; keys that are json or avro need a schema");
+            let what = "is missing; keys that are neither text nor bytes need a schema";
+            table.report("key_schema", what);
         }
         if !structured && table.contains("key_schema") {
-            table.report("key_schema", "belongs to key_format = \"json\" or \"avro\"");
+            table.report("key_schema", "belongs to a key_format other than text and bytes");
         }
-        if self.format != ValueFormat::Json {
+        if !self.format.is_json() {
             for key in ["unknown_fields", "numbers_as_text"] {
                 if table.contains(key) {
-                    table.report(key, "belongs to format = \"json\"");
+                    table.report(key, "belongs to format = \"json\" or \"json-schema\"");
                 }
             }
+        }
+        if self.format == ValueFormat::Protobuf && self.unwrap == Unwrap::Debezium {
+            table.report("unwrap", "reads Debezium's events in Avro and JSON, not in Protobuf");
         }
     }
 }

@@ -86,7 +86,7 @@ fn deletes(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
                  input.key_format = \"json\" or \"avro\" has several",
                 key.len()
             )),
-            KeyFormat::Text | KeyFormat::Json | KeyFormat::Avro => {}
+            _ => {}
         }
     }
 }
@@ -98,7 +98,7 @@ fn formats(pipeline: &Pipeline, report: &dyn Fn(&str, String)) {
         return;
     }
     if input.format != ValueFormat::Avro {
-        report("input.format", "is \"json\", but the producer of [source] writes Avro".into());
+        report("input.format", "must be \"avro\" with a [source]: its producer writes Avro".into());
     }
     if input.unwrap != Unwrap::None {
         report("input.unwrap", "is \"debezium\", but the producer of [source] writes rows".into());

@@ -3,9 +3,10 @@
 use super::names;
 use super::section::Absent::{Is, Means, Refused};
 use super::section::Kind::{
-    Duration, File, Integer, SecretTexts, Secrets, Share, Size, Text, Texts,
+    Choice, Duration, File, Integer, SecretTexts, Secrets, Share, Size, Text, Texts,
 };
 use super::section::{Kind, list, section, table};
+use super::subject::SubjectNameStrategy;
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -98,6 +99,9 @@ section! {
         topic: String = Text(names::topic), Refused, "";
         /// Avro schema file, a record.
         schema: PathBuf = File, Refused, "";
+        /// As that of `[input]`.
+        subject_name_strategy: SubjectNameStrategy =
+            Choice(SubjectNameStrategy::NAMES), Is("TopicNameStrategy"), "";
     }
 }
 

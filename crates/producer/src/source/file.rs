@@ -1,4 +1,4 @@
-//! Files: Parquet, CSV, Avro and newline-delimited JSON.
+//! Files: Parquet, CSV, Avro and JSON.
 //!
 //! Files are read in the order of their names and dealt to the partitions of the source in that
 //! order. A position names the file, its position in the list, and the position in the file (a byte
@@ -9,6 +9,7 @@
 
 mod avro;
 mod csv;
+mod elements;
 pub mod guess;
 mod identity;
 mod input;
@@ -16,6 +17,7 @@ mod json;
 mod layout;
 mod list;
 mod parquet;
+mod scanner;
 
 use crate::source::{Chunk, Error, Limit, Malformed, Reader, Source};
 use arrow::record_batch::RecordBatch;
@@ -26,7 +28,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use weir_codec::Schema;
+use weir_codec::{Schema, similar_name};
 use weir_model::fault::{Fault, Stage};
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::{FileFormat, FileSource};
@@ -219,12 +221,12 @@ impl Shared {
         let file = File::open(path).map_err(|e| unavailable(path, &e))?;
         Ok(match self.format(path)? {
             FileFormat::Csv => {
-                self.layout.check_plain("CSV")?;
+                self.layout.check_readable()?;
                 Box::new(csv::Csv::open(path, file, within, &self.layout, &self.dialect)?)
             }
             FileFormat::Json => {
-                self.layout.check_plain("a file of JSON")?;
-                Box::new(json::Json::open(path, file, within)?)
+                self.layout.check_readable()?;
+                Box::new(json::Json::open(path, file, within, &self.config.record_path)?)
             }
             FileFormat::Parquet => {
                 Box::new(parquet::Parquet::open(path, file, within, &self.layout)?)
@@ -250,7 +252,7 @@ fn unavailable(path: &Path, error: &std::io::Error) -> Error {
 
 /// Whether a column becomes the field of this name without being told so.
 pub fn is_same_name(column: &str, field: &str) -> bool {
-    layout::clean(column) == layout::clean(field)
+    similar_name(column) == similar_name(field)
 }
 
 /// The last part of the path, for messages.

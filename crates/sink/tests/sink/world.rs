@@ -85,7 +85,8 @@ records = 500
         assert_eq!(admin::ensure(&pipeline.kafka, &admin::topics(&pipeline)).unwrap(), []);
         let schema = Schema::parse(SCHEMA).unwrap();
         let registry = Registry::new(&pipeline.registry).unwrap();
-        let id = block(registry.register(&pipeline.output_subject(), &schema)).unwrap();
+        let id =
+            block(registry.register(&pipeline.output_subject(schema.name()), &schema)).unwrap();
         World {
             producer: TransactionalProducer::open(&pipeline.kafka, &format!("{name}-feed"))
                 .unwrap(),

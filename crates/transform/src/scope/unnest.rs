@@ -5,7 +5,7 @@ use crate::catalog::Catalog;
 use crate::compile::{checked, executable};
 use crate::messages::{excerpt, planning_mistake, type_name};
 use crate::query::{self, SQL, Transform};
-use crate::unnest::{Unnest, elements};
+use crate::unnest::{Copies, Unnest, elements};
 use datafusion_sql::sqlparser::ast::{SelectItem, TableWithJoins};
 use weir_model::mistake::Mistake;
 
@@ -61,5 +61,6 @@ fn plan(
     let view = scope.view([&planned.expr]).map_err(failed)?;
     let list = executable(&view, SQL, &planned.expr)?;
     let (ordinality, is_inner) = (unnest.ordinality, unnest.is_inner);
-    Ok(Unnest { text, view, list, elements, ordinality, is_inner })
+    let copies = Copies::default();
+    Ok(Unnest { text, view, list, elements, ordinality, is_inner, copies })
 }

@@ -8,11 +8,12 @@ use std::mem::take;
 use tokio::runtime::Handle;
 use weir_codec::{
     Changes, Encoded, Encoder, InputBatch, InputDecoder, KeyDecoder, KeyType, Registry, Schema,
-    check_input,
+    check_input, of_rows,
 };
 use weir_kafka::Records;
 use weir_kafka::replay::Mark;
 use weir_model::fault::Fault;
+use weir_model::frame::{KEY_HEADER, VALUE_HEADER};
 use weir_model::mistake::{Mistake, Mistakes};
 use weir_model::pipeline::{Pipeline, Unwrap};
 use weir_transform::{ChangeColumns, InputColumns, Plan};
@@ -59,9 +60,13 @@ impl Mapping {
     /// The registry is unavailable.
     fn apply(&mut self, batch: &Records) -> Result<(Vec<Fate>, Encoded)> {
         let values: Vec<_> = batch.values().collect();
-        let InputBatch { decoded, changes } = self.decoder.decode(&values)?;
+        let headers = batch.last_headers(VALUE_HEADER);
+        let InputBatch { decoded, changes } = self.decoder.decode(&values, &headers)?;
         let rows = || decoded.rows.iter().map(|row| batch.get(*row as usize));
-        let keys = |keys: &[Option<&[u8]>]| self.keys.decode(keys);
+        let keys = |keys: &[Option<&[u8]>]| {
+            let headers = of_rows(&batch.last_headers(KEY_HEADER), &decoded.rows);
+            self.keys.decode(keys, &headers)
+        };
         let changes = changes.map(|Changes { operation, source_time, position }| ChangeColumns {
             operation,
             source_time,
@@ -119,7 +124,7 @@ impl Repair {
         let key = key_type(pipeline, &input)?;
         let plan = compile(pipeline, &input, &key, sql)?;
         let registry = Registry::new(&pipeline.registry)?;
-        let id = registry.register(&pipeline.input_subject(), &input).await?;
+        let id = registry.register(&pipeline.input_subject(input.name()), &input).await?;
         let encoder = Encoder::new(&input, id)?;
         Ok(Repair(Mapping::new(pipeline, input, &key, plan, encoder, registry)?))
     }
@@ -141,7 +146,9 @@ impl Repair {
                         record.key(),
                         Some(encoded.get(value)),
                     );
-                    record.headers().for_each(|(name, value)| records.push_header(name, value));
+                    // The new value is framed, so it must not have the header of one that is not.
+                    let kept = record.headers().filter(|(name, _)| *name != VALUE_HEADER);
+                    kept.for_each(|(name, value)| records.push_header(name, value));
                     continue;
                 }
                 Fate::Filtered => "--sql leaves it out".into(),

@@ -50,7 +50,7 @@ async fn unknown_ids_are_looked_up_side_by_side_and_then_remembered() {
         missing()
     });
     let registry = scripted.registry();
-    let ids: Vec<u32> = (0..2000).map(|n| n * 1_000_003).collect();
+    let ids: Vec<SchemaId> = (0..2000).map(|n| SchemaId::Number(n * 1_000_003)).collect();
     let errors = registry.look_up(&ids, LONG).await.unwrap();
     assert!((16..=MAX_CONCURRENT).contains(&meeting.peak()), "{} at once", meeting.peak());
     let num_asked = scripted.num_requests();
@@ -67,7 +67,7 @@ async fn a_look_up_ends_in_time_and_repeated_ones_come_to_an_end() {
         _ => missing(),
     });
     let registry = scripted.registry();
-    let ids: Vec<u32> = (1..=1000).collect();
+    let ids: Vec<SchemaId> = (1..=1000).map(SchemaId::Number).collect();
     let within = Duration::from_millis(200);
     let mut num_calls = 0;
     let errors = loop {
@@ -95,7 +95,7 @@ async fn workers_that_meet_the_same_ids_fetch_each_once() {
         stored(SCHEMA)
     });
     let registry = scripted.registry();
-    let ids: Vec<u32> = (1..=300).collect();
+    let ids: Vec<SchemaId> = (1..=300).map(SchemaId::Number).collect();
     let workers: Vec<_> = (0..4)
         .map(|_| (registry.clone(), ids.clone()))
         .map(|(registry, ids)| {

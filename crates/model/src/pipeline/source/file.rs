@@ -9,13 +9,14 @@ use crate::pipeline::source::{End, SourceConfig, TYPE};
 use std::collections::BTreeMap;
 
 section! {
-    /// Files: Parquet, CSV, Avro or newline-delimited JSON. What is said of numbers, dates and times is for
+    /// Files: Parquet, CSV, Avro or JSON. What is said of numbers, dates and times is for
     /// CSV: a text is exactly of the form that is given, or its line becomes a dead letter.
     pub struct FileSource = table_of("source", "file"), with [TYPE] {
         /// A path or glob, relative to the pipeline file; files are read in the order of their
         /// names.
         path: String = Text(names::filled), Refused, "";
-        /// `json` is one object per line.
+        /// `json` is an object per line, an array of objects, or objects one behind the other: which of
+        /// them follows from the beginning of each file.
         format: Option<FileFormat> = Choice(&["parquet", "csv", "json", "avro"]), Means("from the name's \
             ending"), "";
         /// Over all partitions of the source; 0 = unlimited.
@@ -26,6 +27,9 @@ section! {
         /// Field of the input schema → column of the file, where the two differ by more than case
         /// and punctuation; `#3` is the third column, also if two have one name.
         columns: BTreeMap<String, String> = Map(names::identifier, names::filled), Means("same names"), "";
+        /// JSON: the member that holds the array of records, where the file is an object around it:
+        /// `"items"`, or `["response", "items"]` for a member of a member.
+        record_path: Vec<String> = Texts(names::filled), Means("the file itself"), "";
         /// Texts that mean null in CSV, besides the empty one.
         nulls: Vec<String> = Texts(names::any), Means("only the empty text"), "";
         /// CSV: the encoding, by a name of the WHATWG standard, such as `latin1` or `utf-16le`; a byte
@@ -63,7 +67,7 @@ pub enum FileFormat {
     Parquet,
     /// `csv`, with a header line.
     Csv,
-    /// `json`: one object per line.
+    /// `json`: objects in lines or in an array.
     Json,
     /// `avro`: object container files.
     Avro,

@@ -2,19 +2,20 @@
 //! of its records. A guess comes from a sample, and never takes a value for another one: what can be
 //! read in two ways stays a text.
 
+mod avro;
 mod csv;
 mod json;
+mod parquet;
 mod texts;
 
 use super::list::List;
 use super::{format_of, short, unavailable};
 use crate::source::Error;
-use arrow::datatypes::{DataType, TimeUnit};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use weir_codec::Schema;
 use weir_model::pipeline::FileFormat;
 
 /// Bytes of a text file that are looked at.
@@ -76,14 +77,50 @@ pub fn guess(pattern: &str) -> Result<(String, Guess), Error> {
     })?;
     let guess = match format {
         FileFormat::Csv => csv::guess(&name, &sample(path)?)?,
-        FileFormat::Json => json::guess(&name, &sample(path)?)?,
-        FileFormat::Parquet => parquet(path)?,
-        FileFormat::Avro => avro(path)?,
+        FileFormat::Json => json::guess(path)?,
+        FileFormat::Parquet => parquet::guess(path)?,
+        FileFormat::Avro => avro::guess(path)?,
     };
+    let guess = usable(guess);
     if guess.fields.is_empty() {
         return Err(Error::Unfit(format!("{name}: no column of it can be a field")));
     }
     Ok((name, guess))
+}
+
+/// Without the fields that the schema of a pipeline cannot have.
+fn usable(mut guess: Guess) -> Guess {
+    let mut kept: Vec<Value> = Vec::new();
+    let fields = std::mem::take(&mut guess.fields);
+    for field in fields {
+        kept.push(json!({"name": field.name, "type": field.schema_type()}));
+        let schema = json!({"type": "record", "name": "Guess", "fields": kept});
+        match Schema::parse(&schema.to_string()) {
+            Ok(_) => guess.fields.push(field),
+            Err(error) => {
+                kept.pop();
+                guess.left_out.push((field.column, error.to_string()));
+            }
+        }
+    }
+    guess
+}
+
+impl GuessedField {
+    /// The type as in a schema.
+    pub fn schema_type(&self) -> Value {
+        match (self.nullable, &self.avro_type) {
+            (false, avro_type) => avro_type.clone(),
+            (true, Value::Array(branches)) => {
+                let null = Value::from("null");
+                std::iter::once(&null)
+                    .chain(branches.iter().filter(|b| **b != null))
+                    .cloned()
+                    .collect()
+            }
+            (true, avro_type) => json!(["null", avro_type]),
+        }
+    }
 }
 
 /// The beginning of a file.
@@ -103,14 +140,48 @@ fn sample(path: &Path) -> Result<Sample, Error> {
     Ok(Sample { bytes, is_cut })
 }
 
-/// A name that Avro and PostgreSQL take; `taken` are those of the fields before.
-fn field_name(column: &str, taken: &[GuessedField]) -> String {
+/// A member of a record inside of a field, whose name in the file must be similar to that of the
+/// field: nothing else leads to it.
+fn member_name(column: &str, taken: &[Value]) -> Result<String, String> {
+    let name = avro_name(column);
+    let is_taken = taken.iter().any(|member| member["name"] == name);
+    match weir_codec::similar_name(&name) == weir_codec::similar_name(column) && !is_taken {
+        true => Ok(name),
+        false => Err("no name in a schema leads to this one".into()),
+    }
+}
+
+/// The name of a record type inside of another value: its path, so that there are no two.
+fn record_name(path: &str) -> String {
+    avro_name(path)
+}
+
+/// A record with these members: name, type and whether it may be missing.
+fn record(path: &str, fields: Vec<Value>) -> Value {
+    json!({"type": "record", "name": record_name(path), "fields": fields})
+}
+
+fn member(name: &str, avro_type: Value, nullable: bool) -> Value {
+    match nullable {
+        true => json!({"name": name, "type": ["null", avro_type], "default": null}),
+        false => json!({"name": name, "type": avro_type}),
+    }
+}
+
+/// A name that Avro and PostgreSQL take.
+fn avro_name(column: &str) -> String {
     let ascii = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let mut name: String = super::layout::clean(column).chars().map(ascii).collect();
+    let mut name: String = weir_codec::similar_name(column).chars().map(ascii).collect();
     if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         name.insert_str(0, "c_");
     }
     name.truncate(60);
+    name
+}
+
+/// The name of a field; `taken` are those before.
+fn field_name(column: &str, taken: &[GuessedField]) -> String {
+    let name = avro_name(column);
     let mut free = name.clone();
     let mut number = 2;
     while taken.iter().any(|field| field.name == free) {
@@ -118,107 +189,6 @@ fn field_name(column: &str, taken: &[GuessedField]) -> String {
         number += 1;
     }
     free
-}
-
-/// A Parquet file names the types of its columns.
-fn parquet(path: &Path) -> Result<Guess, Error> {
-    let name = short(path);
-    let file = File::open(path).map_err(|e| unavailable(path, &e))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|e| Error::Unfit(format!("{name} cannot be read as Parquet: {e}")))?;
-    let (mut fields, mut left_out) = (Vec::new(), Vec::new());
-    for column in builder.schema().fields() {
-        match avro_type(column.data_type()) {
-            Some(avro_type) => fields.push(GuessedField {
-                name: field_name(column.name(), &fields),
-                column: column.name().clone(),
-                avro_type,
-                nullable: column.is_nullable(),
-                why: String::new(),
-            }),
-            None => left_out.push((
-                column.name().clone(),
-                format!("{} has no plain Avro type", column.data_type()),
-            )),
-        }
-    }
-    Ok(Guess { format: "parquet", settings: Vec::new(), fields, left_out, sampled: None })
-}
-
-/// The type that holds every value of a column; `None`: there is none.
-fn avro_type(data_type: &DataType) -> Option<Value> {
-    let unit = |unit: &TimeUnit| match unit {
-        TimeUnit::Second | TimeUnit::Millisecond => "millis",
-        TimeUnit::Microsecond => "micros",
-        TimeUnit::Nanosecond => "nanos",
-    };
-    Some(match data_type {
-        DataType::Boolean => json!("boolean"),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 => json!("int"),
-        DataType::UInt8 | DataType::UInt16 => json!("int"),
-        DataType::Int64 | DataType::UInt32 => json!("long"),
-        DataType::Float16 | DataType::Float32 => json!("float"),
-        DataType::Float64 => json!("double"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => json!("string"),
-        DataType::Dictionary(_, values) => avro_type(values)?,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => json!("bytes"),
-        DataType::Date32 => json!({"type": "int", "logicalType": "date"}),
-        DataType::Time32(TimeUnit::Millisecond) => {
-            json!({"type": "int", "logicalType": "time-millis"})
-        }
-        DataType::Time64(TimeUnit::Microsecond) => {
-            json!({"type": "long", "logicalType": "time-micros"})
-        }
-        DataType::Timestamp(of, zone) => {
-            let local = if zone.is_some() { "" } else { "local-" };
-            json!({"type": "long", "logicalType": format!("{local}timestamp-{}", unit(of))})
-        }
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-            if *scale >= 0 =>
-        {
-            json!({
-                "type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale
-            })
-        }
-        _ => return None,
-    })
-}
-
-/// An Avro file holds its schema.
-fn avro(path: &Path) -> Result<Guess, Error> {
-    let name = short(path);
-    let mut file = std::io::BufReader::new(File::open(path).map_err(|e| unavailable(path, &e))?);
-    let text = weir_codec::container_schema(&mut file)
-        .map_err(|error| Error::Unfit(format!("{name} {error}")))?;
-    let schema: Value = serde_json::from_str(&text)
-        .map_err(|error| Error::Unfit(format!("{name}: its schema is no JSON: {error}")))?;
-    let (mut fields, mut left_out) = (Vec::new(), Vec::new());
-    for field in schema["fields"].as_array().into_iter().flatten() {
-        let column = field["name"].as_str().unwrap_or_default().to_owned();
-        let (avro_type, nullable) = without_null(&field["type"]);
-        match avro_type {
-            Some(avro_type) => fields.push(GuessedField {
-                name: column.clone(),
-                column,
-                avro_type,
-                nullable,
-                why: String::new(),
-            }),
-            None => left_out.push((column, "a union of several types".into())),
-        }
-    }
-    Ok(Guess { format: "avro", settings: Vec::new(), fields, left_out, sampled: None })
-}
-
-fn without_null(avro_type: &Value) -> (Option<Value>, bool) {
-    let Some(branches) = avro_type.as_array() else { return (Some(avro_type.clone()), false) };
-    let others: Vec<&Value> = branches.iter().filter(|branch| **branch != "null").collect();
-    match others[..] {
-        [one] => (Some(one.clone()), branches.len() > 1),
-        _ => (None, false),
-    }
 }
 
 #[cfg(test)]

@@ -144,15 +144,6 @@ impl Input {
         Ok(before == newline)
     }
 
-    /// The first bytes, as far as they are buffered, and whether they are the whole file; nothing
-    /// was read before.
-    pub(super) fn beginning(&mut self) -> Result<(&[u8], bool), Error> {
-        let size = self.reader.get_ref().metadata().map_err(|e| unavailable(&self.path, &e))?.len();
-        let beginning = self.reader.fill_buf().map_err(|e| unavailable(&self.path, &e))?;
-        let is_all = beginning.len() as u64 + self.byte >= size;
-        Ok((beginning, is_all))
-    }
-
     /// Where the next line begins.
     pub(super) fn position(&self) -> Value {
         json!({ "byte": self.byte, "line": self.line })

@@ -6,7 +6,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use std::path::Path;
-use weir_codec::{Cell, ColumnBuilder, FieldType, Schema};
+use weir_codec::{Cell, ColumnBuilder, FieldType, Schema, similar_name};
 use weir_model::mistake::Mistake;
 use weir_model::pipeline::FileSource;
 
@@ -51,16 +51,19 @@ impl Layout {
         Ok(Layout { codec: schema.clone(), schema: arrow, fields })
     }
 
-    /// For formats whose values are plain ones.
+    /// For JSON and CSV, which do not say of which type a value is.
     ///
     /// # Errors
-    /// A field that such a file cannot hold.
-    pub(super) fn check_plain(&self, format: &str) -> Result<(), Error> {
-        match self.fields.iter().find(|field| field.field_type.arrow().is_nested()) {
-            None => Ok(()),
-            Some(Field { name, field_type, .. }) => Err(Error::Unfit(format!(
-                "field `{name}` is {field_type}, and {format} holds plain values only"
-            ))),
+    /// A field that cannot be read from them.
+    pub(super) fn check_readable(&self) -> Result<(), Error> {
+        let unreadable = |field: &Field| {
+            let problem = field.field_type.unreadable()?;
+            Some(format!("field `{}{}` {}", field.name, problem.path, problem.what))
+        };
+        let unreadable: Vec<_> = self.fields.iter().filter_map(unreadable).collect();
+        match unreadable.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Unfit(unreadable.join("; "))),
         }
     }
 
@@ -144,7 +147,7 @@ impl Field {
         }
         let mut fitting = columns.iter().enumerate().filter(|(_, column)| match &self.renamed {
             Some(renamed) => renamed.trim() == column.trim(),
-            None => clean(column) == clean(&self.name),
+            None => similar_name(column) == similar_name(&self.name),
         });
         match (fitting.next(), fitting.next()) {
             (None, _) => Found::Nowhere,
@@ -157,7 +160,8 @@ impl Field {
     fn folder(&self, path: &Path) -> Option<String> {
         let names = path.parent()?.components().map(|part| part.as_os_str().to_string_lossy());
         let mut folders = names.filter(|name| {
-            name.split_once('=').is_some_and(|(column, _)| clean(column) == clean(self.column()))
+            name.split_once('=')
+                .is_some_and(|(column, _)| similar_name(column) == similar_name(self.column()))
         });
         folders.next().map(|name| name.into_owned())
     }
@@ -179,21 +183,6 @@ impl Field {
     pub(super) fn null(&self) -> Result<Cell<'_>, ()> {
         if self.nullable { Ok(Cell::Null) } else { Err(()) }
     }
-}
-
-/// Lower-case, every run of other characters than letters and digits one `_`, none at the
-/// ends: `Cost Total $` → `cost_total`.
-pub(super) fn clean(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c.is_alphanumeric() {
-            true => out.extend(c.to_lowercase()),
-            false if !out.is_empty() && !out.ends_with('_') => out.push('_'),
-            false => {}
-        }
-    }
-    out.truncate(out.trim_end_matches('_').len());
-    out
 }
 
 /// A batch under construction.

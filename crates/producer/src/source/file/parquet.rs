@@ -1,15 +1,16 @@
 //! Parquet, streamed by pages.
 
-mod int96;
+pub(super) mod meaning;
 
-use super::layout::Layout;
+use super::layout::{self, Layout};
 use super::{Found, OpenFile, fault, short, unavailable};
 use crate::encode::row_as_json;
 use crate::source::{Error, Limit, Malformed};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema as ArrowSchema, TimeUnit};
+use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use int96::Int96;
+use meaning::Meaning;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
@@ -18,16 +19,16 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use weir_codec::CastBatch;
-use weir_model::avro::type_name;
+use weir_codec::{CastBatch, Schema};
+use weir_model::expected_panic;
+use weir_model::fault::VALUE_DOES_NOT_FIT;
 
 /// Rows that are decoded at once.
 const STEP: usize = 8192;
 
 pub(super) struct Parquet {
     reader: ParquetRecordBatchReader,
-    /// If columns of INT96 are read.
-    int96: Option<Int96>,
+    meaning: Meaning,
     file: String,
     /// For each field, its column among those that are read.
     positions: Vec<Option<usize>>,
@@ -52,24 +53,20 @@ impl Parquet {
                 .ok_or_else(|| Error::Lost(format!("{position} is not a position in {name}")))?,
         };
         let again = file.try_clone().map_err(|e| unavailable(path, &e))?;
-        let builder = int96::builder(file, TimeUnit::Nanosecond).map_err(|e| broken(&name, &e))?;
-        let columns: Vec<_> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let builder =
+            meaning::builder(file, TimeUnit::Nanosecond).map_err(|e| broken(&name, &e))?;
+        let meant = meaning::fields(&builder);
+        let columns: Vec<_> = meant.iter().map(|f| f.name().clone()).collect();
         let positions = layout.match_columns(path, &columns).map_err(Error::Unfit)?;
-        for (field, position) in layout.fields.iter().zip(&positions) {
-            let Some(column) = position.map(|position| builder.schema().field(position)) else {
-                continue;
-            };
-            if !field.field_type.takes(column.data_type()) {
-                return Err(Error::Unfit(format!(
-                    "{name}: column `{}` is {}, which cannot become the {} of field `{}` without \
-                     being rounded or guessed. Give the field a type that holds it, and convert \
-                     it in transform.sql",
-                    column.name(),
-                    type_name(column.data_type()),
-                    field.field_type,
-                    field.name
-                )));
-            }
+        let mismatch = |(field, position): (&layout::Field, &Option<usize>)| {
+            let column = &meant[(*position)?];
+            let problem = field.field_type.mismatch(column)?;
+            Some(format!("column `{}{}` {}", column.name(), problem.path, problem.what))
+        };
+        let mismatches: Vec<_> =
+            layout.fields.iter().zip(&positions).filter_map(mismatch).collect();
+        if !mismatches.is_empty() {
+            return Err(Error::Unfit(format!("{name}: {}", mismatches.join("; "))));
         }
         let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
         if rows < row {
@@ -79,17 +76,11 @@ impl Parquet {
         }
         let mut projected: Vec<_> = positions.iter().flatten().copied().collect();
         projected.sort_unstable();
-        let is_int96 = |root: &usize| int96::is_int96(builder.parquet_schema(), *root);
-        let times: Vec<usize> = projected.iter().copied().filter(is_int96).collect();
-        let int96 = match times.is_empty() {
-            true => None,
-            false => Some(Int96 {
-                columns: (0..projected.len()).filter(|at| is_int96(&projected[*at])).collect(),
-                seconds: int96::builder(again, TimeUnit::Second)
-                    .and_then(|builder| from_row(builder, row, &times))
-                    .map_err(|e| broken(&name, &e))?,
-            }),
-        };
+        let meaning = Meaning::new(&builder, &projected, || {
+            let builder = meaning::builder(again, TimeUnit::Second)?;
+            from_row(builder, row, &projected)
+        });
+        let meaning = meaning.map_err(|e| broken(&name, &e))?;
         let reader = from_row(builder, row, &projected).map_err(|e| broken(&name, &e))?;
         // Reading keeps the order of the file, so the n-th projected column is the n-th of the
         // batch.
@@ -97,7 +88,7 @@ impl Parquet {
             .into_iter()
             .map(|column| column.and_then(|column| projected.binary_search(&column).ok()))
             .collect();
-        Ok(Parquet { reader, int96, file: name, positions, ahead: VecDeque::new(), row })
+        Ok(Parquet { reader, meaning, file: name, positions, ahead: VecDeque::new(), row })
     }
 
     /// Up to `limit` rows as they are in the file; `None` at its end.
@@ -125,10 +116,12 @@ impl Parquet {
         if let Some(batch) = self.ahead.pop_front() {
             return Ok(Some(batch));
         }
-        let rows = match (self.reader.next(), &mut self.int96) {
-            (Some(Ok(rows)), Some(int96)) => Some(int96.as_texts(&rows)),
-            (rows, _) => rows,
-        };
+        // What a broken file says of itself may be more than the library takes.
+        let next = expected_panic::catch(|| self.reader.next());
+        let next = next.unwrap_or_else(|| {
+            Some(Err(ArrowError::ParquetError("a value has more bytes than its type".into())))
+        });
+        let rows = next.map(|rows| self.meaning.of(&rows?));
         rows.transpose()
             .map_err(|e| Error::Unfit(format!("{} after row {}: {e}", self.file, self.row)))
     }
@@ -138,9 +131,10 @@ impl Parquet {
         let mut fields = Vec::with_capacity(layout.fields.len());
         let mut columns = Vec::with_capacity(layout.fields.len());
         for (field, column) in layout.fields.iter().zip(&self.positions) {
-            let Some(column) = column.map(|column| rows.column(column)) else { continue };
-            fields.push(Field::new(&field.name, column.data_type().clone(), true));
-            columns.push(column.clone());
+            let Some(column) = *column else { continue };
+            let of = Field::clone(rows.schema_ref().field(column));
+            fields.push(of.with_name(&field.name).with_nullable(true));
+            columns.push(rows.column(column).clone());
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options)
@@ -161,7 +155,7 @@ impl OpenFile for Parquet {
             });
         };
         let CastBatch { batch, rows: kept, faults } =
-            weir_codec::cast(&self.columns(&rows, layout)?, &layout.codec);
+            cast(&self.columns(&rows, layout)?, &layout.codec);
         // Messages count rows from 1.
         let number = |row: u32| self.row as i64 + i64::from(row) + 1;
         let positions = kept.into_iter().map(number).collect();
@@ -176,6 +170,39 @@ impl OpenFile for Parquet {
         let malformed = malformed.collect();
         self.row += rows.num_rows() as u64;
         Ok(Found { batch, positions, malformed, within: json!({ "row": self.row }), end: false })
+    }
+}
+
+/// The rows as records. The library panics at some values that have more digits than their type says;
+/// then each row is cast alone.
+fn cast(rows: &RecordBatch, schema: &Schema) -> CastBatch {
+    let attempt = |rows: &RecordBatch| expected_panic::catch(|| weir_codec::cast(rows, schema));
+    if let Some(cast) = attempt(rows) {
+        return cast;
+    }
+    let (mut batches, mut kept, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for row in 0..rows.num_rows() {
+        let number = row as u32;
+        match attempt(&rows.slice(row, 1)) {
+            Some(one) => {
+                kept.extend(one.rows.iter().map(|_| number));
+                faults.extend(one.faults.into_iter().map(|(_, fault)| (number, fault)));
+                batches.push(one.batch);
+            }
+            None => {
+                let what = "a number has more digits than the type of its column";
+                faults.push((number, fault(VALUE_DOES_NOT_FIT, what.into())));
+            }
+        }
+    }
+    match concat_batches(&schema.arrow(), &batches) {
+        Ok(batch) => CastBatch { batch, rows: kept, faults },
+        Err(error) => {
+            let all = 0..rows.num_rows() as u32;
+            let of = |row| (row, fault(VALUE_DOES_NOT_FIT, error.to_string()));
+            let batch = RecordBatch::new_empty(schema.arrow());
+            CastBatch { batch, rows: Vec::new(), faults: all.map(of).collect() }
+        }
     }
 }
 

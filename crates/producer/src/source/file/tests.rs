@@ -1,6 +1,9 @@
 use super::*;
 
 mod dialects;
+mod json;
+mod nested;
+mod round_trip;
 mod values;
 
 use crate::source::Chunk;
@@ -54,6 +57,7 @@ impl Folder {
             rate: 0,
             partitions,
             columns: BTreeMap::new(),
+            record_path: Vec::new(),
             nulls: vec!["N/A".into()],
             encoding: "utf-8".into(),
             delimiter: ",".into(),
@@ -356,14 +360,6 @@ fn a_file_that_lost_what_was_read_is_noticed() {
 }
 
 #[test]
-fn json_of_another_form_is_a_mistake_with_the_remedy() {
-    let folder = Folder::with(&[("a.json", b"[{\"airport\":\"A\",\"cost_total\":1}]")]);
-    let mistakes = Files::new(&folder.config("a.json", 1), &schema()).err().unwrap();
-    let what = &mistakes[0].what;
-    assert!(what.starts_with("a.json: it is a JSON array") && what.contains("jq -c"), "{what}");
-}
-
-#[test]
 fn a_null_stays_a_null_and_only_what_is_absent_takes_the_default() {
     let schema = Schema::parse(
         r#"{"type":"record","name":"R","fields":[{"name":"id","type":"int"},
@@ -437,7 +433,7 @@ fn what_does_not_fit_the_schema_is_a_mistake_before_anything_is_read() {
 #[test]
 fn names_are_cleaned() {
     let cleaned = ["Cost Total $", "  Aircraft: Make/Model", "Speed_IAS-in knots", "ÄÖ9", "$"]
-        .map(layout::clean);
+        .map(similar_name);
     assert_eq!(cleaned, ["cost_total", "aircraft_make_model", "speed_ias_in_knots", "äö9", ""]);
 }
 
@@ -690,15 +686,18 @@ fn each_file_of_a_folder_has_its_own_columns_and_a_broken_one_is_named_before_it
 }
 
 #[test]
-fn a_field_that_no_file_can_hold_is_a_mistake_before_anything_is_read() {
-    let folder = Folder::with(&[("a.csv", b"tags\nx\n")]);
+fn a_field_that_text_cannot_hold_is_a_mistake_before_anything_is_read() {
+    let folder = Folder::with(&[("a.csv", b"tags,length\nx,y\n"), ("a.json", b"[]")]);
     let schema = Schema::parse(
         r#"{"type":"record","name":"R","fields":[
-        {"name":"tags","type":{"type":"array","items":"string"}}]}"#,
+        {"name":"tags","type":{"type":"array","items":["int","string"]}},
+        {"name":"length","type":{"type":"fixed","name":"D","size":12,"logicalType":"duration"}}]}"#,
     )
     .unwrap();
-    let mistakes = Files::new(&folder.config("a.csv", 1), &schema).err().unwrap();
-    assert_eq!(mistakes.len(), 1);
-    let text = &mistakes[0].what;
-    assert!(text.contains("`tags` is array of string"), "{text}");
+    for name in ["a.csv", "a.json"] {
+        let mistakes = Files::new(&folder.config(name, 1), &schema).err().unwrap();
+        let text = &mistakes[0].what;
+        assert!(text.contains("field `tags[]` is [int, string]: neither"), "{text}");
+        assert!(text.contains("field `length` is duration, which"), "{text}");
+    }
 }
