@@ -15,7 +15,7 @@ DENY = $(or $(shell command -v cargo-deny),$(or $(XDG_CACHE_HOME),$(HOME)/.cache
 RUNNING = --package weir-cli --package weir-testkit --bins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test unit property broker e2e simulate fuzz bench fmt lint build clean
+.PHONY: help demo run test unit property broker e2e readers simulate fuzz bench fmt lint build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,11 @@ e2e: ## end to end with kills, pauses and restarts
 	@deploy/setup.sh build stack data client
 	cargo build --workspace --bins
 	$(STACK) exec --data -- cargo test -p weir-e2e
+
+readers: ## a sink's files read by pyarrow and DuckDB (pip), and written to versitygw's S3 (go); installs both in .weir
+	@test -x .weir/readers/bin/python || (python3 -m venv .weir/readers && .weir/readers/bin/pip install --quiet pyarrow duckdb)
+	@test -x .weir/go/bin/versitygw || ! command -v go > /dev/null || GOPATH=$(CURDIR)/.weir/go GOFLAGS=-modcacherw go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	WEIR_PYTHON=$(CURDIR)/.weir/readers/bin/python WEIR_VERSITYGW=$(CURDIR)/.weir/go/bin/versitygw cargo test --workspace --test files -- --nocapture
 
 simulate: ## the protocol simulator: 1,000,000 schedules (SCHEDULES=n, SEED=n replays one)
 	WEIR_SCHEDULES=$(or $(SCHEDULES),1000000) $(if $(SEED),WEIR_SEED=$(SEED)) cargo test -p weir-model --test simulation -- --nocapture

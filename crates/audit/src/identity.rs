@@ -63,6 +63,8 @@ pub(crate) async fn findings(
             ));
         }
     }
+    let damages = target.damages().await?.into_iter();
+    findings.extend(damages.map(|damage| format!("{}: {damage}", sink.name)));
     // Where offsets of the output started over, a dead letter may name a record of the old log.
     let restarted: BTreeSet<Partition> = target
         .accepted_losses()

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod dead;
+mod files;
 mod init;
 mod run;
 mod schema;
@@ -44,6 +45,8 @@ enum Command {
     Skip(skip::Args),
     /// List, show and replay the records that could not be processed.
     Dead(dead::Args),
+    /// List the files of a sink that count, and delete what killed writers left.
+    Files(files::Args),
     /// Run all services of one pipeline in this process.
     Run(run::Args),
     /// Register the pipeline's schemas, ask for compatibility, show differences.
@@ -72,6 +75,7 @@ async fn main() -> ExitCode {
         Command::Topics(args) => topics::run(args).await,
         Command::Skip(args) => skip::run(args).await,
         Command::Dead(args) => dead::run(args).await,
+        Command::Files(args) => files::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Schema(args) => schema::run(args).await,
     };

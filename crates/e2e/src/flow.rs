@@ -69,6 +69,11 @@ pub struct Flow {
 impl Flow {
     /// Writes the pipeline file and creates the database.
     pub fn new(stack: &Stack, settings: &Settings) -> Result<Flow> {
+        Flow::with_sinks(stack, settings, "")
+    }
+
+    /// The same with more sinks, in TOML. `FOLDER` in it is the folder of the pipeline file.
+    pub fn with_sinks(stack: &Stack, settings: &Settings, sinks: &str) -> Result<Flow> {
         let folder = tempfile::Builder::new().prefix("weir-e2e-").tempdir()?;
         let mut env = stack.env();
         env.insert("WEIR_POSTGRES".into(), stack.create_database("e2e")?);
@@ -76,7 +81,8 @@ impl Flow {
             env.insert("WEIR_REGISTRY".into(), url.clone());
         }
         let file = folder.path().join("pipeline.toml");
-        std::fs::write(&file, pipeline_file(settings)?)?;
+        let sinks = sinks.replace("FOLDER", &folder.path().to_string_lossy());
+        std::fs::write(&file, format!("{}\n{sinks}", pipeline_file(settings)?))?;
         let text = std::fs::read_to_string(&file)?;
         let pipeline = Pipeline::parse(&text, &file, &|name| env.get(name).cloned())?;
         let database = Database::connect(&env["WEIR_POSTGRES"])?;

@@ -392,6 +392,26 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
              underscores, no digit first"],
     ),
     (
+        "files that are changed",
+        "type = \"postgres\"\nurl = \"postgres://weir:hunter2@localhost:5432/weir\"\ntable = \
+             \"shop.orders\"\nmode = \"append\"\nlineage = false\n\n[sink.columns]\nnote = \
+             \"varchar(50)\"\n",
+        "type = \"files\"\npath = \"gs://orders\"\nformat = \"csv\"\nmode = \"upsert\"\n\
+             compression = \"snappy\"\npartition_by = \"month(at)\"\nregion = \"eu\"\ntombstones \
+             = \"delete\"\nkey = \"id\"\n",
+        &[
+            "59 sink[0].path `gs://orders` is neither a folder nor s3://bucket/prefix",
+            "61 sink[0].mode `upsert` is not possible: a file is never changed, so no row in it can \
+             be updated or deleted; type = \"files\" has mode = \"append\" only",
+            "62 sink[0].compression is \"snappy\", which only Parquet has inside its files",
+            "63 sink[0].partition_by `month(at)` is not a column of the output schema, day(column) \
+             or hour(column)",
+            "64 sink[0].region belongs to S3, and path is a folder",
+            "65 sink[0].tombstones `delete` is not known; \"dead_letter\", \"skip\" can be chosen",
+            "66 sink[0].key belongs to type = \"postgres\"",
+        ],
+    ),
+    (
         "brokers without a port",
         "${BROKERS:-localhost:9092}",
         "localhost",

@@ -2,6 +2,8 @@
 
 use crate::Error;
 use crate::part::Contents;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
@@ -15,6 +17,7 @@ pub(crate) struct PendingWrite {
     pub(crate) claims: Vec<Claim>,
     pub(crate) contents: Contents,
     outcome: Receiver<WriteOutcome>,
+    ended: Arc<AtomicBool>,
 }
 
 /// The end of a write.
@@ -35,15 +38,23 @@ impl PendingWrite {
     ) -> PendingWrite {
         let (outcome_tx, outcome) = sync_channel(1);
         let claimed = claims.clone();
+        let ended = Arc::new(AtomicBool::new(false));
+        let ending = ended.clone();
         let write = async move {
             let started = Instant::now();
             let result = transaction.commit(claimed).await;
             let outcome = WriteOutcome { result, took: started.elapsed(), at: SystemTime::now() };
             // The receiver is gone when the worker ended; then only the target knows the outcome.
             outcome_tx.send(outcome).ok();
+            ending.store(true, Ordering::Release);
         };
         runtime.spawn(write.instrument(tracing::Span::current()));
-        PendingWrite { claims, contents, outcome }
+        PendingWrite { claims, contents, outcome, ended }
+    }
+
+    /// Whether [`PendingWrite::wait`] would not wait.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The outcome; `None` when there is none within `timeout`.

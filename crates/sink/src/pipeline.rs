@@ -10,7 +10,7 @@ use crate::lineage_order::OutOfOrder;
 use crate::metrics::BatchMetrics;
 use crate::part::Contents;
 use crate::pending_write::{PendingWrite, WriteOutcome};
-use crate::worker::{POLL_TIMEOUT, Worker};
+use crate::worker::{POLL_TIMEOUT, Round, Worker};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use weir_kafka::{Records, position_store};
@@ -29,6 +29,8 @@ const PART_RECORDS: usize = 8192;
 const REST_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is read of them at once.
 const REST_BYTES: usize = 1 << 20;
+/// How long a transaction that takes longer is filled without a look at anything else.
+const FILL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A transaction that is being filled, and its contents.
 struct Batch {
@@ -36,6 +38,8 @@ struct Batch {
     contents: Contents,
     /// When the linger is over.
     deadline: Instant,
+    /// It ends then, also if the topic has more at once.
+    strict: bool,
     /// When the last part came.
     extended: Instant,
     /// The last part was as large as a part may be, so the topic has more at once.
@@ -44,17 +48,21 @@ struct Batch {
 
 impl Worker {
     /// Fills the next transaction and hands it to the target.
-    pub(crate) fn write_batch(&mut self, term: Term) -> Result<(), Error> {
+    pub(crate) fn write_batch(&mut self, term: Term, round: Round<'_>) -> Result<(), Error> {
         let mut batch = Batch {
             transaction: self.shared.target.begin()?,
             contents: Contents::default(),
             deadline: Instant::now() + self.linger(),
+            strict: self.shared.target.linger().is_some(),
             extended: Instant::now(),
             more: true,
         };
-        while let Some(records) = self.read_part(&batch)? {
+        while let Some(records) = self.read_part(&batch, term, round)? {
             let Some((part, contents)) = self.decode(records, term)? else { return Ok(()) };
             batch.add(part, contents)?;
+            if !batch.contents.is_open() && !self.goes_on(term, round)? {
+                break;
+            }
         }
         self.finish_write()?;
         if batch.contents.num_records == 0 {
@@ -66,7 +74,12 @@ impl Worker {
 
     /// The next records of the partitions held; `None` when the batch is complete or the topic has
     /// nothing more to give.
-    fn read_part(&mut self, batch: &Batch) -> Result<Option<Records>, Error> {
+    fn read_part(
+        &mut self,
+        batch: &Batch,
+        term: Term,
+        round: Round<'_>,
+    ) -> Result<Option<Records>, Error> {
         let first = batch.contents.num_records == 0;
         if let Some(error) = self.read_error.take_if(|_| first) {
             self.read_failed(error);
@@ -82,7 +95,7 @@ impl Worker {
                 records.clear();
                 break;
             }
-            if !batch.contents.is_open() {
+            if !batch.contents.is_open() && (first || !self.goes_on(term, round)?) {
                 break;
             }
         }
@@ -92,6 +105,19 @@ impl Worker {
         }
         self.dependencies.kafka_answered();
         Ok(Some(records))
+    }
+
+    /// Whether the batch is filled on. A target may want that for minutes: meanwhile the worker is
+    /// alive, notices a rebalance, the end of the pending write and the order to stop. A batch of an
+    /// earlier term is dropped by its claim.
+    fn goes_on(&mut self, term: Term, round: Round<'_>) -> Result<bool, Error> {
+        round.heartbeat.beat();
+        self.partitions.poll_events();
+        if self.pending.as_ref().is_some_and(PendingWrite::has_ended) {
+            self.finish_write()?;
+        }
+        self.check_dependencies();
+        Ok(self.partitions.term() == Some(term) && !round.stop.is_cancelled())
     }
 
     /// Waits for the registry as long as it takes; `None` when the batch has become stale in the
@@ -246,13 +272,13 @@ impl Worker {
     }
 
     fn linger(&self) -> Duration {
-        self.shared.pipeline.batch.linger
+        self.shared.target.linger().unwrap_or(self.shared.pipeline.batch.linger)
     }
 }
 
 impl Batch {
     fn add(&mut self, part: Part, contents: Contents) -> Result<(), Error> {
-        self.more = part.size.records >= PART_RECORDS;
+        self.more = !self.strict && part.size.records >= PART_RECORDS;
         self.extended = Instant::now();
         self.transaction.add(part)?;
         self.contents.append(contents);
@@ -262,7 +288,8 @@ impl Batch {
     /// What the next part may hold, and how long to wait for its first record; `None` when the
     /// batch is complete.
     fn limits(&self, linger: Duration) -> Option<(pipeline::Batch, Duration)> {
-        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let remaining = left.min(FILL_INTERVAL);
         if self.contents.is_open() && self.extended.elapsed() < REST_TIMEOUT {
             // Beyond what the target has room for.
             let (records, bytes) = (PART_RECORDS, REST_BYTES);
@@ -270,7 +297,7 @@ impl Batch {
         }
         let room = self.transaction.room()?;
         let (wait, linger) = match self.contents.num_records {
-            0 => (POLL_TIMEOUT, linger),
+            0 => (POLL_TIMEOUT, linger.min(FILL_INTERVAL)),
             _ if self.more => (remaining, remaining),
             _ if remaining.is_zero() => return None,
             _ => (remaining, remaining),

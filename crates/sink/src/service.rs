@@ -5,7 +5,7 @@ use crate::deletes::Deletes;
 use crate::error::Error;
 use crate::metrics::Meters;
 use crate::status::Status;
-use crate::worker::{Shared, Worker};
+use crate::worker::{Round, Shared, Worker};
 use arrow::datatypes::SchemaRef;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -150,7 +150,8 @@ impl Instance {
             let keys = shared.deletes.key_decoder(registry.clone(), Handle::current())?;
             let (shared, stop, member) = (shared.clone(), self.stop.clone(), name.clone());
             workers.spawn(&name, move |heartbeat| {
-                Worker::join(shared, &member, decoder, keys)?.run(&heartbeat, &stop)
+                let round = Round { heartbeat: &heartbeat, stop: &stop };
+                Worker::join(shared, &member, decoder, keys)?.run(round)
             })?;
         }
         Ok(())

@@ -46,6 +46,13 @@ impl Shared {
     }
 }
 
+/// What a worker looks at in every round of its loop.
+#[derive(Clone, Copy)]
+pub(crate) struct Round<'a> {
+    pub(crate) heartbeat: &'a Heartbeat,
+    pub(crate) stop: &'a CancellationToken,
+}
+
 /// See the module.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
@@ -117,19 +124,15 @@ impl Worker {
     ///
     /// # Errors
     /// A bug in weir. During outages and refusals of the target it waits.
-    pub(crate) fn run(
-        mut self,
-        heartbeat: &Heartbeat,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        while !stop.is_cancelled() {
-            heartbeat.beat();
+    pub(crate) fn run(mut self, round: Round<'_>) -> Result<(), Error> {
+        while !round.stop.is_cancelled() {
+            round.heartbeat.beat();
             self.partitions.poll_events();
             match (self.partitions.next_command(), self.partitions.term()) {
                 _ if self.unfit => self.check_target()?,
                 _ if self.breaker_tripped() => self.stand_by()?,
                 (Some(command), _) => self.apply(command),
-                (None, Some(term)) => self.write_batch(term)?,
+                (None, Some(term)) => self.write_batch(term, round)?,
                 (None, None) => self.stand_by()?,
             }
             self.check_dependencies();
@@ -227,7 +230,7 @@ impl Worker {
     }
 
     /// Lag, readiness and `/status` of a worker that may have nothing to do.
-    fn check_dependencies(&mut self) {
+    pub(crate) fn check_dependencies(&mut self) {
         if self.checked.elapsed() < CHECK_INTERVAL {
             return;
         }

@@ -1,6 +1,6 @@
 //! The registry of target kinds. A new kind is a folder beside `postgres` and one line in [`of`].
 
-use crate::{Error, Target, TargetReader, postgres};
+use crate::{Error, Target, TargetReader, files, postgres};
 use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
 use weir_model::mistake::Mistake;
@@ -29,5 +29,6 @@ pub(crate) fn of(sink: &Sink) -> Box<dyn Kind + '_> {
         pipeline::Target::Postgres(table) => {
             Box::new(postgres::Configured { sink: &sink.name, table })
         }
+        pipeline::Target::Files(files) => Box::new(files::Configured { sink: &sink.name, files }),
     }
 }

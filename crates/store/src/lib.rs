@@ -6,10 +6,13 @@
 //! `crates/sink/tests/sink/suite.rs` proves the promises of every kind.
 
 mod error;
+mod files;
+mod json;
 mod kinds;
 pub mod postgres;
 pub mod reader;
 pub mod target;
+mod uuid;
 
 pub use error::Error;
 pub use reader::TargetReader;

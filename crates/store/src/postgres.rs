@@ -40,7 +40,6 @@ mod sqlstate;
 mod table_check;
 mod target;
 mod unreadable;
-mod uuid;
 mod value_range;
 mod write;
 

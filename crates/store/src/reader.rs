@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::Duration;
 use weir_model::accepted_loss::AcceptedLoss;
 use weir_model::coordinates::RecordCoordinates;
 use weir_model::dead_letter::Header;
@@ -120,6 +121,17 @@ pub trait TargetReader: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// What is not there any more as it was written, for people: each a sentence. Reads everything.
+    async fn damages(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// The files that the rows are in, and what lies about beside them; `None` if the target keeps its
+    /// rows elsewhere.
+    fn files(&self) -> Option<&dyn CommittedFiles> {
+        None
+    }
+
     /// Any `limit` rows.
     async fn sample(&self, limit: usize) -> Result<Sample, Error>;
 
@@ -141,6 +153,53 @@ pub trait TargetReader: Send + Sync {
     /// Deletes the sink's positions, dead letters and accepted losses; the rows stay. Must not run
     /// beside the sink.
     async fn clear(&self) -> Result<(), Error>;
+}
+
+/// The files of a target that keeps its rows in files.
+///
+/// # Errors
+/// Every method fails when the target is unavailable or refuses access.
+#[async_trait]
+pub trait CommittedFiles: Send + Sync {
+    /// The files that count, in the order of their commits.
+    async fn list(&self) -> Result<Vec<CommittedFile>, Error>;
+
+    /// The files of this sink that do not count and are older than `age`: what writers left that were
+    /// killed before their commit. A writer that is alive may be about to commit younger ones.
+    async fn orphans(&self, age: Duration) -> Result<Vec<Orphan>, Error>;
+
+    /// Deletes `orphans`, after they were entered in the log, so that no writer can commit them any
+    /// more. Those that were committed in the meantime stay. Returns what was deleted.
+    async fn sweep(&self, orphans: Vec<Orphan>) -> Result<Vec<Orphan>, Error>;
+}
+
+/// A file that counts.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CommittedFile {
+    /// The whole name: a path, or `s3://bucket/key`.
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The SHA-256 of its content.
+    pub sha256: String,
+    /// The number of its transaction.
+    pub transaction: u64,
+    /// When it was committed: RFC 3339, UTC.
+    pub committed_at: String,
+}
+
+/// A file that does not count.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Orphan {
+    /// The whole name.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Relative to the sink's path.
+    #[serde(skip)]
+    pub(crate) relative: String,
 }
 
 /// The position of a sink in one partition.

@@ -11,6 +11,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::Duration;
 use weir_model::dead_letter::DeadLetter;
 use weir_model::fault::Fault;
 use weir_model::mistake::Mistake;
@@ -83,6 +84,11 @@ pub trait Target: Send + Sync + 'static {
         _last: Option<Offset>,
     ) -> Result<Later, Error> {
         Ok(Later::default())
+    }
+
+    /// How long a transaction is filled, where `batch.linger` does not decide it.
+    fn linger(&self) -> Option<Duration> {
+        None
     }
 
     /// An empty transaction, to be filled part by part. No IO.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
 mod client;
+mod files;
 mod kills;
 mod memory;
 mod oracle;

@@ -128,6 +128,57 @@ pub(super) fn split_table(text: &str) -> (&str, &str) {
     text.split_once('.').unwrap_or(("public", text))
 }
 
+/// What the address of a folder in S3 begins with.
+pub(super) const S3: &str = "s3://";
+
+/// A folder, or `s3://bucket/prefix`.
+pub(super) fn files_path(text: &str) -> Result<(), String> {
+    filled(text)?;
+    let Some(rest) = text.strip_prefix(S3) else {
+        return verdict(!text.contains("://"), "is neither a folder nor s3://bucket/prefix");
+    };
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let good = (3..=63).contains(&bucket.len())
+        && shaped(
+            bucket,
+            |c| c.is_ascii_lowercase() || c.is_ascii_digit(),
+            |c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c),
+        );
+    verdict(
+        good,
+        "is not s3://bucket/prefix: a bucket has lower-case letters, digits and hyphens",
+    )?;
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    let parts = || prefix.split('/').filter(|_| !prefix.is_empty());
+    verdict(
+        parts().all(|part| !part.is_empty() && part != "." && part != ".."),
+        "has a part that is empty, `.` or `..`",
+    )?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/!-_.*'()=+,@".contains(c);
+    verdict(prefix.chars().all(plain), "has a character that S3 advises against in names")
+}
+
+/// A column, `day(column)` or `hour(column)`.
+pub(super) fn partition_by(text: &str) -> Result<(), String> {
+    let column = match text.split_once('(') {
+        Some((function, rest)) if matches!(function.trim_end(), "day" | "hour") => {
+            rest.strip_suffix(')').unwrap_or_default().trim()
+        }
+        _ => text,
+    };
+    identifier(column)
+        .map_err(|_| "is not a column of the output schema, day(column) or hour(column)".into())
+}
+
+/// `append`, and why there is nothing else.
+pub(super) fn append_only(text: &str) -> Result<(), String> {
+    verdict(
+        text == "append",
+        "is not possible: a file is never changed, so no row in it can be updated or deleted; \
+         type = \"files\" has mode = \"append\" only",
+    )
+}
+
 /// A PostgreSQL type such as `varchar(50)` or `timestamp with time zone`; whether it exists is
 /// checked against the database.
 pub(super) fn column_type(text: &str) -> Result<(), String> {

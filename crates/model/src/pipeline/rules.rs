@@ -164,7 +164,8 @@ fn targets(pipeline: &Pipeline, reader: &Reader<'_>) {
                 "sink `{other}` already writes {}: every record would be there twice",
                 sink.target.name()
             );
-            reader.report(Mistake::new(format!("sink[{i}].table"), what));
+            let key = sink.target.config().destination_key();
+            reader.report(Mistake::new(format!("sink[{i}].{key}"), what));
         }
     }
 }

@@ -1,7 +1,9 @@
 //! `[[sink]]`: where rows go. A new kind is a module and a line in [`Target`].
 
+mod files;
 mod postgres;
 
+pub use files::{Compression, Files, FilesFormat, FilesMode, PartitionBy};
 pub use postgres::{Mode, Postgres, TableName, Tombstones};
 
 use super::names;
@@ -38,6 +40,7 @@ kinds! {
     /// Where a sink writes.
     pub enum Target: TargetConfig {
         Postgres(Postgres) = "postgres",
+        Files(Files) = "files",
     }
 }
 
@@ -69,6 +72,9 @@ pub trait TargetConfig {
     /// Equal for two sinks only if they write to the same table, folder or collection. May contain
     /// secrets, so it is compared and never shown. `None` when it is not known.
     fn destination(&self) -> Option<String>;
+
+    /// The key that names the destination.
+    fn destination_key(&self) -> &'static str;
 }
 
 impl Sink {

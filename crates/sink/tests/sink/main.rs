@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test says what went wrong by where it panics
 
+mod files;
 mod memory;
 mod positions;
 mod suite;

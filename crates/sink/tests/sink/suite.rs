@@ -1,6 +1,7 @@
 //! What every kind of target promises. A new kind implements [`TestTarget`] and gets a line in
 //! `suite!` at the end.
 
+use crate::files::{CsvFiles, JsonFiles, ParquetFiles};
 use crate::memory::Memory;
 use crate::world::World;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
@@ -16,10 +17,10 @@ use weir_store::target::{Room, open};
 use weir_store::{Part, SourceRecords, Target, Written};
 
 /// Connections belong to the runtime that made them.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// A target and a way to read its contents.
-trait TestTarget {
+pub(crate) trait TestTarget {
     /// `type` in the pipeline file.
     const KIND: &'static str;
     /// A name that the target refuses.
@@ -292,5 +293,8 @@ macro_rules! suite {
 
 suite! {
     postgres: Table,
+    parquet_files: ParquetFiles,
+    json_files: JsonFiles,
+    csv_files: CsvFiles,
     memory: Memory,
 }

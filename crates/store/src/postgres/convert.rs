@@ -2,11 +2,12 @@
 //! record's fault: it is refused before it is sent, and the others are not affected.
 
 mod array;
-mod json;
 
+use crate::json;
 use crate::postgres::column_type::{Form, Wire};
-use crate::postgres::{uuid, value_range};
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray};
+use crate::postgres::value_range;
+use crate::uuid;
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, LargeBinaryBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
 use arrow::error::ArrowError;
@@ -40,7 +41,7 @@ pub(super) fn convert(
         }
         Form::Uuid => note_lost(array, uuid::parse_all(array)?, wire, unfit),
         Form::Interval => note_lost(array, intervals(array)?, wire, unfit),
-        Form::Json => json::texts(array, wire.jsonb, unfit)?,
+        Form::Json => json_texts(array, wire.jsonb, unfit)?,
         Form::Array(element, oid) => array::binary(array, element, *oid, unfit)?,
         Form::ArrayText(element, delimiter) => array::texts(array, element, *delimiter, unfit)?,
     };
@@ -95,6 +96,33 @@ fn lost(array: &ArrayRef, row: usize, wire: &Wire) -> Unfit {
         _ => ("22003", format!("{value} is outside the range of the column's type")),
     };
     Unfit { row, sqlstate, what }
+}
+
+/// The texts of all values as JSON.
+fn json_texts(
+    array: &ArrayRef,
+    jsonb: bool,
+    unfit: &mut Vec<Unfit>,
+) -> Result<ArrayRef, ArrowError> {
+    let writer = json::Writer::new(array, jsonb)?;
+    let mut texts = LargeBinaryBuilder::new();
+    let mut text = Vec::new();
+    for row in 0..array.len() {
+        text.clear();
+        if array.is_null(row) {
+            texts.append_null();
+            continue;
+        }
+        match writer.write(row, &mut text) {
+            Ok(()) => texts.append_value(&text),
+            Err(fault) => {
+                texts.append_null();
+                unfit.push(Unfit { row, sqlstate: fault.sqlstate, what: fault.text() });
+            }
+        }
+    }
+    let texts: ArrayRef = Arc::new(texts.finish());
+    arrow::compute::cast(&texts, &DataType::LargeUtf8)
 }
 
 /// Microseconds, days and months, as PostgreSQL has them; null where there are nanoseconds.

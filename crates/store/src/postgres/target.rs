@@ -291,7 +291,7 @@ mod tests {
             let folder =
                 std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/telecom");
             let pipeline = Pipeline::parse(&text, &folder.join("o.toml"), &|_| None).unwrap();
-            let pipeline::Target::Postgres(table) = &pipeline.sinks[0].target;
+            let pipeline::Target::Postgres(table) = &pipeline.sinks[0].target else { panic!() };
             let schema = Arc::new(arrow::datatypes::Schema::empty());
             let target = Postgres::new(&pipeline, "warehouse", table, schema, "cluster").unwrap();
             assert_eq!(target.store.max_connections(), workers + SPARE_CONNECTIONS);

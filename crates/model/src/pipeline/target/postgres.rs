@@ -134,6 +134,10 @@ impl TargetConfig for Postgres {
         self.delete_when.as_deref()
     }
 
+    fn destination_key(&self) -> &'static str {
+        "table"
+    }
+
     fn destination(&self) -> Option<String> {
         let known = !self.table.table.is_empty() && !self.url.expose().is_empty();
         known.then(|| format!("{} {}", self.url.expose(), self.table))

@@ -11,8 +11,6 @@
 //! | date, time, timestamp, local timestamp | string in ISO 8601, an instant with `Z` |
 //! | duration | string in ISO 8601: `P1M2DT3.5S` |
 
-use super::Unfit;
-use crate::postgres::value_range;
 use arrow::array::*;
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;
@@ -22,38 +20,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::{Debug, Display};
 use std::io::Write;
-use std::sync::Arc;
-
-/// The texts of all values. `jsonb` does not store the character U+0000.
-pub(super) fn texts(
-    array: &ArrayRef,
-    jsonb: bool,
-    unfit: &mut Vec<Unfit>,
-) -> Result<ArrayRef, ArrowError> {
-    let writer = Writer::new(array, jsonb)?;
-    let mut texts = LargeBinaryBuilder::new();
-    let mut text = Vec::new();
-    for row in 0..array.len() {
-        text.clear();
-        if array.is_null(row) {
-            texts.append_null();
-            continue;
-        }
-        match writer.write(row, &mut text) {
-            Ok(()) => texts.append_value(&text),
-            Err(fault) => {
-                texts.append_null();
-                unfit.push(fault.of_row(row));
-            }
-        }
-    }
-    let texts: ArrayRef = Arc::new(texts.finish());
-    arrow::compute::cast(&texts, &DataType::LargeUtf8)
-}
 
 /// What JSON does not have.
-struct Fault {
-    sqlstate: &'static str,
+pub(crate) struct Fault {
+    /// The code that PostgreSQL has for it.
+    pub(crate) sqlstate: &'static str,
     what: String,
     /// Members and items from the inside out.
     path: Vec<String>,
@@ -70,17 +41,33 @@ impl Fault {
         self
     }
 
-    fn of_row(self, row: usize) -> Unfit {
+    /// The member of the outermost record that it is in.
+    pub(crate) fn member(&self) -> Option<&str> {
+        self.path.last()?.strip_prefix('.')
+    }
+
+    /// Where in the value it is, and what.
+    pub(crate) fn text(self) -> String {
         let path: String = self.path.into_iter().rev().collect();
         let at = if path.is_empty() { path } else { format!("{}: ", path.trim_start_matches('.')) };
-        Unfit { row, sqlstate: self.sqlstate, what: format!("{at}{}", self.what) }
+        format!("{at}{}", self.what)
     }
 }
 
 /// Writes the values of one array.
-struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     nulls: Option<&'a NullBuffer>,
     values: Values<'a>,
+}
+
+/// Whether all values of the type, apart from some numbers and times, can be written.
+pub(crate) fn has_form(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) => has_form(item.data_type()),
+        DataType::Map(entries, _) => has_form(entries.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| has_form(field.data_type())),
+        _ => Writer::new(&new_empty_array(data_type), false).is_ok(),
+    }
 }
 
 enum Values<'a> {
@@ -110,7 +97,11 @@ enum Time<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(array: &'a ArrayRef, jsonb: bool) -> Result<Writer<'a>, ArrowError> {
+    /// `jsonb` does not store the character U+0000.
+    ///
+    /// # Errors
+    /// The type has no form in JSON: see [`has_form`].
+    pub(crate) fn new(array: &'a ArrayRef, jsonb: bool) -> Result<Writer<'a>, ArrowError> {
         let child = |array: &'a ArrayRef| Writer::new(array, jsonb);
         let values = match array.data_type() {
             DataType::Boolean => Values::Boolean(array.as_boolean()),
@@ -149,7 +140,11 @@ impl<'a> Writer<'a> {
         Ok(Writer { nulls: array.nulls(), values })
     }
 
-    fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+    /// Appends the value of row `row`.
+    ///
+    /// # Errors
+    /// JSON does not have it; what was appended is not complete.
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
         if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
             out.extend_from_slice(b"null");
             return Ok(());
@@ -266,13 +261,15 @@ fn moment(
     number: impl Display,
     zone: &str,
 ) -> Result<(), Fault> {
-    let value = value.ok_or_else(|| Fault::new("22008", value_range::time(number)))?;
+    let value = value.ok_or_else(|| {
+        Fault::new("22008", format!("{number} is outside the range of dates and times as text"))
+    })?;
     put(out, format_args!("\"{value:?}{zone}\""));
     Ok(())
 }
 
 /// Months, days and seconds in ISO 8601.
-fn duration(interval: IntervalMonthDayNano) -> String {
+pub(crate) fn duration(interval: IntervalMonthDayNano) -> String {
     let IntervalMonthDayNano { months, days, nanoseconds } = interval;
     let mut text = String::from("P");
     if months != 0 {

@@ -1,4 +1,4 @@
-//! Texts for a column of type `uuid`.
+//! Texts as UUIDs.
 
 use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray};
 use arrow::compute::cast;
@@ -7,7 +7,7 @@ use arrow::error::ArrowError;
 use std::sync::Arc;
 
 /// The bytes of the UUIDs in `texts`, which may have any type of text; null where a text is none.
-pub(super) fn parse_all(texts: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+pub(crate) fn parse_all(texts: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let texts = cast(texts, &DataType::Utf8)?;
     let uuids = texts.as_string::<i32>().iter().map(|text| text.and_then(parse));
     let array = FixedSizeBinaryArray::try_from_sparse_iter_with_size(uuids, 16)?;
