@@ -7,7 +7,7 @@
 mod avro;
 mod scalars;
 
-pub(crate) use avro::{annotated, unitless};
+pub(crate) use avro::{annotated, unitless, without_type};
 
 use crate::avro_type::{AvroType, Field};
 use crate::cell::Cell;
@@ -151,7 +151,12 @@ impl Meaning {
                 json::list(raw, &|raw| items.value(raw, to, rules))
             }
             (Meaning::Map(_) | Meaning::Unsaid, AvroType::Map(to)) => {
-                json::map(raw, &|raw| items.value(raw, to, rules))
+                let value = |raw| items.value(raw, to, rules);
+                match raw.get().starts_with('[') {
+                    // Of other keys than texts.
+                    true => json::pairs(raw, &value),
+                    false => json::map(raw, &value),
+                }
             }
             _ => match scalars::cell(self, raw.get(), plain, rules) {
                 Some(cell) => cell.map_err(|what| json::does_not_fit(raw, &what)),

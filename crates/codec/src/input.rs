@@ -190,7 +190,7 @@ fn readable(schema: &Schema, path: &Path) -> Result<(), Error> {
 /// the rows.
 pub fn losses_of_input(input: &Input, schema: &Schema, writer: &WriterSchema) -> Losses {
     if input.unwrap == Unwrap::None {
-        let annotated = WriterSchema::parse(&annotated(writer.text(), schema.fields(), false));
+        let annotated = WriterSchema::parse(&annotated(writer.text(), schema.fields()));
         return losses(annotated.as_ref().unwrap_or(writer), schema.written());
     }
     let all = match debezium::envelope(schema) {

@@ -251,6 +251,28 @@ pub(crate) fn map<'a>(
     Ok(Cell::Map(entries))
 }
 
+/// An array of keys and values as a map of the keys' texts.
+pub(crate) fn pairs<'a>(
+    raw: &'a RawValue,
+    value_of: &dyn Fn(&'a RawValue) -> Result<Cell<'a>, InvalidDatum>,
+) -> Result<Cell<'a>, InvalidDatum> {
+    let pairs: Vec<(&'a RawValue, &'a RawValue)> = serde_json::from_str(raw.get())
+        .map_err(|error| violation(MALFORMED, format!("not pairs of a map: {error}")))?;
+    let mut entries: Vec<(Cow<'a, str>, Cell<'a>)> = Vec::with_capacity(pairs.len());
+    for (key, raw) in pairs {
+        let text = serde_json::from_str::<Cow<'a, str>>(key.get());
+        let key = text.unwrap_or_else(|_| Cow::Borrowed(key.get()));
+        let cell = value_of(raw).map_err(|fault| fault.within(&key))?;
+        entries.push((key, cell));
+    }
+    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    if let Some(twice) = entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let key = shortened(twice[0].0.to_string());
+        return Err(violation(MALFORMED, format!("the key `{key}` comes twice")));
+    }
+    Ok(Cell::Map(entries))
+}
+
 /// An array as a list, whose items `value_of` reads.
 pub(crate) fn list<'a>(
     raw: &'a RawValue,

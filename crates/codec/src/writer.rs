@@ -1,7 +1,7 @@
 //! Decodes the records of one writer schema into the reader's columns.
 
 use crate::column::ColumnBuilder;
-use crate::connect::{annotated, unitless};
+use crate::connect::{annotated, unitless, without_type};
 use crate::error::Error;
 use crate::frame::fault;
 use crate::problem::Problem;
@@ -45,14 +45,16 @@ impl WriterDecoder {
     ) -> Result<WriterDecoder, Fault> {
         let refuse =
             |reason: &str, what: String| fault(reason, format!("{name} of the writer: {what}"));
-        let text = annotated(text, events_of.unwrap_or(reader).fields(), events_of.is_some());
+        let text = annotated(text, events_of.unwrap_or(reader).fields());
         let avro = parse_avro(&text).map_err(|e| refuse(e.reason("bad_schema"), e.to_string()))?;
         if !matches!(avro, Avro::Record(_)) {
             return Err(refuse("not_a_record", "it is not a record".into()));
         }
         let writer = WriterSchema::of(&avro, &text)
             .map_err(|e| refuse(e.reason("incompatible_schema"), e.to_string()))?;
-        if let Some(what) = events_of.and_then(|_| unitless(writer.fields(), reader.fields(), "")) {
+        // Every number of an event, and those of others that have a type of Debezium.
+        let named = events_of.is_none().then(|| without_type(&text));
+        if let Some(what) = unitless(writer.fields(), reader.fields(), "", named.as_ref()) {
             return Err(refuse("incompatible_schema", what));
         }
         let record = RecordReader::new(writer.fields(), reader.fields(), "")

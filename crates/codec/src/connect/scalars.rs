@@ -43,6 +43,12 @@ pub(super) fn cell<'a>(
                  (value.converter.schemas.enable)"
                 .into())
         }
+        (Meaning::Decimal(_), AvroType::String) => {
+            Err("is a decimal in base64, which is no text; read it as a decimal".into())
+        }
+        (Meaning::Bytes, AvroType::String) => {
+            Err("is bytes in base64, which are no text; read it as bytes".into())
+        }
         (Meaning::Bytes | Meaning::Unsaid, AvroType::Bytes) => {
             bytes().map(|bytes| Cell::Bytes(bytes.into()))
         }

@@ -105,23 +105,71 @@ fn types_of_debezium_in_any_avro_schema_are_times_of_their_unit() {
             {"name":"at","type":{"type":"long","logicalType":"local-timestamp-micros"}}]}"#,
     )
     .unwrap();
-    let writer = |name: &str| {
-        let text = format!(
+    let written = |name: &str| {
+        format!(
             r#"{{"type":"record","name":"R","fields":[{{"name":"at","type":
                 {{"type":"long","connect.version":1,"connect.name":"{name}"}}}}]}}"#
-        );
-        WriterSchema::parse(&annotated(&text, reader.fields(), false)).unwrap()
+        )
     };
+    let writer =
+        |name: &str| WriterSchema::parse(&annotated(&written(name), reader.fields())).unwrap();
     assert!(reader.can_decode(&writer("io.debezium.time.Timestamp")).is_empty());
-    let day = Schema::parse(
-        r#"{"type":"record","name":"R","fields":[
-            {"name":"at","type":{"type":"long","logicalType":"time-micros"}}]}"#,
-    );
-    let problems = day.unwrap().can_decode(&writer("io.debezium.time.NanoTime"));
-    assert!(!problems.is_empty(), "a number of nanoseconds is no time-micros");
     let plain = r#"{"type":"record","name":"R","fields":[{"name":"at","type":"long"}]}"#;
-    assert_eq!(annotated(plain, reader.fields(), false), plain);
+    assert_eq!(annotated(plain, reader.fields()), plain);
     assert!(
         Schema::parse(plain).unwrap().can_decode(&writer("io.debezium.time.NanoTime")).is_empty()
     );
+}
+
+#[test]
+fn instants_inside_of_records_lists_and_maps_are_utc_as_well() {
+    let reader = Schema::parse(
+        r#"{"type":"record","name":"R","fields":[
+            {"name":"list","type":{"type":"array","items":
+                {"type":"long","logicalType":"timestamp-micros"}}},
+            {"name":"inner","type":["null",{"type":"record","name":"I","fields":[
+                {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}}]}]}]}"#,
+    )
+    .unwrap();
+    let micros = r#"{"type":"long","connect.name":"io.debezium.time.MicroTimestamp"}"#;
+    let text = format!(
+        r#"{{"type":"record","name":"R","fields":[
+            {{"name":"list","type":{{"type":"array","items":{micros}}}}},
+            {{"name":"inner","type":{{"type":"record","name":"J","fields":[
+                {{"name":"at","type":{micros}}}]}}}}]}}"#
+    );
+    let writer = WriterSchema::parse(&annotated(&text, reader.fields())).unwrap();
+    assert_eq!(reader.can_decode(&writer), []);
+}
+
+#[test]
+fn maps_of_connect_with_other_keys_than_texts_are_maps_of_their_texts() {
+    let record = r#"{"days":[[1,null],["b","2026-01-01"]]}"#;
+    let read = |json: &str| read(decoder(JsonDecoder::of_connect), &[json]).remove(0);
+    assert!(read(record).contains("days."), "{}", read(record));
+    assert_eq!(
+        read(r#"{"days":[[1,"2026-01-01"],["b","2026-01-02"]]}"#),
+        "||||{1: 2026-01-01, b: 2026-01-02}||"
+    );
+    assert!(read(r#"{"days":[[1]]}"#).starts_with("malformed_json "));
+}
+
+#[test]
+fn decimals_and_bytes_of_connect_are_no_texts() {
+    let reader = r#"{"type":"record","name":"R","fields":[{"name":"s","type":"string"}]}"#;
+    let decoder =
+        || JsonDecoder::new(Schema::parse(reader).unwrap(), JsonRules::default()).unwrap();
+    for (schema, words) in [
+        (
+            r#""type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"}"#,
+            "is a decimal",
+        ),
+        (r#""type":"bytes""#, "is bytes"),
+    ] {
+        let record = format!(
+            r#"{{"schema":{{"type":"struct","fields":[{{"field":"s",{schema}}}]}},"payload":{{"s":"AQI="}}}}"#
+        );
+        let found = read(decoder(), &[&record]).remove(0);
+        assert!(found.contains(words), "{found}");
+    }
 }

@@ -142,9 +142,10 @@ fn debezium_s_types_of_avro_are_times_and_a_number_without_a_unit_is_none() {
             number("long", time),
             number("long", at)
         );
-        Schema::parse(&annotated(&text, row.fields(), true)).unwrap()
+        Schema::parse(&annotated(&text, row.fields())).unwrap()
     };
-    let problem = |writer: &Schema| unitless(writer.fields(), envelope(&row).unwrap().fields(), "");
+    let problem =
+        |writer: &Schema| unitless(writer.fields(), envelope(&row).unwrap().fields(), "", None);
     let (date, micro) = ("io.debezium.time.Date", "io.debezium.time.MicroTime");
     let good = writer(date, micro, "io.debezium.time.Timestamp");
     assert_eq!(problem(&good), None);

@@ -399,7 +399,8 @@ impl EnumReader {
     /// Symbols that the reader does not have become the reader's default.
     fn new(of: &EnumDescriptor, reader: Option<&Arc<Symbols>>) -> EnumReader {
         let mut symbols = HashMap::new();
-        for value in of.values() {
+        // As they are declared: of several names for a number the first is its name.
+        for value in &of.enum_descriptor_proto().value {
             let name = value.name().to_owned();
             let seen = match reader {
                 None => Some(name.clone()),

@@ -225,3 +225,23 @@ fn what_has_another_shape_makes_a_schema_incompatible_and_says_where() {
         assert!(detail.contains(expected), "{detail}");
     }
 }
+
+#[test]
+fn of_several_names_for_a_number_the_first_one_is_its_symbol() {
+    let proto = "syntax = \"proto3\";\nmessage M { C c = 1; }\n\
+                 enum C { option allow_alias = true; ZERO = 0; RED = 1; ROT = 1; AMBER = 1; }";
+    let column = |of: &str| reader(&format!(r#"{{"name":"c","type":{of}}}"#));
+    let symbols = |list: &str| format!(r#"{{"type":"enum","name":"C","symbols":[{list}]}}"#);
+    for (of, symbol) in [
+        (r#""string""#.to_owned(), "RED"),
+        (symbols(r#""ZERO","ROT","RED""#), "RED"),
+        (symbols(r#""ZERO","ROT""#), "ROT"),
+    ] {
+        let mut decoder = own(proto, &column(&of)).unwrap();
+        assert_eq!(
+            row_of(&mut decoder, &[8, 1]).unwrap(),
+            serde_json::json!({ "c": symbol }),
+            "{of}"
+        );
+    }
+}
