@@ -232,18 +232,20 @@ impl World {
         let location = Location::of(self.store.clone());
         let schema = rows(0, 0, 0).rows.schema();
         let target = Files::at(location, &self.pipeline, "s", self.files(), schema, "cluster");
-        while !matches!(target.prepare().await, Ok(mistakes) if mistakes.is_empty()) {}
+        for attempt in 0.. {
+            match target.prepare().await {
+                Ok(mistakes) if mistakes.is_empty() => break,
+                found => assert!(attempt < 1_000, "the log is damaged: {found:?}"),
+            }
+        }
         Process { target: Arc::new(target), owned: vec![None; PARTITIONS as usize] }
     }
 
     /// One step of one process, in which it may be killed.
-    async fn step(&mut self, process: &mut Process) {
-        let partition = self.random.below(PARTITIONS as u64) as usize;
-        let kill_after = match self.random.happens(12) {
-            true => self.random.below(12),
-            false => u64::MAX,
-        };
-        let num_rows = 1 + self.random.below(3);
+    async fn step(&self, mut random: Random, process: &mut Process) {
+        let partition = random.below(PARTITIONS as u64) as usize;
+        let kill_after = if random.happens(12) { random.below(12) } else { u64::MAX };
+        let num_rows = 1 + random.below(3);
         let Some(position) = process.owned[partition].clone() else {
             let target = process.target.clone();
             let acquire = async move { target.acquire(&[partition as i32]).await };
@@ -326,15 +328,20 @@ fn whatever_the_store_loses_each_record_is_in_exactly_one_file() {
             for _ in 0..3 {
                 processes.push(world.process().await);
             }
-            for _ in 0..60 {
-                let number = world.random.below(3) as usize;
-                world.step(&mut processes[number]).await;
-                if world.random.happens(5) {
-                    let reader = world.reader();
-                    if let Ok(orphans) = reader.orphans(Duration::ZERO).await {
+            for _ in 0..40 {
+                let first = world.random.below(3) as usize;
+                let second = (first + 1 + world.random.below(2) as usize) % 3;
+                let [a, b] = processes.get_disjoint_mut([first, second]).unwrap();
+                let (x, y) =
+                    (Random(world.random.below(u64::MAX)), Random(world.random.below(u64::MAX)));
+                let sweeps = world.random.happens(8);
+                let reader = world.reader();
+                let sweep = async {
+                    if sweeps && let Ok(orphans) = reader.orphans(Duration::ZERO).await {
                         reader.sweep(orphans).await.ok();
                     }
-                }
+                };
+                tokio::join!(world.step(x, a), world.step(y, b), sweep);
             }
             world.check(seed).await
         });
