@@ -98,7 +98,7 @@ fn annotate(schema: &mut Value, field: &str, instants: &HashSet<&str>, level: us
     }
 }
 
-fn logical_type(members: &Map<String, Value>, instant: bool, events: bool) -> Option<&'static str> {
+fn logical_type(members: &Map<String, Value>, instant: bool) -> Option<&'static str> {
     let name = members.get(NAME)?.as_str()?;
     let meaning = meaning(name).filter(|_| !members.contains_key("logicalType"))?;
     Some(match (meaning, members.get("type")?.as_str()?, instant) {
