@@ -106,7 +106,8 @@ fn order(id: u64) -> Value {
         json!({"sku": format!("SKU-{:08}", id * 31 + n), "title": "Adjustable desk lamp, warm white",
                "qty": (id + n) % 5 + 1, "price": format!("{}.{:02}", id % 900 + n, n * 7)})
     };
-    json!({"id": id, "placed": 1_767_225_600_000_u64 + id * 1000,
+    let placed = format!("2026-01-{:02}T{:02}:{:02}:00Z", id % 28 + 1, id % 24, id % 60);
+    json!({"id": id, "placed": placed,
            "customer": {"name": "Zoë Example", "email": "zoe@example.com", "address":
                {"street": "Friedrich-Ebert-Straße 12", "city": "Kassel", "country": "DE"}},
            "lines": (0..10).map(line).collect::<Value>(),
