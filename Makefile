@@ -62,7 +62,7 @@ e2e: ## end to end with kills, pauses and restarts
 readers: ## a sink's files read by pyarrow and DuckDB (pip), and written to versitygw's S3 (go); installs both in .weir
 	@test -x .weir/readers/bin/python || (python3 -m venv .weir/readers && .weir/readers/bin/pip install --quiet pyarrow duckdb)
 	@test -x .weir/go/bin/versitygw || ! command -v go > /dev/null || GOPATH=$(CURDIR)/.weir/go GOFLAGS=-modcacherw go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
-	WEIR_PYTHON=$(CURDIR)/.weir/readers/bin/python WEIR_VERSITYGW=$(CURDIR)/.weir/go/bin/versitygw cargo test --workspace --test files -- --nocapture
+	WEIR_PYTHON=$(CURDIR)/.weir/readers/bin/python WEIR_VERSITYGW=$(CURDIR)/.weir/go/bin/versitygw cargo test --workspace --test files -- --include-ignored
 
 simulate: ## the protocol simulator: 1,000,000 schedules (SCHEDULES=n, SEED=n replays one)
 	WEIR_SCHEDULES=$(or $(SCHEDULES),1000000) $(if $(SEED),WEIR_SEED=$(SEED)) cargo test -p weir-model --test simulation -- --nocapture

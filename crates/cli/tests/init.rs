@@ -29,7 +29,8 @@ const ORDERS: &str = r#"{
       "tags": [],
       "items": []
     },
-    {"orderId": "three", "at": "2025-02-01T00:00:00Z", "customer": {"name": "C", "vip": true}, "tags": [], "items": []},
+    {"orderId": "three", "at": "2025-02-01T00:00:00Z", "customer": {"name": "C", "vip": true},
+     "tags": [], "items": []},
     {
       "orderId": 4,
       "at": "2025-02-01T00:00:00Z",

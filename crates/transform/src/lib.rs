@@ -19,11 +19,12 @@
 //! # The SQL
 //!
 //! `SELECT … FROM input [alias] [CROSS JOIN unnest(list) …]… [LEFT JOIN lookup …]… [WHERE …]`: one
-//! record in, at most one out, or with `unnest` one for each element of a list. Constructs that need other records are refused: subqueries, aggregates, window functions,
-//! GROUP BY, DISTINCT, ORDER BY, LIMIT, UNION, WITH.
+//! record in, at most one out, or with `unnest` one for each element of a list. Constructs that need
+//! other records are refused: subqueries, aggregates, window functions, GROUP BY, DISTINCT, ORDER BY,
+//! LIMIT, UNION, WITH.
 //!
-//! * **Steps.** `unnest`; joins, once per batch; then the rules in their order, of which the first that is
-//!   true refuses the record (null is not true); then WHERE, which filters; then the result
+//! * **Steps.** `unnest`; joins, once per batch; then the rules in their order, of which the first
+//!   that is true refuses the record (null is not true); then WHERE, which filters; then the result
 //!   columns. A record that was stopped by one step is not evaluated in the next.
 //! * **Rules** see the input and the joined lookups. They come before WHERE: a record that WHERE
 //!   would filter can still be refused.

@@ -8,8 +8,8 @@ use weir_model::mistake::{self, Mistake};
 pub(crate) use weir_model::avro::type_name;
 
 /// The remedy for every construct that needs other records.
-pub(crate) const ONE_RECORD: &str = "weir's SQL sees one record at a time: SELECT … FROM input [CROSS JOIN unnest(a list) …] \
-     [LEFT JOIN a lookup …] [WHERE …]";
+pub(crate) const ONE_RECORD: &str = "weir's SQL sees one record at a time: SELECT … FROM \
+     input [CROSS JOIN unnest(a list) …] [LEFT JOIN a lookup …] [WHERE …]";
 
 /// `expression` cast to `to`, as SQL to paste; `None` when SQL has no cast to that type.
 pub(crate) fn cast_sql(expression: &str, from: &DataType, to: &DataType) -> Option<String> {

@@ -89,7 +89,7 @@ impl Plan {
     /// batch: microseconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// When the batch is not of the input schema or lacks metadata. The faults of single records
+    /// When the batch is not of the input schema or lacks metadata, or for a bug. The faults of single records
     /// are in [`Transformed::faults`].
     pub fn apply_with(
         &self,
@@ -102,8 +102,10 @@ impl Plan {
             let part = batch.slice(0, num_records);
             match self.apply_at_once(&part, metadata.slice(num_records), now_micros) {
                 // Columns that are too long for Arrow: the other records wait.
-                Err(Error::Arrow(_)) if num_records > 1 => num_records /= 2,
-                Err(Error::Arrow(error)) if num_records == 1 => {
+                Err(Error::Arrow(error)) if num_records > 1 && is_too_long(&error) => {
+                    num_records /= 2;
+                }
+                Err(Error::Arrow(error)) if num_records == 1 && is_too_long(&error) => {
                     return Ok(Transformed {
                         output: RecordBatch::new_empty(self.output.clone()),
                         rows: Vec::new(),
@@ -355,6 +357,11 @@ fn find_matches(
         keys.push(evaluated.values);
     }
     join.index.find(&keys)
+}
+
+/// Whether a column would have more bytes than its offsets can count; any other error is a bug.
+fn is_too_long(error: &ArrowError) -> bool {
+    matches!(error, ArrowError::OffsetOverflowError(_)) || error.to_string().contains("overflow")
 }
 
 /// Of a record whose columns Arrow cannot build.

@@ -10,7 +10,8 @@ const ROW: &str = r#"{"type":"record","name":"Value","fields":[
     {"name":"more","type":["null",{"type":"array","items":"bytes"}],"default":null},
     {"name":"amounts","type":["null",{"type":"array","items":
         {"type":"bytes","logicalType":"decimal","precision":9,"scale":2}}],"default":null},
-    {"name":"days","type":["null",{"type":"map","values":{"type":"int","logicalType":"date"}}],"default":null},
+    {"name":"days","type":["null",{"type":"map","values":{"type":"int","logicalType":"date"}}],
+        "default":null},
     {"name":"inner","type":["null",{"type":"record","name":"Inner","fields":[
         {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
         {"name":"bits","type":{"type":"fixed","name":"Two","size":2}}]}],"default":null},

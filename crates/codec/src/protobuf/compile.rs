@@ -1,5 +1,6 @@
 //! Compiles the text of a schema.
 
+use crate::error::with_causes;
 use crate::registry::ProtobufText;
 use crate::schema::MAX_TEXT_BYTES;
 use base64::Engine;
@@ -109,15 +110,7 @@ fn descriptor(text: &str) -> Option<Vec<u8>> {
 
 /// The error with the line and the column where it is.
 fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
+    let mut text = with_causes(error.to_string(), error);
     if error.is_file_not_found() {
         text.push_str("; it is neither a reference of the schema nor one that comes with Protobuf");
     }

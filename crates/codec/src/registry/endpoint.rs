@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::verdict::{Verdict, verdict};
+use crate::error::with_causes;
 use reqwest::{StatusCode, Url};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use weir_model::secret::Secret;
@@ -167,20 +168,12 @@ pub(super) fn not_json(error: &serde_json::Error, body: &[u8]) -> String {
 
 /// An error of the HTTP client with its causes, without the URL.
 pub(super) fn describe(error: &reqwest::Error, timeout: std::time::Duration) -> String {
-    let mut text = if error.is_timeout() {
+    let text = if error.is_timeout() {
         format!("no answer within {} s", timeout.as_secs_f64())
     } else {
         without_url(error)
     };
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
+    with_causes(text, error)
 }
 
 fn without_url(error: &reqwest::Error) -> String {

@@ -86,8 +86,8 @@ section! {
 section! {
     /// What happens to each record; optional.
     pub struct Transform = table("transform"), with [] {
-        /// One row in, at most one row out, or one for each element of a list with `unnest`; `LEFT JOIN` of lookups by their key; rows that `WHERE`
-        /// drops are counted as filtered.
+        /// One row in, at most one row out, or one for each element of a list with `unnest`; `LEFT JOIN`
+        /// of lookups by their key; rows that `WHERE` drops are counted as filtered.
         sql: String = Text(names::filled), Is("SELECT * FROM input"), "";
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_model::protocol::Outcome;
 
 const ANY_AGE: Duration = Duration::ZERO;
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Leaves a file of a writer that was killed before its commit.
 fn leave_orphan(sink: &Sink, number: u32) {
@@ -61,12 +62,15 @@ fn a_writer_that_slept_until_its_files_were_swept_cannot_commit_them() {
         tokio::join!(writer.commit(&committed, vec![part(0, 0, 5)]), async {
             let reader = sink.reader();
             let files = reader.files().unwrap();
-            let orphans = loop {
-                match files.orphans(ANY_AGE).await {
-                    Ok(orphans) if !orphans.is_empty() => break orphans,
-                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            let found = async {
+                loop {
+                    match files.orphans(ANY_AGE).await {
+                        Ok(orphans) if !orphans.is_empty() => break orphans,
+                        _ => tokio::task::yield_now().await,
+                    }
                 }
             };
+            let orphans = tokio::time::timeout(LIMIT, found).await.unwrap();
             fs::remove_dir(&next).unwrap();
             files.sweep(orphans).await.unwrap();
         })

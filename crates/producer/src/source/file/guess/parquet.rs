@@ -92,7 +92,10 @@ fn plain_type(data_type: &DataType) -> Result<(Value, String), String> {
         let local = if zone { "" } else { "local-" };
         json!({"type": "long", "logicalType": format!("{local}timestamp-{unit}")})
     };
-    let decimal = |precision: u8, scale: i8| json!({"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale});
+    let decimal = |precision: u8, scale: i8| {
+        let (of, logical) = ("bytes", "decimal");
+        json!({"type": of, "logicalType": logical, "precision": precision, "scale": scale})
+    };
     let no_nanos = "in nanoseconds; one that is not whole microseconds becomes a dead letter";
     let avro_type = match data_type {
         DataType::Boolean => json!("boolean"),

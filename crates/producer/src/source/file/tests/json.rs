@@ -127,7 +127,8 @@ fn a_malformed_element_is_a_dead_letter_with_its_place_and_its_neighbours_land()
     let (rows, faults, error) = read_text(content.as_bytes(), &[]);
     assert_eq!((rows, error), (vec!["1 []".into(), "2 []".into(), "9 []".into()], None));
     let expected = [
-        "line 2, column 3: not a JSON object: expected ident at line 3, column 13 [{\"id\":1,\n   \"äö\": tru}]",
+        "line 2, column 3: not a JSON object: expected ident at line 3, column 13 \
+         [{\"id\":1,\n   \"äö\": tru}]",
         "line 4, column 1: not a JSON object: invalid type: integer `7`, expected an object",
         "line 4, column 4: not a JSON object: invalid type: string \"a\", expected an object",
         "line 4, column 9: not a JSON object: invalid type: null, expected an object",

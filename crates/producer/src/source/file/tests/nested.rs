@@ -371,7 +371,8 @@ fn every_layout_of_a_value_is_that_value_or_a_dead_letter() {
         (
             "binary x (JSON)",
             texts(&[r#"{"a":[1,null]}"#, r#"{"a":[1.5]}"#, "{", r#"{"a":[],"b":1}"#]),
-            r#"{"type":"record","name":"J","fields":[{"name":"a","type":{"type":"array","items":["null","long"]}}]}"#,
+            r#"{"type":"record","name":"J","fields":[
+                {"name":"a","type":{"type":"array","items":["null","long"]}}]}"#,
             &["{a: [1, ]}", "-", "-", "{a: []}"],
         ),
         (
@@ -407,17 +408,61 @@ fn what_a_column_cannot_become_is_a_mistake_with_file_column_and_part() {
     let date = r#"{"type":"int","logicalType":"date"}"#;
     let item = r#"{"type":"record","name":"I","fields":[{"name":"a","type":"int"},
         {"name":"b","type":["null","int"]}]}"#;
+    let ints = r#"{"type":"map","values":"int"}"#.to_owned();
+    let union = r#"["int","string"]"#;
+    let pair = |members: &str| list(&format!("optional group element {{ {members} }}"));
+    let keyed = "repeated group key_value { required int32 key; optional int32 value; }";
     for (message, kind, expected) in [
-        ("required fixed_len_byte_array(12) x (INTERVAL);".into(), r#""string""#.into(), "column `x` is interval, which cannot become the string"),
-        (list("optional int64 element;"), array(date), "column `x[]` is long, which cannot become the date"),
-        (list("optional group element { optional double a; optional int32 b; }"), array(item).replace(r#""int"}"#, r#""boolean"}"#), "column `x[].a` is double, which cannot become the boolean"),
-        (list("optional group element { optional int32 a; optional int32 c; }"), array(item), "column `x[].b` is not in the file, which has a, c there"),
-        (list("optional group element { optional int32 A; optional int32 b; optional int32 a_; }"), array(item), "column `x[].a` could be the member `A` or the member `a_`"),
-        (list("optional int32 element;"), item.to_owned(), "column `x` is array of int, which cannot become the record"),
-        ("required group x { required int32 a; }".into(), r#"{"type":"map","values":"int"}"#.into(), "column `x` is record, which cannot become the map"),
-        ("optional group x (MAP) { repeated group key_value { required int32 key; optional int32 value; } }".into(), r#"{"type":"map","values":"int"}"#.into(), "column `x` is map, which cannot become the map"),
-        ("required int32 x;".into(), r#"["int","string"]"#.into(), "column `x` is int, which cannot become the [int, string]"),
-        ("required binary x (JSON);".into(), array(r#"["int","string"]"#), "column `x[]` is [int, string]: neither JSON nor text"),
+        (
+            "required fixed_len_byte_array(12) x (INTERVAL);".into(),
+            r#""string""#.into(),
+            "column `x` is interval, which cannot become the string",
+        ),
+        (
+            list("optional int64 element;"),
+            array(date),
+            "column `x[]` is long, which cannot become the date",
+        ),
+        (
+            pair("optional double a; optional int32 b;"),
+            array(item).replace(r#""int"}"#, r#""boolean"}"#),
+            "column `x[].a` is double, which cannot become the boolean",
+        ),
+        (
+            pair("optional int32 a; optional int32 c;"),
+            array(item),
+            "column `x[].b` is not in the file, which has a, c there",
+        ),
+        (
+            pair("optional int32 A; optional int32 b; optional int32 a_;"),
+            array(item),
+            "column `x[].a` could be the member `A` or the member `a_`",
+        ),
+        (
+            list("optional int32 element;"),
+            item.to_owned(),
+            "column `x` is array of int, which cannot become the record",
+        ),
+        (
+            "required group x { required int32 a; }".into(),
+            ints.clone(),
+            "column `x` is record, which cannot become the map",
+        ),
+        (
+            format!("optional group x (MAP) {{ {keyed} }}"),
+            ints,
+            "column `x` is map, which cannot become the map",
+        ),
+        (
+            "required int32 x;".into(),
+            union.into(),
+            "column `x` is int, which cannot become the [int, string]",
+        ),
+        (
+            "required binary x (JSON);".into(),
+            array(union),
+            "column `x[]` is [int, string]: neither JSON nor text",
+        ),
     ] {
         let folder = Folder::with(&[]);
         write(&folder, "a.parquet", &format!("message m {{ {message} }}"), &[]);
@@ -570,8 +615,8 @@ fn json_in_a_cell_of_csv_is_a_nested_value() {
     for (fault, expected) in faults.iter().zip([
         "value_does_not_fit 4 a.csv line 4, column `tags`: `[1` is not array of string as JSON: EOF",
         "value_does_not_fit 5 a.csv line 5, column `tags`: `a,b` is not array of string as JSON",
-        "value_does_not_fit 7 a.csv line 7, column `of`: `{\"n\":\"1,5\"}` is JSON whose `n` `\"1,5\"` is not a",
-        "value_does_not_fit 8 a.csv line 8, column `of`: `{\"n\":1,\"n\":2}` not a JSON object: the member `n` comes",
+        "value_does_not_fit 7 a.csv line 7, column `of`: `{\"n\":\"1,5\"}` is JSON whose `n`",
+        "value_does_not_fit 8 a.csv line 8, column `of`: `{\"n\":1,\"n\":2}` not a JSON object: the member",
     ]) {
         assert!(fault.starts_with(expected), "{fault}\n{expected}");
     }
