@@ -100,7 +100,7 @@ impl<'a> Comparison<'a> {
         let mut first: BTreeMap<Partition, (Offset, bool)> = BTreeMap::new();
         scan(&pipeline.kafka, topic, &read.collect::<Vec<_>>(), |record| {
             let lineage = record.lineage().filter(|_| !disowned.contains(record));
-            let begins = lineage.is_none_or(|lineage| lineage.part.index == 0);
+            let begins = lineage.is_none_or(|lineage| lineage.row.index == 0);
             // Rows of one input record are compared together.
             if begins && self.records.len() >= CHUNK {
                 failed = self.compare().err();

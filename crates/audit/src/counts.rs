@@ -235,7 +235,7 @@ impl RecordCounts {
             return false;
         }
         let last = positions.get(&record.partition()).and_then(|(_, progress)| progress.last);
-        let again = |last| match lineage.part.index {
+        let again = |last| match lineage.row.index {
             0 => lineage.source <= last,
             // The sink may have read the ones before it.
             _ => lineage.source < last,

@@ -10,7 +10,7 @@ use crate::offset_set::ranges;
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
 use weir_kafka::replay;
-use weir_model::lineage::{Lineage, Part};
+use weir_model::lineage::{Lineage, Row};
 use weir_model::pipeline::Pipeline;
 use weir_model::progress::Progress;
 use weir_model::protocol::{Offset, Partition};
@@ -183,7 +183,7 @@ fn follow(
 }
 
 fn broken(partition: Partition, record: &EmittedRecord, previous: Offset) -> String {
-    let Lineage { source, previous: named, part: Part { index, count }, .. } = record.lineage;
+    let Lineage { source, previous: named, row: Row { index, count }, .. } = record.lineage;
     let written_to =
         format!("{:?}[{partition}]@{}", record.emitted_to, record.offset).to_lowercase();
     match source == previous {

@@ -107,9 +107,9 @@ impl PartitionCheck {
         let Some(lineage) = lineage else { return check };
         check.ambiguous = lineage.restarted();
         for record in lineage.output().filter(|record| Some(record.lineage.source) <= last) {
-            let Lineage { source, part, .. } = record.lineage;
+            let Lineage { source, row, .. } = record.lineage;
             // One that is in the topic a second time is not a row.
-            if check.expected.count(source) <= part.index {
+            if check.expected.count(source) <= row.index {
                 check.expected.add(source);
             }
         }

@@ -8,7 +8,7 @@ use weir_kafka::reader::{Span, scan};
 use weir_kafka::{ReceivedDeadLetter, Record, admin};
 use weir_model::accepted_loss::{AcceptedLoss, Emitted};
 use weir_model::fault::Stage;
-use weir_model::lineage::{Lineage, Part};
+use weir_model::lineage::{Lineage, Row};
 use weir_model::pipeline::Pipeline;
 use weir_model::progress::{Counters, Progress};
 use weir_model::protocol::{Offset, Partition};
@@ -134,7 +134,7 @@ pub(crate) fn read(
             let genuine =
                 |lineage: &Lineage| lineage.is_possible() || restarted && starts_over(lineage);
             match (emitted_to, record.lineage().filter(genuine), stage(emitted_to, record)) {
-                // The producer's dead letters were never in the input topic, so they are not part
+                // The producer's dead letters were never in the input topic, so they are not row
                 // of the lineage.
                 (EmittedTo::DeadLetters, _, Some(Stage::Source)) => found.num_from_source += 1,
                 (EmittedTo::Output, Some(lineage), _)
@@ -149,13 +149,13 @@ pub(crate) fn read(
     Ok(lineages)
 }
 
-/// Whether a record is the next one behind the record of an input record and its part.
-fn follows(lineage: &Lineage, (source, part): (Offset, Part)) -> bool {
-    match lineage.part.index {
-        0 => lineage.previous == source && part.is_last(),
+/// Whether a record is the next one behind the record of an input record and its row.
+fn follows(lineage: &Lineage, (source, row): (Offset, Row)) -> bool {
+    match lineage.row.index {
+        0 => lineage.previous == source && row.is_last(),
         _ => {
-            let next = Part { index: part.index.saturating_add(1), ..part };
-            lineage.source == source && lineage.part == next
+            let next = Row { index: row.index.saturating_add(1), ..row };
+            lineage.source == source && lineage.row == next
         }
     }
 }
@@ -186,7 +186,7 @@ impl PartitionLineage {
 
     /// Whether several records were made of one.
     pub(crate) fn unnested(&self) -> bool {
-        self.records.iter().any(|record| record.lineage.part.count > 1)
+        self.records.iter().any(|record| record.lineage.row.count > 1)
     }
 
     /// The records of the output.
@@ -204,11 +204,11 @@ impl PartitionLineage {
     pub(crate) fn check(&self) -> Continuity {
         let mut records = self.records.clone();
         records.sort_by_key(|record| {
-            let Lineage { source, part, .. } = record.lineage;
-            (self.restarts_before(record), source, part.index)
+            let Lineage { source, row, .. } = record.lineage;
+            (self.restarts_before(record), source, row.index)
         });
         let mut continuity = Continuity::default();
-        let (mut from, mut last) = (0, (-1, Part::WHOLE));
+        let (mut from, mut last) = (0, (-1, Row::WHOLE));
         if self.incomplete {
             // Dead letters are retained longer than the output: the predecessors of older dead
             // letters are gone.
@@ -217,19 +217,19 @@ impl PartitionLineage {
             else {
                 return continuity;
             };
-            let Lineage { previous, part, .. } = records[first].lineage;
-            let before = part.index.checked_sub(1).map(|index| Part { index, ..part });
-            (from, last) = (first, (previous, before.unwrap_or(Part::WHOLE)));
+            let Lineage { previous, row, .. } = records[first].lineage;
+            let before = row.index.checked_sub(1).map(|index| Row { index, ..row });
+            (from, last) = (first, (previous, before.unwrap_or(Row::WHOLE)));
         }
         for record in &records[from..] {
-            let Lineage { source, filtered, part, .. } = record.lineage;
+            let Lineage { source, filtered, row, .. } = record.lineage;
             if !follows(&record.lineage, last) {
                 continuity.broken.push((*record, last.0));
             }
-            last = (source, part);
+            last = (source, row);
             // A forged header can claim any number.
             continuity.filtered = continuity.filtered.saturating_add(filtered);
-            continuity.unnested += u64::from(part.index > 0);
+            continuity.unnested += u64::from(row.index > 0);
         }
         continuity.end = Some(last.0);
         continuity
@@ -315,7 +315,7 @@ mod tests {
     fn unnested(list: &[(i64, i64, u32, u32)]) -> PartitionLineage {
         let record =
             |(offset, (source, previous, index, count)): (Offset, &(i64, i64, u32, u32))| {
-                let lineage = Lineage::new(*source, *previous, 0).of_part(*index, *count);
+                let lineage = Lineage::new(*source, *previous, 0).of_row(*index, *count);
                 EmittedRecord { lineage, emitted_to: Output, offset }
             };
         PartitionLineage::of((0..).zip(list).map(record).collect())

@@ -3,9 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use weir_testkit::{Stack, cache};
+use weir_testkit::topics::Record;
+use weir_testkit::{Database, Stack, Topics, cache, random_name};
 
 const SECTION: &str = "## A pipeline of your own in five minutes";
+const TOPIC_SECTION: &str = "## A topic that another program writes";
 
 /// A fenced block of the section: its language, the file that the text before it names, and its
 /// lines.
@@ -15,10 +17,10 @@ struct Block {
     text: String,
 }
 
-fn blocks() -> Result<Vec<Block>> {
+fn blocks(section: &str) -> Result<Vec<Block>> {
     let readme =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md"))?;
-    let section = readme.split_once(SECTION).context("the README has the section")?.1;
+    let section = readme.split_once(section).context("the README has the section")?.1;
     let section = section.split("\n## ").next().unwrap_or_default();
     let mut blocks = Vec::new();
     let mut said = String::new();
@@ -46,7 +48,7 @@ fn the_walk_through_of_the_readme_works_as_written() -> Result<()> {
     let stack = Stack::shared();
     let folder = tempfile::tempdir()?;
     let mut commands = String::from("set -eu\n");
-    for block in blocks()? {
+    for block in blocks(SECTION)? {
         match block.file {
             Some(file) => {
                 let path = folder.path().join(file);
@@ -73,5 +75,68 @@ fn the_walk_through_of_the_readme_works_as_written() -> Result<()> {
     {
         ensure!(text.contains(claim), "`{claim}` is not in\n{text}");
     }
+    Ok(())
+}
+
+/// What the other program writes, and what the table is to hold.
+const ORDER: &str = r#"{"type": "record", "name": "Order", "fields": [
+    {"name": "id", "type": "long"},
+    {"name": "customer", "type": {"type": "record", "name": "Customer", "fields": [
+        {"name": "name", "type": "string"}]}},
+    {"name": "amount", "type": "double"},
+    {"name": "deleted", "type": "boolean", "default": false}]}"#;
+const ORDER_CLEAN: &str = r#"{"type": "record", "name": "OrderClean", "fields": [
+    {"name": "id", "type": "long"},
+    {"name": "customer", "type": "string"},
+    {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}},
+    {"name": "deleted", "type": "boolean"}]}"#;
+
+#[test]
+fn the_pipeline_over_a_topic_works_as_written() -> Result<()> {
+    let stack = Stack::shared();
+    let folder = tempfile::tempdir()?;
+    let name = random_name("orders");
+    let block = blocks(TOPIC_SECTION)?.into_iter().find(|block| block.language == "toml");
+    // Only the names are others, because the stack is shared.
+    let text = block.context("the section has a pipeline")?.text;
+    let text = text.replace("name = \"orders\"", &format!("name = \"{name}\""));
+    let text = text.replace("\"shop.orders\"\nformat", &format!("\"{name}\"\nformat"));
+    let text = text.replace("orders-clean", &format!("{name}-clean"));
+    let file = folder.path().join("orders.toml");
+    std::fs::write(&file, text)?;
+    std::fs::write(folder.path().join("order.avsc"), ORDER)?;
+    std::fs::write(folder.path().join("order_clean.avsc"), ORDER_CLEAN)?;
+    let topics = Topics::new(stack.kafka());
+    topics.create(&name, 3)?;
+    let record = |(key, json): (&str, &str)| Record {
+        key: Some(key.into()),
+        value: Some(json.into()),
+        ..Record::default()
+    };
+    let written = [
+        ("1", r#"{"id": 1, "customer": {"name": "Ada"}, "amount": 10.0}"#),
+        ("2", r#"{"id": 2, "customer": {"name": "Bo"}, "amount": 2.5, "more": [1]}"#),
+        ("1", r#"{"id": 1, "customer": {"name": "Ada"}, "amount": 12.25}"#),
+        ("2", r#"{"id": 2, "customer": {"name": "Bo"}, "amount": 2.5, "deleted": true}"#),
+        ("3", r#"{"id": 3, "customer": {"name": "Cy"}, "amount": -1}"#),
+    ];
+    topics.write(&name, &written.map(record))?;
+    let url = stack.create_database("readme")?;
+    for (command, options) in
+        [("check", &[][..]), ("run", &["--until-done"]), ("audit", &["--deep", "--content"])]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .arg(command)
+            .arg(&file)
+            .args(options)
+            .envs(stack.env())
+            .env("WEIR_POSTGRES", &url)
+            .output()?;
+        let text = [output.stdout, output.stderr].concat();
+        ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&text));
+    }
+    let database = Database::connect(&url)?;
+    let rows = database.texts("SELECT concat_ws(' ', id, customer, amount) FROM shop.orders")?;
+    assert_eq!(rows, [[Some("1 Ada 12.25".to_owned())]]);
     Ok(())
 }

@@ -220,7 +220,7 @@ impl Worker {
                 let (count, came_back) = (rows.len(), came_back(record, &pipeline.input.topic));
                 let key_schema = key_schema(record, pipeline.input.key_format);
                 for (index, value) in (0..).zip(rows) {
-                    let lineage = lineage.of_part(index, count as u32).encode();
+                    let lineage = lineage.of_row(index, count as u32).encode();
                     let headers = headers(&lineage, came_back.as_deref(), key_schema);
                     self.producer.send(&outgoing(pipeline, record, value, headers.present()))?;
                 }

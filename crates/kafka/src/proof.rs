@@ -9,7 +9,7 @@ use crate::reader::{Span, scan};
 use crate::{Error, Result, admin, position_store, positions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use weir_model::lineage::Part;
+use weir_model::lineage::Row;
 use weir_model::pipeline::{Kafka, Pipeline};
 use weir_model::progress::{LastRead, Later};
 use weir_model::protocol::{CommittedPosition, Offset, Partition, PartitionState, Proof};
@@ -104,11 +104,11 @@ pub fn sink<E: From<Error>>(
     copies: &[CommittedPosition],
     found: &mut [PartitionState],
     target: &impl Evidence<E>,
-) -> Result<BTreeMap<Partition, Part>, E> {
-    let parts = last_read(&pipeline.kafka, &pipeline.output.topic, found)?;
+) -> Result<BTreeMap<Partition, Row>, E> {
+    let rows = last_read(&pipeline.kafka, &pipeline.output.topic, found)?;
     put_back(pipeline, copies, found, target)?;
     if unset(found).is_empty() {
-        return Ok(parts);
+        return Ok(rows);
     }
     mark_late(found);
     // A copy is no position, but nobody leaves one who has committed nothing.
@@ -123,7 +123,7 @@ pub fn sink<E: From<Error>>(
         .map(|committed| committed.partition)
         .collect();
     if known.is_empty() {
-        return Ok(parts);
+        return Ok(rows);
     }
     let has_rows = target.has_rows()?;
     for partition in known {
@@ -132,7 +132,7 @@ pub fn sink<E: From<Error>>(
             mark(found, &[partition], Proof::Lost);
         }
     }
-    Ok(parts)
+    Ok(rows)
 }
 
 /// Fills in the proofs of positions that are behind their copies, or have none. An older position
@@ -210,7 +210,7 @@ pub fn last_read(
     kafka: &Kafka,
     topic: &str,
     found: &mut [PartitionState],
-) -> Result<BTreeMap<Partition, Part>> {
+) -> Result<BTreeMap<Partition, Row>> {
     let provable: BTreeMap<Partition, LastRead> = found
         .iter()
         .filter(|state| state.halt().is_none())
@@ -233,7 +233,7 @@ pub fn last_read(
         }
     }
     mark(found, &disproved, Proof::Disproved);
-    Ok(there.into_iter().filter_map(|(partition, (_, part))| Some((partition, part?))).collect())
+    Ok(there.into_iter().filter_map(|(partition, (_, row))| Some((partition, row?))).collect())
 }
 
 /// The fingerprints of the records at these offsets, of those that are there, and which of the
@@ -242,7 +242,7 @@ fn fingerprints(
     kafka: &Kafka,
     topic: &str,
     sought: &[(Partition, i64)],
-) -> Result<BTreeMap<Partition, (u64, Option<Part>)>> {
+) -> Result<BTreeMap<Partition, (u64, Option<Row>)>> {
     let spans: Vec<Span> = sought
         .iter()
         .map(|(partition, offset)| Span {
@@ -253,8 +253,8 @@ fn fingerprints(
         .collect();
     let mut found = BTreeMap::new();
     scan(kafka, topic, &spans, |record| {
-        let part = record.lineage().map(|lineage| lineage.part);
-        found.insert(record.partition(), (record.fingerprint(), part));
+        let row = record.lineage().map(|lineage| lineage.row);
+        found.insert(record.partition(), (record.fingerprint(), row));
         ControlFlow::Continue(())
     })?;
     Ok(found)

@@ -9,7 +9,7 @@ pub const HEADER: &str = "weir-lineage";
 /// Of a record that is the only one of its input record.
 const VERSION: u8 = 1;
 /// Of one of several.
-const VERSION_OF_PART: u8 = 2;
+const VERSION_OF_ROW: u8 = 2;
 /// The bytes of the shorter form.
 const LEN_OF_WHOLE: usize = 1 + 8 + 8 + 8;
 /// The most bytes of its value.
@@ -27,21 +27,21 @@ pub struct Lineage {
     /// Input records that the pipeline's SQL filtered between the two.
     pub filtered: u64,
     /// Which of the records of its input record it is.
-    pub part: Part,
+    pub row: Row,
 }
 
 /// Which of the records that were made of one input record: `unnest` makes several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Part {
+pub struct Row {
     /// From 0.
     pub index: u32,
     /// How many there are, at least 1.
     pub count: u32,
 }
 
-impl Part {
+impl Row {
     /// The only one.
-    pub const WHOLE: Part = Part { index: 0, count: 1 };
+    pub const WHOLE: Row = Row { index: 0, count: 1 };
 
     /// Whether it is the last one.
     pub fn is_last(self) -> bool {
@@ -52,15 +52,15 @@ impl Part {
 impl Lineage {
     /// Of a record that is the only one of its input record.
     pub fn new(source: i64, previous: i64, filtered: u64) -> Lineage {
-        Lineage { source, previous, filtered, part: Part::WHOLE }
+        Lineage { source, previous, filtered, row: Row::WHOLE }
     }
 
     /// That of the record with this index among the `count` ones of the same input record.
-    pub fn of_part(self, index: u32, count: u32) -> Lineage {
-        let part = Part { index, count };
+    pub fn of_row(self, index: u32, count: u32) -> Lineage {
+        let row = Row { index, count };
         match index {
-            0 => Lineage { part, ..self },
-            _ => Lineage { source: self.source, previous: self.source, filtered: 0, part },
+            0 => Lineage { row, ..self },
+            _ => Lineage { source: self.source, previous: self.source, filtered: 0, row },
         }
     }
 
@@ -73,32 +73,32 @@ impl Lineage {
         bytes[1..9].copy_from_slice(&self.source.to_be_bytes());
         bytes[9..17].copy_from_slice(&self.previous.to_be_bytes());
         bytes[17..25].copy_from_slice(&self.filtered.to_be_bytes());
-        if self.part == Part::WHOLE {
+        if self.row == Row::WHOLE {
             return Encoded { bytes, len: LEN_OF_WHOLE };
         }
-        bytes[0] = VERSION_OF_PART;
-        bytes[25..29].copy_from_slice(&self.part.index.to_be_bytes());
-        bytes[29..33].copy_from_slice(&self.part.count.to_be_bytes());
+        bytes[0] = VERSION_OF_ROW;
+        bytes[25..29].copy_from_slice(&self.row.index.to_be_bytes());
+        bytes[29..33].copy_from_slice(&self.row.count.to_be_bytes());
         Encoded { bytes, len: LEN }
     }
 
     /// `None` when the bytes are not a lineage of a version this program knows.
     pub fn decode(bytes: &[u8]) -> Option<Lineage> {
-        let part = match (bytes.first()?, bytes.len()) {
-            (&VERSION, LEN_OF_WHOLE) => Part::WHOLE,
-            (&VERSION_OF_PART, LEN) => {
+        let row = match (bytes.first()?, bytes.len()) {
+            (&VERSION, LEN_OF_WHOLE) => Row::WHOLE,
+            (&VERSION_OF_ROW, LEN) => {
                 let word = |at: usize| bytes[at..at + 4].try_into().ok().map(u32::from_be_bytes);
-                Part { index: word(25)?, count: word(29)? }
+                Row { index: word(25)?, count: word(29)? }
             }
             _ => return None,
         };
         let word = |at: usize| bytes[at..at + 8].try_into().ok().map(i64::from_be_bytes);
-        Some(Lineage { source: word(1)?, previous: word(9)?, filtered: word(17)? as u64, part })
+        Some(Lineage { source: word(1)?, previous: word(9)?, filtered: word(17)? as u64, row })
     }
 
     /// Whether an enricher can have written it; a forged one can name any numbers.
     pub fn is_possible(&self) -> bool {
-        let Lineage { source, previous, filtered, part: Part { index, count } } = *self;
+        let Lineage { source, previous, filtered, row: Row { index, count } } = *self;
         let follows = match index {
             0 => previous < source && filtered < source.abs_diff(previous),
             _ => previous == source && filtered == 0,
@@ -133,8 +133,8 @@ mod tests {
     proptest! {
         #[test]
         fn lineage_survives_the_header(source: i64, previous: i64, filtered: u64, index: u32, count: u32) {
-            for part in [Part::WHOLE, Part { index, count }] {
-                let lineage = Lineage { source, previous, filtered, part };
+            for row in [Row::WHOLE, Row { index, count }] {
+                let lineage = Lineage { source, previous, filtered, row };
                 prop_assert_eq!(Lineage::decode(lineage.encode().as_ref()), Some(lineage));
             }
         }
@@ -148,11 +148,11 @@ mod tests {
         #[test]
         fn the_records_of_one_input_record_are_possible_and_name_one_another(count in 1..9_u32) {
             let whole = Lineage::new(7, 3, 2);
-            let parts: Vec<Lineage> = (0..count).map(|index| whole.of_part(index, count)).collect();
-            prop_assert!(parts.iter().all(Lineage::is_possible));
-            prop_assert_eq!((parts[0].previous, parts[0].filtered), (3, 2));
-            prop_assert!(parts[1..].iter().all(|part| part.previous == 7 && part.filtered == 0));
-            prop_assert!(parts.iter().position(|p| p.part.is_last()) == Some(parts.len() - 1));
+            let rows: Vec<Lineage> = (0..count).map(|index| whole.of_row(index, count)).collect();
+            prop_assert!(rows.iter().all(Lineage::is_possible));
+            prop_assert_eq!((rows[0].previous, rows[0].filtered), (3, 2));
+            prop_assert!(rows[1..].iter().all(|row| row.previous == 7 && row.filtered == 0));
+            prop_assert!(rows.iter().position(|p| p.row.is_last()) == Some(rows.len() - 1));
         }
     }
 
@@ -162,9 +162,9 @@ mod tests {
         let whole = Lineage::new(258, 2, 1);
         let numbers = [1, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1];
         assert_eq!(whole.encode().as_ref(), numbers);
-        let part = whole.of_part(0, 3).encode();
-        assert_eq!((part.as_ref()[0], &part.as_ref()[1..25]), (2, &numbers[1..]));
-        assert_eq!(part.as_ref()[25..], [0, 0, 0, 0, 0, 0, 0, 3]);
+        let row = whole.of_row(0, 3).encode();
+        assert_eq!((row.as_ref()[0], &row.as_ref()[1..25]), (2, &numbers[1..]));
+        assert_eq!(row.as_ref()[25..], [0, 0, 0, 0, 0, 0, 0, 3]);
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
             assert!(!possible(source, previous, filtered), "{source} {previous} {filtered}");
         }
         for (index, count) in [(0, 0), (1, 1), (u32::MAX, u32::MAX)] {
-            assert!(!Lineage::new(9, 4, 0).of_part(index, count).is_possible(), "{index} {count}");
+            assert!(!Lineage::new(9, 4, 0).of_row(index, count).is_possible(), "{index} {count}");
         }
     }
 }

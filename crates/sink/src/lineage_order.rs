@@ -4,7 +4,7 @@
 use crate::part::runs;
 use std::collections::BTreeMap;
 use weir_kafka::Records;
-use weir_model::lineage::{Lineage, Part};
+use weir_model::lineage::{Lineage, Row};
 use weir_model::protocol::{Offset, Partition};
 
 /// A record whose lineage does not continue that of the records before it: the topic holds it
@@ -27,7 +27,7 @@ pub(crate) struct Place {
 
 impl Place {
     fn of(lineage: Lineage) -> Place {
-        let Part { index, count } = lineage.part;
+        let Row { index, count } = lineage.row;
         Place { source: lineage.source, index, count: Some(count) }
     }
 
@@ -86,15 +86,15 @@ pub(crate) fn check_order(
 
 /// Whether a record may come after the one at `last`: dead letters may lie between.
 fn continues(lineage: Lineage, last: Place) -> bool {
-    let Lineage { source, previous, part, .. } = lineage;
-    if part.index >= part.count {
+    let Lineage { source, previous, row, .. } = lineage;
+    if row.index >= row.count {
         return false;
     }
-    match part.index {
+    match row.index {
         0 => previous >= last.source && previous < source,
         _ if previous != source => false,
         index if source == last.source => {
-            index > last.index && last.count.is_none_or(|count| count == part.count)
+            index > last.index && last.count.is_none_or(|count| count == row.count)
         }
         // The beginning of the log may lie between the records of one input record.
         _ => source > last.source && last.count.is_none(),
@@ -148,7 +148,7 @@ mod tests {
         let mut records = Records::new();
         for (offset, (source, previous, index, count)) in (100..).zip(list) {
             records.push_parts(0, offset, 7, None, Some(b"value"));
-            let lineage = Lineage::new(*source, *previous, 0).of_part(*index, *count);
+            let lineage = Lineage::new(*source, *previous, 0).of_row(*index, *count);
             records.push_header(HEADER, Some(lineage.encode().as_ref()));
         }
         records
@@ -193,13 +193,13 @@ mod tests {
         ] {
             let mut records = unnested(&rows[..1]);
             let (source, previous, index, count) = forged;
-            let part = Part { index, count };
-            let lineage = Lineage { source, previous, filtered: 0, part };
+            let row = Row { index, count };
+            let lineage = Lineage { source, previous, filtered: 0, row };
             records.push_parts(0, 101, 7, None, Some(b"value"));
             records.push_header(HEADER, Some(lineage.encode().as_ref()));
             for (offset, (source, previous, index, count)) in (102..).zip(&rows[1..]) {
                 records.push_parts(0, offset, 7, None, Some(b"value"));
-                let genuine = Lineage::new(*source, *previous, 0).of_part(*index, *count);
+                let genuine = Lineage::new(*source, *previous, 0).of_row(*index, *count);
                 records.push_header(HEADER, Some(genuine.encode().as_ref()));
             }
             assert_eq!(foreign(records, Some(50)), [1], "{forged:?}");

@@ -72,7 +72,7 @@ impl Contents {
                 Counters { read: num_records, written: num_records, ..Counters::default() };
             let partition = records.partition(run.start);
             match last {
-                Some(lineage) if !lineage.part.is_last() => _ = contents.open.insert(partition),
+                Some(lineage) if !lineage.row.is_last() => _ = contents.open.insert(partition),
                 _ => _ = contents.open.remove(&partition),
             }
             contents.gain(

@@ -8,7 +8,7 @@ use crate::part::Contents;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use weir_kafka::{Consumer, Rebalance, Records};
-use weir_model::lineage::Part;
+use weir_model::lineage::Row;
 use weir_model::pipeline::Batch;
 use weir_model::protocol::{
     self, Claim, Command, CommittedPosition, Event, Fencing, Halt, Offset, Partition,
@@ -137,19 +137,19 @@ impl PartitionControl {
         committed.into_iter().map(state).collect()
     }
 
-    /// Goes on from what was found; `parts` say which of the records of its input record was read
+    /// Goes on from what was found; `rows` say which of the records of its input record was read
     /// last. A position that was changed externally stops its partition.
     pub(crate) fn acquired(
         &mut self,
         term: Term,
         found: Vec<PartitionState>,
-        parts: &BTreeMap<Partition, Part>,
+        rows: &BTreeMap<Partition, Row>,
     ) {
         let changed = self.compare(&found);
         for PartitionState { committed, .. } in &found {
-            let last = committed.progress.last.zip(parts.get(&committed.partition));
-            let end = last.map(|(source, part)| LineageEnd {
-                last: Place { source, index: part.index, count: Some(part.count) },
+            let last = committed.progress.last.zip(rows.get(&committed.partition));
+            let end = last.map(|(source, row)| LineageEnd {
+                last: Place { source, index: row.index, count: Some(row.count) },
                 before: None,
             });
             match end {

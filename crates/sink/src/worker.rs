@@ -166,8 +166,8 @@ impl Worker {
         // Behind the fence no position moves on, so these are of positions before.
         let copies = self.partitions.copies(partitions)?;
         let mut found = self.partitions.find(committed)?;
-        let parts = proof::sink(pipeline, &copies, &mut found, &*self.shared)?;
-        self.partitions.acquired(term, found, &parts);
+        let rows = proof::sink(pipeline, &copies, &mut found, &*self.shared)?;
+        self.partitions.acquired(term, found, &rows);
         self.dependencies.kafka_answered();
         self.dependencies.target_works();
         Ok(())
