@@ -189,18 +189,25 @@ fn readable(schema: &Schema, path: &Path) -> Result<(), Error> {
 /// Which values that were written with `writer` cannot be read as `input` says; `schema` is that of
 /// the rows.
 pub fn losses_of_input(input: &Input, schema: &Schema, writer: &WriterSchema) -> Losses {
-    if input.unwrap == Unwrap::None {
-        let annotated = WriterSchema::parse(&annotated(writer.text(), schema.fields()));
-        return losses(annotated.as_ref().unwrap_or(writer), schema.written());
-    }
-    let all = match debezium::envelope(schema) {
-        Ok(envelope) => {
-            let decoder = WriterDecoder::new("the schema", writer.text(), &envelope, Some(schema));
-            decoder.err().map(|fault| fault.detail)
-        }
-        Err(error) => Some(error.to_string()),
+    let refused = |reader: &Schema, events_of| {
+        let decoder = WriterDecoder::new("the schema", writer.text(), reader, events_of);
+        decoder.err().map(|fault| fault.detail)
     };
-    Losses { all: all.into_iter().map(|what| Problem::new("", what)).collect(), some: Vec::new() }
+    let (refused, found) = match input.unwrap {
+        Unwrap::None => {
+            let annotated = WriterSchema::parse(&annotated(writer.text(), schema.fields()));
+            let found = losses(annotated.as_ref().unwrap_or(writer), schema.written());
+            (refused(schema, None).filter(|_| found.all.is_empty()), found)
+        }
+        Unwrap::Debezium => match debezium::envelope(schema) {
+            Ok(envelope) => (refused(&envelope, Some(schema)), Losses::default()),
+            Err(error) => (Some(error.to_string()), Losses::default()),
+        },
+    };
+    match refused {
+        None => found,
+        Some(what) => Losses { all: vec![Problem::new("", what)], some: Vec::new() },
+    }
 }
 
 /// The mistakes of `[input]` that its schemas show, and what its keys are.

@@ -174,3 +174,40 @@ fn decimals_and_bytes_of_connect_are_no_texts() {
         assert!(found.contains(words), "{found}");
     }
 }
+
+/// `weir check` says beforehand what would make a dead letter of every record.
+#[test]
+fn a_schema_that_no_record_can_be_read_with_is_refused_when_it_is_compared() {
+    let text = r#"name = "t"
+        [kafka]
+        brokers = "localhost:1"
+        [registry]
+        url = "http://localhost:1"
+        [input]
+        topic = "t"
+        schema = "Cargo.toml"
+        [output]
+        topic = "out"
+        schema = "Cargo.toml"
+        [[sink]]
+        name = "w"
+        type = "postgres"
+        url = "postgres://w@localhost/w"
+        table = "t""#;
+    let file = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/p.toml"));
+    let pipeline = weir_model::pipeline::Pipeline::parse(text, file, &|_| None);
+    let input = pipeline.unwrap_or_else(|mistakes| panic!("{mistakes}")).input;
+    let field = |of: &str| {
+        format!(r#"{{"type":"record","name":"R","fields":[{{"name":"at","type":{of}}}]}}"#)
+    };
+    let number =
+        |name: &str| format!(r#"{{"type":"long","connect.name":"io.debezium.time.{name}"}}"#);
+    let time = Schema::parse(&field(r#"{"type":"long","logicalType":"time-micros"}"#)).unwrap();
+    for (name, refused) in [("MicroTime", false), ("NanoTime", true), ("MicroDuration", true)] {
+        let writer = WriterSchema::parse(&field(&number(name))).unwrap();
+        let found = crate::losses_of_input(&input, &time, &writer);
+        assert_eq!(!found.all.is_empty(), refused, "{name}: {found:?}");
+    }
+    let plain = WriterSchema::parse(&field(r#""string""#)).unwrap();
+    assert_eq!(crate::losses_of_input(&input, &time, &plain).all[0].path, "at");
+}
