@@ -45,6 +45,14 @@ pub async fn compare(pipeline: &Pipeline, sample: u64) -> Result<Compared> {
             continue;
         }
         let target = weir_store::reader::open(pipeline, sink)?;
+        if !target.compares_rows() {
+            compared.notes.push(format!(
+                "{}: rows are not compared with their records: {} cannot be asked for them",
+                sink.name,
+                target.name()
+            ));
+            continue;
+        }
         let unnamed = target.rows_without_origin().await?;
         if unnamed > 0 {
             compared.notes.push(format!(

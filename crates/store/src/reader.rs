@@ -109,6 +109,11 @@ pub trait TargetReader: Send + Sync {
         Ok(0)
     }
 
+    /// Whether [`TargetReader::differing`] compares rows.
+    fn compares_rows(&self) -> bool {
+        false
+    }
+
     /// The input records, given by partition and offset, of those `rows` of exactly the output
     /// schema whose row in the target has another value in any column; none if the target does
     /// not record the origin of its rows.

@@ -98,7 +98,8 @@ fn kills_of_a_sink_leave_each_record_in_exactly_one_file() {
         after.contains("lines: 0 files") && after.contains("lake: 0 files"),
         "{swept}\n{after}"
     );
-    flow.weir(&["audit", &file, "--deep"]).unwrap();
+    let audit = flow.weir(&["audit", &file, "--deep", "--content"]).unwrap();
+    assert!(audit.contains("rows are not compared with their records"), "{audit}");
     a_file_that_was_cut_is_found(&flow, &file);
 }
 

@@ -166,6 +166,10 @@ impl TargetReader for Reader {
         Ok(self.table.lineage)
     }
 
+    fn compares_rows(&self) -> bool {
+        true
+    }
+
     async fn differing(
         &self,
         rows: &RecordBatch,
